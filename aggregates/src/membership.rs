@@ -1,0 +1,490 @@
+//! The work on one contact within one campaign: its status, attempts and calls.
+//!
+//! The roster says whether the contact is in the campaign at all, and since when (`epoch`). A contact that was
+//! taken out and put in again starts afresh: what is recorded under an earlier epoch does not count any more.
+
+mod event;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+pub use event::MembershipEvent;
+
+use crate::ids::{AgentId, CallId, CampaignId, ContactId, FollowUpId};
+use crate::personal::Personal;
+use crate::stored::aggregate;
+use crate::time::Timestamp;
+
+/// Where a contact stands in a campaign.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MembershipStatus {
+    /// Nothing happened yet.
+    #[default]
+    New,
+    /// A caller has it.
+    Assigned,
+    /// It was called.
+    InProgress,
+    /// It is to be called again at a given time.
+    FollowUp,
+    /// It wants what the campaign offers.
+    Qualified,
+    /// It does not.
+    NotInterested,
+    /// It cannot be reached.
+    Unreachable,
+    /// It asked not to be contacted.
+    DoNotContact,
+    /// Its work is done.
+    Done,
+}
+
+impl MembershipStatus {
+    /// Every status, in the order of the work.
+    pub const ALL: [Self; 9] = [
+        Self::New,
+        Self::Assigned,
+        Self::InProgress,
+        Self::FollowUp,
+        Self::Qualified,
+        Self::NotInterested,
+        Self::Unreachable,
+        Self::DoNotContact,
+        Self::Done,
+    ];
+
+    /// The stored name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Assigned => "assigned",
+            Self::InProgress => "in_progress",
+            Self::FollowUp => "follow_up",
+            Self::Qualified => "qualified",
+            Self::NotInterested => "not_interested",
+            Self::Unreachable => "unreachable",
+            Self::DoNotContact => "do_not_contact",
+            Self::Done => "done",
+        }
+    }
+
+    /// Whether there is still work to do: these count as a caller's load.
+    pub const fn open(self) -> bool {
+        matches!(self, Self::New | Self::Assigned | Self::InProgress | Self::FollowUp)
+    }
+}
+
+impl std::str::FromStr for MembershipStatus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.name() == text)
+            .ok_or_else(|| format!("status must be one of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+/// How a call went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallOutcome {
+    /// Nobody picked up.
+    NoAnswer,
+    /// The line was busy.
+    Busy,
+    /// A machine answered.
+    Voicemail,
+    /// The number is somebody else's.
+    WrongNumber,
+    /// The contact wants to be called again.
+    Callback,
+    /// The contact was spoken to; nothing is decided.
+    Reached,
+    /// The contact wants what the campaign offers.
+    Qualified,
+    /// The contact does not.
+    NotInterested,
+    /// The contact asked not to be contacted.
+    DoNotContact,
+    /// The contact cannot be reached.
+    Unreachable,
+    /// The contact's work is done.
+    Done,
+}
+
+impl CallOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 11] = [
+        Self::NoAnswer,
+        Self::Busy,
+        Self::Voicemail,
+        Self::WrongNumber,
+        Self::Callback,
+        Self::Reached,
+        Self::Qualified,
+        Self::NotInterested,
+        Self::DoNotContact,
+        Self::Unreachable,
+        Self::Done,
+    ];
+
+    /// The stored name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoAnswer => "no_answer",
+            Self::Busy => "busy",
+            Self::Voicemail => "voicemail",
+            Self::WrongNumber => "wrong_number",
+            Self::Callback => "callback",
+            Self::Reached => "reached",
+            Self::Qualified => "qualified",
+            Self::NotInterested => "not_interested",
+            Self::DoNotContact => "do_not_contact",
+            Self::Unreachable => "unreachable",
+            Self::Done => "done",
+        }
+    }
+
+    /// Whether the contact itself was not spoken to.
+    const fn unanswered(self) -> bool {
+        matches!(self, Self::NoAnswer | Self::Busy | Self::Voicemail)
+    }
+}
+
+impl std::str::FromStr for CallOutcome {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|outcome| outcome.name() == text)
+            .ok_or_else(|| format!("outcome must be one of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+/// Which stay in which campaign a command is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// The contact.
+    pub contact_id: ContactId,
+    /// Sequence of the roster event that put the contact in.
+    pub epoch: u64,
+}
+
+/// Orders to a membership.
+#[derive(Clone, Debug)]
+pub enum MembershipCommand {
+    /// Record a call.
+    LogCall {
+        /// Whom it was made to.
+        stay: Stay,
+        /// A fresh id.
+        call_id: CallId,
+        /// Who called.
+        agent_id: AgentId,
+        /// How it went.
+        outcome: CallOutcome,
+        /// When it began.
+        started_at: Timestamp,
+        /// How long it lasted, in seconds.
+        duration_seconds: Option<u32>,
+        /// What the caller wrote down.
+        note: Option<String>,
+        /// Unanswered calls after which the contact counts as unreachable.
+        max_attempts: Option<u8>,
+        /// The follow-up that is scheduled with the call.
+        follow_up: Option<FollowUpId>,
+    },
+    /// A follow-up was scheduled.
+    FollowUpScheduled {
+        /// For whom.
+        stay: Stay,
+    },
+    /// The last open follow-up was done or cancelled.
+    FollowUpsClosed {
+        /// For whom.
+        stay: Stay,
+    },
+}
+
+/// Why a membership refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipError {
+    /// The contact asked not to be contacted; this holds in every campaign.
+    #[error("contact asked not to be contacted")]
+    DoNotContact,
+    /// The stay is over: the contact was taken out and put in again since.
+    #[error("contact was removed from the campaign and added again since")]
+    StayIsOver,
+}
+
+/// The state that decisions need.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Membership {
+    epoch: u64,
+    status: MembershipStatus,
+    attempts: u32,
+    calls: BTreeSet<CallId>,
+}
+
+aggregate!(Membership, "Membership", MembershipCommand, MembershipEvent, MembershipError);
+
+impl Membership {
+    /// The whole business of a membership.
+    fn decide(&self, command: MembershipCommand) -> Result<Vec<MembershipEvent>, MembershipError> {
+        match command {
+            MembershipCommand::LogCall {
+                stay,
+                call_id,
+                agent_id,
+                outcome,
+                started_at,
+                duration_seconds,
+                note,
+                max_attempts,
+                follow_up,
+            } => {
+                let (before, attempts) = self.at(stay)?;
+                if before == MembershipStatus::DoNotContact {
+                    return Err(MembershipError::DoNotContact);
+                }
+                if self.calls.contains(&call_id) {
+                    return Ok(vec![]);
+                }
+                let attempt = attempts + 1;
+                let exhausted = max_attempts.is_some_and(|max| attempt >= u32::from(max));
+                Ok(vec![MembershipEvent::CallLogged {
+                    call_id,
+                    campaign_id: stay.campaign_id,
+                    contact_id: stay.contact_id,
+                    epoch: stay.epoch,
+                    agent_id,
+                    outcome,
+                    started_at,
+                    duration_seconds,
+                    note: note.map(|note| Personal::known(stay.contact_id.uuid(), note)),
+                    attempt,
+                    status: status_after(outcome, exhausted, follow_up.is_some()),
+                }])
+            }
+            MembershipCommand::FollowUpScheduled { stay } => match self.at(stay)?.0 {
+                MembershipStatus::DoNotContact => Err(MembershipError::DoNotContact),
+                MembershipStatus::FollowUp => Ok(vec![]),
+                _ => Ok(vec![moved(stay, MembershipStatus::FollowUp, "follow_up_scheduled")]),
+            },
+            MembershipCommand::FollowUpsClosed { stay } => match self.at(stay)?.0 {
+                MembershipStatus::FollowUp => {
+                    Ok(vec![moved(stay, MembershipStatus::InProgress, "follow_up_closed")])
+                }
+                _ => Ok(vec![]),
+            },
+        }
+    }
+
+    /// Status and attempts of the given stay.
+    fn at(&self, stay: Stay) -> Result<(MembershipStatus, u32), MembershipError> {
+        match stay.epoch.cmp(&self.epoch) {
+            std::cmp::Ordering::Less => Err(MembershipError::StayIsOver),
+            std::cmp::Ordering::Equal => Ok((self.status, self.attempts)),
+            std::cmp::Ordering::Greater => Ok((MembershipStatus::New, 0)),
+        }
+    }
+
+    fn evolve(&mut self, event: MembershipEvent) {
+        match event {
+            MembershipEvent::CallLogged { call_id, epoch, attempt, status, .. } => {
+                if epoch != self.epoch {
+                    *self = Self { epoch, calls: std::mem::take(&mut self.calls), ..Self::default() };
+                }
+                self.calls.insert(call_id);
+                self.attempts = attempt;
+                self.status = status;
+            }
+            MembershipEvent::MembershipMoved { epoch, status, .. } => {
+                if epoch != self.epoch {
+                    *self = Self { epoch, calls: std::mem::take(&mut self.calls), ..Self::default() };
+                }
+                self.status = status;
+            }
+        }
+    }
+}
+
+fn moved(stay: Stay, status: MembershipStatus, because: &str) -> MembershipEvent {
+    MembershipEvent::MembershipMoved {
+        campaign_id: stay.campaign_id,
+        contact_id: stay.contact_id,
+        epoch: stay.epoch,
+        status,
+        because: because.to_owned(),
+    }
+}
+
+/// Where a call leads: its own verdict first, else the open follow-up, else the exhausted attempts.
+fn status_after(outcome: CallOutcome, exhausted: bool, follow_up: bool) -> MembershipStatus {
+    match outcome {
+        CallOutcome::Qualified => MembershipStatus::Qualified,
+        CallOutcome::NotInterested => MembershipStatus::NotInterested,
+        CallOutcome::DoNotContact => MembershipStatus::DoNotContact,
+        CallOutcome::Unreachable | CallOutcome::WrongNumber => MembershipStatus::Unreachable,
+        CallOutcome::Done => MembershipStatus::Done,
+        _ if follow_up => MembershipStatus::FollowUp,
+        _ if exhausted && outcome.unanswered() => MembershipStatus::Unreachable,
+        _ => MembershipStatus::InProgress,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cqrs_es::test::TestFramework;
+    use uuid::Uuid;
+
+    type Given = TestFramework<Membership>;
+    const STAY: Stay = Stay {
+        campaign_id: CampaignId(Uuid::from_u128(1)),
+        contact_id: ContactId(Uuid::from_u128(2)),
+        epoch: 4,
+    };
+    const AGENT: AgentId = AgentId(Uuid::from_u128(3));
+
+    fn call(n: u128, outcome: CallOutcome, max_attempts: Option<u8>, follow_up: bool) -> MembershipCommand {
+        MembershipCommand::LogCall {
+            stay: STAY,
+            call_id: CallId(Uuid::from_u128(n)),
+            agent_id: AGENT,
+            outcome,
+            started_at: Timestamp::default(),
+            duration_seconds: Some(30),
+            note: Some("call back".into()),
+            max_attempts,
+            follow_up: follow_up.then_some(FollowUpId(Uuid::from_u128(n))),
+        }
+    }
+
+    fn logged(
+        n: u128,
+        epoch: u64,
+        outcome: CallOutcome,
+        attempt: u32,
+        status: MembershipStatus,
+    ) -> MembershipEvent {
+        MembershipEvent::CallLogged {
+            call_id: CallId(Uuid::from_u128(n)),
+            campaign_id: STAY.campaign_id,
+            contact_id: STAY.contact_id,
+            epoch,
+            agent_id: AGENT,
+            outcome,
+            started_at: Timestamp::default(),
+            duration_seconds: Some(30),
+            note: Some(Personal::known(STAY.contact_id.uuid(), "call back".into())),
+            attempt,
+            status,
+        }
+    }
+
+    #[test]
+    fn every_outcome_leads_somewhere() {
+        use CallOutcome as O;
+        use MembershipStatus as S;
+        let rows = [
+            (O::NoAnswer, None, false, S::InProgress),
+            (O::NoAnswer, Some(1), false, S::Unreachable),
+            (O::NoAnswer, Some(2), false, S::InProgress),
+            (O::NoAnswer, Some(1), true, S::FollowUp),
+            (O::Busy, Some(1), false, S::Unreachable),
+            (O::Voicemail, Some(1), false, S::Unreachable),
+            (O::Reached, Some(1), false, S::InProgress),
+            (O::Callback, None, true, S::FollowUp),
+            (O::Callback, None, false, S::InProgress),
+            (O::WrongNumber, None, false, S::Unreachable),
+            (O::Qualified, None, true, S::Qualified),
+            (O::NotInterested, None, false, S::NotInterested),
+            (O::DoNotContact, None, false, S::DoNotContact),
+            (O::Unreachable, None, false, S::Unreachable),
+            (O::Done, None, false, S::Done),
+        ];
+        for (outcome, max_attempts, follow_up, status) in rows {
+            Given::with(())
+                .given_no_previous_events()
+                .when(call(9, outcome, max_attempts, follow_up))
+                .then_expect_events(vec![logged(9, 4, outcome, 1, status)]);
+        }
+    }
+
+    #[test]
+    fn attempts_are_counted_within_the_stay() {
+        let first = logged(8, 4, CallOutcome::NoAnswer, 1, MembershipStatus::InProgress);
+        Given::with(())
+            .given(vec![first])
+            .when(call(9, CallOutcome::NoAnswer, Some(2), false))
+            .then_expect_events(vec![logged(9, 4, CallOutcome::NoAnswer, 2, MembershipStatus::Unreachable)]);
+    }
+
+    #[test]
+    fn a_contact_that_was_added_again_starts_afresh() {
+        let earlier = logged(8, 2, CallOutcome::DoNotContact, 5, MembershipStatus::DoNotContact);
+        Given::with(())
+            .given(vec![earlier])
+            .when(call(9, CallOutcome::Reached, None, false))
+            .then_expect_events(vec![logged(9, 4, CallOutcome::Reached, 1, MembershipStatus::InProgress)]);
+    }
+
+    #[test]
+    fn a_stay_that_is_over_takes_no_calls() {
+        let later = logged(8, 6, CallOutcome::Reached, 1, MembershipStatus::InProgress);
+        Given::with(())
+            .given(vec![later])
+            .when(call(9, CallOutcome::Reached, None, false))
+            .then_expect_error(MembershipError::StayIsOver);
+    }
+
+    #[test]
+    fn a_contact_that_wants_no_contact_gets_none() {
+        let refused = logged(8, 4, CallOutcome::DoNotContact, 1, MembershipStatus::DoNotContact);
+        Given::with(())
+            .given(vec![refused.clone()])
+            .when(call(9, CallOutcome::Reached, None, false))
+            .then_expect_error(MembershipError::DoNotContact);
+        Given::with(())
+            .given(vec![refused])
+            .when(MembershipCommand::FollowUpScheduled { stay: STAY })
+            .then_expect_error(MembershipError::DoNotContact);
+    }
+
+    #[test]
+    fn the_same_call_is_logged_once() {
+        let first = logged(9, 4, CallOutcome::Reached, 1, MembershipStatus::InProgress);
+        Given::with(())
+            .given(vec![first])
+            .when(call(9, CallOutcome::Reached, None, false))
+            .then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn a_follow_up_moves_the_contact_there_and_back() {
+        Given::with(())
+            .given_no_previous_events()
+            .when(MembershipCommand::FollowUpScheduled { stay: STAY })
+            .then_expect_events(vec![moved(STAY, MembershipStatus::FollowUp, "follow_up_scheduled")]);
+        Given::with(())
+            .given(vec![moved(STAY, MembershipStatus::FollowUp, "follow_up_scheduled")])
+            .when(MembershipCommand::FollowUpsClosed { stay: STAY })
+            .then_expect_events(vec![moved(STAY, MembershipStatus::InProgress, "follow_up_closed")]);
+    }
+
+    #[test]
+    fn closing_a_follow_up_does_not_reopen_what_is_decided() {
+        let done = logged(8, 4, CallOutcome::Qualified, 1, MembershipStatus::Qualified);
+        Given::with(())
+            .given(vec![done])
+            .when(MembershipCommand::FollowUpsClosed { stay: STAY })
+            .then_expect_events(vec![]);
+    }
+}
