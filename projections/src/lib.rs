@@ -1,0 +1,151 @@
+//! The read models of Docket: folded from the ledger, disposable.
+//!
+//! **Invariant:** projections never write events and never decide access or a send.
+//!
+//! A batch of one organization's events is folded in memory into net changes, which are written with a few
+//! statements; the caller moves the cursor in the same transaction. Folding the same events in any batches gives the
+//! same rows: nothing here reads a clock, draws a number or depends on an order of arrival. No statement names a
+//! schema: the caller's `search_path` says whether the live tables, those of a rebuild or a scratch copy are meant.
+//!
+//! One file is one table: what writes it, what a row is, what is asked of it. A question over several tables
+//! has a file of its own, which writes nothing.
+
+mod columns;
+mod copy;
+
+pub mod page;
+pub mod recorded;
+pub mod searchable;
+
+pub mod agents;
+pub mod campaigns;
+pub mod contacts;
+
+pub mod campaign_counters;
+pub mod campaign_sets;
+pub mod contact_sets;
+pub mod memberships;
+pub mod rosters;
+mod stays;
+
+use docket_aggregates::ids::OrganizationId;
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+pub use page::{Keyset, Order, Page, SortValue, Total};
+pub use recorded::Recorded;
+
+/// The tables of the read models, their cursors among them.
+pub const SCHEMA: &str = include_str!("../../migrations/read/0001_read_models.sql");
+
+/// The secondary indexes, which a rebuild makes after it has loaded the rows.
+pub const INDEXES: &str = include_str!("../../migrations/read/0001_indexes.sql");
+
+/// To be raised whenever the same events give other rows although the tables are the same.
+const FOLD_VERSION: u32 = 1;
+
+/// Names the tables and what is folded into them: a stored schema of another version must be rebuilt.
+pub fn schema_version() -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(SCHEMA);
+    hasher.update(INDEXES);
+    hasher.update(FOLD_VERSION.to_be_bytes());
+    format!("{:x}", hasher.finalize())
+}
+
+/// A read model and the tables that it alone writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadModel {
+    /// Its name, which is its module's.
+    pub name: &'static str,
+    /// Its tables.
+    pub tables: &'static [&'static str],
+}
+
+/// Every read model. The runner owns the cursors.
+pub fn all() -> &'static [ReadModel] {
+    &[
+        ReadModel { name: "cursors", tables: &["cursors"] },
+        agents::MODEL,
+        campaigns::MODEL,
+        contacts::MODEL,
+        rosters::MODEL,
+        memberships::MODEL,
+        contact_sets::MODEL,
+        campaign_sets::MODEL,
+        campaign_counters::MODEL,
+    ]
+}
+
+/// Why a batch could not be folded.
+#[derive(Debug, thiserror::Error)]
+pub enum FoldError {
+    /// The database refused or was not reached.
+    #[error("read model could not be written")]
+    Database(#[from] sqlx::Error),
+    /// A value could not be written as JSON.
+    #[error("value could not be written as JSON")]
+    Json(#[from] serde_json::Error),
+    /// The events are not one organization's, or not one after the other.
+    #[error("event at position {position} does not follow the one before it")]
+    OutOfOrder {
+        /// Where.
+        position: i64,
+    },
+    /// The event is about something that no earlier event brought into being.
+    #[error("{event_type} at position {position} is about {aggregate_id}, which does not exist")]
+    Orphan {
+        /// What.
+        event_type: &'static str,
+        /// About what.
+        aggregate_id: Uuid,
+        /// Where.
+        position: i64,
+    },
+}
+
+/// Folds one organization's events, which follow each other without gaps, into the tables of the caller's
+/// `search_path`. The caller's transaction also moves the cursor.
+///
+/// Several thousand events, or 50 000 contacts named by them, are a good batch: larger ones only cost memory.
+pub async fn fold(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    batch: &[Recorded],
+) -> Result<(), FoldError> {
+    in_order(organization, batch)?;
+    // Reads the contacts as they were before the batch, so it goes before them.
+    stays::fold(conn, organization, batch).await?;
+    rosters::fold(conn, organization, batch).await?;
+    contacts::fold(conn, organization, batch).await?;
+    campaigns::fold(conn, organization, batch).await?;
+    agents::fold(conn, organization, batch).await?;
+    Ok(())
+}
+
+fn in_order(organization: OrganizationId, batch: &[Recorded]) -> Result<(), FoldError> {
+    let mut expected = batch.first().map_or(1, |first| first.position);
+    for recorded in batch {
+        if recorded.organization_id != organization || recorded.position != expected {
+            return Err(FoldError::OutOfOrder { position: recorded.position });
+        }
+        expected += 1;
+    }
+    Ok(())
+}
+
+impl Recorded {
+    /// The version that its stream has after it.
+    fn version(&self) -> u64 {
+        self.sequence.max(0).cast_unsigned()
+    }
+
+    fn orphan(&self) -> FoldError {
+        FoldError::Orphan {
+            event_type: self.event.event_type(),
+            aggregate_id: self.aggregate_id,
+            position: self.position,
+        }
+    }
+}

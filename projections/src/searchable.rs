@@ -1,0 +1,224 @@
+//! What text is found by.
+//!
+//! Searching ignores case and accents; it never mixes scripts, so that a Cyrillic letter that looks like a Latin
+//! one does not match it. Equality of addresses is exact after lower-casing. A key is a hash: the same for the
+//! same value for ever, narrow in an index, and the same size for every value.
+
+use docket_aggregates::contact::ContactProfile;
+use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+use uuid::Uuid;
+
+/// The text in small letters, without accents, with single spaces.
+pub fn folded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut gap = false;
+    if text.is_ascii() {
+        for byte in text.bytes() {
+            push(&mut out, &mut gap, char::from(byte.to_ascii_lowercase()));
+        }
+        return out;
+    }
+    for c in text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase) {
+        match letters(c) {
+            Some(letters) => letters.chars().for_each(|c| push(&mut out, &mut gap, c)),
+            None if is_combining_mark(c) => (),
+            None => push(&mut out, &mut gap, c),
+        }
+    }
+    out
+}
+
+fn push(out: &mut String, gap: &mut bool, c: char) {
+    if c.is_whitespace() {
+        *gap = !out.is_empty();
+    } else {
+        if std::mem::take(gap) {
+            out.push(' ');
+        }
+        out.push(c);
+    }
+}
+
+/// Letters that carry their accent inside, as they are commonly written without it.
+const fn letters(c: char) -> Option<&'static str> {
+    Some(match c {
+        'ß' => "ss",
+        'æ' => "ae",
+        'œ' => "oe",
+        'ø' => "o",
+        'đ' | 'ð' => "d",
+        'ł' => "l",
+        'þ' => "th",
+        'ı' => "i",
+        'ħ' => "h",
+        '’' | 'ʼ' => "'",
+        _ => return None,
+    })
+}
+
+/// The fields joined so that a search never reaches from one into the next.
+pub(crate) fn search_text<'a>(fields: impl IntoIterator<Item = Option<&'a str>>) -> String {
+    let mut out = String::new();
+    for field in fields.into_iter().flatten() {
+        let field = folded(field);
+        if !field.is_empty() {
+            if !out.is_empty() {
+                out.push('\n');
+            }
+            out.push_str(&field);
+        }
+    }
+    out
+}
+
+/// `text` as a literal within a `LIKE` pattern, whose escape character is the backslash.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// Patterns that find what a person typed: anywhere in the text, and the digits alone where a phone number was
+/// typed in its national form. None when there is nothing to look for.
+pub(crate) fn patterns(search: &str) -> Option<Vec<String>> {
+    let wanted = folded(search);
+    if wanted.is_empty() {
+        return None;
+    }
+    let mut patterns = vec![format!("%{}%", escaped(&wanted))];
+    let punctuation = |c: char| matches!(c, ' ' | '.' | '-' | '(' | ')' | '/' | '+');
+    if wanted.chars().all(|c| c.is_ascii_digit() || punctuation(c)) {
+        let digits: String = wanted.chars().filter(char::is_ascii_digit).collect();
+        let digits = digits.trim_start_matches('0');
+        if digits.len() >= 4 && digits != wanted {
+            patterns.push(format!("%{digits}%"));
+        }
+    }
+    Some(patterns)
+}
+
+/// Under what a contact is looked for when another may be the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MatchKeys {
+    /// Of the e-mail address.
+    pub email: Option<Uuid>,
+    /// Of the phone number.
+    pub phone: Option<Uuid>,
+    /// Of the id in the system that the contact came from.
+    pub external: Option<Uuid>,
+}
+
+impl MatchKeys {
+    /// The keys of what is known of a contact.
+    pub fn of(profile: &ContactProfile) -> Self {
+        Self {
+            email: profile.email.as_deref().and_then(email_key),
+            phone: profile.phone.as_deref().and_then(phone_key),
+            external: profile.external_id.as_deref().and_then(external_key),
+        }
+    }
+}
+
+/// The key of an e-mail address; upper and lower case are the same.
+pub fn email_key(email: &str) -> Option<Uuid> {
+    key("email", &email.trim().to_lowercase())
+}
+
+/// The key of a phone number in E.164.
+pub fn phone_key(phone: &str) -> Option<Uuid> {
+    key("phone", phone.trim())
+}
+
+/// The key of an id of another system; upper and lower case are the same.
+pub fn external_key(external_id: &str) -> Option<Uuid> {
+    key("external", &external_id.trim().to_lowercase())
+}
+
+fn key(kind: &str, value: &str) -> Option<Uuid> {
+    (!value.is_empty()).then(|| digest(&[kind.as_bytes(), value.as_bytes()]))
+}
+
+/// The first 16 bytes of SHA-256 over the parts, a NUL between them.
+pub(crate) fn digest(parts: &[&[u8]]) -> Uuid {
+    let mut hasher = Sha256::new();
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            hasher.update([0]);
+        }
+        hasher.update(part);
+    }
+    let mut first = [0; 16];
+    first.copy_from_slice(&hasher.finalize()[..16]);
+    Uuid::from_bytes(first)
+}
+
+/// Three letters in a row of every word, sorted, without repeats: what similar words share.
+pub(crate) fn trigrams(folded: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for word in folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+        let letters: Vec<char> = "  ".chars().chain(word.chars()).chain(" ".chars()).collect();
+        all.extend(letters.windows(3).map(|three| three.iter().collect::<String>()));
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_and_accents_do_not_matter() {
+        for (text, expected) in [
+            ("Société  Générale ", "societe generale"),
+            ("SOCIÉTÉ GÉNÉRALE", "societe generale"),
+            ("Soci\u{65}\u{301}t\u{e9}", "societe"),
+            ("Straße", "strasse"),
+            ("Œuvre Łódź", "oeuvre lodz"),
+            ("İstanbul", "istanbul"),
+            ("  \u{a0} ", ""),
+        ] {
+            assert_eq!(folded(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn letters_of_another_script_stay_different() {
+        assert_ne!(folded("Асме"), folded("Acme"));
+    }
+
+    #[test]
+    fn wildcards_are_literal() {
+        assert_eq!(escaped(r"100%_\"), r"100\%\_\\");
+        assert_eq!(patterns("%"), Some(vec![r"%\%%".to_owned()]));
+        assert_eq!(patterns("  "), None);
+    }
+
+    #[test]
+    fn a_phone_number_is_found_in_its_national_form() {
+        assert_eq!(patterns("06 12 34").unwrap(), vec!["%06 12 34%".to_owned(), "%61234%".to_owned()]);
+        assert_eq!(patterns("612345").unwrap().len(), 1);
+        assert_eq!(patterns("12 a").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_address_is_one_key_in_any_case() {
+        assert_eq!(email_key("A@X.com "), email_key("a@x.com"));
+        assert_ne!(email_key("a@x.com"), email_key("a+tag@x.com"));
+        assert_eq!(email_key("  "), None);
+        assert_ne!(email_key("1"), phone_key("1"));
+    }
+
+    #[test]
+    fn a_search_does_not_reach_across_fields() {
+        assert_eq!(search_text([Some("Ada"), None, Some(" "), Some("É")]), "ada\ne");
+    }
+}

@@ -1,0 +1,384 @@
+//! What a batch of events makes of who is in which campaign, and how they stand there.
+//!
+//! Pure: [`Needs`] says which rows a batch depends on, [`Before`] holds them, and [`plan`] turns both into net
+//! changes of memberships, sets and counters. The same events give the same rows in whatever batches they come.
+//!
+//! The rules:
+//! - **Added**: a contact that is in the campaign already is passed over; one that asked not to be contacted enters
+//!   as `do_not_contact`; every other as `new`. The event's sequence becomes the `epoch`.
+//! - **Assigned**: only contacts that are in the campaign; `new` becomes `assigned`, any other status stays.
+//! - **Removed**: the row goes, with everything that was done in this stay.
+//! - **Called, moved**: only if the epoch is that of the present stay. `do_not_contact` is never left again within
+//!   a stay: the opt-out is on another stream, so a call may be recorded just after it.
+//! - **Opted out**: every membership of the contact becomes `do_not_contact`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use docket_aggregates::contact::ContactEvent;
+use docket_aggregates::ids::{CampaignId, ContactId, OrganizationId};
+use docket_aggregates::membership::{MembershipEvent, MembershipStatus};
+use docket_aggregates::roster::RosterEvent;
+use docket_aggregates::{AnyEvent, Timestamp};
+use sqlx::PgConnection;
+
+use crate::campaign_counters::Kind;
+use crate::campaign_sets::{SetId, Sets};
+use crate::contacts::Flags;
+use crate::memberships::{Change, ContactSource, Pair, Standing};
+use crate::{FoldError, Recorded, campaign_counters, campaign_sets, contact_sets, contacts, memberships};
+
+/// Folds the batch into memberships, sets and counters. Reads the contacts as they were before the batch, so it
+/// goes before the contacts themselves are written.
+pub(crate) async fn fold(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    batch: &[Recorded],
+) -> Result<(), FoldError> {
+    let needs = Needs::of(batch);
+    if needs.nothing {
+        return Ok(());
+    }
+    let mut before = Before {
+        flags: contacts::flags(conn, organization, &needs.flags).await?,
+        contact_sets: contact_sets::of_contacts(conn, organization, &needs.sets).await?,
+        ..Before::default()
+    };
+    let mut sets: Vec<SetId> = before.contact_sets.values().copied().collect();
+    sets.sort_unstable();
+    sets.dedup();
+    if !sets.is_empty() {
+        for set in campaign_sets::by_ids(conn, organization, &sets).await? {
+            before.sets.learn(set.set_id, set.members);
+        }
+    }
+    let pairs = needs.pairs(batch, &before);
+    before.standings = memberships::load(conn, organization, &pairs).await?;
+
+    let (changes, sets) = plan(batch, before);
+    memberships::write(conn, organization, &changes.memberships).await?;
+    contact_sets::write(conn, organization, &changes.moves).await?;
+    campaign_sets::write(conn, organization, &sets, &changes.sets).await?;
+    campaign_counters::write(conn, organization, &changes.counters).await?;
+    Ok(())
+}
+
+/// What must be known before a batch can be planned.
+#[derive(Debug, Default)]
+struct Needs {
+    /// No event of the batch is about memberships.
+    nothing: bool,
+    /// Contacts whose opt-out and source matter.
+    flags: Vec<ContactId>,
+    /// Contacts whose set matters.
+    sets: Vec<ContactId>,
+    /// The same and those created in the batch, for which there is nothing to load: here the set tells whether a
+    /// pair exists.
+    settled: HashSet<ContactId>,
+}
+
+impl Needs {
+    fn of(batch: &[Recorded]) -> Self {
+        let mut needs = Self { nothing: true, ..Self::default() };
+        let mut created: HashSet<ContactId> = HashSet::new();
+        for recorded in batch {
+            match &recorded.event {
+                AnyEvent::Contact(ContactEvent::ContactCreated { contact_id, .. }) => {
+                    created.insert(*contact_id);
+                }
+                AnyEvent::Contact(ContactEvent::ContactOptedOut { .. }) => {
+                    needs.nothing = false;
+                    needs.sets.push(ContactId(recorded.aggregate_id));
+                }
+                AnyEvent::Roster(event) => {
+                    needs.nothing = false;
+                    match event {
+                        RosterEvent::ContactsAdded { contact_ids, .. } => {
+                            needs.flags.extend(contact_ids);
+                            needs.sets.extend(contact_ids);
+                        }
+                        RosterEvent::ContactsRemoved { contact_ids, .. } => needs.sets.extend(contact_ids),
+                        RosterEvent::ContactsAssigned { .. } => (),
+                    }
+                }
+                AnyEvent::Membership(_) => needs.nothing = false,
+                _ => (),
+            }
+        }
+        for wanted in [&mut needs.flags, &mut needs.sets] {
+            wanted.sort_unstable();
+            wanted.dedup();
+            if !created.is_empty() {
+                wanted.retain(|contact| !created.contains(contact));
+            }
+        }
+        needs.settled = created;
+        needs.settled.extend(&needs.sets);
+        needs
+    }
+
+    /// The memberships that must be known: those that an event is about, but for those of which the sets tell that
+    /// they do not exist.
+    fn pairs(&self, batch: &[Recorded], before: &Before) -> Vec<Pair> {
+        let mut pairs: Vec<Pair> = Vec::new();
+        let mut want = |campaign: CampaignId, contact: ContactId| {
+            let set = before.contact_sets.get(&contact).copied();
+            if before.sets.contains(set, campaign) || !self.settled.contains(&contact) {
+                pairs.push((campaign, contact));
+            }
+        };
+        for recorded in batch {
+            match &recorded.event {
+                AnyEvent::Roster(RosterEvent::ContactsAdded { .. }) => (),
+                AnyEvent::Roster(RosterEvent::ContactsAssigned { campaign_id, shares }) => {
+                    for share in shares {
+                        share.contact_ids.iter().for_each(|contact| want(*campaign_id, *contact));
+                    }
+                }
+                AnyEvent::Roster(RosterEvent::ContactsRemoved { campaign_id, contact_ids, .. }) => {
+                    contact_ids.iter().for_each(|contact| want(*campaign_id, *contact));
+                }
+                AnyEvent::Membership(
+                    MembershipEvent::CallLogged { campaign_id, contact_id, .. }
+                    | MembershipEvent::MembershipMoved { campaign_id, contact_id, .. },
+                ) => want(*campaign_id, *contact_id),
+                AnyEvent::Contact(ContactEvent::ContactOptedOut { .. }) => {
+                    let contact = ContactId(recorded.aggregate_id);
+                    let set = before.contact_sets.get(&contact).copied();
+                    before.sets.members(set).iter().for_each(|campaign| want(*campaign, contact));
+                }
+                _ => (),
+            }
+        }
+        pairs.sort_unstable();
+        pairs.dedup();
+        pairs
+    }
+}
+
+/// The rows that a batch depends on, as they are before it.
+#[derive(Debug, Default)]
+struct Before {
+    flags: HashMap<ContactId, Flags>,
+    contact_sets: HashMap<ContactId, SetId>,
+    sets: Sets,
+    standings: HashMap<Pair, Standing>,
+}
+
+/// What a batch changes, net.
+#[derive(Debug, Default)]
+struct Changes {
+    memberships: Vec<(Pair, Change)>,
+    moves: Vec<contact_sets::Move>,
+    sets: HashMap<SetId, i64>,
+    counters: HashMap<Kind, i64>,
+}
+
+/// A row before and after the batch.
+struct Row {
+    before: Option<Standing>,
+    now: Option<Standing>,
+}
+
+struct Planner {
+    flags: HashMap<ContactId, Flags>,
+    sets_before: HashMap<ContactId, SetId>,
+    /// Contacts whose set may have changed, and the set that they are in now.
+    sets_now: HashMap<ContactId, Option<SetId>>,
+    sets: Sets,
+    rows: HashMap<Pair, Row>,
+}
+
+fn plan(batch: &[Recorded], before: Before) -> (Changes, Sets) {
+    let rows = before
+        .standings
+        .into_iter()
+        .map(|(pair, standing)| (pair, Row { now: Some(standing.clone()), before: Some(standing) }))
+        .collect();
+    let mut planner = Planner {
+        flags: before.flags,
+        sets_before: before.contact_sets,
+        sets_now: HashMap::new(),
+        sets: before.sets,
+        rows,
+    };
+    for recorded in batch {
+        planner.apply(recorded);
+    }
+    planner.finish()
+}
+
+impl Planner {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            AnyEvent::Contact(event) => self.contact(ContactId(recorded.aggregate_id), event),
+            AnyEvent::Roster(event) => self.roster(recorded, event),
+            AnyEvent::Membership(event) => self.membership(event),
+            _ => (),
+        }
+    }
+
+    fn contact(&mut self, contact: ContactId, event: &ContactEvent) {
+        match event {
+            ContactEvent::ContactCreated { import_id, .. } => {
+                let source = ContactSource::of(import_id.is_some());
+                self.flags.insert(contact, Flags { do_not_contact: false, source });
+            }
+            ContactEvent::ContactProfileChanged { .. } => (),
+            ContactEvent::ContactOptedOut { .. } => {
+                self.flags.entry(contact).or_default().do_not_contact = true;
+                for campaign in self.sets.members(self.set(contact)).to_vec() {
+                    if let Some(now) = self.standing(campaign, contact) {
+                        now.status = MembershipStatus::DoNotContact;
+                    }
+                }
+            }
+        }
+    }
+
+    fn roster(&mut self, recorded: &Recorded, event: &RosterEvent) {
+        match event {
+            RosterEvent::ContactsAdded { campaign_id, contact_ids } => {
+                let epoch = recorded.sequence.max(0).cast_unsigned();
+                for contact in contact_ids {
+                    self.add(*campaign_id, *contact, epoch, recorded.occurred_at);
+                }
+            }
+            RosterEvent::ContactsAssigned { campaign_id, shares } => {
+                for share in shares {
+                    for contact in &share.contact_ids {
+                        if let Some(now) = self.standing(*campaign_id, *contact) {
+                            now.agent_id = Some(share.agent_id);
+                            if now.status == MembershipStatus::New {
+                                now.status = MembershipStatus::Assigned;
+                            }
+                        }
+                    }
+                }
+            }
+            RosterEvent::ContactsRemoved { campaign_id, contact_ids, .. } => {
+                for contact in contact_ids {
+                    self.remove(*campaign_id, *contact);
+                }
+            }
+        }
+    }
+
+    fn membership(&mut self, event: &MembershipEvent) {
+        match event {
+            MembershipEvent::CallLogged {
+                campaign_id,
+                contact_id,
+                epoch,
+                started_at,
+                attempt,
+                status,
+                ..
+            } => {
+                if let Some(now) = self.standing(*campaign_id, *contact_id).filter(|now| now.epoch == *epoch)
+                {
+                    now.attempts = *attempt;
+                    now.last_call_at = now.last_call_at.max(Some(*started_at));
+                    now.go_to(*status);
+                }
+            }
+            MembershipEvent::MembershipMoved { campaign_id, contact_id, epoch, status, .. } => {
+                if let Some(now) = self.standing(*campaign_id, *contact_id).filter(|now| now.epoch == *epoch)
+                {
+                    now.go_to(*status);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, campaign: CampaignId, contact: ContactId, epoch: u64, added_at: Timestamp) {
+        let set = self.set(contact);
+        if self.sets.contains(set, campaign) {
+            return;
+        }
+        let flags = self.flags.get(&contact).copied().unwrap_or_default();
+        let standing = Standing {
+            epoch,
+            added_at,
+            last_call_at: None,
+            agent_id: None,
+            attempts: 0,
+            status: if flags.do_not_contact { MembershipStatus::DoNotContact } else { MembershipStatus::New },
+            source: flags.source,
+        };
+        let with = self.sets.with(set, campaign);
+        self.sets_now.insert(contact, Some(with));
+        self.rows.entry((campaign, contact)).or_insert(Row { before: None, now: None }).now = Some(standing);
+    }
+
+    fn remove(&mut self, campaign: CampaignId, contact: ContactId) {
+        if let Some(set) = self.set(contact).filter(|set| self.sets.contains(Some(*set), campaign)) {
+            let without = self.sets.without(set, campaign);
+            self.sets_now.insert(contact, without);
+            if let Some(row) = self.rows.get_mut(&(campaign, contact)) {
+                row.now = None;
+            }
+        }
+    }
+
+    /// The set that the contact is in at this point of the batch.
+    fn set(&self, contact: ContactId) -> Option<SetId> {
+        match self.sets_now.get(&contact) {
+            Some(now) => *now,
+            None => self.sets_before.get(&contact).copied(),
+        }
+    }
+
+    /// Where the contact stands at this point of the batch, if it is in the campaign.
+    fn standing(&mut self, campaign: CampaignId, contact: ContactId) -> Option<&mut Standing> {
+        self.rows.get_mut(&(campaign, contact))?.now.as_mut()
+    }
+
+    fn finish(self) -> (Changes, Sets) {
+        let mut changes = Changes::default();
+        let mut moves = BTreeMap::new();
+        for (contact, now) in self.sets_now {
+            let before = self.sets_before.get(&contact).copied();
+            if before != now {
+                if let Some(before) = before {
+                    *changes.sets.entry(before).or_default() -= 1;
+                }
+                if let Some(now) = now {
+                    *changes.sets.entry(now).or_default() += 1;
+                }
+                let sized = |set: SetId| (set, self.sets.members(Some(set)).len());
+                moves.insert(contact, (before.map(sized), now.map(sized)));
+            }
+        }
+        changes.moves = moves.into_iter().map(|(contact, (before, now))| (contact, before, now)).collect();
+        for (pair, row) in self.rows {
+            if let Some(before) = &row.before {
+                *changes.counters.entry(before.kind(pair.0)).or_default() -= 1;
+            }
+            if let Some(now) = &row.now {
+                *changes.counters.entry(now.kind(pair.0)).or_default() += 1;
+            }
+            let change = match (row.before, row.now) {
+                (None, Some(now)) => Change::Insert(now),
+                (Some(before), Some(now)) if before != now => Change::Update(now),
+                (Some(_), None) => Change::Delete,
+                (Some(_), Some(_)) | (None, None) => continue,
+            };
+            changes.memberships.push((pair, change));
+        }
+        changes.memberships.sort_unstable_by_key(|(pair, _)| *pair);
+        (changes, self.sets)
+    }
+}
+
+impl Standing {
+    /// An opt-out is never taken back by work that was recorded beside it.
+    fn go_to(&mut self, status: MembershipStatus) {
+        if self.status != MembershipStatus::DoNotContact {
+            self.status = status;
+        }
+    }
+
+    fn kind(&self, campaign_id: CampaignId) -> Kind {
+        Kind { campaign_id, agent_id: self.agent_id, status: self.status, source: self.source }
+    }
+}

@@ -1,0 +1,279 @@
+//! The ledger: the only way in which the world changes.
+//!
+//! One organization is one ledger: dense positions, a hash chain, and the unit of everything else. A command is
+//! sealed and hashed in its caller's task (`prepare`), waits in a bounded queue that is fair between organizations
+//! (`queue`), and is written with its neighbours in one transaction (`append`). What it guarantees:
+//!
+//! - a command is recorded whole or not at all, once, however often it is retried with the same id;
+//! - two decisions on the same state are never both recorded;
+//! - a request id has one effect and one answer;
+//! - what is personal is never stored open outside the read models.
+
+mod append;
+pub mod canonical;
+pub mod chain;
+pub mod command;
+mod cqrs;
+mod decide;
+mod heads;
+pub mod instant;
+pub mod keys;
+mod prepare;
+mod queue;
+pub mod read;
+pub mod seal;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use docket_aggregates::ids::{OrganizationId, PrincipalId};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Executor, PgPool, Row};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub use command::{
+    Actor, AppendError, Appended, Command, Guard, Lane, Origin, Request, StoredAnswer, Stream, Write,
+};
+pub use cqrs::LedgerStore;
+pub use decide::{DecideError, Decided, Versioned};
+pub use heads::Heads;
+pub use keys::{KeyError, Keys};
+pub use queue::QueueBounds;
+
+use append::Appender;
+use instant::Instant;
+use prepare::prepare;
+use queue::{Queue, Refusal, Waiting};
+
+use crate::clock::Clock;
+
+/// How long a caller waits for its command to be written before the outcome counts as unknown.
+const APPEND_WITHIN: Duration = Duration::from_secs(30);
+/// Time-outs on the append's connections, so that a stopped process cannot hold a head.
+const APPEND_SETTINGS: [(&str, &str); 4] = [
+    ("application_name", "docket-append"),
+    ("lock_timeout", "2s"),
+    ("statement_timeout", "60s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+];
+
+/// The migrations of everything that is stored for ever.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/ledger");
+
+/// Why the ledger cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database does not answer, or refuses.
+    #[error("the database cannot be used")]
+    Database(#[from] sqlx::Error),
+    /// The schema cannot be brought up to date.
+    #[error("the database schema cannot be brought up to date")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The vault does not open.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// The door to all ledgers of a database. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: PgPool,
+    keys: Keys,
+    clock: Clock,
+    heads: Arc<Heads>,
+    normal: Arc<Queue>,
+    bulk: Arc<Queue>,
+    states: decide::States,
+    appenders: std::sync::Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Ledger {
+    /// Brings the schema up to date, opens the vault and starts the two lanes.
+    pub async fn open(
+        pool: PgPool,
+        options: PgConnectOptions,
+        master: seal::Key,
+        clock: Clock,
+        bounds: QueueBounds,
+    ) -> Result<Self, OpenError> {
+        migrate(&pool).await?;
+        let keys = Keys::open(pool.clone(), master).await?;
+        sqlx::query("INSERT INTO ledger.heads VALUES ($1, 0, $2, $3) ON CONFLICT DO NOTHING")
+            .bind(OrganizationId::INSTANCE.uuid())
+            .bind(chain::genesis(OrganizationId::INSTANCE).as_slice())
+            .bind(Instant(clock.now()))
+            .execute(&pool)
+            .await?;
+
+        let heads = Arc::new(Heads::default());
+        let options = options.options(APPEND_SETTINGS);
+        let mut appenders = Vec::new();
+        let mut lane = |name| {
+            let queue = Arc::new(Queue::new(bounds));
+            let appender = Appender {
+                lane: name,
+                options: options.clone(),
+                queue: queue.clone(),
+                heads: heads.clone(),
+                clock: clock.clone(),
+            };
+            appenders.push(tokio::spawn(appender.run()));
+            queue
+        };
+        let (normal, bulk) = (lane("normal"), lane("bulk"));
+        let states = decide::States::default();
+        let appenders = std::sync::Mutex::new(appenders);
+        Ok(Self { inner: Arc::new(Inner { pool, keys, clock, heads, normal, bulk, states, appenders }) })
+    }
+
+    /// The pool that everything else of this process reads with.
+    pub fn pool(&self) -> &PgPool {
+        &self.inner.pool
+    }
+
+    /// The keys of organizations and subjects.
+    pub fn keys(&self) -> &Keys {
+        &self.inner.keys
+    }
+
+    /// Where time and ids come from.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// News of what this process appended.
+    pub fn heads(&self) -> &Arc<Heads> {
+        &self.inner.heads
+    }
+
+    /// Commands that wait in the normal and in the bulk lane.
+    pub fn queue_depths(&self) -> (usize, usize) {
+        (self.inner.normal.depth(), self.inner.bulk.depth())
+    }
+
+    /// Records a command, or says why not. Nothing is recorded twice, whatever happens on the way.
+    pub async fn append(&self, command: Command) -> Result<Appended, AppendError> {
+        let mut trust_new = true;
+        loop {
+            let prepared = prepare(&self.inner.keys, &command, trust_new).await?;
+            let new_subjects: Vec<_> =
+                prepared.new_subjects.iter().map(|(subject, key, _)| (*subject, key.clone())).collect();
+            let (answer, answered) = oneshot::channel();
+            let queue = match command.lane {
+                Lane::Normal => &self.inner.normal,
+                Lane::Bulk => &self.inner.bulk,
+            };
+            queue.push(Waiting { prepared, answer, passes: 0 })?;
+            match tokio::time::timeout(APPEND_WITHIN, answered).await {
+                Ok(Ok(Ok(appended))) => {
+                    if !appended.duplicate {
+                        for (subject, key) in new_subjects {
+                            self.inner.keys.remember(command.organization, subject, key);
+                        }
+                    }
+                    return Ok(appended);
+                }
+                Ok(Ok(Err(Refusal::Reseal))) if trust_new => trust_new = false,
+                // Somebody else sealed about the same new subject twice in a row: decide again.
+                Ok(Ok(Err(Refusal::Reseal))) => return Err(AppendError::Conflict),
+                Ok(Ok(Err(Refusal::Error(error)))) => return Err(error),
+                Ok(Ok(Err(Refusal::Answered { answer, command_id, position }))) => {
+                    return Err(self.replayed(&command, &answer, command_id, position).await?);
+                }
+                Ok(Err(_)) | Err(_) => return Err(AppendError::OutcomeUnknown(command.id)),
+            }
+        }
+    }
+
+    async fn replayed(
+        &self,
+        command: &Command,
+        sealed: &[u8],
+        command_id: uuid::Uuid,
+        position: i64,
+    ) -> Result<AppendError, AppendError> {
+        let Some(request) = &command.request else { return Ok(AppendError::Conflict) };
+        let keys = self.inner.keys.organization(command.organization).await?;
+        let actor = command.origin.actor.principal.uuid();
+        let key_hash = prepare::request_key(&keys, actor, &command.origin.tool, &request.request_id);
+        open_answer(&keys, sealed, &key_hash, command_id, position)
+            .map(|answer| AppendError::Replayed(Box::new(answer)))
+    }
+
+    /// The stored answer of a request: none if it was not answered within the last seven days, a refusal if it
+    /// came with another input.
+    pub async fn answered(
+        &self,
+        organization: OrganizationId,
+        principal: PrincipalId,
+        tool: &str,
+        request_id: &str,
+        input: &str,
+    ) -> Result<Option<StoredAnswer>, AppendError> {
+        let keys = self.inner.keys.organization(organization).await?;
+        let key_hash = prepare::request_key(&keys, principal.uuid(), tool, request_id);
+        let row = sqlx::query(
+            "SELECT fingerprint, answer, command_id, position FROM ledger.requests \
+             WHERE organization_id = $1 AND key_hash = $2 AND expires_at > $3",
+        )
+        .bind(organization.uuid())
+        .bind(key_hash.as_slice())
+        .bind(Instant(self.inner.clock.now()))
+        .fetch_optional(&self.inner.pool)
+        .await
+        .map_err(|_| AppendError::Unavailable)?;
+        let Some(row) = row else { return Ok(None) };
+        let read = |_: sqlx::Error| AppendError::Unavailable;
+        if row.try_get::<&[u8], _>(0).map_err(read)? != prepare::fingerprint(&keys, input) {
+            return Err(AppendError::RequestConflict);
+        }
+        let answer = row.try_get(1).map_err(read)?;
+        open_answer(&keys, answer, &key_hash, row.try_get(2).map_err(read)?, row.try_get(3).map_err(read)?)
+            .map(Some)
+    }
+
+    /// Takes no more commands, writes what waits, and ends the lanes. Bounded by `within`.
+    pub async fn drain(&self, within: Duration) {
+        self.inner.normal.close();
+        self.inner.bulk.close();
+        let appenders = std::mem::take(
+            &mut *self.inner.appenders.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        let all = async {
+            for appender in appenders {
+                let _ = appender.await;
+            }
+        };
+        if tokio::time::timeout(within, all).await.is_err() {
+            tracing::error!("the ledger did not drain in time");
+        }
+    }
+}
+
+fn open_answer(
+    keys: &keys::OrganizationKeys,
+    sealed: &[u8],
+    key_hash: &[u8; 32],
+    command_id: uuid::Uuid,
+    position: i64,
+) -> Result<StoredAnswer, AppendError> {
+    let damaged = || AppendError::Unstorable("a stored answer is damaged".into());
+    let text = keys.answers().open(sealed, key_hash).map_err(|_| damaged())?;
+    let answer = serde_json::from_slice(&text).map_err(|_| damaged())?;
+    Ok(StoredAnswer { command_id: command_id.into(), answer, position })
+}
+
+/// Applies the migrations. Their bookkeeping stands in a schema of its own, so that the read schema stays
+/// disposable and `public` stays empty; two processes that start together wait for each other.
+async fn migrate(pool: &PgPool) -> Result<(), OpenError> {
+    let mut connection = pool.acquire().await?;
+    connection.execute("CREATE SCHEMA IF NOT EXISTS docket; SET search_path TO docket").await?;
+    let result = MIGRATIONS.run(&mut *connection).await;
+    connection.execute("RESET search_path").await?;
+    Ok(result?)
+}
