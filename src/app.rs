@@ -1,9 +1,23 @@
 //! Everything that a surface needs to do its work: one value, handed to every handler.
 
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
 use crate::clock::Clock;
 use crate::credentials::Credentials;
-use crate::ledger::Ledger;
-use crate::readside::ReadSide;
+use crate::imports::Imports;
+use crate::ledger::seal::Key;
+use crate::ledger::{Ledger, OpenError, QueueBounds};
+use crate::readside::{PrepareError, ReadSide};
+use crate::workspaces::Workspaces;
+
+/// Connections of the pool. The two lanes of the append have their own.
+const CONNECTIONS: u32 = 24;
+/// How long a request waits for a connection.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the ledger may take to write what waits when the process ends.
+const DRAIN_WITHIN: Duration = Duration::from_secs(20);
 
 /// The product without its surfaces. Cheap to clone.
 #[derive(Clone)]
@@ -14,6 +28,62 @@ pub struct App {
     pub readside: ReadSide,
     /// Who may do what.
     pub credentials: Credentials,
+    /// Which organizations may be entered.
+    pub workspaces: Workspaces,
     /// Where time and ids come from.
     pub clock: Clock,
+    /// The imports that this process works on.
+    pub imports: Imports,
+}
+
+/// Why the product cannot be opened on a database.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The database is not reached.
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] sqlx::Error),
+    /// The ledger does not open.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The read models cannot be made.
+    #[error(transparent)]
+    ReadSide(#[from] PrepareError),
+}
+
+impl App {
+    /// Brings a database up to date and opens the product on it. Folding is begun by [`ReadSide::run`].
+    pub async fn open(
+        options: PgConnectOptions,
+        master: Key,
+        clock: Clock,
+        bounds: QueueBounds,
+    ) -> Result<Self, AppError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE_WITHIN)
+            .connect_with(options.clone().options([
+                ("application_name", "docket"),
+                ("statement_timeout", "120s"),
+                ("idle_in_transaction_session_timeout", "120s"),
+            ]))
+            .await
+            .map_err(AppError::Unreachable)?;
+        let ledger = Ledger::open(pool.clone(), options, master, clock.clone(), bounds).await?;
+        let readside = ReadSide::new(ledger.clone());
+        readside.prepare().await?;
+        Ok(Self {
+            credentials: Credentials::new(pool, clock.clone()),
+            ledger,
+            readside,
+            workspaces: Workspaces::default(),
+            clock,
+            imports: Imports::default(),
+        })
+    }
+
+    /// Writes what waits and lets the database go.
+    pub async fn close(&self) {
+        self.ledger.drain(DRAIN_WITHIN).await;
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.ledger.pool().close()).await;
+    }
 }

@@ -3,8 +3,26 @@
 //! Read in this order: `ledger` is the write side, `readside` keeps the read models up to date, `tools` is what
 //! an agent may do, `http` is how it is reached.
 
+pub mod access_log;
+pub mod agents;
 pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod contacts;
 pub mod credentials;
+pub mod deduplication;
+pub mod envelope;
+pub mod http;
+pub mod imports;
+pub mod json;
 pub mod ledger;
+pub mod metrics;
+pub mod normalise;
+pub mod organizations;
+pub mod postgres;
+pub mod previews;
 pub mod readside;
+pub mod service;
+pub mod tools;
+pub mod workspaces;

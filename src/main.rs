@@ -1,1 +1,7 @@
-fn main() {}
+//! The command `docket`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    docket::cli::main()
+}

@@ -1,12 +1,32 @@
 //! The read side: keeps the read models up to date and hands out consistent views of them.
+//!
+//! A *view* is one REPEATABLE READ transaction on one organization's read models. A strong view waits (two seconds
+//! at most) until everything that had been appended when it was asked for is folded in, so that an agent always
+//! reads its own writes. `runner` does the folding, in any number of processes; `rebuild` makes the read models anew
+//! beside the live ones.
 
+mod rebuild;
+mod runner;
+
+use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant as Stopwatch};
 
 use docket_aggregates::ids::OrganizationId;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
+use tokio::sync::Notify;
+
+pub use rebuild::{RebuildError, RebuildReport, TableDifference};
 
 use crate::ledger::Ledger;
+
+/// The schema that is read from.
+const LIVE: &str = "read";
+/// How long a strong view waits.
+const WAIT: Duration = Duration::from_secs(2);
+/// How often a waiting view looks for what another process folded.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// How new a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +76,13 @@ pub enum ReadSideError {
     Unavailable,
 }
 
+impl From<sqlx::Error> for ReadSideError {
+    fn from(error: sqlx::Error) -> Self {
+        tracing::warn!(error = ?error.as_database_error().map(|error| error.code()), "the read models cannot be read");
+        Self::Unavailable
+    }
+}
+
 /// One consistent view of one organization's read models (REPEATABLE READ, read only).
 pub struct View {
     transaction: Transaction<'static, Postgres>,
@@ -82,16 +109,167 @@ impl DerefMut for View {
 pub struct ReadSide {
     ledger: Ledger,
     pool: PgPool,
+    progress: Arc<Progress>,
+}
+
+/// What this process folded, so that its own readers need not ask the database.
+#[derive(Debug, Default)]
+struct Progress {
+    positions: Mutex<HashMap<OrganizationId, i64>>,
+    folded: Notify,
+}
+
+impl Progress {
+    fn reached(&self, organization: OrganizationId, position: i64) {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner).insert(organization, position);
+        self.folded.notify_waiters();
+    }
+
+    fn position(&self, organization: OrganizationId) -> i64 {
+        let positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        positions.get(&organization).copied().unwrap_or(0)
+    }
+
+    fn forget(&self) {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Why the read models cannot be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The database does not answer, or refuses.
+    #[error("the read models cannot be made")]
+    Database(#[from] sqlx::Error),
+    /// They are of another version and could not be made anew.
+    #[error("the read models are of another version and could not be rebuilt")]
+    Rebuild(#[from] RebuildError),
 }
 
 impl ReadSide {
+    /// The read models of the ledger's database.
+    pub fn new(ledger: Ledger) -> Self {
+        let pool = ledger.pool().clone();
+        Self { ledger, pool, progress: Arc::default() }
+    }
+
+    /// Makes the live schema if there is none, and rebuilds one that another version of Docket made.
+    pub async fn prepare(&self) -> Result<(), PrepareError> {
+        let stored: Option<Option<String>> = sqlx::query_scalar(
+            "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1",
+        )
+        .bind(LIVE)
+        .fetch_optional(&self.pool)
+        .await?;
+        match stored {
+            None => {
+                let mut connection = self.pool.acquire().await?;
+                make_schema(&mut connection, LIVE, true).await?;
+            }
+            Some(Some(version)) if version == docket_projections::schema_version() => (),
+            Some(_) => {
+                tracing::info!("the read models are of another version and are rebuilt");
+                self.rebuild(true, |_| ()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Folds for ever; to be stopped by dropping it. Any number of processes may do so at once.
+    pub async fn run(&self) {
+        runner::run(self).await;
+    }
+
+    /// Folds everything that was appended to an organization so far.
+    pub async fn settle(&self, organization: OrganizationId) -> Result<(), ReadSideError> {
+        self.view(organization, Consistency::STRONG).await.map(drop)
+    }
+
     /// A view that is as new as `consistency` says; waits two seconds at most.
     pub async fn view(
         &self,
         organization: OrganizationId,
         consistency: Consistency,
     ) -> Result<View, ReadSideError> {
-        let _ = (&self.ledger, &self.pool, organization, consistency);
-        Err(ReadSideError::Unavailable)
+        let started = Stopwatch::now();
+        let mut target = None;
+        loop {
+            let folded = self.progress.folded.notified();
+            tokio::pin!(folded);
+            folded.as_mut().enable();
+
+            if target.is_none_or(|target| self.progress.position(organization) >= target || may_look(started))
+            {
+                let (view, at) = self.look(organization).await?;
+                let target = *target.get_or_insert(match consistency {
+                    Consistency::Eventual => 0,
+                    Consistency::Strong { min_position: None } => at.head,
+                    Consistency::Strong { min_position: Some(wanted) } if wanted > at.head => {
+                        return Err(ReadSideError::BeyondHead { wanted, head: at.head });
+                    }
+                    Consistency::Strong { min_position: Some(_) } => at.head,
+                });
+                if view.position >= target {
+                    if consistency != Consistency::Eventual {
+                        metrics::histogram!("docket_read_wait_seconds")
+                            .record(started.elapsed().as_secs_f64());
+                    }
+                    return Ok(view);
+                }
+                if let Some(position) = at.parked {
+                    return Err(ReadSideError::Parked { position });
+                }
+                drop(view);
+                self.ledger.heads().wanted(organization);
+            }
+            if started.elapsed() >= WAIT {
+                return Err(ReadSideError::Behind { retry_after: Duration::from_secs(1) });
+            }
+            let _ = tokio::time::timeout(LOOK, folded).await;
+        }
     }
+
+    async fn look(&self, organization: OrganizationId) -> Result<(View, Standing), ReadSideError> {
+        let mut transaction = self
+            .pool
+            .begin_with(format!(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {LIVE}"
+            ))
+            .await?;
+        let row = sqlx::query(
+            "SELECT h.position, coalesce(c.position, 0), c.parked_position \
+             FROM ledger.heads h LEFT JOIN cursors c USING (organization_id) WHERE organization_id = $1",
+        )
+        .bind(organization.uuid())
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or(ReadSideError::UnknownOrganization)?;
+        let standing = Standing { head: row.try_get(0)?, parked: row.try_get(2)? };
+        Ok((View { transaction, position: row.try_get(1)? }, standing))
+    }
+}
+
+/// A waiting view asks the database at every look: another process may have folded.
+fn may_look(started: Stopwatch) -> bool {
+    started.elapsed() >= LOOK
+}
+
+struct Standing {
+    head: i64,
+    parked: Option<i64>,
+}
+
+/// Makes the tables of the read models in a schema of their own, and notes their version on it.
+async fn make_schema(connection: &mut PgConnection, schema: &str, indexes: bool) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    transaction
+        .execute(format!("CREATE SCHEMA {schema}; SET LOCAL search_path TO {schema}").as_str())
+        .await?;
+    transaction.execute(docket_projections::SCHEMA).await?;
+    if indexes {
+        transaction.execute(docket_projections::INDEXES).await?;
+    }
+    let version = docket_projections::schema_version();
+    transaction.execute(format!("COMMENT ON SCHEMA {schema} IS '{version}'").as_str()).await?;
+    transaction.commit().await
 }

@@ -48,6 +48,10 @@ impl ContactRow {
     pub fn display_name(&self) -> Option<String> {
         self.profile.as_ref().and_then(display_name)
     }
+
+    pub(crate) fn name_key(&self) -> String {
+        self.profile.as_ref().map(name_key).unwrap_or_default()
+    }
 }
 
 fn display_name(profile: &ContactProfile) -> Option<String> {

@@ -17,16 +17,35 @@ pub mod page;
 pub mod recorded;
 pub mod searchable;
 
+// What there is.
 pub mod agents;
 pub mod campaigns;
 pub mod contacts;
+pub mod import_invalid_rows;
+pub mod import_members;
+pub mod imports;
+pub mod organizations;
 
+// Who is in which campaign, and the work on them.
+pub mod calls;
 pub mod campaign_counters;
 pub mod campaign_sets;
 pub mod contact_sets;
+pub mod follow_ups;
 pub mod memberships;
 pub mod rosters;
 mod stays;
+
+// The whole of an organization.
+pub mod activity;
+pub mod organization_counters;
+
+// Questions over several tables.
+pub mod outbound_contacts;
+pub mod overlap;
+pub mod overview;
+pub mod selection;
+pub mod workloads;
 
 use docket_aggregates::ids::OrganizationId;
 use sha2::{Digest, Sha256};
@@ -70,11 +89,19 @@ pub fn all() -> &'static [ReadModel] {
         agents::MODEL,
         campaigns::MODEL,
         contacts::MODEL,
-        rosters::MODEL,
-        memberships::MODEL,
-        contact_sets::MODEL,
-        campaign_sets::MODEL,
+        import_invalid_rows::MODEL,
+        import_members::MODEL,
+        imports::MODEL,
+        organizations::MODEL,
+        calls::MODEL,
         campaign_counters::MODEL,
+        campaign_sets::MODEL,
+        contact_sets::MODEL,
+        follow_ups::MODEL,
+        memberships::MODEL,
+        rosters::MODEL,
+        activity::MODEL,
+        organization_counters::MODEL,
     ]
 }
 
@@ -118,19 +145,26 @@ pub async fn fold(
     // Reads the contacts as they were before the batch, so it goes before them.
     stays::fold(conn, organization, batch).await?;
     rosters::fold(conn, organization, batch).await?;
+    calls::fold(conn, organization, batch).await?;
+    follow_ups::fold(conn, organization, batch).await?;
     contacts::fold(conn, organization, batch).await?;
+    imports::fold(conn, organization, batch).await?;
+    import_invalid_rows::fold(conn, organization, batch).await?;
+    import_members::fold(conn, organization, batch).await?;
     campaigns::fold(conn, organization, batch).await?;
     agents::fold(conn, organization, batch).await?;
+    organizations::fold(conn, batch).await?;
+    organization_counters::fold(conn, organization, batch).await?;
+    activity::fold(conn, organization, batch).await?;
     Ok(())
 }
 
 fn in_order(organization: OrganizationId, batch: &[Recorded]) -> Result<(), FoldError> {
-    let mut expected = batch.first().map_or(1, |first| first.position);
-    for recorded in batch {
+    let first = batch.first().map_or(1, |first| first.position);
+    for (expected, recorded) in (first..).zip(batch) {
         if recorded.organization_id != organization || recorded.position != expected {
             return Err(FoldError::OutOfOrder { position: recorded.position });
         }
-        expected += 1;
     }
     Ok(())
 }
@@ -146,6 +180,45 @@ impl Recorded {
             event_type: self.event.event_type(),
             aggregate_id: self.aggregate_id,
             position: self.position,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_table_has_exactly_one_owner() {
+        let made: BTreeSet<&str> = SCHEMA
+            .lines()
+            .filter_map(|line| line.strip_prefix("CREATE TABLE "))
+            .filter_map(|rest| rest.split_whitespace().next())
+            .collect();
+        let mut owned = BTreeSet::new();
+        for table in all().iter().flat_map(|model| model.tables) {
+            assert!(owned.insert(*table), "{table} has two owners");
+        }
+        assert_eq!(made, owned);
+    }
+
+    #[test]
+    fn every_key_and_index_begins_with_the_organization() {
+        for line in INDEXES.lines().filter(|line| line.starts_with("CREATE INDEX")) {
+            assert!(line.contains(" (organization_id"), "{line}");
+        }
+        let tables = SCHEMA.matches("CREATE TABLE ").count();
+        let keys = SCHEMA.matches("PRIMARY KEY (organization_id").count()
+            + SCHEMA.matches("organization_id uuid NOT NULL PRIMARY KEY").count();
+        assert_eq!(tables, keys);
+    }
+
+    #[test]
+    fn no_statement_names_a_schema() {
+        for sql in [SCHEMA, INDEXES] {
+            assert!(!sql.contains("read."));
         }
     }
 }

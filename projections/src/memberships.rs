@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use docket_aggregates::Timestamp;
-use docket_aggregates::ids::{AgentId, CampaignId, ContactId, FollowUpId, OrganizationId};
+use docket_aggregates::ids::{AgentId, CampaignId, ContactId, ImportId, OrganizationId};
 use docket_aggregates::membership::MembershipStatus;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
@@ -191,7 +191,7 @@ pub struct MembershipFilter {
     /// Only those that came from here.
     pub source: Option<ContactSource>,
     /// Only those that came in this folder or were matched by it.
-    pub import_id: Option<docket_aggregates::ids::ImportId>,
+    pub import_id: Option<ImportId>,
 }
 
 /// A contact of a campaign that a bulk command is about.
@@ -283,21 +283,6 @@ fn push_filter(query: &mut QueryBuilder<'_, Postgres>, filter: &MembershipFilter
             .push_bind(import.uuid())
             .push(")");
     }
-}
-
-/// A follow-up that is still to be seen to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PendingFollowUp {
-    /// The follow-up.
-    pub follow_up_id: FollowUpId,
-    /// The contact.
-    pub contact_id: ContactId,
-    /// Who is to call.
-    pub agent_id: AgentId,
-    /// When; overdue once this has passed.
-    pub due_at: Timestamp,
-    /// Events of its stream.
-    pub version: u64,
 }
 
 /// Where a contact stands in a campaign, as the fold sees it.

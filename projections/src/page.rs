@@ -131,6 +131,10 @@ pub(crate) fn push_after(
     after: &Keyset,
 ) {
     let (value, kind, id) = columns;
+    if kind == SortKind::Id {
+        query.push(format!(" AND {id} {} ", order.beyond())).push_bind(after.id);
+        return;
+    }
     let start = format!(" AND ({value}, {id}) {} (", order.beyond());
     match (&after.value, kind) {
         (Some(SortValue::At(at)), SortKind::At) => query.push(start).push_bind(At(*at)),
@@ -148,6 +152,8 @@ pub(crate) fn push_after(
 pub(crate) enum SortKind {
     At,
     Text,
+    /// By id alone.
+    Id,
 }
 
 #[cfg(test)]

@@ -337,7 +337,7 @@ CROSS JOIN LATERAL (SELECT max(position) AS position FROM ledger.events e \
     WHERE e.organization_id = t.organization_id AND e.command_id = t.command_id) e WHERE e.position IS NOT NULL";
 
 const CLAIMS: &str = "\
- UNION ALL \
+UNION ALL \
 SELECT 2, t.i, NULL, c.owner, NULL, NULL, NULL \
 FROM unnest($6::uuid[], $7::text[], $8::bytea[]) WITH ORDINALITY AS t(organization_id, scope, key_hash, i) \
 JOIN ledger.claims c USING (organization_id, scope, key_hash) \
@@ -433,7 +433,7 @@ impl Known {
 }
 
 static WITH_CLAIMS: std::sync::LazyLock<String> =
-    std::sync::LazyLock::new(|| format!("{VERSIONS_AND_COMMANDS}{CLAIMS}"));
+    std::sync::LazyLock::new(|| format!("{VERSIONS_AND_COMMANDS} {CLAIMS}"));
 
 /// Judges the commands of a batch one after the other, each seeing what the ones before it did.
 struct Judge<'a> {

@@ -20,6 +20,8 @@ use docket_aggregates::Timestamp;
 use docket_aggregates::ids::CommandId;
 
 const STATES_REMEMBERED: usize = 16_384;
+/// Events of a stream that are read at once.
+const PAGE_EVENTS: i64 = 64;
 /// How often a decision that lost a race is made anew.
 pub const TRIES: usize = 5;
 
@@ -114,31 +116,41 @@ impl Ledger {
         let stream = Stream::of::<A>(id);
         let key = (organization, stream);
         let known = self.remembered::<A>(&key);
-        let (version, mut state) = match &known {
+        let (mut version, mut state) = match &known {
             Some(known) => (known.version, known.state.clone()),
             None => (0, Arc::new(A::default())),
         };
-        let mut tail = read::stream(&self.inner.pool, organization, stream, version).await?;
-        if tail.is_empty() {
-            return Ok(Versioned { state, version, stream });
-        }
-        read::open(&self.inner.keys, organization, &mut tail).await?;
-        let version = version + tail.len() as u64;
-        let changed = Arc::make_mut(&mut state);
-        for stored in tail {
-            let position = stored.position;
-            let event = serde_json::from_value(stored.payload).map_err(|source| ReadError::Decode {
-                position,
-                source: docket_aggregates::DecodeError::Undecodable {
-                    event_type: stored.event_type,
-                    event_version: stored.event_version,
-                    source,
-                },
-            })?;
-            changed.apply(event);
+        // Page by page, so that a long stream (an import's) is never held whole.
+        loop {
+            let mut page =
+                read::stream_page(&self.inner.pool, organization, stream, version, PAGE_EVENTS).await?;
+            let last = i64::try_from(page.len()).is_ok_and(|read| read < PAGE_EVENTS);
+            if !page.is_empty() {
+                read::open(&self.inner.keys, organization, &mut page).await?;
+                version += page.len() as u64;
+                let changed = Arc::make_mut(&mut state);
+                for stored in page {
+                    let position = stored.position;
+                    let event =
+                        serde_json::from_value(stored.payload).map_err(|source| ReadError::Decode {
+                            position,
+                            source: docket_aggregates::DecodeError::Undecodable {
+                                event_type: stored.event_type,
+                                event_version: stored.event_version,
+                                source,
+                            },
+                        })?;
+                    changed.apply(event);
+                }
+            }
+            if last {
+                break;
+            }
         }
         let versioned = Versioned { state, version, stream };
-        self.remember(key, &versioned);
+        if known.is_none_or(|known| known.version < version) && version > 0 {
+            self.remember(key, &versioned);
+        }
         Ok(versioned)
     }
 

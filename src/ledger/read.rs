@@ -10,6 +10,7 @@ use docket_projections::Recorded;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
+use uuid::Uuid;
 
 use super::command::Stream;
 use super::instant::Instant;
@@ -110,6 +111,14 @@ pub struct Filter {
     pub aggregate_id: Option<String>,
 }
 
+impl Filter {
+    /// Whether it lets the event through.
+    pub fn takes(&self, event: &Stored) -> bool {
+        self.event_type.as_ref().is_none_or(|wanted| *wanted == event.event_type)
+            && self.aggregate_id.as_ref().is_none_or(|wanted| *wanted == event.aggregate_id)
+    }
+}
+
 /// The position of an organization's head; none if there is no such ledger.
 pub async fn head(
     connection: &mut PgConnection,
@@ -121,22 +130,40 @@ pub async fn head(
         .await
 }
 
-/// The events at positions `from` to `to`, both included, at most `limit`. Every position of the stretch up to the
-/// last one given back is accounted for.
+/// How much of a stretch is read at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Portion {
+    /// Events, at most.
+    pub events: i64,
+    /// Bytes of stored payload after which no further event is read; one event is always read.
+    pub bytes: i64,
+}
+
+/// The events at positions `from` to `to`, both included, as far as the portion reaches. Every position up to the
+/// last one given back is accounted for; nothing is given back only where nothing was asked for.
 pub async fn stretch(
     connection: &mut PgConnection,
     organization: OrganizationId,
     from: i64,
     to: i64,
-    limit: i64,
+    portion: Portion,
 ) -> Result<Vec<Stored>, ReadError> {
-    let to = to.min(from.saturating_add(limit - 1));
+    let to = to.min(from.saturating_add(portion.events - 1));
+    if to < from {
+        return Ok(vec![]);
+    }
     let rows = sqlx::query(&format!(
-        "{COLUMNS} WHERE organization_id = $1 AND position BETWEEN $2 AND $3 ORDER BY position"
+        "{COLUMNS} WHERE organization_id = $1 AND position BETWEEN $2 AND ( \
+             SELECT max(position) FROM ( \
+                 SELECT position, sum(pg_column_size(payload)) OVER (ORDER BY position) - pg_column_size(payload) AS before \
+                 FROM ledger.events WHERE organization_id = $1 AND position BETWEEN $2 AND $3) AS weighed \
+             WHERE before < $4) \
+         ORDER BY position"
     ))
     .bind(organization.uuid())
     .bind(from)
     .bind(to)
+    .bind(portion.bytes)
     .fetch_all(connection)
     .await?;
     let mut events = Vec::with_capacity(rows.len());
@@ -149,8 +176,8 @@ pub async fn stretch(
         expected += 1;
         events.push(event);
     }
-    if expected <= to {
-        return Err(ReadError::Gap { missing: expected });
+    if events.is_empty() {
+        return Err(ReadError::Gap { missing: from });
     }
     Ok(events)
 }
@@ -162,14 +189,46 @@ pub async fn stream(
     stream: Stream,
     after: u64,
 ) -> Result<Vec<Stored>, ReadError> {
+    stream_page(pool, organization, stream, after, i64::MAX).await
+}
+
+/// The events of one stream after `after`, in order, `limit` at most. For streams that are too long to be held.
+pub async fn stream_page(
+    pool: &PgPool,
+    organization: OrganizationId,
+    stream: Stream,
+    after: u64,
+    limit: i64,
+) -> Result<Vec<Stored>, ReadError> {
     let rows = sqlx::query(&format!(
         "{COLUMNS} WHERE organization_id = $1 AND aggregate_type = $2 AND aggregate_id = $3 AND sequence > $4 \
-         ORDER BY sequence"
+         ORDER BY sequence LIMIT $5"
     ))
     .bind(organization.uuid())
     .bind(stream.aggregate_type)
     .bind(stream.id.to_string())
     .bind(after.cast_signed())
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(|row| Stored::from_row(row).map_err(ReadError::from)).collect()
+}
+
+/// The events of many streams of one type, each stream's in order.
+pub async fn streams(
+    pool: &PgPool,
+    organization: OrganizationId,
+    aggregate_type: &'static str,
+    ids: impl IntoIterator<Item = Uuid>,
+) -> Result<Vec<Stored>, ReadError> {
+    let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+    let rows = sqlx::query(&format!(
+        "{COLUMNS} WHERE organization_id = $1 AND aggregate_type = $2 AND aggregate_id = ANY($3) \
+         ORDER BY aggregate_id, sequence"
+    ))
+    .bind(organization.uuid())
+    .bind(aggregate_type)
+    .bind(ids)
     .fetch_all(pool)
     .await?;
     rows.iter().map(|row| Stored::from_row(row).map_err(ReadError::from)).collect()

@@ -1,0 +1,302 @@
+//! Logging calls: what a caller did with one contact of a campaign, and what follows from it.
+//!
+//! One call is one command: the call itself, the follow-up that was agreed on, and the opt-out if that is how it
+//! went are recorded together or not at all. Whether the contact is in the campaign is asked of the read models and
+//! fenced by the version of the campaign's roster, so that a contact that is being taken out is not called.
+
+use docket_aggregates::agent::Agent;
+use docket_aggregates::campaign::{Campaign, CampaignStatus};
+use docket_aggregates::contact::{Contact, ContactCommand, ContactError};
+use docket_aggregates::follow_up::{FollowUp, FollowUpCommand, FollowUpError};
+use docket_aggregates::ids::{AgentId, CallId, CampaignId, ContactId, FollowUpId};
+use docket_aggregates::membership::{
+    CallOutcome, Membership, MembershipCommand, MembershipError, MembershipEvent, MembershipStatus, Stay,
+};
+use docket_aggregates::roster::Roster;
+use docket_aggregates::{Decides, Timestamp};
+use docket_projections::{memberships, rosters};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::contacts::address_hashes;
+use crate::ledger::{AppendError, Guard, Stream, Versioned};
+use crate::readside::Consistency;
+use crate::service::{Call, Done, ServiceError};
+
+/// How often a call is decided anew because something that it rests on changed.
+const TRIES: usize = 5;
+
+/// Why work on a contact is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WorkRefusal {
+    /// There is no such campaign.
+    #[error("campaign does not exist")]
+    UnknownCampaign,
+    /// There is no such contact.
+    #[error("contact does not exist")]
+    UnknownContact,
+    /// There is no such caller.
+    #[error("agent does not exist")]
+    UnknownAgent,
+    /// There is no such follow-up.
+    #[error("follow-up does not exist")]
+    UnknownFollowUp,
+    /// The campaign is over.
+    #[error("a campaign that is {} takes no calls", .0.name())]
+    CampaignOver(CampaignStatus),
+    /// The caller takes no work.
+    #[error("agent is not active")]
+    InactiveAgent,
+    /// The contact is not in the campaign.
+    #[error("contact is not in the campaign")]
+    NotInCampaign,
+    /// The contact asked not to be contacted.
+    #[error("contact asked not to be contacted")]
+    DoNotContact,
+    /// The contact's data was erased.
+    #[error("contact was erased")]
+    Erased,
+    /// The follow-up refuses.
+    #[error(transparent)]
+    FollowUp(#[from] FollowUpError),
+}
+
+impl From<MembershipError> for WorkRefusal {
+    fn from(error: MembershipError) -> Self {
+        match error {
+            MembershipError::DoNotContact => Self::DoNotContact,
+            MembershipError::StayIsOver => Self::NotInCampaign,
+        }
+    }
+}
+
+impl From<ContactError> for WorkRefusal {
+    fn from(error: ContactError) -> Self {
+        match error {
+            ContactError::Unknown | ContactError::AlreadyCreated => Self::UnknownContact,
+            ContactError::Erased => Self::Erased,
+        }
+    }
+}
+
+/// A call that was made.
+#[derive(Clone, Debug)]
+pub struct NewCall {
+    /// In which campaign.
+    pub campaign_id: CampaignId,
+    /// To whom.
+    pub contact_id: ContactId,
+    /// By whom.
+    pub agent_id: AgentId,
+    /// How it went.
+    pub outcome: CallOutcome,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it lasted, in seconds.
+    pub duration_seconds: Option<u32>,
+    /// What the caller wrote down.
+    pub note: Option<String>,
+    /// When the contact is to be called again.
+    pub follow_up_at: Option<Timestamp>,
+}
+
+/// A call as answers show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallView {
+    /// Its id.
+    pub call_id: CallId,
+    /// In which campaign.
+    pub campaign_id: CampaignId,
+    /// To whom.
+    pub contact_id: ContactId,
+    /// By whom.
+    pub agent_id: AgentId,
+    /// How it went.
+    pub outcome: CallOutcome,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it lasted, in seconds.
+    pub duration_seconds: Option<u32>,
+    /// What the caller wrote down.
+    pub note: Option<String>,
+    /// Which attempt it was since the contact was put in, from 1.
+    pub attempt: u32,
+    /// Where the contact stands after it.
+    pub status: MembershipStatus,
+    /// The follow-up that was agreed on.
+    pub follow_up_id: Option<FollowUpId>,
+    /// When it is due.
+    pub follow_up_at: Option<Timestamp>,
+}
+
+/// What a decision about one contact of a campaign rests on.
+pub(crate) struct Ground {
+    pub stay: Stay,
+    pub membership: Versioned<Membership>,
+    pub contact: Versioned<Contact>,
+    pub campaign: Versioned<Campaign>,
+    pub guards: Vec<Guard>,
+}
+
+impl Ground {
+    /// Reads it. `consistency` says how new the read models must be; what is older than the ledger is refused by the
+    /// append, and then it must be strong.
+    pub(crate) async fn read(
+        app: &App,
+        call: &Call,
+        consistency: Consistency,
+        campaign_id: CampaignId,
+        contact_id: ContactId,
+    ) -> Result<Self, ServiceError<WorkRefusal>> {
+        let organization = call.organization;
+        let ledger = &app.ledger;
+        let campaign = ledger.load::<Campaign>(organization, campaign_id).await?;
+        if !campaign.exists() {
+            return Err(ServiceError::Refused(WorkRefusal::UnknownCampaign));
+        }
+        let contact = ledger.load::<Contact>(organization, contact_id).await?;
+        if !contact.exists() {
+            return Err(ServiceError::Refused(WorkRefusal::UnknownContact));
+        }
+        let status = campaign.state.status();
+        if matches!(status, CampaignStatus::Completed | CampaignStatus::Archived) {
+            return Err(ServiceError::Refused(WorkRefusal::CampaignOver(status)));
+        }
+        let mut view = app.readside.view(organization, consistency).await?;
+        let version = rosters::version(&mut view, organization, campaign_id).await?;
+        let row = memberships::get(&mut view, organization, campaign_id, contact_id).await?;
+        drop(view);
+        let Some(row) = row else {
+            return match consistency {
+                Consistency::Strong { .. } => Err(ServiceError::Refused(WorkRefusal::NotInCampaign)),
+                // It may have been put in a moment ago.
+                Consistency::Eventual => Err(AppendError::Conflict.into()),
+            };
+        };
+        let roster = Stream::of::<Roster>(organization.roster(campaign_id));
+        let membership =
+            ledger.load::<Membership>(organization, organization.membership(campaign_id, contact_id)).await?;
+        let guards = vec![Guard { stream: roster, version }, campaign.guard()];
+        let stay = Stay { campaign_id, contact_id, epoch: row.epoch };
+        Ok(Self { stay, membership, contact, campaign, guards })
+    }
+}
+
+/// The caller, who must exist and be active.
+pub(crate) async fn active_agent(
+    app: &App,
+    call: &Call,
+    agent_id: AgentId,
+) -> Result<Versioned<Agent>, ServiceError<WorkRefusal>> {
+    let agent = app.ledger.load::<Agent>(call.organization, agent_id).await?;
+    match (agent.state.exists(), agent.state.active()) {
+        (false, _) => Err(ServiceError::Refused(WorkRefusal::UnknownAgent)),
+        (true, false) => Err(ServiceError::Refused(WorkRefusal::InactiveAgent)),
+        (true, true) => Ok(agent),
+    }
+}
+
+/// Runs a decision until what it rests on did not change meanwhile: first on what the read models have, then on what
+/// is there.
+pub(crate) async fn decided<T, R>(
+    mut decide: impl AsyncFnMut(Consistency) -> Result<T, ServiceError<R>>,
+) -> Result<T, ServiceError<R>> {
+    let mut consistency = Consistency::Eventual;
+    for _ in 0..TRIES {
+        match decide(consistency).await {
+            Err(ServiceError::Append(AppendError::Conflict)) => consistency = Consistency::STRONG,
+            result => return result,
+        }
+    }
+    Err(AppendError::Conflict.into())
+}
+
+/// Logs a call.
+pub async fn log(app: &App, call: &Call, new: NewCall) -> Result<Done<CallView>, ServiceError<WorkRefusal>> {
+    let call_id: CallId = app.clock.mint();
+    let follow_up_id: Option<FollowUpId> = new.follow_up_at.map(|_| app.clock.mint());
+    decided(async |consistency| {
+        let ground = Ground::read(app, call, consistency, new.campaign_id, new.contact_id).await?;
+        let agent = active_agent(app, call, new.agent_id).await?;
+        let Ground { stay, membership, contact, campaign, mut guards } = ground;
+        if contact.state.opted_out() {
+            return Err(ServiceError::Refused(WorkRefusal::DoNotContact));
+        }
+        guards.push(agent.guard());
+
+        let events = membership
+            .state
+            .decide(MembershipCommand::LogCall {
+                stay,
+                call_id,
+                agent_id: new.agent_id,
+                outcome: new.outcome,
+                started_at: new.started_at,
+                duration_seconds: new.duration_seconds,
+                note: new.note.clone(),
+                max_attempts: campaign.state.settings().max_attempts,
+                follow_up: follow_up_id,
+            })
+            .map_err(|error| ServiceError::Refused(error.into()))?;
+        let Some(MembershipEvent::CallLogged { attempt, status, .. }) = events.first() else {
+            return Err(AppendError::Conflict.into());
+        };
+        let entity = CallView {
+            call_id,
+            campaign_id: new.campaign_id,
+            contact_id: new.contact_id,
+            agent_id: new.agent_id,
+            outcome: new.outcome,
+            started_at: new.started_at,
+            duration_seconds: new.duration_seconds,
+            note: new.note.clone(),
+            attempt: *attempt,
+            status: *status,
+            follow_up_id,
+            follow_up_at: new.follow_up_at,
+        };
+
+        let mut writes = vec![membership.write(events.clone())];
+        if let (Some(follow_up_id), Some(due_at)) = (follow_up_id, new.follow_up_at) {
+            let follow_up = app.ledger.glance::<FollowUp>(call.organization, follow_up_id).await?;
+            let scheduled = follow_up
+                .state
+                .decide(FollowUpCommand::Schedule {
+                    follow_up_id,
+                    campaign_id: new.campaign_id,
+                    contact_id: new.contact_id,
+                    agent_id: new.agent_id,
+                    due_at,
+                    note: new.note.clone(),
+                })
+                .map_err(|error| ServiceError::Refused(error.into()))?;
+            writes.push(follow_up.write(scheduled));
+        }
+        let opted_out = if new.outcome == CallOutcome::DoNotContact {
+            let keys = app.ledger.keys().organization(call.organization).await?;
+            let addresses =
+                contact.state.profile().map(|known| address_hashes(&keys, known)).unwrap_or_default();
+            contact
+                .state
+                .decide(ContactCommand::OptOut { via: "call", addresses })
+                .map_err(|error| ServiceError::Refused(error.into()))?
+        } else {
+            vec![]
+        };
+        // Either the contact is written to, or it must still be one that may be called.
+        if opted_out.is_empty() {
+            guards.push(contact.guard());
+        } else {
+            writes.push(contact.write(opted_out.clone()));
+        }
+        let request = call.request(&entity)?;
+        let appended = app.ledger.append(call.command(writes, guards, request)).await?;
+        app.ledger.learn(call.organization, &membership, events);
+        if !opted_out.is_empty() {
+            app.ledger.learn(call.organization, &contact, opted_out);
+        }
+        Ok(Done { entity, appended: Some(appended) })
+    })
+    .await
+}

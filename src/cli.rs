@@ -1,0 +1,91 @@
+//! The command line. One verb is one file.
+//!
+//! Exit status: 0 good, 1 refused or not verified, 2 wrong usage. Every command that prints takes `--json`.
+
+mod open;
+mod organization;
+mod rebuild;
+mod replay;
+mod serve;
+mod token;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+pub use open::Opened;
+
+/// An event-sourced CRM and outreach backend in which nothing happens off the record.
+#[derive(Debug, Parser)]
+#[command(name = "docket", version)]
+struct Cli {
+    #[command(flatten)]
+    config: Config,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve the API.
+    Serve(serve::Serve),
+    /// Create, list and change organizations.
+    #[command(subcommand)]
+    Organization(organization::Organization),
+    /// Create, list and revoke tokens.
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Print an organization's events as JSON lines.
+    Replay(replay::Replay),
+    /// Recompute an organization's hash chain.
+    Verify(verify::Verify),
+    /// Make the read models anew, compare and switch.
+    Rebuild(rebuild::Rebuild),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("docket: the runtime does not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let config = cli.config;
+    let result = runtime.block_on(async {
+        match cli.verb {
+            Verb::Serve(verb) => verb.run(&config).await,
+            Verb::Organization(verb) => verb.run(&config).await,
+            Verb::Token(verb) => verb.run(&config).await,
+            Verb::Replay(verb) => verb.run(&config).await,
+            Verb::Verify(verb) => verb.run(&config).await,
+            Verb::Rebuild(verb) => verb.run(&config).await,
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("docket: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a value: as JSON where that was asked for, else as `text` writes it.
+fn print<T: serde::Serialize>(
+    config: &Config,
+    value: &T,
+    text: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
+    if config.json {
+        println!("{}", serde_json::to_string(value)?);
+    } else {
+        println!("{}", text(value));
+    }
+    Ok(())
+}

@@ -1,0 +1,370 @@
+//! From weighed pairs to groups, and what to do with each.
+//!
+//! Likely pairs are joined first, the surest before the others, so that chains (`A` is `B` by e-mail, `B` is `C` by phone)
+//! become one group whose confidence is its weakest link. Pairs that are more likely two than one join nothing that is
+//! settled: records left alone with such a pair become a question for a person, the others are merely noted as near.
+
+use sha2::{Digest, Sha256};
+
+use super::candidates::Edge;
+use super::columns::Columns;
+use super::evidence::{Scales, UNSURE_BITS, asked, bit, bits_of, probability};
+use super::{
+    Action, Analysis, CONFIDENT, Group, GroupId, LIKELY, MatchOn, Options, Record, RecordKey, Summary,
+};
+
+/// A pair that contradicts itself gives way to one that does not, by so many bits.
+const RIVAL_BITS: f32 = 4.0;
+/// Rows that say the same in every value are one, even where the values are poor. By so many bits.
+const IDENTICAL_BITS: f32 = 4.0;
+const IDENTICAL_POOR_BITS: f32 = 2.0;
+/// Members of a group that are compared with each other once more.
+const COMPARED_MAX: usize = 16;
+/// Near records that a group names.
+const NEAR_MAX: usize = 5;
+
+pub(super) fn group(
+    rows: &[Record],
+    contacts: &[Record],
+    columns: &Columns,
+    mut edges: Vec<Edge>,
+    options: &Options,
+) -> Analysis {
+    yield_to_rivals(columns, &mut edges);
+    let mut clusters = Clusters::new(columns.nodes.len());
+    edges.sort_by(|one, other| {
+        other.weighed.bits.total_cmp(&one.weighed.bits).then((one.a, one.b).cmp(&(other.a, other.b)))
+    });
+    let likely = edges.partition_point(|edge| edge.weighed.bits >= bits_of(LIKELY));
+    for edge in &edges[..likely] {
+        clusters.join(edge);
+    }
+    clusters.settle(columns);
+    let mut near: Vec<(u32, u32, f32)> = Vec::new();
+    for edge in &edges[likely..] {
+        match (clusters.is_settled(edge.a), clusters.is_settled(edge.b)) {
+            (false, false) => clusters.join(edge),
+            (true, false) => near.push((edge.b, edge.a, edge.weighed.bits)),
+            (false, true) => near.push((edge.a, edge.b, edge.weighed.bits)),
+            (true, true) => {}
+        }
+    }
+    drop(edges);
+    let scales = Scales::new(columns, options);
+    Assembly { rows, contacts, columns, scales, clusters, near, asked: asked(options) }.analysis()
+}
+
+/// Weakens pairs whose names contradict each other where one of the two has a better pair, and drops what is merely
+/// likely where a contact has been found with far more certainty.
+fn yield_to_rivals(columns: &Columns, edges: &mut Vec<Edge>) {
+    let mut best = vec![f32::NEG_INFINITY; columns.nodes.len()];
+    for edge in edges.iter().filter(|edge| !edge.weighed.conflict) {
+        for node in [edge.a, edge.b] {
+            let best = &mut best[node as usize];
+            *best = best.max(edge.weighed.bits);
+        }
+    }
+    let confident = bits_of(CONFIDENT);
+    edges.retain_mut(|edge| {
+        let (best_a, best_b) = (best[edge.a as usize], best[edge.b as usize]);
+        if edge.weighed.conflict && best_a.max(best_b) >= edge.weighed.bits + 0.5 {
+            edge.weighed.bits -= RIVAL_BITS;
+        }
+        let outdone = |best: f32| best >= confident && best >= edge.weighed.bits + RIVAL_BITS;
+        let free = |node: u32, best: f32| columns.nodes[node as usize].is_contact || outdone(best);
+        let bits = edge.weighed.bits;
+        let dropped = (0.0..confident).contains(&bits)
+            && (outdone(best_a) && free(edge.b, best_b) || outdone(best_b) && free(edge.a, best_a));
+        !dropped
+    });
+}
+
+/// Sets of nodes that are one.
+struct Clusters {
+    parent: Vec<u32>,
+    /// Of a root: the weakest bits that joined its members, and what they agree in.
+    weakest: Vec<f32>,
+    agreed: Vec<u8>,
+    size: Vec<u32>,
+    settled: Vec<bool>,
+}
+
+impl Clusters {
+    fn new(nodes: usize) -> Self {
+        let count = u32::try_from(nodes).expect("nodes are numbered by u32");
+        Self {
+            parent: (0..count).collect(),
+            weakest: vec![f32::INFINITY; nodes],
+            agreed: vec![0; nodes],
+            size: vec![1; nodes],
+            settled: Vec::new(),
+        }
+    }
+
+    fn root(&mut self, node: u32) -> u32 {
+        let mut at = node;
+        while self.parent[at as usize] != at {
+            let up = self.parent[self.parent[at as usize] as usize];
+            self.parent[at as usize] = up;
+            at = up;
+        }
+        at
+    }
+
+    fn join(&mut self, edge: &Edge) {
+        let (a, b) = (self.root(edge.a), self.root(edge.b));
+        let (keep, gone) = if self.size[a as usize] >= self.size[b as usize] { (a, b) } else { (b, a) };
+        let (kept, lost) = (keep as usize, gone as usize);
+        self.agreed[kept] |= edge.weighed.agreed | self.agreed[lost];
+        if keep != gone {
+            self.parent[lost] = keep;
+            self.size[kept] += self.size[lost];
+            self.weakest[kept] = self.weakest[kept].min(self.weakest[lost]).min(edge.weighed.bits);
+        }
+    }
+
+    /// From here on, whoever is in company stays in it. Identical rows are company.
+    fn settle(&mut self, columns: &Columns) {
+        let mut settled = Vec::with_capacity(columns.nodes.len());
+        for (number, node) in (0u32..).zip(&columns.nodes) {
+            let root = self.root(number);
+            settled.push(node.rows > 1 || self.size[root as usize] > 1);
+        }
+        self.settled = settled;
+    }
+
+    fn is_settled(&self, node: u32) -> bool {
+        self.settled[node as usize]
+    }
+}
+
+struct Assembly<'a> {
+    rows: &'a [Record],
+    contacts: &'a [Record],
+    columns: &'a Columns,
+    scales: Scales<'a>,
+    clusters: Clusters,
+    /// A record alone, another that it is more likely not, and the bits.
+    near: Vec<(u32, u32, f32)>,
+    asked: u8,
+}
+
+impl Assembly<'_> {
+    fn analysis(mut self) -> Analysis {
+        let places = self.places();
+        let row_members = self.members(&places, self.columns.node_of_row.iter().copied());
+        let contact_members =
+            self.members(&places, self.columns.node_of_contact.iter().map(|node| Some(*node)));
+        // By group, the likeliest first.
+        let mut near = std::mem::take(&mut self.near);
+        for (alone, _, _) in &mut near {
+            *alone = places[self.clusters.root(*alone) as usize];
+        }
+        near.sort_by(|one, other| {
+            one.0.cmp(&other.0).then(other.2.total_cmp(&one.2)).then(one.1.cmp(&other.1))
+        });
+        near.dedup_by_key(|(group, other, _)| (*group, *other));
+        let records_of_node = self.first_records();
+        let mut groups = Vec::with_capacity(row_members.len());
+        let mut summary = Summary {
+            rows: self.rows.len() as u64,
+            invalid: self.columns.invalid.len() as u64,
+            ..Summary::default()
+        };
+        for (place, (rows, contacts)) in row_members.iter().zip(&contact_members).enumerate() {
+            let place = u32::try_from(place).expect("fewer groups than rows");
+            let from = near.partition_point(|(group, _, _)| *group < place);
+            let to = near.partition_point(|(group, _, _)| *group <= place);
+            let nearest = near[from..to].first().map(|(_, _, bits)| *bits);
+            let nearby: Vec<RecordKey> = near[from..to]
+                .iter()
+                .take(NEAR_MAX)
+                .filter_map(|(_, node, _)| records_of_node[*node as usize])
+                .collect();
+            groups.push(self.group(rows, contacts, nearest, nearby, &mut summary));
+        }
+        Analysis {
+            summary,
+            groups,
+            invalid_rows: self.columns.invalid.clone(),
+            warnings: self.columns.warnings.clone(),
+        }
+    }
+
+    /// The place of each cluster's group, by root; `u32::MAX` for a cluster without a row.
+    fn places(&mut self) -> Vec<u32> {
+        let mut places = vec![u32::MAX; self.columns.nodes.len()];
+        let mut next = 0;
+        for node in self.columns.node_of_row.iter().flatten() {
+            let place = &mut places[self.clusters.root(*node) as usize];
+            if *place == u32::MAX {
+                *place = next;
+                next += 1;
+            }
+        }
+        places
+    }
+
+    /// The records of each group, in their order.
+    fn members(&mut self, places: &[u32], nodes: impl Iterator<Item = Option<u32>>) -> Vec<Vec<u32>> {
+        let groups = places.iter().filter(|place| **place != u32::MAX).count();
+        let mut members = vec![Vec::new(); groups];
+        for (record, node) in (0u32..).zip(nodes) {
+            let Some(node) = node else { continue };
+            let place = places[self.clusters.root(node) as usize];
+            if let Some(group) = members.get_mut(place as usize) {
+                group.push(record);
+            }
+        }
+        members
+    }
+
+    fn first_records(&self) -> Vec<Option<RecordKey>> {
+        let mut first = vec![None; self.columns.nodes.len()];
+        for (row, node) in self.rows.iter().zip(&self.columns.node_of_row) {
+            if let Some(node) = node {
+                first[*node as usize].get_or_insert(row.key);
+            }
+        }
+        for (contact, node) in self.contacts.iter().zip(&self.columns.node_of_contact) {
+            first[*node as usize] = Some(contact.key);
+        }
+        first
+    }
+
+    fn group(
+        &mut self,
+        rows: &[u32],
+        contacts: &[u32],
+        nearest: Option<f32>,
+        near: Vec<RecordKey>,
+        summary: &mut Summary,
+    ) -> Group {
+        let node = self.columns.node_of_row[rows[0] as usize].expect("a group's rows are valid");
+        let root = self.clusters.root(node) as usize;
+        let (identical, alike) = self.identical(rows);
+        let mut weakest = self.clusters.weakest[root].min(identical);
+        if self.clusters.size[root] > 2 && self.contradicts_itself(rows, contacts) {
+            weakest = weakest.min(UNSURE_BITS);
+        }
+        let agreed = self.clusters.agreed[root] | alike;
+        let claimed = weakest >= bits_of(LIKELY);
+        let confidence = probability(weakest.min(nearest.unwrap_or(f32::INFINITY)));
+        let mut members: Vec<RecordKey> = rows.iter().map(|row| self.rows[*row as usize].key).collect();
+        let mut contact_keys: Vec<RecordKey> =
+            contacts.iter().map(|contact| self.contacts[*contact as usize].key).collect();
+        contact_keys.sort_unstable();
+        members.extend(contact_keys);
+
+        let suppressed = rows.iter().any(|row| self.rows[*row as usize].suppressed)
+            || claimed && contacts.iter().any(|contact| self.contacts[*contact as usize].suppressed);
+        let in_campaign = contacts.iter().any(|contact| self.contacts[*contact as usize].in_campaign);
+        let count = rows.len() as u64;
+        if claimed {
+            summary.duplicates_in_import += count - 1;
+            if contacts.is_empty() {
+                summary.unique += 1;
+            } else {
+                summary.existing_in_crm += 1;
+                summary.in_campaigns += u64::from(in_campaign);
+            }
+            summary.suppressed += u64::from(suppressed);
+        } else {
+            summary.unique += count;
+            summary.suppressed +=
+                rows.iter().filter(|row| self.rows[**row as usize].suppressed).count() as u64;
+        }
+
+        let suggested_action = if contacts.len() > 1 || confidence < CONFIDENT {
+            Action::Review
+        } else if suppressed || !contacts.is_empty() && self.adds_nothing(rows, contacts[0]) {
+            Action::Skip
+        } else if !contacts.is_empty() {
+            Action::Update
+        } else if rows.len() > 1 {
+            Action::Merge
+        } else {
+            Action::Create
+        };
+        Group {
+            group_id: group_id(&members),
+            confidence: (confidence * 10_000.0).round() / 10_000.0,
+            matched_on: MatchOn::ALL.into_iter().filter(|kind| agreed & bit(*kind) != 0).collect(),
+            members,
+            near,
+            suggested_action,
+        }
+    }
+
+    /// Whether two of the members go by names that have little in common: a chain may have led from one to the other
+    /// over a record without a name.
+    fn contradicts_itself(&self, rows: &[u32], contacts: &[u32]) -> bool {
+        let of_rows = rows.iter().filter_map(|row| self.columns.node_of_row[*row as usize]);
+        let of_contacts = contacts.iter().map(|contact| self.columns.node_of_contact[*contact as usize]);
+        let mut nodes: Vec<u32> = of_rows.chain(of_contacts).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes.truncate(COMPARED_MAX);
+        let node = |number: u32| &self.columns.nodes[number as usize];
+        nodes
+            .iter()
+            .enumerate()
+            .any(|(at, a)| nodes[at + 1..].iter().any(|b| self.scales.contradict(node(*a), node(*b))))
+    }
+
+    /// The bits for rows that say the same in every value, and what they agree in.
+    fn identical(&self, rows: &[u32]) -> (f32, u8) {
+        let mut bits = f32::INFINITY;
+        let mut kinds = 0;
+        for node in rows.iter().filter_map(|row| self.columns.node_of_row[*row as usize]) {
+            let node = &self.columns.nodes[node as usize];
+            if node.rows < 2 {
+                continue;
+            }
+            let values = [node.email, node.external, node.city, node.person_name, node.company_name];
+            let held = values.iter().filter(|value| **value != 0).count() + usize::from(node.phone != 0);
+            let keyed = node.email != 0 || node.external != 0 || node.phone != 0;
+            bits = bits.min(if held >= 2 || keyed { IDENTICAL_BITS } else { IDENTICAL_POOR_BITS });
+            for kind in MatchOn::ALL.into_iter().filter(|kind| node.agrees(node, *kind)) {
+                kinds |= bit(kind) & self.asked;
+            }
+        }
+        (bits, kinds)
+    }
+
+    /// Whether every value of the rows is the contact's already.
+    fn adds_nothing(&self, rows: &[u32], contact: u32) -> bool {
+        let held = &self.columns.nodes[self.columns.node_of_contact[contact as usize] as usize];
+        rows.iter().all(|row| {
+            let Some(node) = self.columns.node_of_row[*row as usize] else { return false };
+            let node = &self.columns.nodes[node as usize];
+            let within = |value: u32, held: u32| value == 0 || value == held;
+            within(node.email, held.email)
+                && (node.phone == 0 || node.phone == held.phone)
+                && within(node.extension, held.extension)
+                && within(node.external, held.external)
+                && within(node.city, held.city)
+                && within(node.person_name, held.person_name)
+                && within(node.company_name, held.company_name)
+        })
+    }
+}
+
+fn group_id(members: &[RecordKey]) -> GroupId {
+    let mut digest = Sha256::new();
+    for member in members {
+        match member {
+            RecordKey::Row(row) => {
+                digest.update([0]);
+                digest.update(row.to_be_bytes());
+            }
+            RecordKey::Contact(id) => {
+                digest.update([1]);
+                digest.update(id.as_bytes());
+            }
+        }
+    }
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest.finalize()[..16]);
+    GroupId(id)
+}

@@ -1,0 +1,100 @@
+//! Founding organizations, naming them, and switching their CRM module.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::organization::{OrganizationCommand, OrganizationError, OrganizationProfile};
+use serde_json::Value;
+
+use super::HttpState;
+use super::call::{Admitted, replay, settle};
+use super::error::ApiError;
+use super::input::{Body, Fields, Problem, boolean, email, line, path_id};
+use crate::organizations::{self, OrganizationView};
+use crate::service::{Done, ServiceError};
+
+impl From<OrganizationError> for ApiError {
+    fn from(error: OrganizationError) -> Self {
+        match error {
+            OrganizationError::Unknown => Self::not_found("ORG_NOT_FOUND", "organization"),
+            OrganizationError::AlreadyCreated => Self::conflict("ALREADY_CREATED", error),
+            OrganizationError::Erased => Self::unprocessable("ERASED", error),
+        }
+    }
+}
+
+fn slug(value: Value) -> Result<String, Problem> {
+    let slug = line(64)(value)?;
+    let acceptable = slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if acceptable {
+        Ok(slug)
+    } else {
+        Err(("INVALID_SLUG", "must have 1 to 64 of the characters a-z, 0-9 and -".into()))
+    }
+}
+
+/// `POST /api/admin/organizations`: `{name, slug, ownerEmail, crmEnabled?}`.
+pub async fn create(
+    State(state): State<HttpState>,
+    admitted: Admitted,
+    Body(body): Body,
+) -> Result<Response, ApiError> {
+    let call = admitted.call(&body)?;
+    let mut fields = Fields::of_body(body)?;
+    let profile = OrganizationProfile {
+        name: fields.required("name", line(200)),
+        slug: fields.required("slug", slug),
+        owner_email: fields.required("ownerEmail", email),
+    };
+    let crm_enabled = fields.optional("crmEnabled", boolean).unwrap_or(true);
+    fields.finish()?;
+    if let Some(answer) = replay(&state, &call, StatusCode::CREATED).await? {
+        return Ok(answer);
+    }
+    let id: OrganizationId = state.app.clock.mint();
+    let view = OrganizationView {
+        id,
+        name: profile.name.clone(),
+        slug: profile.slug.clone(),
+        owner_email: profile.owner_email.clone(),
+        crm_enabled,
+    };
+    let request = call.request(&view)?;
+    let created = organizations::create(&state.app, &call.origin, request, id, profile, crm_enabled).await;
+    let result = created.map(|decided| Done { entity: view, appended: decided.appended });
+    settle(result.map_err(ServiceError::<OrganizationError>::from), StatusCode::CREATED)
+}
+
+/// `PATCH /api/admin/organizations/{organizationId}`: `{name?, crmEnabled?}`.
+pub async fn change(
+    State(state): State<HttpState>,
+    admitted: Admitted,
+    Path(organization): Path<String>,
+    Body(body): Body,
+) -> Result<Response, ApiError> {
+    let id: OrganizationId = path_id("organizationId", &organization)?;
+    // The organization's facts stand in the instance ledger; the call itself is about the organization.
+    let call = admitted.call(&body)?;
+    let mut fields = Fields::of_body(body)?;
+    fields.not_empty();
+    let name = fields.patched("name", line(200));
+    let enabled = fields.patched("crmEnabled", boolean);
+    fields.finish()?;
+    let commands = [
+        name.map(|name| OrganizationCommand::Rename { name }),
+        enabled.map(|enabled| OrganizationCommand::SwitchCrmModule { enabled }),
+    ];
+    let mut appended = None;
+    let mut entity = None;
+    // Two facts that do not depend on each other; each is harmless to repeat, so that no request id is needed.
+    for command in commands.into_iter().flatten() {
+        let decided = organizations::order(&state.app, &call.origin, None, id, command)
+            .await
+            .map_err(|error| ApiError::from(ServiceError::<OrganizationError>::from(error)))?;
+        entity = Some(OrganizationView::of(id, &decided.state));
+        appended = decided.appended.or(appended);
+    }
+    let entity = entity.ok_or_else(|| ApiError::from(OrganizationError::Unknown))?;
+    settle::<_, ApiError>(Ok(Done { entity, appended }), StatusCode::OK)
+}

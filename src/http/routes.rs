@@ -1,0 +1,248 @@
+//! The company API as a table: every route with its roles and its deadline, and the gate in front of each.
+//!
+//! The router is made from the table, so that no route can be without roles and no role without a route. The gate
+//! checks in this order: token (401), company in the path (400), role and company of the token (403), headers
+//! (400); whether the company exists (404) is asked last, so that an outsider cannot find out. Every call that
+//! reaches the gate is noted in the access log, whatever came of it.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::organization::Organization;
+use docket_aggregates::token::Role;
+
+use super::auth::{self, ADMINS, BOARD, READERS, WORKERS};
+use super::call::Admitted;
+use super::error::ApiError;
+use super::reply::{Outcome, Recorded};
+use super::{HttpState, agents, calls, events, follow_ups, imports, input, organizations};
+use crate::access_log::Entry;
+use crate::credentials::Caller;
+
+/// How long a request may take until its answer begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// As long as a person waits.
+    Usual,
+    /// As long as data keeps coming: uploads, and answers that the client asked to wait for.
+    Streamed,
+}
+
+impl Deadline {
+    /// The longest time.
+    pub const fn within(self) -> Duration {
+        match self {
+            Self::Usual => Duration::from_secs(30),
+            Self::Streamed => Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+/// One route of the company API.
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path, with its parameters in braces.
+    pub path: &'static str,
+    /// Who may.
+    pub roles: &'static [Role],
+    /// How long it may take.
+    pub deadline: Deadline,
+    /// Method and path: the name of the route in the access log and in the ledger.
+    pub name: String,
+    handler: fn() -> MethodRouter<HttpState>,
+}
+
+macro_rules! route {
+    ($method:ident $path:literal, $roles:expr, $deadline:ident, $handler:path) => {
+        Route {
+            method: Method::$method,
+            path: $path,
+            roles: $roles,
+            deadline: Deadline::$deadline,
+            name: concat!(stringify!($method), " ", $path).to_owned(),
+            handler: || on(MethodFilter::$method, $handler),
+        }
+    };
+}
+
+/// Every route of the company API.
+#[rustfmt::skip]
+pub fn all() -> &'static [Route] {
+    static ALL: LazyLock<Vec<Route>> = LazyLock::new(|| vec![
+        route!(POST  "/api/admin/organizations",                                          ADMINS,  Usual,    organizations::create),
+        route!(PATCH "/api/admin/organizations/{organizationId}",                         ADMINS,  Usual,    organizations::change),
+
+        route!(GET   "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::list),
+        route!(POST  "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::register),
+        route!(PATCH "/api/companies/{companyId}/crm/agents/{agentId}",                   BOARD,   Usual,    agents::change),
+
+//        route!(POST  "/api/companies/{companyId}/crm/imports",                            BOARD,   Streamed, imports::upload),
+//        route!(GET   "/api/companies/{companyId}/crm/imports",                            BOARD,   Usual,    imports::list),
+//        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}",           BOARD,   Usual,    imports::show),
+//        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}/rows",      BOARD,   Usual,    imports::rows),
+//        route!(POST  "/api/companies/{companyId}/crm/imports/{importFolderId}/commit",    BOARD,   Streamed, imports::commit),
+
+//        route!(POST  "/api/companies/{companyId}/crm/calls",                              WORKERS, Usual,    calls::log),
+//        route!(POST  "/api/companies/{companyId}/crm/follow-ups",                         WORKERS, Usual,    follow_ups::schedule),
+//        route!(PATCH "/api/companies/{companyId}/crm/follow-ups/{followUpId}",            WORKERS, Usual,    follow_ups::close),
+
+        route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list),
+    ]);
+    &ALL
+}
+
+/// The router of the table.
+pub fn router(state: &HttpState) -> Router<HttpState> {
+    all().iter().fold(Router::new(), |router, route| {
+        let gate = from_fn_with_state((state.clone(), route), gate);
+        router.route(route.path, (route.handler)().layer(gate))
+    })
+}
+
+async fn gate(
+    State((state, route)): State<(HttpState, &'static Route)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let at = state.app.clock.now();
+    let mut noted = Noted::default();
+    let mut response = match admit(&state, route, request, &mut noted).await {
+        Ok(request) => match tokio::time::timeout(route.deadline.within(), next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => {
+                metrics::counter!("docket_http_refused_total", "reason" => "deadline").increment(1);
+                ApiError::too_slow().into_response()
+            }
+        },
+        Err(refusal) => refusal.into_response(),
+    };
+    let extensions = response.extensions_mut();
+    let recorded = extensions.remove::<Recorded>();
+    let outcome = extensions.remove::<Outcome>();
+    state
+        .access_log
+        .record(Entry {
+            organization: noted.organization.unwrap_or(OrganizationId::INSTANCE),
+            audit_id: match recorded {
+                Some(recorded) => recorded.command_id.uuid(),
+                None => state.app.clock.mint(),
+            },
+            at,
+            principal: noted.caller.as_ref().map(|caller| caller.principal_id),
+            token: noted.caller.as_ref().map(|caller| caller.token_id),
+            tool: route.name.as_str().into(),
+            outcome: match outcome {
+                Some(outcome) => outcome.0.into(),
+                None if response.status().is_success() => "ok".into(),
+                None => response.status().as_u16().to_string().into(),
+            },
+            position: recorded.map(|recorded| recorded.position),
+            duration: started.elapsed(),
+        })
+        .await;
+    response
+}
+
+/// What is known of a call by the time it is turned away or served.
+#[derive(Default)]
+struct Noted {
+    caller: Option<Caller>,
+    organization: Option<OrganizationId>,
+}
+
+async fn admit(
+    state: &HttpState,
+    route: &'static Route,
+    request: Request,
+    noted: &mut Noted,
+) -> Result<Request, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let caller = auth::bearer(&parts.headers, &state.app).await?;
+    noted.caller = Some(caller.clone());
+    let organization = organization_in(&mut parts).await?;
+    auth::admit(&caller, route.roles, organization)?;
+    noted.organization = organization;
+    let organization = match organization {
+        None => OrganizationId::INSTANCE,
+        Some(organization) => {
+            // The nil UUID names the instance ledger, which is no company.
+            let known = organization != OrganizationId::INSTANCE
+                && state
+                    .app
+                    .ledger
+                    .glance::<Organization>(OrganizationId::INSTANCE, organization)
+                    .await?
+                    .exists();
+            if !known {
+                noted.organization = None;
+                return Err(ApiError::not_found("ORG_NOT_FOUND", "organization"));
+            }
+            organization
+        }
+    };
+    let admitted = Admitted::new(caller, organization, &route.name, parts.uri.path(), &parts.headers, state)?;
+    parts.extensions.insert(admitted);
+    Ok(Request::from_parts(parts, body))
+}
+
+/// The organization in the path, if it names one.
+async fn organization_in(parts: &mut axum::http::request::Parts) -> Result<Option<OrganizationId>, ApiError> {
+    let params = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| {
+        ApiError::new(StatusCode::BAD_REQUEST, "MALFORMED_PATH", "the path cannot be decoded")
+    })?;
+    let named = params.iter().find(|(name, _)| matches!(*name, "companyId" | "organizationId"));
+    named.map(|(name, value)| input::path_id(name, value)).transpose()
+}
+
+/// The route that a request was matched to, for the metrics.
+pub fn matched(request: &Request) -> String {
+    let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
+    path.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_stands_in_the_table_once() {
+        let mut seen = std::collections::BTreeSet::new();
+        for route in all() {
+            assert!(seen.insert(&route.name), "{} is there twice", route.name);
+            assert_eq!(route.name, format!("{} {}", route.method, route.path));
+        }
+    }
+
+    #[test]
+    fn whoever_runs_the_instance_may_enter_everywhere() {
+        for route in all() {
+            for role in ADMINS {
+                assert!(route.roles.contains(role), "{} refuses {}", route.name, role.name());
+            }
+        }
+    }
+
+    #[test]
+    fn what_concerns_the_instance_is_for_its_administrators_alone() {
+        for route in all().iter().filter(|route| route.path.starts_with("/api/admin/")) {
+            assert_eq!(route.roles, ADMINS, "{}", route.name);
+        }
+    }
+
+    #[test]
+    fn a_viewer_calls_nothing_here_and_an_auditor_changes_nothing() {
+        for route in all() {
+            assert!(!route.roles.contains(&Role::Viewer), "{}", route.name);
+            assert!(route.method == Method::GET || !route.roles.contains(&Role::Auditor), "{}", route.name);
+        }
+    }
+}

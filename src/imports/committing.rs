@@ -1,0 +1,625 @@
+//! Making contacts of a folder's rows.
+//!
+//! One staged chunk is one command: the contacts' own events and, on the folder's stream, what became of each row.
+//! The versions of all these streams are expected as they were when it was decided, so that a chunk is either done
+//! whole or not at all, and never twice: whoever resumes finds the number of the next chunk in the folder.
+//!
+//! An opt-out is never lost: a row that carries one opts out the contact that it matches, also where duplicates are
+//! skipped, and a contact that is made with a suppressed address is one that is not contacted.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::{Duration, Instant};
+
+use cqrs_es::Aggregate;
+use docket_aggregates::claims::{ClaimKey, Scope};
+use docket_aggregates::contact::{Contact, ContactCommand, ContactError, ContactEvent, ContactProfile};
+use docket_aggregates::ids::{CommandId, ContactId, ImportId, OrganizationId, SubjectId};
+use docket_aggregates::import::{
+    Import, ImportCommand, ImportError, ImportEvent, ImportStage, OnDuplicate, RowOutcome, StagedContact,
+    StagedRow,
+};
+use docket_aggregates::{Decides, DecodeError};
+use serde::Serialize;
+use sqlx::Row;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::matching::{Known, Recent, find};
+use super::turns::Turn;
+use super::{Error, ImportRefusal, Progress, apart, append_patiently};
+use crate::app::App;
+use crate::contacts::address_hashes;
+use crate::ledger::keys::OrganizationKeys;
+use crate::ledger::read::{self, ReadError};
+use crate::ledger::{AppendError, Command, Lane, Origin, Stream, Versioned, Write};
+use crate::readside::{Consistency, ReadSideError, View};
+use crate::service::Call;
+
+/// How often a chunk is decided anew because somebody changed one of its contacts meanwhile.
+const TRIES: usize = 8;
+/// How long the read models may take to show everything that was there before the commit began.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(120);
+/// Events that stand in the folder's stream before its first chunk.
+const BEFORE_CHUNKS: u64 = 1;
+/// How often unfinished commits are looked for again when the database did not answer.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// What became of a folder's rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Committed {
+    /// New contacts.
+    pub created: u64,
+    /// Changed contacts.
+    pub updated: u64,
+    /// Rows that changed nothing.
+    pub skipped: u64,
+}
+
+/// How a commit that this process worked on ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Every row was dealt with.
+    Done(Committed),
+    /// The process is shutting down, or the database did not answer for long: it goes on later.
+    Paused,
+    /// It cannot go on; what is wrong was logged.
+    Failed,
+}
+
+/// A commit that was ordered.
+#[derive(Debug)]
+pub struct Ordered {
+    /// Rows in the folder, valid or not.
+    pub rows: u64,
+    /// What was recorded by this order; none if it had been ordered before.
+    pub appended: Option<crate::ledger::Appended>,
+    /// How it ends, once it has.
+    pub outcome: watch::Receiver<Option<Outcome>>,
+}
+
+impl Ordered {
+    /// Waits for the end, within the given time.
+    pub async fn ended(&mut self, within: Duration) -> Option<Outcome> {
+        let ended = tokio::time::timeout(within, self.outcome.wait_for(Option::is_some)).await;
+        match ended {
+            Ok(Ok(outcome)) => outcome.clone(),
+            // Whoever worked on it went away without a word: it goes on at the next start.
+            Ok(Err(_)) => Some(Outcome::Paused),
+            Err(_) => None,
+        }
+    }
+}
+
+/// Orders a commit, or joins the one that was ordered before, and sees to it that somebody works on it.
+pub async fn commit(
+    app: &App,
+    call: &Call,
+    import_id: ImportId,
+    on_duplicate: OnDuplicate,
+    watch: impl Fn(Progress) + Send + Sync + 'static,
+) -> Result<Ordered, Error> {
+    let organization = call.organization;
+    let start = ImportCommand::StartCommit { commit_id: call.command_id, on_duplicate };
+    let ordered = app
+        .ledger
+        .order::<Import>(organization, import_id, call.command_id, call.at, &call.origin, None, start)
+        .await;
+    let (state, appended) = match ordered.map_err(Error::from) {
+        Ok(decided) => (decided.state, decided.appended),
+        Err(
+            Error::Refused(ImportRefusal::Folder(ImportError::AlreadyCommitted))
+            | Error::Append(AppendError::Taken(Scope::ImportCommit)),
+        ) => {
+            let folder = app.ledger.load::<Import>(organization, import_id).await?;
+            if folder.state.on_duplicate() != on_duplicate {
+                return Err(ImportRefusal::OtherCommit(import_id).into());
+            }
+            (folder.state, None)
+        }
+        Err(error) => return Err(error),
+    };
+    let rows = state.rows().0;
+    if state.stage() == ImportStage::Committed {
+        let (created, updated, skipped) = state.outcomes();
+        let outcome = Outcome::Done(Committed { created, updated, skipped });
+        return Ok(Ordered { rows, appended, outcome: watch::channel(Some(outcome)).1 });
+    }
+    let outcome = work(app, organization, import_id, watch);
+    Ok(Ordered { rows, appended, outcome })
+}
+
+/// Goes on with every commit that was ordered and not finished. To be called once, when the process starts.
+pub async fn resume(app: App) {
+    loop {
+        let unfinished = unfinished(&app).await;
+        match unfinished {
+            Ok(unfinished) => {
+                for (organization, import_id) in unfinished {
+                    tracing::info!(import.id = %import_id, "an unfinished commit goes on");
+                    work(&app, organization, import_id, |_| ());
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "unfinished commits cannot be looked for");
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// The claims say which commits were ordered; only the events say which of them are finished.
+async fn unfinished(app: &App) -> Result<Vec<(OrganizationId, ImportId)>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT s.organization_id, s.aggregate_id::uuid FROM ledger.claims c \
+         JOIN ledger.events s ON s.organization_id = c.organization_id AND s.command_id = c.owner \
+             AND s.event_type = 'CommitStarted' \
+         WHERE c.scope = $1 AND NOT EXISTS (SELECT 1 FROM ledger.events e \
+             WHERE e.organization_id = s.organization_id AND e.aggregate_type = s.aggregate_type \
+                 AND e.aggregate_id = s.aggregate_id AND e.event_type = 'ImportCommitted')",
+    )
+    .bind(Scope::ImportCommit.name())
+    .fetch_all(app.ledger.pool())
+    .await?;
+    rows.iter().map(|row| Ok((OrganizationId(row.try_get(0)?), ImportId(row.try_get(1)?)))).collect()
+}
+
+/// Works on a commit in the background, unless this process does so already.
+fn work(
+    app: &App,
+    organization: OrganizationId,
+    import_id: ImportId,
+    watch: impl Fn(Progress) + Send + Sync + 'static,
+) -> watch::Receiver<Option<Outcome>> {
+    let task = app.clone();
+    app.imports.commit((organization, import_id), move |ended| {
+        tokio::spawn(async move {
+            let outcome = match committed(&task, organization, import_id, watch).await {
+                Ok(committed) => Outcome::Done(committed),
+                Err(error) => {
+                    let paused = matches!(
+                        error,
+                        Error::Refused(ImportRefusal::Stopping | ImportRefusal::TooMany)
+                            | Error::Append(AppendError::Unavailable | AppendError::OutcomeUnknown(_))
+                            | Error::ReadSide(ReadSideError::Behind { .. } | ReadSideError::Unavailable)
+                    );
+                    tracing::warn!(import.id = %import_id, error = %error, paused, "a commit did not end");
+                    if paused { Outcome::Paused } else { Outcome::Failed }
+                }
+            };
+            ended.send_replace(Some(outcome));
+        });
+    })
+}
+
+async fn committed(
+    app: &App,
+    organization: OrganizationId,
+    import_id: ImportId,
+    watch: impl Fn(Progress) + Send + Sync + 'static,
+) -> Result<Committed, Error> {
+    let turn = app.imports.turn(organization).await.map_err(ImportRefusal::from)?;
+    let app = app.clone();
+    apart(async move { Commit::begin(&app, organization, import_id, turn).await?.run(&watch).await }).await
+}
+
+/// Counts what a commit would do, and changes nothing.
+pub async fn dry_run(
+    app: &App,
+    organization: OrganizationId,
+    import_id: ImportId,
+    on_duplicate: OnDuplicate,
+) -> Result<Committed, Error> {
+    let turn = app.imports.turn(organization).await.map_err(ImportRefusal::from)?;
+    let app = app.clone();
+    apart(async move {
+        let mut commit = Commit::begin(&app, organization, import_id, turn).await?;
+        match commit.folder.state.stage() {
+            ImportStage::Unknown => return Err(ImportRefusal::Folder(ImportError::Unknown).into()),
+            ImportStage::Staging => return Err(ImportRefusal::Folder(ImportError::NotStaged).into()),
+            ImportStage::Staged => (),
+            ImportStage::Committing | ImportStage::Committed => {
+                return Err(ImportRefusal::Folder(ImportError::AlreadyCommitted).into());
+            }
+        }
+        commit.on_duplicate = on_duplicate;
+        commit.rehearse().await
+    })
+    .await
+}
+
+/// A commit that is being worked on.
+struct Commit<'a> {
+    app: &'a App,
+    organization: OrganizationId,
+    import_id: ImportId,
+    keys: std::sync::Arc<OrganizationKeys>,
+    folder: Versioned<Import>,
+    on_duplicate: OnDuplicate,
+    commit_id: Option<CommandId>,
+    recent: Recent,
+    _turn: Turn,
+}
+
+impl<'a> Commit<'a> {
+    async fn begin(
+        app: &'a App,
+        organization: OrganizationId,
+        import_id: ImportId,
+        turn: Turn,
+    ) -> Result<Self, Error> {
+        let keys = app.ledger.keys().organization(organization).await?;
+        let folder = app.ledger.load::<Import>(organization, import_id).await?;
+        let on_duplicate = folder.state.on_duplicate();
+        let commit_id = commit_id(app, organization, import_id).await?;
+        let recent = Recent::default();
+        Ok(Self { app, organization, import_id, keys, folder, on_duplicate, commit_id, recent, _turn: turn })
+    }
+
+    async fn run(mut self, watch: &(impl Fn(Progress) + Sync)) -> Result<Committed, Error> {
+        let mut staged = None;
+        let mut view = Some(self.caught_up().await?);
+        while self.folder.state.stage() == ImportStage::Committing {
+            let (total, number) = self.folder.state.chunks();
+            if number == total {
+                self.finish().await?;
+                break;
+            }
+            if self.app.imports.stopping() {
+                return Err(ImportRefusal::Stopping.into());
+            }
+            let started = Instant::now();
+            let rows = match staged.take() {
+                Some((ready, rows)) if ready == number => rows,
+                _ => read_chunk(self.app, self.organization, self.import_id, number).await?,
+            };
+            // While this chunk is written, the next one is read.
+            let ahead = read_chunk(self.app, self.organization, self.import_id, number + 1);
+            let (done, next) = tokio::join!(self.commit_chunk(number, &rows, view.take()), async {
+                if number + 1 < total { Some(ahead.await) } else { None }
+            });
+            done?;
+            staged = next.transpose()?.map(|rows| (number + 1, rows));
+            metrics::histogram!("docket_import_chunk_seconds", "step" => "commit")
+                .record(started.elapsed().as_secs_f64());
+            let (created, updated, skipped) = self.folder.state.outcomes();
+            watch(Progress { done: number + 1, total, rows: created + updated + skipped });
+        }
+        let (created, updated, skipped) = self.folder.state.outcomes();
+        Ok(Committed { created, updated, skipped })
+    }
+
+    async fn rehearse(mut self) -> Result<Committed, Error> {
+        let mut view = Some(self.caught_up().await?);
+        let mut counted = Committed::default();
+        for number in 0..self.folder.state.chunks().0 {
+            if self.app.imports.stopping() {
+                return Err(ImportRefusal::Stopping.into());
+            }
+            let rows = read_chunk(self.app, self.organization, self.import_id, number).await?;
+            let plan = self.plan(&rows, view.take()).await?;
+            counted.created += plan.created.len() as u64;
+            counted.updated += plan.updated.len() as u64;
+            counted.skipped += plan.skipped.len() as u64;
+            // Nothing of it will ever be in the read models.
+            self.recent.remember(i64::MAX, plan.made());
+        }
+        Ok(counted)
+    }
+
+    /// A view that shows everything that was there when the commit began. The read models may have much to catch up
+    /// with, a large staging for instance.
+    async fn caught_up(&self) -> Result<View, Error> {
+        let begun = Instant::now();
+        loop {
+            match self.app.readside.view(self.organization, Consistency::STRONG).await {
+                Err(ReadSideError::Behind { .. }) if begun.elapsed() < CAUGHT_UP_WITHIN => (),
+                view => return Ok(view?),
+            }
+        }
+    }
+
+    async fn commit_chunk(
+        &mut self,
+        number: u64,
+        rows: &[StagedRow],
+        mut view: Option<View>,
+    ) -> Result<(), Error> {
+        let id: CommandId = self.app.clock.mint();
+        for _ in 0..TRIES {
+            let plan = self.plan(rows, view.take()).await?;
+            let events = self
+                .folder
+                .state
+                .decide(ImportCommand::CommitChunk {
+                    chunk: number,
+                    created: plan.created.clone(),
+                    updated: plan.updated.clone(),
+                    skipped: plan.skipped.clone(),
+                })
+                .map_err(ImportRefusal::from)?;
+            let mut writes = vec![self.folder.write(events.clone())];
+            writes.extend(plan.writes());
+            let command = self.command(id, writes);
+            match append_patiently(&self.app.ledger, &command).await {
+                Ok(appended) => {
+                    self.folder = self.app.ledger.learn(self.organization, &self.folder, events);
+                    self.recent.remember(appended.position, plan.made());
+                    for (step, rows) in
+                        [("created", &plan.created), ("updated", &plan.updated), ("skipped", &plan.skipped)]
+                    {
+                        metrics::counter!("docket_import_rows_total", "step" => step)
+                            .increment(rows.len() as u64);
+                    }
+                    return Ok(());
+                }
+                Err(AppendError::Conflict) => {
+                    self.folder = self.app.ledger.load::<Import>(self.organization, self.import_id).await?;
+                    if self.folder.state.chunks().1 != number {
+                        // Another process did this chunk. Its contacts are in the read models, or soon will be.
+                        return Ok(());
+                    }
+                    view = Some(self.caught_up().await?);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(AppendError::Conflict.into())
+    }
+
+    async fn finish(&mut self) -> Result<(), Error> {
+        let events = self.folder.state.decide(ImportCommand::FinishCommit).map_err(ImportRefusal::from)?;
+        let command = self.command(self.app.clock.mint(), vec![self.folder.write(events.clone())]);
+        match append_patiently(&self.app.ledger, &command).await {
+            Ok(_) => {
+                self.folder = self.app.ledger.learn(self.organization, &self.folder, events);
+                Ok(())
+            }
+            Err(AppendError::Conflict) => {
+                self.folder = self.app.ledger.load::<Import>(self.organization, self.import_id).await?;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Docket does this by itself, whoever ordered it: the order is named as the cause.
+    fn command(&self, id: CommandId, writes: Vec<Write>) -> Command {
+        Command {
+            id,
+            organization: self.organization,
+            at: self.app.clock.now(),
+            origin: Origin { causation: self.commit_id, ..Origin::system("imports commit") },
+            writes,
+            guards: vec![],
+            absent: vec![],
+            request: None,
+            lane: Lane::Bulk,
+        }
+    }
+
+    /// Decides what becomes of each row of a chunk.
+    async fn plan(&mut self, rows: &[StagedRow], view: Option<View>) -> Result<Plan, Error> {
+        // A row whose subject was erased since it was staged is nobody's any more.
+        let rows: Vec<(&StagedRow, &StagedContact)> =
+            rows.iter().filter_map(|row| Some((row, row.contact.value()?))).collect();
+        let profiles: Vec<&ContactProfile> = rows.iter().map(|(_, contact)| &contact.profile).collect();
+        let mut view = match view {
+            Some(view) => view,
+            None => self.app.readside.view(self.organization, Consistency::Eventual).await?,
+        };
+        self.recent.folded_to(view.position);
+        let known = Known::read(&mut view, self.organization, &profiles).await?;
+        drop(view);
+
+        let mut chunk = Known::default();
+        let mut matched: Vec<Option<ContactId>> = Vec::with_capacity(rows.len());
+        for (row, contact) in &rows {
+            let found = find(&contact.profile, &known, &self.recent, &chunk);
+            if found.is_none() {
+                chunk.made(contact_id(row), &contact.profile);
+            }
+            matched.push(found);
+        }
+        let hashes: Vec<Vec<String>> =
+            profiles.iter().map(|profile| address_hashes(&self.keys, profile)).collect();
+        let fresh = |index: &usize| matched[*index].is_none();
+        let suppressed =
+            self.suppressed((0..rows.len()).filter(fresh).flat_map(|index| &hashes[index])).await?;
+
+        let mine: HashSet<ContactId> = rows
+            .iter()
+            .zip(&matched)
+            .filter(|(_, found)| found.is_none())
+            .map(|((row, _), _)| contact_id(row))
+            .collect();
+        let changed: BTreeSet<ContactId> = rows
+            .iter()
+            .zip(&matched)
+            .filter(|((_, contact), _)| self.on_duplicate == OnDuplicate::Update || contact.opted_out)
+            .filter_map(|(_, found)| *found)
+            .filter(|found| !mine.contains(found))
+            .collect();
+
+        let mut plan = Plan { contacts: self.load_contacts(&changed).await?, ..Plan::default() };
+        let legal_basis = self.folder.state.legal_basis();
+        for (((row, contact), found), hashes) in rows.iter().zip(&matched).zip(hashes) {
+            let opted_out = |by_address: bool| (contact.opted_out || by_address).then(|| hashes.clone());
+            let profile = contact.profile.clone();
+            let import_id = Some(self.import_id);
+            let (outcomes, id) = match found {
+                None => {
+                    let by_address = hashes.iter().any(|hash| suppressed.contains(hash));
+                    let contact_id = contact_id(row);
+                    let opted_out = opted_out(by_address);
+                    plan.order(
+                        contact_id,
+                        ContactCommand::Create { contact_id, profile, legal_basis, import_id, opted_out },
+                    );
+                    (&mut plan.created, contact_id)
+                }
+                Some(found) => {
+                    let opted_out = opted_out(false);
+                    let command = match (self.on_duplicate, &opted_out) {
+                        (OnDuplicate::Update, _) => {
+                            Some(ContactCommand::Merge { profile, import_id, opted_out })
+                        }
+                        (OnDuplicate::Skip, Some(addresses)) => {
+                            Some(ContactCommand::OptOut { via: "import", addresses: addresses.clone() })
+                        }
+                        (OnDuplicate::Skip, None) => None,
+                    };
+                    let changed = command.is_some_and(|command| plan.order(*found, command));
+                    (if changed { &mut plan.updated } else { &mut plan.skipped }, *found)
+                }
+            };
+            outcomes.push(RowOutcome { line: row.line, subject: row.contact.subject(), contact_id: id });
+        }
+        Ok(plan)
+    }
+
+    /// Which of these addresses must not be contacted. Asked of the claims, which outlive an erasure.
+    async fn suppressed<'h>(
+        &self,
+        hashes: impl Iterator<Item = &'h String>,
+    ) -> Result<HashSet<String>, Error> {
+        let by_key: BTreeMap<[u8; 32], &String> =
+            hashes.map(|hash| (ClaimKey::new(Scope::SuppressedAddress, hash).hash, hash)).collect();
+        if by_key.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let keys: Vec<&[u8]> = by_key.keys().map(<[u8; 32]>::as_slice).collect();
+        let found: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT key_hash FROM ledger.claims WHERE organization_id = $1 AND scope = $2 AND key_hash = ANY($3)",
+        )
+        .bind(self.organization.uuid())
+        .bind(Scope::SuppressedAddress.name())
+        .bind(keys)
+        .fetch_all(self.app.ledger.pool())
+        .await?;
+        let hash = |key: Vec<u8>| by_key.get(key.as_slice()).map(|hash| (*hash).clone());
+        Ok(found.into_iter().filter_map(hash).collect())
+    }
+
+    /// These contacts as the ledger knows them, read at once.
+    async fn load_contacts(&self, ids: &BTreeSet<ContactId>) -> Result<BTreeMap<ContactId, Changed>, Error> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let ledger = &self.app.ledger;
+        let ids = ids.iter().map(|id| id.uuid());
+        let mut events = read::streams(ledger.pool(), self.organization, Contact::TYPE, ids).await?;
+        read::open(ledger.keys(), self.organization, &mut events).await?;
+        let mut contacts: BTreeMap<ContactId, Changed> = BTreeMap::new();
+        for stored in events {
+            let position = stored.position;
+            let id = stored.aggregate_id.parse().map_err(|_| ReadError::Damaged(position))?;
+            let event = serde_json::from_value(stored.payload).map_err(|source| ReadError::Decode {
+                position,
+                source: DecodeError::Undecodable {
+                    event_type: stored.event_type,
+                    event_version: stored.event_version,
+                    source,
+                },
+            })?;
+            let contact = contacts.entry(id).or_default();
+            contact.state.apply(event);
+            contact.expected += 1;
+        }
+        Ok(contacts)
+    }
+}
+
+/// The contact that a row becomes.
+fn contact_id(row: &StagedRow) -> ContactId {
+    ContactId(row.contact.subject().uuid())
+}
+
+/// A contact in the course of a chunk.
+#[derive(Debug, Default)]
+struct Changed {
+    expected: u64,
+    state: Contact,
+    events: Vec<ContactEvent>,
+}
+
+/// What becomes of the rows of one chunk.
+#[derive(Debug, Default)]
+struct Plan {
+    contacts: BTreeMap<ContactId, Changed>,
+    created: Vec<RowOutcome>,
+    updated: Vec<RowOutcome>,
+    skipped: Vec<RowOutcome>,
+}
+
+impl Plan {
+    /// Orders a contact to do something; says whether that changed anything. A contact that was erased meanwhile,
+    /// or never was, stays as it is.
+    fn order(&mut self, contact_id: ContactId, command: ContactCommand) -> bool {
+        let contact = self.contacts.entry(contact_id).or_default();
+        match contact.state.decide(command) {
+            Ok(events) => {
+                let changed = !events.is_empty();
+                for event in events {
+                    contact.state.apply(event.clone());
+                    contact.events.push(event);
+                }
+                changed
+            }
+            Err(ContactError::Erased | ContactError::Unknown | ContactError::AlreadyCreated) => false,
+        }
+    }
+
+    fn writes(&self) -> impl Iterator<Item = Write> {
+        self.contacts.iter().filter(|(_, contact)| !contact.events.is_empty()).map(|(id, contact)| Write {
+            stream: Stream::of::<Contact>(*id),
+            expected: contact.expected,
+            events: contact.events.iter().cloned().map(Into::into).collect(),
+        })
+    }
+
+    /// The contacts that are new.
+    fn made(&self) -> impl Iterator<Item = (ContactId, &ContactProfile)> {
+        self.contacts
+            .iter()
+            .filter(|(_, contact)| contact.expected == 0)
+            .filter_map(|(id, contact)| Some((*id, contact.state.profile()?)))
+    }
+}
+
+/// One staged chunk, opened. Its place in the stream follows from its number.
+async fn read_chunk(
+    app: &App,
+    organization: OrganizationId,
+    import_id: ImportId,
+    number: u64,
+) -> Result<Vec<StagedRow>, Error> {
+    let stream = Stream::of::<Import>(import_id);
+    let ledger = &app.ledger;
+    let mut page = read::stream_page(ledger.pool(), organization, stream, number + BEFORE_CHUNKS, 1).await?;
+    read::open(ledger.keys(), organization, &mut page).await?;
+    let event = page.pop().and_then(|stored| serde_json::from_value(stored.payload).ok());
+    match event {
+        Some(ImportEvent::RowsStaged { chunk, rows, .. }) if chunk == number => Ok(rows),
+        _ => Err(ImportRefusal::Damaged(number).into()),
+    }
+}
+
+/// The command that ordered the commit.
+async fn commit_id(
+    app: &App,
+    organization: OrganizationId,
+    import_id: ImportId,
+) -> Result<Option<CommandId>, Error> {
+    let key = ClaimKey::new(Scope::ImportCommit, &import_id.to_string());
+    let owner: Option<Uuid> = sqlx::query_scalar(
+        "SELECT owner FROM ledger.claims WHERE organization_id = $1 AND scope = $2 AND key_hash = $3",
+    )
+    .bind(organization.uuid())
+    .bind(key.scope.name())
+    .bind(key.hash.as_slice())
+    .fetch_optional(app.ledger.pool())
+    .await?;
+    Ok(owner.map(CommandId))
+}

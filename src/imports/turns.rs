@@ -1,0 +1,226 @@
+//! Who may work on an import now.
+//!
+//! An import takes a processor for minutes. At most two are worked on in a process and one of any organization, so
+//! that everybody else's requests keep their share; a few more may wait, and beyond that a caller is told to come
+//! again. At shutdown an import stops after the chunk that it is at, and goes on at the next start.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use docket_aggregates::ids::{ImportId, OrganizationId};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+
+use super::committing::Outcome;
+
+/// Imports that are worked on at once.
+const RUNNING_MAX: usize = 2;
+/// Imports that wait for their turn.
+const WAITING_MAX: usize = 16;
+/// Uploads that are received at once.
+const UPLOADS_MAX: usize = 8;
+
+/// The imports that this process works on. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Imports {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    changed: Notify,
+    stopping: watch::Sender<bool>,
+    uploads: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: HashSet<OrganizationId>,
+    waiting: usize,
+    commits: HashMap<(OrganizationId, ImportId), watch::Receiver<Option<Outcome>>>,
+}
+
+/// As many imports wait as may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany;
+
+impl Default for Imports {
+    fn default() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                state: Mutex::default(),
+                changed: Notify::new(),
+                stopping: watch::Sender::new(false),
+                uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            }),
+        }
+    }
+}
+
+impl Imports {
+    /// Imports that are worked on, and imports that wait.
+    pub fn load(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.running.len(), state.waiting)
+    }
+
+    /// Lets no import begin another chunk.
+    pub fn stop(&self) {
+        self.inner.stopping.send_replace(true);
+        self.inner.changed.notify_waiters();
+    }
+
+    /// Waits until every import has stopped, within the given time.
+    pub async fn stopped(&self, within: Duration) {
+        let all = async {
+            loop {
+                let changed = self.inner.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if self.lock().running.is_empty() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if tokio::time::timeout(within, all).await.is_err() {
+            tracing::warn!(
+                "an import did not reach the end of its chunk in time; it goes on at the next start"
+            );
+        }
+    }
+
+    /// Whether imports are to stop.
+    pub fn stopping(&self) -> bool {
+        *self.inner.stopping.borrow()
+    }
+
+    /// The permission to receive one upload.
+    pub(crate) fn upload(&self) -> Result<OwnedSemaphorePermit, TooMany> {
+        self.inner.uploads.clone().try_acquire_owned().map_err(|_| TooMany)
+    }
+
+    /// Waits for a turn; dropping it ends the turn.
+    pub(crate) async fn turn(&self, organization: OrganizationId) -> Result<Turn, TooMany> {
+        let _place = {
+            let mut state = self.lock();
+            if state.waiting >= WAITING_MAX {
+                return Err(TooMany);
+            }
+            state.waiting += 1;
+            Place(self.clone())
+        };
+        loop {
+            let changed = self.inner.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let mut state = self.lock();
+                if state.running.len() < RUNNING_MAX && state.running.insert(organization) {
+                    return Ok(Turn { imports: self.clone(), organization });
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// The commit of this import that is under way in this process, or a new one made by `start`.
+    pub(crate) fn commit(
+        &self,
+        key: (OrganizationId, ImportId),
+        start: impl FnOnce(watch::Sender<Option<Outcome>>),
+    ) -> watch::Receiver<Option<Outcome>> {
+        let mut state = self.lock();
+        if let Some(running) = state.commits.get(&key)
+            && running.has_changed().is_ok()
+        {
+            return running.clone();
+        }
+        let (sender, receiver) = watch::channel(None);
+        state.commits.retain(|_, commit| commit.has_changed().is_ok());
+        state.commits.insert(key, receiver.clone());
+        drop(state);
+        start(sender);
+        receiver
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is complete before the lock is let go.
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among those that wait.
+struct Place(Imports);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}
+
+/// The permission to work on one import of an organization.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    imports: Imports,
+    organization: OrganizationId,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.imports.lock().running.remove(&self.organization);
+        self.imports.inner.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use uuid::Uuid;
+
+    fn organization(n: u128) -> OrganizationId {
+        OrganizationId(Uuid::from_u128(n))
+    }
+
+    #[tokio::test]
+    async fn an_organization_has_one_turn_and_a_process_two() {
+        let imports = Imports::default();
+        let first = imports.turn(organization(1)).await.unwrap();
+        assert!(imports.turn(organization(1)).now_or_never().is_none(), "one of an organization");
+        let second = imports.turn(organization(2)).await.unwrap();
+        assert!(imports.turn(organization(3)).now_or_never().is_none(), "two of a process");
+        drop(first);
+        let third = imports.turn(organization(3)).await.unwrap();
+        assert_eq!(imports.load(), (2, 0));
+        drop((second, third));
+        assert_eq!(imports.load(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn only_so_many_may_wait() {
+        let imports = Imports::default();
+        let _turn = imports.turn(organization(1)).await.unwrap();
+        let mut waiting: Vec<_> = (0..WAITING_MAX).map(|_| Box::pin(imports.turn(organization(1)))).collect();
+        for turn in &mut waiting {
+            assert!(futures::poll!(turn).is_pending());
+        }
+        assert_eq!(imports.turn(organization(1)).await.err(), Some(TooMany));
+        drop(waiting);
+        assert_eq!(imports.load(), (1, 0), "whoever goes away makes room");
+    }
+
+    #[tokio::test]
+    async fn a_commit_under_way_is_joined_and_an_ended_one_is_not() {
+        let imports = Imports::default();
+        let key = (organization(1), ImportId(Uuid::from_u128(2)));
+        let mut senders = vec![];
+        imports.commit(key, |sender| senders.push(sender));
+        imports.commit(key, |sender| senders.push(sender));
+        assert_eq!(senders.len(), 1);
+        senders.clear();
+        imports.commit(key, |sender| senders.push(sender));
+        assert_eq!(senders.len(), 1);
+    }
+}

@@ -1,0 +1,167 @@
+//! What can be measured from outside, in the text form of Prometheus.
+//!
+//! [`LIST`] names every metric with its meaning; `docs/operating-metrics.md` prints it. No label ever names an
+//! organization, a contact or a person: their number has no bound, and a metric is not the place for them.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only ever grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Seconds, in buckets.
+    Seconds,
+}
+
+/// A metric: name, kind, labels, meaning.
+pub type Metric = (&'static str, Kind, &'static str, &'static str);
+
+/// Every metric there is.
+pub const LIST: &[Metric] = &[
+    (
+        "docket_append_seconds",
+        Kind::Seconds,
+        "lane",
+        "One transaction of the append, from its begin to its commit.",
+    ),
+    (
+        "docket_append_commands_total",
+        Kind::Counter,
+        "outcome",
+        "Commands that the append judged: accepted, refused, or busy (another process held the organization's head; they are tried again).",
+    ),
+    ("docket_append_queue_depth", Kind::Gauge, "lane", "Commands that wait for the append."),
+    (
+        "docket_read_lag_events",
+        Kind::Gauge,
+        "",
+        "Events that the read models have not folded yet, over all organizations.",
+    ),
+    (
+        "docket_read_lag_organizations",
+        Kind::Gauge,
+        "",
+        "Organizations whose read models are behind their ledger.",
+    ),
+    (
+        "docket_read_parked_organizations",
+        Kind::Gauge,
+        "",
+        "Organizations whose read models are parked at an event that cannot be folded. Anything above 0 needs a person.",
+    ),
+    (
+        "docket_http_request_seconds",
+        Kind::Seconds,
+        "route, status",
+        "Requests by route and class of status, until the answer begins.",
+    ),
+    ("docket_http_requests_in_flight", Kind::Gauge, "", "Requests that are being served."),
+    ("docket_http_connections", Kind::Gauge, "", "Open connections."),
+    (
+        "docket_http_refused_total",
+        Kind::Counter,
+        "reason",
+        "Requests that were turned away because the process was as busy as it may be, took too long, or panicked.",
+    ),
+    (
+        "docket_import_rows_total",
+        Kind::Counter,
+        "step",
+        "Rows of imports: staged, invalid, created, updated, skipped.",
+    ),
+    (
+        "docket_import_chunk_seconds",
+        Kind::Seconds,
+        "step",
+        "One chunk of an import, from the file or the ledger to its commit: stage, commit.",
+    ),
+    ("docket_imports_running", Kind::Gauge, "", "Imports that this process is staging or committing."),
+    ("docket_imports_waiting", Kind::Gauge, "", "Imports that wait for their turn."),
+    ("docket_access_log_depth", Kind::Gauge, "", "Calls that wait to be written to the access log."),
+    (
+        "docket_access_log_lost_total",
+        Kind::Counter,
+        "",
+        "Calls that were not written to the access log, because the database did not take them in time.",
+    ),
+];
+
+const SECONDS: &[f64] =
+    &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// The recorder of this process, installed when it is first asked for. Nothing is measured if another one is
+/// installed already.
+pub fn recorder() -> &'static PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    RECORDER.get_or_init(|| {
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+            .unwrap_or_else(|_| PrometheusBuilder::new());
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another recorder of metrics is installed; /metrics stays empty");
+        }
+        describe();
+        handle
+    })
+}
+
+fn describe() {
+    for (name, kind, _, meaning) in LIST {
+        match kind {
+            Kind::Counter => metrics::describe_counter!(*name, *meaning),
+            Kind::Gauge => metrics::describe_gauge!(*name, *meaning),
+            Kind::Seconds => metrics::describe_histogram!(*name, metrics::Unit::Seconds, *meaning),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operating-metrics.md");
+
+    #[test]
+    fn the_documentation_prints_the_list() {
+        let table: String = LIST
+            .iter()
+            .map(|(name, kind, labels, meaning)| {
+                let kind = match kind {
+                    Kind::Counter => "counter",
+                    Kind::Gauge => "gauge",
+                    Kind::Seconds => "histogram",
+                };
+                format!("| `{name}` | {kind} | {labels} | {meaning} |\n")
+            })
+            .collect();
+        let (begin, end) = ("<!-- metrics -->\n", "<!-- /metrics -->");
+        let page = std::fs::read_to_string(DOCUMENTATION).unwrap();
+        let (head, rest) = page.split_once(begin).unwrap();
+        let (printed, tail) = rest.split_once(end).unwrap();
+        let wanted = format!("| Metric | Kind | Labels | Meaning |\n|---|---|---|---|\n{table}");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(DOCUMENTATION, format!("{head}{begin}{wanted}{end}{tail}")).unwrap();
+        } else {
+            assert_eq!(printed, wanted, "run this test with UPDATE_DOCS=1");
+        }
+    }
+
+    #[test]
+    fn no_label_has_an_unbounded_number_of_values() {
+        for (name, _, labels, _) in LIST {
+            for label in labels.split(", ").filter(|label| !label.is_empty()) {
+                assert!(
+                    ["lane", "outcome", "route", "status", "reason", "step"].contains(&label),
+                    "{name}: {label}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! What an agent may do: one catalog of tools, read by HTTP, MCP, the reference and the command line.
+//!
+//! A tool is one place: an input type whose comment is the description and whose field comments are the schema, an
+//! output type, a function, and its line in `tools()` at the top of the same file. A tool that reads is a function from
+//! its input to its answer. A tool that changes something is a function to a [`Plan`]; what dry runs, confirmation,
+//! previews, idempotency and races mean is settled once, in `call`.
+
+pub mod call;
+pub mod context;
+pub mod cursor;
+pub mod input;
+pub mod plan;
+pub mod refusal;
+pub mod schema;
+
+mod agents;
+mod campaign_contacts;
+mod campaigns;
+mod comparisons;
+mod contacts;
+pub mod workspace;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::LazyLock;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+pub use call::{admit, answer, enter, refuse};
+pub use context::ToolContext;
+pub use plan::{Effects, Mint, Plan};
+pub use refusal::{FieldError, Kind, Refusal, ToolResult};
+
+use call::{ChangeOptions, ConfirmOption};
+use context::{PageOptions, ReadOptions};
+use schema::InputSchema;
+
+/// The version of the contract.
+pub const VERSION: &str = "1.0.0";
+
+/// Tools of the contract that later versions bring. They are not in the catalog, and a call says so.
+pub const ANNOUNCED: &[&str] = &[
+    "list_script_templates",
+    "get_script_template",
+    "create_script_template",
+    "update_script_template",
+    "delete_script_template",
+    "import_script_templates",
+    "export_script_template",
+    "list_qualification_templates",
+    "get_qualification_template",
+    "create_qualification_template",
+    "update_qualification_template",
+    "import_qualification_templates",
+    "export_qualification_template",
+    "get_script_execution",
+    "upsert_script_execution",
+    "get_qualification_schema",
+    "get_qualification",
+    "create_qualification",
+    "update_qualification",
+    "list_qualifications",
+];
+
+type Running<T> = Pin<Box<dyn Future<Output = ToolResult<T>> + Send>>;
+type ReadFn = Box<dyn Fn(ToolContext, Value) -> Running<Value> + Send + Sync>;
+type PlanFn = Box<dyn Fn(ToolContext, Value, Mint) -> Running<Plan<Value>> + Send + Sync>;
+
+/// What a tool does when it is called.
+enum Run {
+    /// Answers.
+    Read(ReadFn),
+    /// Plans a change.
+    Plan(PlanFn),
+}
+
+/// What can go wrong when an agent is mistaken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Risk {
+    /// Changes nothing.
+    Read,
+    /// Changes one thing.
+    Write,
+    /// Changes many things.
+    BulkWrite,
+    /// Takes something away.
+    Destructive,
+}
+
+/// Whether applying needs `confirm: true`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// No.
+    Never,
+    /// Yes.
+    Always,
+    /// If this input field is given.
+    With(&'static str),
+}
+
+/// An input that works in any organization, for the reader and for the tests.
+#[derive(Clone, Debug, Serialize)]
+pub struct Example {
+    /// What it is an example of.
+    pub title: &'static str,
+    /// The input.
+    pub input: Value,
+}
+
+/// A tool as its file declares it.
+pub struct Draft {
+    name: &'static str,
+    risk: Risk,
+    scoped: bool,
+    pages: bool,
+    confirm: Confirm,
+    repeatable: bool,
+    examples: Vec<Example>,
+    input: fn(Map<String, Value>) -> Result<InputSchema, String>,
+    output: fn() -> Value,
+    run: Run,
+}
+
+impl Draft {
+    fn new<I: JsonSchema, O: JsonSchema>(name: &'static str, risk: Risk, run: Run) -> Self {
+        Self {
+            name,
+            risk,
+            scoped: true,
+            pages: false,
+            confirm: Confirm::Never,
+            repeatable: risk == Risk::Read,
+            examples: Vec::new(),
+            input: InputSchema::new::<I>,
+            output: schema::output::<O>,
+            run,
+        }
+    }
+
+    /// A tool that only reads.
+    fn read<I, O, F, Fut>(name: &'static str, run: F) -> Self
+    where
+        I: DeserializeOwned + JsonSchema + 'static,
+        O: Serialize + JsonSchema,
+        F: Fn(ToolContext, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ToolResult<O>> + Send + 'static,
+    {
+        let run: ReadFn = Box::new(move |context, input| match parsed::<I>(input) {
+            Ok(input) => {
+                let running = run(context, input);
+                Box::pin(async move { written(&running.await?) })
+            }
+            Err(refusal) => Box::pin(async move { Err(refusal) }),
+        });
+        Self::new::<I, O>(name, Risk::Read, Run::Read(run))
+    }
+
+    /// A tool that reads a list page by page.
+    fn list<I, O, F, Fut>(name: &'static str, run: F) -> Self
+    where
+        I: DeserializeOwned + JsonSchema + 'static,
+        O: Serialize + JsonSchema,
+        F: Fn(ToolContext, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ToolResult<O>> + Send + 'static,
+    {
+        Self { pages: true, ..Self::read(name, run) }
+    }
+
+    /// A tool that changes something.
+    fn change<I, O, F, Fut>(risk: Risk, name: &'static str, run: F) -> Self
+    where
+        I: DeserializeOwned + JsonSchema + 'static,
+        O: Serialize + JsonSchema,
+        F: Fn(ToolContext, I, Mint) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ToolResult<Plan<O>>> + Send + 'static,
+    {
+        let run: PlanFn = Box::new(move |context, input, mint| match parsed::<I>(input) {
+            Ok(input) => {
+                let running = run(context, input, mint);
+                Box::pin(async move {
+                    let plan = running.await?;
+                    let answer = written(&plan.answer)?;
+                    Ok(plan.answering(|_| answer))
+                })
+            }
+            Err(refusal) => Box::pin(async move { Err(refusal) }),
+        });
+        Self::new::<I, O>(name, risk, Run::Plan(run))
+    }
+
+    /// It looks at every organization and takes no `organizationId`.
+    fn unscoped(self) -> Self {
+        Self { scoped: false, ..self }
+    }
+
+    /// Applying needs `confirm: true`.
+    fn confirmed(self, confirm: Confirm) -> Self {
+        Self { confirm, ..self }
+    }
+
+    /// Applying twice changes no more than applying once.
+    fn repeatable(self) -> Self {
+        Self { repeatable: true, ..self }
+    }
+
+    /// An input that works in any organization.
+    fn example(mut self, title: &'static str, input: Value) -> Self {
+        self.examples.push(Example { title, input });
+        self
+    }
+}
+
+fn parsed<I: DeserializeOwned>(input: Value) -> ToolResult<I> {
+    // The schema has seen the input; what it cannot say (an instant beyond the year 9999) is said here.
+    serde_json::from_value(input).map_err(|error| Refusal::field("", "INVALID", error.to_string()))
+}
+
+fn written<O: Serialize>(answer: &O) -> ToolResult<Value> {
+    serde_json::to_value(answer).map_err(|error| Refusal::Defect(error.to_string()))
+}
+
+/// `tool!(read get_campaign)`: the function's name is the tool's name.
+macro_rules! tool {
+    (read $run:ident) => {
+        $crate::tools::Draft::read(stringify!($run), $run)
+    };
+    (list $run:ident) => {
+        $crate::tools::Draft::list(stringify!($run), $run)
+    };
+    ($risk:ident $run:ident) => {
+        $crate::tools::Draft::change($crate::tools::Risk::$risk, stringify!($run), $run)
+    };
+}
+use tool;
+
+/// A tool.
+pub struct Tool {
+    /// Its name.
+    pub name: &'static str,
+    /// To which family of the contract it belongs.
+    pub family: &'static str,
+    /// What can go wrong.
+    pub risk: Risk,
+    /// Whether it works in one organization.
+    pub scoped: bool,
+    /// Whether it reads a list page by page.
+    pub pages: bool,
+    /// Whether applying needs `confirm: true`.
+    pub confirm: Confirm,
+    /// Whether applying twice changes no more than applying once.
+    pub repeatable: bool,
+    /// Inputs that work.
+    pub examples: Vec<Example>,
+    /// What may be sent.
+    pub input: InputSchema,
+    /// What is answered.
+    pub output: Value,
+    run: Run,
+}
+
+impl Tool {
+    fn finish(draft: Draft, family: &'static str) -> Result<Self, String> {
+        let mut options = Map::new();
+        match &draft.run {
+            Run::Read(_) => {
+                if draft.pages {
+                    options.extend(schema::properties::<PageOptions>());
+                }
+                options.extend(schema::properties::<ReadOptions>());
+            }
+            Run::Plan(_) => {
+                options.extend(schema::properties::<ChangeOptions>());
+                if draft.confirm != Confirm::Never {
+                    options.extend(schema::properties::<ConfirmOption>());
+                }
+            }
+        }
+        let input = (draft.input)(options).map_err(|error| format!("{}: {error}", draft.name))?;
+        let mut output = (draft.output)();
+        if matches!(draft.run, Run::Plan(_)) && output["properties"].is_object() {
+            output["properties"]["dryRun"] =
+                json!({ "type": "boolean", "description": "Whether nothing was changed." });
+            output["properties"]["position"] = json!({
+                "type": ["integer", "null"],
+                "description": "The log position of the last change, or the one that the preview was made at.",
+            });
+        }
+        Ok(Self {
+            name: draft.name,
+            family,
+            risk: draft.risk,
+            scoped: draft.scoped,
+            pages: draft.pages,
+            confirm: draft.confirm,
+            repeatable: draft.repeatable,
+            examples: draft.examples,
+            input,
+            output,
+            run: draft.run,
+        })
+    }
+
+    /// Whether it may change something.
+    pub fn mutating(&self) -> bool {
+        matches!(self.run, Run::Plan(_))
+    }
+
+    /// The tool as `capabilities` shows it.
+    pub fn capability(&self) -> Value {
+        let mut capability = json!({
+            "name": self.name,
+            "family": self.family,
+            "description": self.input.description,
+            "risk": self.risk,
+            "scoped": self.scoped,
+            "mutating": self.mutating(),
+            "supportsDryRun": self.mutating(),
+            "requiresConfirm": self.confirm == Confirm::Always,
+            "hints": {
+                "readOnly": !self.mutating(),
+                "idempotent": self.repeatable,
+                "destructive": self.risk == Risk::Destructive,
+            },
+            "inputSchema": self.input.schema,
+            "outputSchema": self.output,
+            "examples": self.examples,
+        });
+        if let Confirm::With(field) = self.confirm {
+            capability["confirmWhen"] = format!("{field} is given").into();
+        }
+        capability
+    }
+}
+
+impl std::fmt::Debug for Tool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tool({})", self.name)
+    }
+}
+
+/// Why a set of tools is no catalog.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogError {
+    /// Two tools have one name.
+    #[error("tool {0} is there twice")]
+    Twice(&'static str),
+    /// A tool does not say what it does.
+    #[error("tool {0} has no description")]
+    Undescribed(&'static str),
+    /// A schema does not compile.
+    #[error("schema of tool {0}")]
+    Schema(String),
+}
+
+/// Every tool there is, family by family.
+pub struct Catalog {
+    tools: Vec<Tool>,
+    by_name: HashMap<&'static str, usize>,
+}
+
+impl Catalog {
+    fn new(families: Vec<(&'static str, Vec<Draft>)>) -> Result<Self, CatalogError> {
+        let mut tools = Vec::new();
+        let mut by_name = HashMap::new();
+        for (family, drafts) in families {
+            for draft in drafts {
+                let tool = Tool::finish(draft, family).map_err(CatalogError::Schema)?;
+                if tool.input.description.is_empty() {
+                    return Err(CatalogError::Undescribed(tool.name));
+                }
+                if by_name.insert(tool.name, tools.len()).is_some() {
+                    return Err(CatalogError::Twice(tool.name));
+                }
+                tools.push(tool);
+            }
+        }
+        Ok(Self { tools, by_name })
+    }
+
+    /// The tool of that name.
+    pub fn get(&self, name: &str) -> Option<&Tool> {
+        self.by_name.get(name).map(|index| &self.tools[*index])
+    }
+
+    /// Every tool, family by family.
+    pub fn iter(&self) -> impl Iterator<Item = &Tool> {
+        self.tools.iter()
+    }
+
+    /// The tools as `capabilities` shows them: of one family, if one is named, and with all words of the query in
+    /// their name or description.
+    pub fn capabilities(&self, family: Option<&str>, query: Option<&str>) -> Vec<Value> {
+        let words: Vec<String> =
+            query.unwrap_or_default().split_whitespace().map(str::to_lowercase).collect();
+        self.iter()
+            .filter(|tool| family.is_none_or(|family| tool.family.eq_ignore_ascii_case(family)))
+            .filter(|tool| {
+                let text = format!("{} {}", tool.name, tool.input.description).to_lowercase();
+                words.iter().all(|word| text.contains(word.as_str()))
+            })
+            .map(Tool::capability)
+            .collect()
+    }
+}
+
+/// Every tool there is.
+pub fn catalog() -> &'static Catalog {
+    static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+        Catalog::new(vec![
+            ("Workspace resolution", workspace::resolution()),
+            (
+                "Outbound operations",
+                [
+                    workspace::tools(),
+                    agents::tools(),
+                    campaigns::tools(),
+                    campaign_contacts::tools(),
+                    comparisons::tools(),
+                    contacts::tools(),
+                ]
+                .into_iter()
+                .flatten()
+                .collect(),
+            ),
+        ])
+        .expect("the catalog depends on nothing but this code, and a test makes it")
+    });
+    &CATALOG
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contract_has_37_tools() {
+        let mut names: Vec<_> =
+            catalog().iter().map(|tool| tool.name).chain(ANNOUNCED.iter().copied()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 37);
+        assert_eq!(catalog().iter().count() + ANNOUNCED.len(), 37);
+    }
+
+    #[test]
+    fn every_example_fits_its_schema() {
+        for tool in catalog().iter() {
+            assert!(tool.examples.len() >= 2, "{}", tool.name);
+            for example in &tool.examples {
+                let faults = tool.input.check(&mut example.input.clone());
+                assert_eq!(faults, [], "{}: {}", tool.name, example.title);
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_says_what_it_is() {
+        for tool in catalog().iter() {
+            for (name, property) in tool.input.schema["properties"].as_object().unwrap() {
+                assert!(property["description"].is_string(), "{}.{name}", tool.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_changes_something_can_be_tried_out() {
+        for tool in catalog().iter() {
+            let properties = tool.input.schema["properties"].as_object().unwrap();
+            assert_eq!(properties.contains_key("dryRun"), tool.mutating(), "{}", tool.name);
+            assert_eq!(properties.contains_key("confirm"), tool.confirm != Confirm::Never, "{}", tool.name);
+            assert_eq!(properties.contains_key("asOf"), !tool.mutating(), "{}", tool.name);
+        }
+    }
+
+    #[test]
+    fn a_catalog_has_each_name_once() {
+        let twice = Catalog::new(vec![("A", workspace::resolution()), ("B", workspace::resolution())]);
+        assert_eq!(twice.err(), Some(CatalogError::Twice("crm_resolve_workspace")));
+    }
+}

@@ -1,0 +1,707 @@
+//! One call to a tool, from the body to the envelope.
+//!
+//! The order of the checks is part of the contract: role, tool, body, organization id, organization, module, schema,
+//! and only then what the tool itself has to say. An outsider learns nothing about what exists.
+//!
+//! A read is one function. A change is planned first; here alone it is decided whether the plan is only shown, kept as
+//! a preview, compared with one, or recorded. A plan that lost a race is made anew, five times at most.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use docket_aggregates::ids::{CommandId, OrganizationId};
+use docket_aggregates::token::Role;
+use docket_projections::Total;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::context::{Bound, Call, LIMIT, PageOptions, ReadOptions, ToolContext};
+use super::cursor::{Cursor, List};
+use super::plan::Mint;
+use super::refusal::{FieldError, Refusal, ToolResult};
+use super::schema::nearest;
+use super::{ANNOUNCED, Confirm, Run, Tool, catalog};
+use crate::app::App;
+use crate::credentials::Caller;
+use crate::envelope::{Answer, Meta, Pagination, Warning};
+use crate::json;
+use crate::ledger::{AppendError, Command, Origin, Request, StoredAnswer, canonical};
+use crate::previews::{self, Preview, Shown};
+
+/// How often a plan that lost a race is made anew.
+const TRIES: usize = 5;
+/// Characters of a text in a concise answer.
+const CONCISE_TEXT: usize = 400;
+/// Input members that only say how an answer is to be made.
+const READ_OPTIONS: [&str; 6] = ["limit", "cursor", "responseFormat", "consistency", "minPosition", "asOf"];
+/// Input members that only say how a plan is to be applied.
+const APPLY_OPTIONS: [&str; 4] = ["dryRun", "confirm", "previewToken", "onDrift"];
+
+/// Whether a plan that differs from its preview is applied as far as it was shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OnDrift {
+    /// Nothing happens: 409 PREVIEW_DRIFT.
+    #[default]
+    Refuse,
+    /// What was shown and is still possible happens.
+    Intersect,
+}
+
+/// What every change takes.
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ChangeOptions {
+    /// Only show what would happen, and change nothing.
+    pub dry_run: Option<bool>,
+    /// Apply exactly what a preview showed: its meta.previewToken, with the same input.
+    #[schemars(length(min = 1, max = 200))]
+    pub preview_token: Option<String>,
+    /// What to do if the affected set differs from the preview's.
+    pub on_drift: Option<OnDrift>,
+}
+
+/// What a change takes that must be confirmed.
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub(super) struct ConfirmOption {
+    /// Must be true to apply; without it the call only shows what would happen.
+    pub confirm: Option<bool>,
+}
+
+/// Whether only a preview is made. `dryRun: true` beats `confirm: true`; applying what needs confirmation without it
+/// is refused.
+pub fn effective_dry_run(gated: bool, dry_run: Option<bool>, confirm: Option<bool>) -> ToolResult<bool> {
+    let confirmed = confirm == Some(true);
+    match (gated, dry_run) {
+        (false, dry_run) => Ok(dry_run.unwrap_or(false)),
+        (true, Some(false)) if !confirmed => Err(Refusal::ConfirmRequired),
+        (true, dry_run) => Ok(dry_run.unwrap_or(!confirmed)),
+    }
+}
+
+/// The tool, if the caller may use it. The role is judged first, so that outsiders cannot find out what exists.
+pub fn admit(caller: &Caller, name: &str) -> ToolResult<&'static Tool> {
+    if caller.role != Role::SuperAdmin {
+        return Err(Refusal::NotSuperAdmin);
+    }
+    let tool = catalog().get(name).ok_or_else(|| {
+        if ANNOUNCED.contains(&name) {
+            return Refusal::ToolNotYet(name.to_owned());
+        }
+        let nearest = nearest(name, catalog().iter().map(|tool| tool.name));
+        Refusal::UnknownTool { name: name.chars().take(120).collect(), nearest }
+    })?;
+    if !caller.tools.is_empty() && !caller.tools.iter().any(|allowed| allowed == name) {
+        return Err(Refusal::ToolNotAllowed(name.to_owned()));
+    }
+    Ok(tool)
+}
+
+/// The organization of that id, if the caller may enter it and its module is on.
+pub async fn enter(app: &App, caller: &Caller, text: &str) -> ToolResult<OrganizationId> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if text.is_empty() || text.len() > 64 || !text.chars().all(fits) {
+        return Err(Refusal::OrganizationIdInvalid);
+    }
+    let id: OrganizationId = text.parse().map_err(|_| Refusal::UnknownOrganization)?;
+    if id == OrganizationId::INSTANCE || caller.organization_id.is_some_and(|own| own != id) {
+        return Err(Refusal::UnknownOrganization);
+    }
+    let organization = app.workspaces.get(&app.ledger, id).await?.ok_or(Refusal::UnknownOrganization)?;
+    if organization.crm_enabled() { Ok(id) } else { Err(Refusal::ModuleDisabled) }
+}
+
+/// Answers one call to the tool `name`. `body` is what was sent, read strictly or refused.
+pub async fn answer(app: &App, caller: &Caller, name: &str, body: ToolResult<Value>) -> Answer {
+    let started = Instant::now();
+    let mut told = Told::new(app, name);
+    let outcome = told.call(app, caller, name, body).await;
+    told.meta.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match outcome {
+        Ok(data) => Answer::success(told.organization, data, told.meta),
+        Err(refusal) => Answer::refusal(told.organization, &refusal, told.meta),
+    }
+}
+
+/// The answer to a call that is refused before its body is looked at.
+pub fn refuse(app: &App, name: &str, refusal: &Refusal) -> Answer {
+    Answer::refusal(None, refusal, Told::new(app, name).meta)
+}
+
+/// The body of a call.
+struct Ask {
+    organization_id: Option<Value>,
+    input: Value,
+    reason: Option<String>,
+    request_id: Option<String>,
+}
+
+impl Ask {
+    /// Reads the members of the body, and finds everything that is wrong with them at once.
+    fn read(body: Value, meta: &mut Meta) -> ToolResult<Self> {
+        let fault = |path: &str, code, message: &str| FieldError {
+            path: path.to_owned(),
+            code,
+            message: message.to_owned(),
+        };
+        let Value::Object(mut members) = body else {
+            return Err(Refusal::Fields(vec![fault("", "WRONG_TYPE", "the body must be a JSON object")]));
+        };
+        let organization_id = members.remove("organizationId").filter(|id| !id.is_null());
+        meta.organization_id = organization_id.as_ref().and_then(Value::as_str).map(str::to_owned);
+        let mut faults = Vec::new();
+        let mut text = |name: &str, max: usize, lines: bool, faults: &mut Vec<FieldError>| {
+            let text = match members.remove(name) {
+                None | Some(Value::Null) => return None,
+                Some(Value::String(text)) => text.trim().to_owned(),
+                Some(_) => {
+                    faults.push(fault(name, "WRONG_TYPE", "must be of type string"));
+                    return None;
+                }
+            };
+            if text.chars().count() > max {
+                faults.push(fault(name, "TOO_LONG", &format!("must have at most {max} characters")));
+            } else if !lines && text.contains(char::is_control) {
+                faults.push(fault(name, "CONTROL_CHARACTER", "must be a single line without tabs"));
+            } else {
+                return Some(text);
+            }
+            None
+        };
+        let reason = text("reason", 500, true, &mut faults).filter(|reason| !reason.is_empty());
+        let request_id = text("requestId", 120, false, &mut faults);
+        if request_id.as_deref() == Some("") {
+            faults.push(fault("requestId", "TOO_SHORT", "must not be empty"));
+        }
+        meta.request_id.clone_from(&request_id);
+        let input = match members.remove("input") {
+            Some(input @ Value::Object(_)) => input,
+            Some(_) => {
+                faults.push(fault("input", "WRONG_TYPE", "must be of type object"));
+                Value::Null
+            }
+            None => {
+                faults.push(fault("input", "REQUIRED", "is required, even when it is empty: {}"));
+                Value::Null
+            }
+        };
+        let known = ["organizationId", "input", "reason", "requestId"];
+        for name in members.keys() {
+            let message = match nearest(name, known.into_iter()) {
+                Some(meant) => format!("unknown field {name}; did you mean {meant}?"),
+                None => format!("unknown field {name}; the tool's own fields belong into input"),
+            };
+            faults.push(fault(name, "UNKNOWN_FIELD", &message));
+        }
+        if faults.is_empty() {
+            Ok(Self { organization_id, input, reason, request_id })
+        } else {
+            Err(Refusal::Fields(faults))
+        }
+    }
+}
+
+/// What is known of a call so far, for its envelope.
+struct Told {
+    meta: Meta,
+    organization: Option<OrganizationId>,
+}
+
+impl Told {
+    fn new(app: &App, name: &str) -> Self {
+        let audit_id: CommandId = app.clock.mint();
+        Self {
+            meta: Meta {
+                tool_name: Some(name.chars().take(120).collect()),
+                audit_id: Some(audit_id.uuid()),
+                ..Meta::default()
+            },
+            organization: None,
+        }
+    }
+
+    async fn call(
+        &mut self,
+        app: &App,
+        caller: &Caller,
+        name: &str,
+        body: ToolResult<Value>,
+    ) -> ToolResult<Value> {
+        let tool = admit(caller, name)?;
+        let ask = Ask::read(body?, &mut self.meta)?;
+        let organization = self.organization(app, caller, tool, ask.organization_id.as_ref()).await?;
+        let mut input = ask.input;
+        json::trim(&mut input);
+        let faults = tool.input.check(&mut input);
+        if !faults.is_empty() {
+            return Err(Refusal::Fields(faults));
+        }
+        match &tool.run {
+            Run::Read(run) => {
+                let (call, filters) = self.reading(app, caller, tool, organization, &input).await?;
+                let context = ToolContext::new(Arc::new(call));
+                let data = run(context.clone(), input).await?;
+                self.read(app, tool, &context, &filters, data).await
+            }
+            Run::Plan(run) => {
+                let change = Change {
+                    app,
+                    caller,
+                    tool,
+                    run,
+                    organization,
+                    reason: ask.reason,
+                    request_id: ask.request_id,
+                    options: options(&input)?,
+                    input,
+                };
+                change.run(&mut self.meta).await
+            }
+        }
+    }
+
+    async fn organization(
+        &mut self,
+        app: &App,
+        caller: &Caller,
+        tool: &Tool,
+        given: Option<&Value>,
+    ) -> ToolResult<OrganizationId> {
+        if !tool.scoped {
+            if given.is_some() {
+                self.meta.warnings.push(Warning {
+                    code: "ORGANIZATION_IGNORED".to_owned(),
+                    message: format!("{} looks at every organization; organizationId was ignored", tool.name),
+                    path: Some("organizationId".to_owned()),
+                });
+            }
+            return Ok(OrganizationId::INSTANCE);
+        }
+        let text = given.and_then(Value::as_str).ok_or(Refusal::OrganizationIdInvalid)?;
+        let organization = enter(app, caller, text).await?;
+        self.organization = Some(organization);
+        Ok(organization)
+    }
+
+    /// What a read is asked for, and the filters that its cursors are bound to.
+    async fn reading(
+        &mut self,
+        app: &App,
+        caller: &Caller,
+        tool: &Tool,
+        organization: OrganizationId,
+        input: &Value,
+    ) -> ToolResult<(Call, String)> {
+        let read: ReadOptions = options(input)?;
+        if read.as_of.is_some() {
+            return Err(Refusal::AsOfNotYet);
+        }
+        let mut page = PageOptions::default();
+        let mut cursor = None;
+        let filters = without(input, &READ_OPTIONS)?;
+        if tool.pages {
+            page = options(input)?;
+            if let Some(text) = &page.cursor {
+                let keys = app.ledger.keys().organization(organization).await?;
+                cursor = Some(Cursor::verify(text, &keys, List { tool: tool.name, filters: &filters })?);
+            }
+        }
+        let call = Call {
+            app: app.clone(),
+            caller: caller.clone(),
+            organization,
+            now: app.clock.now(),
+            read,
+            limit: page.limit.unwrap_or(LIMIT),
+            cursor,
+            bound: None,
+        };
+        Ok((call, filters))
+    }
+
+    /// The answer of a read: its page is signed, and it is shortened unless everything is wanted.
+    async fn read(
+        &mut self,
+        app: &App,
+        tool: &Tool,
+        context: &ToolContext,
+        filters: &str,
+        mut data: Value,
+    ) -> ToolResult<Value> {
+        let notes = context.notes();
+        self.meta.position = notes.position;
+        self.meta.truncated = notes.truncated;
+        self.meta.warnings.extend(notes.warnings);
+        if let Some((next, total)) = notes.page {
+            let position = notes.position.unwrap_or(0);
+            let began = context.call.cursor.as_ref().map_or(position, |cursor| cursor.position);
+            let next_cursor = match next {
+                None => None,
+                Some(after) => {
+                    let keys = app.ledger.keys().organization(context.organization()).await?;
+                    let cursor = Cursor { after, position: began };
+                    Some(cursor.sign(&keys, List { tool: tool.name, filters })?)
+                }
+            };
+            let (total, total_at_least) = match total {
+                Total::Exactly(n) => (Some(n), None),
+                Total::AtLeast(n) => (None, Some(n)),
+            };
+            self.meta.pagination = Some(Pagination {
+                limit: context.limit(),
+                has_more: next_cursor.is_some(),
+                next_cursor,
+                total,
+                total_at_least,
+                changed_since: position > began,
+            });
+        }
+        if !context.detailed() && shorten(&mut data) {
+            self.meta.truncated = true;
+        }
+        Ok(data)
+    }
+}
+
+/// One call that may change something.
+struct Change<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+    tool: &'a Tool,
+    run: &'a super::PlanFn,
+    organization: OrganizationId,
+    reason: Option<String>,
+    request_id: Option<String>,
+    options: ChangeOptions,
+    input: Value,
+}
+
+impl Change<'_> {
+    async fn run(self, meta: &mut Meta) -> ToolResult<Value> {
+        let confirm = options::<ConfirmOption>(&self.input)?.confirm;
+        let gated = match self.tool.confirm {
+            Confirm::Never => false,
+            Confirm::Always => true,
+            Confirm::With(field) => self.input.get(field).is_some(),
+        };
+        let dry_run = effective_dry_run(gated, self.options.dry_run, confirm)?;
+        meta.dry_run = dry_run;
+
+        // The answer to a repeated request comes before anything that depends on the present state.
+        let request_input = without(&self.input, &["dryRun", "confirm"])?;
+        if let (false, Some(request_id)) = (dry_run, &self.request_id) {
+            let principal = self.caller.principal_id;
+            let ledger = &self.app.ledger;
+            let stored = ledger
+                .answered(self.organization, principal, self.tool.name, request_id, &request_input)
+                .await?;
+            if let Some(stored) = stored {
+                return replay(stored, meta);
+            }
+        }
+
+        let shown_input = without(&self.input, &APPLY_OPTIONS)?;
+        let preview = match &self.options.preview_token {
+            None => None,
+            Some(token) => Some(self.preview(token, &shown_input).await?),
+        };
+        let first = match &preview {
+            Some(preview) => Mint::replay(preview.shown.seed, preview.shown.at),
+            None => Mint::fresh(&self.app.clock),
+        };
+        meta.audit_id = Some(first.command_id().uuid());
+        if let (Some(preview), false) = (&preview, dry_run)
+            && let Some(position) = self.recorded(first.command_id()).await?
+        {
+            meta.idempotent_replay = true;
+            meta.position = Some(position);
+            meta.warnings.extend(preview.shown.warnings.iter().cloned());
+            return Ok(completed(preview.shown.data.clone(), false, Some(position)));
+        }
+
+        let bound = preview.as_ref().map(|preview| Bound {
+            effects: Arc::new(preview.effects.clone()),
+            intersect: self.options.on_drift == Some(OnDrift::Intersect),
+        });
+        let call = Arc::new(Call {
+            app: self.app.clone(),
+            caller: self.caller.clone(),
+            organization: self.organization,
+            now: first.at(),
+            read: ReadOptions::default(),
+            limit: LIMIT,
+            cursor: None,
+            bound,
+        });
+        for _ in 0..TRIES {
+            let mint = Mint::replay(first.seed(), first.at());
+            let context = ToolContext { call: call.clone(), notes: Arc::new(Mutex::default()) };
+            let plan = (self.run)(context.clone(), self.input.clone(), mint).await?;
+            if let Some(bound) = &call.bound
+                && let Some(drift) = bound.effects.drift(&plan.effects)
+                && (!bound.intersect || drift.added > 0)
+            {
+                return Err(Refusal::PreviewDrift(drift));
+            }
+            let notes = context.notes();
+            meta.position = notes.position;
+            meta.truncated = notes.truncated;
+            if dry_run {
+                let token = match &self.options.preview_token {
+                    Some(token) => token.clone(),
+                    None => {
+                        let shown = Shown {
+                            tool: self.tool.name.to_owned(),
+                            input: shown_input,
+                            seed: first.seed(),
+                            at: first.at(),
+                            data: plan.answer.clone(),
+                            warnings: notes.warnings.clone(),
+                            applied: false,
+                        };
+                        let preview = Preview { shown, effects: plan.effects };
+                        previews::save(&self.app.ledger, self.organization, &preview).await?
+                    }
+                };
+                meta.preview_url = Some(format!("/dashboard/{}/previews/{token}", self.organization));
+                meta.preview_token = Some(token);
+                meta.warnings.extend(notes.warnings);
+                return Ok(completed(plan.answer, true, notes.position));
+            }
+
+            if plan.writes.is_empty() && self.request_id.is_none() {
+                meta.warnings.extend(notes.warnings);
+                return Ok(completed(plan.answer, false, notes.position));
+            }
+            let kept = json!({
+                "data": plan.answer,
+                "warnings": notes.warnings,
+                "truncated": notes.truncated,
+            });
+            let lane = plan.lane();
+            let command = Command {
+                id: first.command_id(),
+                organization: self.organization,
+                at: first.at(),
+                origin: Origin {
+                    actor: self.caller.actor(),
+                    tool: self.tool.name.to_owned(),
+                    request_id: self.request_id.clone(),
+                    run_id: None,
+                    reason: self.reason.clone(),
+                    causation: None,
+                },
+                writes: plan.writes,
+                guards: plan.guards,
+                absent: plan.absent,
+                request: self.request_id.clone().map(|request_id| Request {
+                    request_id,
+                    input: request_input.clone(),
+                    answer: kept,
+                }),
+                lane,
+            };
+            match self.app.ledger.append(command).await {
+                Ok(appended) => {
+                    meta.position = Some(appended.position);
+                    meta.idempotent_replay = appended.duplicate;
+                    meta.warnings.extend(notes.warnings.clone());
+                    if let (Some(token), Some(mut preview)) = (&self.options.preview_token, preview) {
+                        preview.shown.data = plan.answer.clone();
+                        preview.shown.warnings = notes.warnings;
+                        preview.shown.applied = true;
+                        // What is recorded is recorded; a preview that cannot be settled shows its own answer again.
+                        if let Err(error) =
+                            previews::settle(&self.app.ledger, self.organization, token, &preview).await
+                        {
+                            let error = error.for_the_log();
+                            tracing::warn!(error, "an applied preview could not be settled");
+                        }
+                    }
+                    return Ok(completed(plan.answer, false, Some(appended.position)));
+                }
+                Err(AppendError::Conflict) => (),
+                Err(AppendError::Replayed(stored)) => return replay(*stored, meta),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(AppendError::Conflict.into())
+    }
+
+    /// The preview of a token, if it was made by this tool for this input.
+    async fn preview(&self, token: &str, input: &str) -> ToolResult<Preview> {
+        let preview = previews::load(&self.app.ledger, self.organization, token).await?;
+        if preview.shown.tool == self.tool.name && preview.shown.input == input {
+            Ok(preview)
+        } else {
+            Err(Refusal::PreviewMismatch)
+        }
+    }
+
+    /// Position of the last event of a command that was recorded before.
+    async fn recorded(&self, command: CommandId) -> ToolResult<Option<i64>> {
+        let position = sqlx::query_scalar(
+            "SELECT max(position) FROM ledger.events WHERE organization_id = $1 AND command_id = $2",
+        )
+        .bind(self.organization.uuid())
+        .bind(command.uuid())
+        .fetch_one(self.app.ledger.pool())
+        .await?;
+        Ok(position)
+    }
+}
+
+/// The answer that the same request got before.
+fn replay(stored: StoredAnswer, meta: &mut Meta) -> ToolResult<Value> {
+    #[derive(Deserialize)]
+    struct Kept {
+        data: Value,
+        warnings: Vec<Warning>,
+        truncated: bool,
+    }
+    let kept: Kept = serde_json::from_value(stored.answer)
+        .map_err(|_| Refusal::Defect("a stored answer is not one of a tool".into()))?;
+    meta.audit_id = Some(stored.command_id.uuid());
+    meta.idempotent_replay = true;
+    meta.position = Some(stored.position);
+    meta.truncated = kept.truncated;
+    meta.warnings.extend(kept.warnings);
+    Ok(completed(kept.data, false, Some(stored.position)))
+}
+
+/// The data of a change with what only the framework knows.
+fn completed(mut data: Value, dry_run: bool, position: Option<i64>) -> Value {
+    if let Some(data) = data.as_object_mut() {
+        data.insert("dryRun".to_owned(), dry_run.into());
+        data.insert("position".to_owned(), position.into());
+    }
+    data
+}
+
+/// Options that the framework reads itself; the schema has seen them before.
+fn options<T: DeserializeOwned + Default>(input: &Value) -> ToolResult<T> {
+    T::deserialize(input).map_err(|error| Refusal::field("", "INVALID", error.to_string()))
+}
+
+/// The input in canonical JSON, without the named members.
+fn without(input: &Value, members: &[&str]) -> ToolResult<String> {
+    let mut input: Map<String, Value> = input.as_object().cloned().unwrap_or_default();
+    input.retain(|name, _| !members.contains(&name.as_str()));
+    canonical::to_string(&Value::Object(input)).map_err(|error| Refusal::Defect(error.to_string()))
+}
+
+/// Drops nulls and shortens long texts; says whether a text was shortened.
+fn shorten(value: &mut Value) -> bool {
+    match value {
+        Value::String(text) => match text.char_indices().nth(CONCISE_TEXT) {
+            Some((end, _)) => {
+                text.truncate(end);
+                text.push('…');
+                true
+            }
+            None => false,
+        },
+        Value::Array(items) => items.iter_mut().fold(false, |cut, item| shorten(item) | cut),
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().fold(false, |cut, member| shorten(member) | cut)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use docket_aggregates::ids::{PrincipalId, TokenId};
+    use uuid::Uuid;
+
+    fn caller(role: Role, tools: &[&str]) -> Caller {
+        Caller {
+            token_id: TokenId(Uuid::from_u128(1)),
+            principal_id: PrincipalId(Uuid::from_u128(2)),
+            role,
+            organization_id: None,
+            agent_id: None,
+            tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_dry_run_is_the_default_of_what_must_be_confirmed() {
+        let (yes, no) = (Some(true), Some(false));
+        for (gated, dry_run, confirm, expected) in [
+            (false, None, None, Some(false)),
+            (false, yes, None, Some(true)),
+            (false, no, None, Some(false)),
+            (true, None, None, Some(true)),
+            (true, None, no, Some(true)),
+            (true, None, yes, Some(false)),
+            (true, yes, None, Some(true)),
+            (true, yes, no, Some(true)),
+            (true, yes, yes, Some(true)),
+            (true, no, yes, Some(false)),
+            (true, no, None, None),
+            (true, no, no, None),
+        ] {
+            let got = effective_dry_run(gated, dry_run, confirm);
+            match (got, expected) {
+                (Ok(got), Some(expected)) => assert_eq!(got, expected, "{gated} {dry_run:?} {confirm:?}"),
+                (Err(Refusal::ConfirmRequired), None) => (),
+                (got, _) => panic!("{gated} {dry_run:?} {confirm:?}: {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_role_is_judged_before_the_tool() {
+        for role in Role::ALL {
+            let refusal = admit(&caller(role, &[]), "no_such_tool").unwrap_err();
+            let expected = if role == Role::SuperAdmin { "TOOL_NOT_FOUND" } else { "NOT_SUPER_ADMIN" };
+            assert_eq!(refusal.told().code, expected, "{}", role.name());
+        }
+    }
+
+    #[test]
+    fn a_token_may_be_limited_to_some_tools() {
+        let limited = caller(Role::SuperAdmin, &["list_campaigns"]);
+        assert!(admit(&limited, "list_campaigns").is_ok());
+        assert_eq!(admit(&limited, "get_campaign").unwrap_err().told().code, "TOOL_NOT_ALLOWED");
+    }
+
+    #[test]
+    fn a_body_is_refused_with_everything_that_is_wrong() {
+        let read = |body: Value| Ask::read(body, &mut Meta::default());
+        for (body, faults) in [
+            (json!([]), vec![("", "WRONG_TYPE")]),
+            (json!({}), vec![("input", "REQUIRED")]),
+            (json!({"input": null}), vec![("input", "WRONG_TYPE")]),
+            (json!({"input": []}), vec![("input", "WRONG_TYPE")]),
+            (json!({"input": "x"}), vec![("input", "WRONG_TYPE")]),
+            (json!({"input": {}, "requestId": " "}), vec![("requestId", "TOO_SHORT")]),
+            (json!({"input": {}, "requestId": "a\nb"}), vec![("requestId", "CONTROL_CHARACTER")]),
+            (json!({"input": {}, "requestId": "é".repeat(121)}), vec![("requestId", "TOO_LONG")]),
+            (json!({"input": {}, "reason": "é".repeat(501)}), vec![("reason", "TOO_LONG")]),
+            (json!({"input": {}, "reason": 1}), vec![("reason", "WRONG_TYPE")]),
+            (json!({"request_id": "x"}), vec![("input", "REQUIRED"), ("request_id", "UNKNOWN_FIELD")]),
+        ] {
+            let Err(refusal) = read(body.clone()) else { panic!("{body} was accepted") };
+            let found: Vec<_> = refusal.field_errors();
+            let found: Vec<_> = found.iter().map(|fault| (fault.path.as_str(), fault.code)).collect();
+            assert_eq!(found, faults, "{body}");
+        }
+        let body = json!({"input": {}, "requestId": "é".repeat(120), "reason": "é".repeat(500)});
+        assert!(read(body).is_ok());
+    }
+
+    #[test]
+    fn a_concise_answer_has_no_nulls_and_no_long_texts() {
+        let mut data = json!({"a": null, "b": [{"c": null, "d": "é".repeat(500)}]});
+        assert!(shorten(&mut data));
+        assert_eq!(data["b"][0]["d"].as_str().unwrap().chars().count(), CONCISE_TEXT + 1);
+        assert_eq!(data, json!({"b": [{"d": data["b"][0]["d"]}]}));
+        assert!(!shorten(&mut data.take()));
+    }
+}

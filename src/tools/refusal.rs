@@ -1,0 +1,609 @@
+//! Every refusal of a tool: one variant, one sentence, one status, one code, one hint at the next call.
+//!
+//! A refusal changes nothing. What went wrong inside is logged and never told. The match below is exhaustive, so that
+//! a new refusal of an aggregate, of the ledger or of the read side does not compile until somebody chose what an
+//! agent is told about it.
+
+use std::error::Error;
+use std::time::Duration;
+
+use docket_aggregates::campaign::CampaignError;
+use docket_aggregates::follow_up::FollowUpError;
+use docket_aggregates::roster::RosterError;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::json::Fault;
+use crate::ledger::read::ReadError;
+use crate::ledger::{AppendError, KeyError};
+use crate::readside::ReadSideError;
+
+/// What comes out of a tool.
+pub type ToolResult<T> = Result<T, Refusal>;
+
+/// What is wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FieldError {
+    /// Which one: its path in the body, as `input.filter.tagsAny[0]`.
+    pub path: String,
+    /// A name for machines.
+    pub code: &'static str,
+    /// One sentence for people.
+    pub message: String,
+}
+
+impl FieldError {
+    /// A fault of the field at `path` within the input.
+    pub fn new(path: &str, code: &'static str, message: impl Into<String>) -> Self {
+        let path = if path.is_empty() { "input".to_owned() } else { format!("input.{path}") };
+        Self { path, code, message: message.into() }
+    }
+}
+
+/// Things that a tool may be asked about by id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A campaign.
+    Campaign,
+    /// An outbound agent.
+    Agent,
+    /// A contact.
+    Contact,
+    /// An import folder.
+    ImportFolder,
+    /// A script template.
+    ScriptTemplate,
+    /// A qualification template.
+    QualificationTemplate,
+}
+
+impl Kind {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Campaign => "campaign",
+            Self::Agent => "agent",
+            Self::Contact => "contact",
+            Self::ImportFolder => "import folder",
+            Self::ScriptTemplate => "script template",
+            Self::QualificationTemplate => "qualification template",
+        }
+    }
+
+    const fn not_found(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Campaign => ("CAMPAIGN_NOT_FOUND", "call list_campaigns for the ids of this organization"),
+            Self::Agent => ("AGENT_NOT_FOUND", "call list_outbound_agents for the ids of this organization"),
+            Self::Contact => {
+                ("CONTACT_NOT_FOUND", "call list_outbound_contacts for the ids of this organization")
+            }
+            Self::ImportFolder => (
+                "IMPORT_FOLDER_NOT_FOUND",
+                "upload the file as an import first and use the id that it answers",
+            ),
+            Self::ScriptTemplate => {
+                ("TEMPLATE_NOT_FOUND", "leave scriptTemplateId out, or send null to detach")
+            }
+            Self::QualificationTemplate => {
+                ("TEMPLATE_NOT_FOUND", "leave qualificationTemplateId out, or send null to detach")
+            }
+        }
+    }
+}
+
+/// How the state differs from what a preview showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// Effects that the preview did not show.
+    pub added: usize,
+    /// Effects that the preview showed and that would not happen now.
+    pub removed: usize,
+    /// Up to 20 of the former.
+    pub sample_added: Vec<DriftedEffect>,
+    /// Up to 20 of the latter.
+    pub sample_removed: Vec<DriftedEffect>,
+}
+
+/// One effect that is in one of the two only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DriftedEffect {
+    /// On what.
+    pub id: uuid::Uuid,
+    /// Which.
+    pub outcome: String,
+}
+
+/// Why a call is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The route does not know the method.
+    #[error("the route does not know this method")]
+    MethodNotAllowed,
+    /// No bearer token, or one that is not accepted.
+    #[error("a valid bearer token is required")]
+    Unauthenticated,
+    /// Tokens cannot be checked at the moment.
+    #[error("tokens cannot be checked at the moment")]
+    CredentialsUnavailable,
+    /// The agent tools are for super-admins.
+    #[error("the agent tools need a super-admin token")]
+    NotSuperAdmin,
+    /// The token is limited to other tools.
+    #[error("the token does not allow tool {0}")]
+    ToolNotAllowed(String),
+    /// There is no such tool.
+    #[error("tool {name} does not exist")]
+    UnknownTool {
+        /// As it was called.
+        name: String,
+        /// The nearest one that exists.
+        nearest: Option<&'static str>,
+    },
+    /// The tool is part of the contract and not available in this version.
+    #[error("tool {0} is not available yet")]
+    ToolNotYet(String),
+    /// The body is larger than one mebibyte.
+    #[error("the body is larger than 1 MiB")]
+    BodyTooLarge,
+    /// The body is not JSON as we take it.
+    #[error(transparent)]
+    Body(#[from] Fault),
+    /// Fields that cannot be accepted: all of them at once.
+    #[error("{}", sentence(.0))]
+    Fields(Vec<FieldError>),
+    /// The tool works in an organization and none was named, or not in words that can be an id.
+    #[error("organizationId must be 1 to 64 letters, digits, - or _")]
+    OrganizationIdInvalid,
+    /// There is no such organization, or the token may not enter it.
+    #[error("organization does not exist")]
+    UnknownOrganization,
+    /// The outbound CRM module is off.
+    #[error("the outbound CRM module is switched off for this organization")]
+    ModuleDisabled,
+    /// Answers from the past are not built yet.
+    #[error("asOf is not available yet")]
+    AsOfNotYet,
+    /// The cursor was changed, belongs to another organization, tool or filter, or is none.
+    #[error("the cursor does not continue this list")]
+    InvalidCursor,
+    /// A risky change needs `confirm: true`.
+    #[error("dryRun false needs confirm true")]
+    ConfirmRequired,
+    /// No such preview, or not of this organization.
+    #[error("preview does not exist or has expired")]
+    PreviewExpired,
+    /// The preview was made by another tool or for another input.
+    #[error("the preview was made for another tool or input")]
+    PreviewMismatch,
+    /// What would happen now is not what the preview showed.
+    #[error("the affected set has changed since the preview: {} more, {} fewer", .0.added, .0.removed)]
+    PreviewDrift(Drift),
+    /// The thing is not at the version that the caller expects.
+    #[error("expected version {expected}, but it is {actual}")]
+    VersionConflict {
+        /// What the caller said.
+        expected: u64,
+        /// What it is.
+        actual: u64,
+    },
+    /// There is no such thing in this organization.
+    #[error("{} {id} does not exist", .kind.words())]
+    NotFound {
+        /// What kind of thing.
+        kind: Kind,
+        /// As it was given.
+        id: String,
+    },
+    /// None of the ids given exists.
+    #[error("none of the {count} ids given is a {}", .kind.words())]
+    NoneFound {
+        /// What kind of thing.
+        kind: Kind,
+        /// How many were given.
+        count: usize,
+    },
+    /// Contacts are neither added to nor assigned in a campaign whose work is over.
+    #[error("a campaign that is {0} takes no contacts")]
+    CampaignClosed(&'static str),
+    /// Callers that do not exist or take no assignments.
+    #[error("{} of the agents given cannot be assigned to", .0.len())]
+    AgentsUnassignable(Vec<String>),
+    /// A campaign says no.
+    #[error(transparent)]
+    Campaign(#[from] CampaignError),
+    /// A roster says no.
+    #[error(transparent)]
+    Roster(#[from] RosterError),
+    /// A follow-up says no.
+    #[error(transparent)]
+    FollowUp(#[from] FollowUpError),
+    /// The ledger says no.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The ledger cannot be read.
+    #[error("the ledger cannot be read")]
+    Read(#[from] ReadError),
+    /// A key cannot be had.
+    #[error("a key cannot be read")]
+    Key(#[from] KeyError),
+    /// The read models cannot answer.
+    #[error(transparent)]
+    ReadSide(#[from] ReadSideError),
+    /// A query of the read models failed.
+    #[error("the read models are not available")]
+    Query(#[from] sqlx::Error),
+    /// A defect of ours.
+    #[error("the call failed; the defect was logged")]
+    Defect(String),
+}
+
+fn sentence(fields: &[FieldError]) -> String {
+    match fields {
+        [] => "the input cannot be accepted".to_owned(),
+        [only] => format!("{}: {}", only.path, only.message),
+        several => {
+            let names: Vec<&str> = several.iter().take(10).map(|field| field.path.as_str()).collect();
+            format!("{} fields cannot be accepted: {}", several.len(), names.join(", "))
+        }
+    }
+}
+
+/// What an agent is told of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// HTTP status.
+    pub status: u16,
+    /// A name for machines.
+    pub code: &'static str,
+    /// The next call to make.
+    pub hint: String,
+    /// When to come again.
+    pub retry_after: Option<Duration>,
+}
+
+const SOON: Duration = Duration::from_secs(1);
+const COME_AGAIN: &str = "repeat the same call, with the same requestId, after the time in Retry-After";
+
+impl Refusal {
+    /// One field that cannot be accepted.
+    pub fn field(path: &str, code: &'static str, message: impl Into<String>) -> Self {
+        Self::Fields(vec![FieldError::new(path, code, message)])
+    }
+
+    /// A thing that does not exist here.
+    pub fn not_found(kind: Kind, id: impl Into<String>) -> Self {
+        Self::NotFound { kind, id: id.into() }
+    }
+
+    /// The fields that are wrong.
+    pub fn field_errors(&self) -> Vec<FieldError> {
+        match self {
+            Self::Fields(fields) => fields.clone(),
+            Self::Body(fault) => vec![FieldError {
+                path: fault.path().to_owned(),
+                code: fault.code(),
+                message: fault.to_string(),
+            }],
+            Self::AgentsUnassignable(agents) => agents
+                .iter()
+                .map(|agent| {
+                    let message = format!("{agent} is unknown or inactive");
+                    FieldError::new("agentIds", "AGENT_UNASSIGNABLE", message)
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// More, where there is more to say: goes to `meta.details`.
+    pub fn details(&self) -> Option<Value> {
+        match self {
+            Self::PreviewDrift(drift) => Some(json!({ "drift": drift })),
+            Self::VersionConflict { expected, actual } => {
+                Some(json!({ "expectedVersion": expected, "actualVersion": actual }))
+            }
+            Self::ReadSide(ReadSideError::Parked { position }) => Some(json!({ "parkedPosition": position })),
+            Self::ReadSide(ReadSideError::BeyondHead { wanted, head }) => {
+                Some(json!({ "wantedPosition": wanted, "headPosition": head }))
+            }
+            _ => None,
+        }
+    }
+
+    /// Status, code and hint of every refusal.
+    pub fn told(&self) -> Told {
+        let told = |status, code, hint: &str| Told { status, code, hint: hint.to_owned(), retry_after: None };
+        let later = |status, code, after| Told {
+            status,
+            code,
+            hint: COME_AGAIN.to_owned(),
+            retry_after: Some(after),
+        };
+        match self {
+            Self::MethodNotAllowed => told(
+                405,
+                "METHOD_NOT_ALLOWED",
+                "GET /crm/agent/capabilities, POST /crm/agent/tools/{toolName}",
+            ),
+            Self::Unauthenticated => {
+                told(401, "UNAUTHENTICATED", "send the header Authorization: Bearer dkt_…")
+            }
+            Self::CredentialsUnavailable => later(503, "UNAVAILABLE", SOON),
+            Self::NotSuperAdmin => {
+                told(403, "NOT_SUPER_ADMIN", "ask the operator for a token of the role super-admin")
+            }
+            Self::ToolNotAllowed(_) => {
+                told(403, "TOOL_NOT_ALLOWED", "use a tool that the token allows, or ask for another token")
+            }
+            Self::UnknownTool { nearest: Some(name), .. } => told(
+                404,
+                "TOOL_NOT_FOUND",
+                &format!("did you mean {name}? GET /crm/agent/capabilities lists every tool"),
+            ),
+            Self::UnknownTool { nearest: None, .. } => {
+                told(404, "TOOL_NOT_FOUND", "GET /crm/agent/capabilities lists every tool")
+            }
+            Self::ToolNotYet(_) => told(
+                404,
+                "TOOL_NOT_FOUND",
+                "this tool is part of the contract and comes with a later version; GET /crm/agent/capabilities lists \
+                 what is available now",
+            ),
+            Self::BodyTooLarge => told(413, "BODY_TOO_LARGE", "send fewer ids in one call, or a filter instead of ids"),
+            Self::Body(fault) => told(400, fault.code(), "send one JSON object {organizationId, input}"),
+            Self::Fields(fields) => {
+                let unknown = !fields.is_empty() && fields.iter().all(|field| field.code == "UNKNOWN_FIELD");
+                told(
+                    400,
+                    if unknown { "UNKNOWN_FIELD" } else { "INVALID_INPUT" },
+                    "correct the fields of meta.fieldErrors; GET /crm/agent/capabilities shows the schema",
+                )
+            }
+            Self::OrganizationIdInvalid => told(
+                400,
+                "INVALID_ORGANIZATION_ID",
+                "call crm_resolve_workspace and use the organizationId that it answers",
+            ),
+            Self::UnknownOrganization => told(
+                404,
+                "ORG_NOT_FOUND",
+                "call crm_resolve_workspace with the name, slug or owner's e-mail address",
+            ),
+            Self::ModuleDisabled => told(
+                403,
+                "CRM_MODULE_DISABLED",
+                "ask an administrator to switch the outbound CRM module on, or choose another organization",
+            ),
+            Self::AsOfNotYet => told(400, "AS_OF_NOT_YET", "leave asOf out to read the present state"),
+            Self::InvalidCursor => told(
+                400,
+                "INVALID_CURSOR",
+                "repeat the call without cursor; keep every filter the same from page to page",
+            ),
+            Self::ConfirmRequired => told(
+                422,
+                "CONFIRM_REQUIRED",
+                "call again with dryRun true to see what would happen, then with confirm true and the previewToken",
+            ),
+            Self::PreviewExpired => told(410, "PREVIEW_EXPIRED", "call again with dryRun true for a new preview"),
+            Self::PreviewMismatch => told(
+                409,
+                "PREVIEW_MISMATCH",
+                "send exactly the input of the preview with previewToken, or make a new preview",
+            ),
+            Self::PreviewDrift(_) => told(
+                409,
+                "PREVIEW_DRIFT",
+                "make a new preview with dryRun true, or send onDrift intersect to apply what is still possible",
+            ),
+            Self::VersionConflict { .. } => told(
+                409,
+                "VERSION_CONFLICT",
+                "read the present version, look at what changed, and send it as expectedVersion",
+            ),
+            Self::NotFound { kind, .. } | Self::NoneFound { kind, .. } => {
+                let (code, hint) = kind.not_found();
+                told(404, code, hint)
+            }
+            Self::CampaignClosed(_) => told(
+                422,
+                "CAMPAIGN_CLOSED",
+                "choose a campaign that is draft, active or paused; list_campaigns filters by status",
+            ),
+            Self::AgentsUnassignable(_) => {
+                told(422, "AGENT_UNASSIGNABLE", "call list_outbound_agents with active true for agents to assign to")
+            }
+            Self::Campaign(error) => match error {
+                CampaignError::Unknown => {
+                    let (code, hint) = Kind::Campaign.not_found();
+                    told(404, code, hint)
+                }
+                CampaignError::AlreadyCreated => {
+                    told(409, "ALREADY_EXISTS", "call get_campaign: it was created by an earlier call")
+                }
+                CampaignError::Erased => told(422, "ERASED", "erased text cannot be changed; create a new campaign"),
+                CampaignError::CannotStartAs(_) => {
+                    told(422, "ILLEGAL_STATUS", "create the campaign as draft or active")
+                }
+                CampaignError::IllegalTransition { .. } => told(
+                    422,
+                    "ILLEGAL_TRANSITION",
+                    "draft becomes active or archived, active and paused become each other, completed or archived, \
+                     completed becomes archived",
+                ),
+                CampaignError::Archived => {
+                    told(422, "CAMPAIGN_ARCHIVED", "an archived campaign stays as it is; create a new one")
+                }
+                CampaignError::EndsBeforeStart => {
+                    told(400, "INVALID_INPUT", "give an endDate that is not before startDate")
+                }
+            },
+            Self::Roster(RosterError::UnevenAssignment { .. }) => told(500, "INTERNAL", "report the audit id"),
+            Self::FollowUp(error) => match error {
+                FollowUpError::Unknown | FollowUpError::AlreadyScheduled => {
+                    told(409, "VERSION_CONFLICT", COME_AGAIN)
+                }
+                FollowUpError::IllegalTransition { .. } => {
+                    told(422, "ILLEGAL_TRANSITION", "done and cancelled follow-ups are final")
+                }
+            },
+            Self::Append(error) => match error {
+                AppendError::Conflict => {
+                    told(409, "VERSION_CONFLICT", "others keep changing the same thing: call again in a moment")
+                }
+                AppendError::Taken(_) => told(409, "ALREADY_TAKEN", "choose another value"),
+                AppendError::Present(_) => {
+                    told(422, "SUPPRESSED", "the address asked not to be contacted; leave it out")
+                }
+                AppendError::Replayed(_) => told(409, "ALREADY_ANSWERED", COME_AGAIN),
+                AppendError::RequestConflict => told(
+                    409,
+                    "IDEMPOTENCY_CONFLICT",
+                    "use a new requestId for a new input; repeat the first input to get its answer",
+                ),
+                AppendError::OrganizationBusy { retry_after } => later(429, "ORGANIZATION_BUSY", *retry_after),
+                AppendError::Overloaded { retry_after } => later(503, "OVERLOADED", *retry_after),
+                AppendError::OutcomeUnknown(_) => later(503, "OUTCOME_UNKNOWN", SOON),
+                AppendError::Unavailable => later(503, "UNAVAILABLE", SOON),
+                AppendError::UnknownOrganization => Self::UnknownOrganization.told(),
+                AppendError::SubjectErased => told(422, "ERASED", "leave out whoever was erased"),
+                AppendError::TooLarge { .. } => told(413, "COMMAND_TOO_LARGE", "change fewer contacts in one call"),
+                AppendError::Unstorable(_) => told(500, "INTERNAL", "report the audit id to the operator"),
+            },
+            Self::ReadSide(error) => match error {
+                ReadSideError::Behind { retry_after } => Told {
+                    hint: "repeat the call after the time in Retry-After, or send consistency eventual for what is \
+                           there"
+                        .to_owned(),
+                    ..later(503, "READ_MODEL_BEHIND", *retry_after)
+                },
+                ReadSideError::Parked { .. } => told(
+                    503,
+                    "READ_MODEL_PARKED",
+                    "an operator must repair this organization's read models; consistency eventual answers from before",
+                ),
+                ReadSideError::BeyondHead { .. } => told(
+                    400,
+                    "POSITION_BEYOND_HEAD",
+                    "send a minPosition that an earlier answer gave as meta.position for this organization",
+                ),
+                ReadSideError::UnknownOrganization => Self::UnknownOrganization.told(),
+                ReadSideError::Unavailable => later(503, "UNAVAILABLE", SOON),
+            },
+            Self::Read(ReadError::Database(_)) | Self::Key(KeyError::Database(_)) => later(503, "UNAVAILABLE", SOON),
+            Self::Key(KeyError::UnknownOrganization) => Self::UnknownOrganization.told(),
+            Self::Key(KeyError::Erased) => told(422, "ERASED", "leave out whoever was erased"),
+            Self::Query(error) if !is_defect(error) => later(503, "UNAVAILABLE", SOON),
+            Self::Query(_)
+            | Self::Read(_)
+            | Self::Key(KeyError::OtherMasterKey | KeyError::Damaged(_))
+            | Self::Defect(_) => told(500, "INTERNAL", "report the audit id to the operator"),
+        }
+    }
+
+    /// The sentence for the caller: a defect of ours tells nothing of itself.
+    pub fn sentence(&self) -> String {
+        if self.told().status == 500 {
+            "the call failed; the defect was logged".to_owned()
+        } else {
+            self.to_string()
+        }
+    }
+
+    /// Everything that is known of a failure inside, for the log. Postgres may quote values in its messages, so that
+    /// only its code is taken.
+    pub fn for_the_log(&self) -> String {
+        if let Self::Defect(what) = self {
+            return what.clone();
+        }
+        let mut chain = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            match error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error) {
+                Some(database) => {
+                    let code = database.code().unwrap_or_default();
+                    return format!("{chain}: SQLSTATE {code}");
+                }
+                None => chain = format!("{chain}: {error}"),
+            }
+            source = error.source();
+        }
+        chain
+    }
+}
+
+/// The database answered and we did not understand it, or it did not understand us.
+fn is_defect(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(database) => {
+            // Class 22: a value, 23: a constraint, 42: the statement. Everything else passes.
+            database.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
+        }
+        sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::TypeNotFound { .. } => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use docket_aggregates::campaign::CampaignStatus;
+    use docket_aggregates::ids::CommandId;
+
+    #[test]
+    fn every_refusal_has_a_status_a_code_and_a_hint() {
+        let unknown = FieldError::new("x", "UNKNOWN_FIELD", "is unknown");
+        let missing = FieldError::new("y", "REQUIRED", "is required");
+        let illegal =
+            CampaignError::IllegalTransition { from: CampaignStatus::Archived, to: CampaignStatus::Active };
+        let wait = Duration::from_secs(2);
+        for (refusal, status, code) in [
+            (Refusal::Unauthenticated, 401, "UNAUTHENTICATED"),
+            (Refusal::NotSuperAdmin, 403, "NOT_SUPER_ADMIN"),
+            (Refusal::UnknownTool { name: "x".into(), nearest: None }, 404, "TOOL_NOT_FOUND"),
+            (Refusal::ToolNotYet("get_qualification".into()), 404, "TOOL_NOT_FOUND"),
+            (Refusal::BodyTooLarge, 413, "BODY_TOO_LARGE"),
+            (Refusal::Body(Fault::NotUtf8), 400, "NOT_UTF8"),
+            (Refusal::Fields(vec![unknown.clone()]), 400, "UNKNOWN_FIELD"),
+            (Refusal::Fields(vec![unknown, missing]), 400, "INVALID_INPUT"),
+            (Refusal::UnknownOrganization, 404, "ORG_NOT_FOUND"),
+            (Refusal::ModuleDisabled, 403, "CRM_MODULE_DISABLED"),
+            (Refusal::AsOfNotYet, 400, "AS_OF_NOT_YET"),
+            (Refusal::ConfirmRequired, 422, "CONFIRM_REQUIRED"),
+            (Refusal::PreviewExpired, 410, "PREVIEW_EXPIRED"),
+            (Refusal::VersionConflict { expected: 1, actual: 2 }, 409, "VERSION_CONFLICT"),
+            (Refusal::not_found(Kind::ScriptTemplate, "x"), 404, "TEMPLATE_NOT_FOUND"),
+            (Refusal::Campaign(illegal), 422, "ILLEGAL_TRANSITION"),
+            (Refusal::Append(AppendError::RequestConflict), 409, "IDEMPOTENCY_CONFLICT"),
+            (Refusal::Append(AppendError::OrganizationBusy { retry_after: wait }), 429, "ORGANIZATION_BUSY"),
+            (Refusal::Append(AppendError::OutcomeUnknown(CommandId::default())), 503, "OUTCOME_UNKNOWN"),
+            (Refusal::ReadSide(ReadSideError::Behind { retry_after: wait }), 503, "READ_MODEL_BEHIND"),
+            (Refusal::ReadSide(ReadSideError::Parked { position: 1 }), 503, "READ_MODEL_PARKED"),
+            (
+                Refusal::ReadSide(ReadSideError::BeyondHead { wanted: 2, head: 1 }),
+                400,
+                "POSITION_BEYOND_HEAD",
+            ),
+            (Refusal::Defect("a table is gone".into()), 500, "INTERNAL"),
+        ] {
+            let told = refusal.told();
+            assert_eq!((told.status, told.code), (status, code), "{refusal}");
+            assert!(!told.hint.is_empty());
+            let waits = !matches!(refusal, Refusal::ReadSide(ReadSideError::Parked { .. }));
+            assert_eq!(told.retry_after.is_some(), matches!(status, 429 | 503) && waits, "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_defect_tells_nothing_of_itself() {
+        let defect = Refusal::Defect("column contacts.secret does not exist".into());
+        assert!(!defect.sentence().contains("secret"));
+        assert!(defect.for_the_log().contains("secret"));
+    }
+}

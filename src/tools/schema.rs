@@ -1,0 +1,467 @@
+//! From a Rust type to the JSON Schema that an agent reads, and from an input to what is wrong with it.
+//!
+//! One schema per tool: what `capabilities` shows is what inputs are checked against. It is kept plain, so that models
+//! read it well and every fault has an exact path: no references, no unions with null, enumerations as lists, and no
+//! property that is not named. `null` means "absent", except in a field that says that it clears.
+
+use std::collections::BTreeSet;
+
+use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind as Fault;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::refusal::FieldError;
+
+/// Marks a property that takes null, to clear what is there.
+pub const CLEARS: &str = "x-clears";
+/// Marks a text that may have several lines.
+pub const LINES: &str = "x-lines";
+
+/// What may be sent to a tool.
+#[derive(Debug)]
+pub struct InputSchema {
+    /// JSON Schema, draft 2020-12.
+    pub schema: Value,
+    /// What the tool does: the comment on its input type.
+    pub description: String,
+    validator: Validator,
+    /// Properties whose text may have several lines.
+    multiline: BTreeSet<String>,
+}
+
+/// The schema of a type in one direction, without what only schemars needs.
+fn root<T: JsonSchema>(settings: SchemaSettings) -> Value {
+    let settings = settings.with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = Value::from(settings.into_generator().into_root_schema_for::<T>());
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("title");
+    }
+    schema
+}
+
+/// The properties of a type, to be added to another's.
+pub fn properties<T: JsonSchema>() -> Map<String, Value> {
+    let mut schema = root::<T>(SchemaSettings::draft2020_12());
+    match schema["properties"].take() {
+        Value::Object(properties) => properties,
+        _ => Map::new(),
+    }
+}
+
+/// What a tool answers with: properties that may be null may also be absent.
+pub fn output<T: JsonSchema>() -> Value {
+    let mut schema = root::<T>(SchemaSettings::draft2020_12().for_serialize());
+    let mut multiline = BTreeSet::new();
+    tidy(&mut schema, false, &mut multiline);
+    schema
+}
+
+impl InputSchema {
+    /// The schema of `I` with the `options` that the framework reads itself. Fails if it does not compile.
+    pub fn new<I: JsonSchema>(options: Map<String, Value>) -> Result<Self, String> {
+        let mut schema = root::<I>(SchemaSettings::draft2020_12());
+        let description = match schema.as_object_mut().and_then(|schema| schema.remove("description")) {
+            Some(Value::String(description)) => description.replace('\n', " "),
+            _ => String::new(),
+        };
+        if !schema["properties"].is_object() {
+            schema["properties"] = json!({});
+        }
+        for (name, option) in options {
+            if schema["properties"].get(&name).is_none() {
+                schema["properties"][name] = option;
+            }
+        }
+        let mut multiline = BTreeSet::new();
+        tidy(&mut schema, true, &mut multiline);
+        let validator = jsonschema::options()
+            .should_validate_formats(true)
+            .build(&schema)
+            .map_err(|error| error.to_string())?;
+        Ok(Self { schema, description, validator, multiline })
+    }
+
+    /// Everything that is wrong with the input; it is normalised first.
+    pub fn check(&self, input: &mut Value) -> Vec<FieldError> {
+        drop_nulls(input, &self.schema);
+        let mut faults: Vec<FieldError> =
+            self.validator.iter_errors(input).flat_map(|error| self.explain(&error)).collect();
+        self.one_line(input, "", "", &mut faults);
+        faults
+    }
+
+    fn explain(&self, error: &jsonschema::ValidationError<'_>) -> Vec<FieldError> {
+        let path = dotted(error.instance_path().as_str());
+        let one = |code, message: String| vec![FieldError::new(&path, code, message)];
+        let keyword = error.schema_path().as_str();
+        match error.kind() {
+            Fault::AdditionalProperties { unexpected } => {
+                let known = self.names_at(keyword);
+                unexpected
+                    .iter()
+                    .map(|name| {
+                        let message = match nearest(name, known.iter().map(String::as_str)) {
+                            Some(meant) => format!("unknown field {name}; did you mean {meant}?"),
+                            None => format!("unknown field {name}"),
+                        };
+                        FieldError::new(&join(&path, name), "UNKNOWN_FIELD", message)
+                    })
+                    .collect()
+            }
+            Fault::Required { property } => {
+                let name = property.as_str().unwrap_or_default();
+                vec![FieldError::new(&join(&path, name), "REQUIRED", "is required")]
+            }
+            Fault::Type { .. } => {
+                let wanted = self.schema.pointer(keyword).map(words).unwrap_or_default();
+                one("WRONG_TYPE", format!("must be of type {wanted}"))
+            }
+            Fault::Enum { options } => one("NOT_ONE_OF", format!("must be one of {}", words(options))),
+            Fault::Minimum { limit } => one("TOO_SMALL", format!("must be at least {limit}")),
+            Fault::Maximum { limit } => one("TOO_LARGE", format!("must be at most {limit}")),
+            Fault::MinLength { limit: 1 } => one("TOO_SHORT", "must not be empty".to_owned()),
+            Fault::MinLength { limit } => one("TOO_SHORT", format!("must have at least {limit} characters")),
+            Fault::MaxLength { limit } => one("TOO_LONG", format!("must have at most {limit} characters")),
+            Fault::MinItems { limit } => one("TOO_FEW_ITEMS", format!("must have at least {limit} items")),
+            Fault::MaxItems { limit } => one("TOO_MANY_ITEMS", format!("must have at most {limit} items")),
+            Fault::MinProperties { limit } => {
+                one("TOO_FEW_ITEMS", format!("must name at least {limit} of its fields"))
+            }
+            Fault::MaxProperties { limit } => {
+                one("TOO_MANY_ITEMS", format!("must have at most {limit} fields"))
+            }
+            Fault::Pattern { pattern } => one("WRONG_FORMAT", format!("must match {pattern}")),
+            Fault::Format { format } => one("WRONG_FORMAT", format!("must be a valid {format}")),
+            other => one("INVALID", format!("does not fit the rule {}", other.keyword())),
+        }
+    }
+
+    /// The properties of the object whose `additionalProperties` stands at `keyword`.
+    fn names_at(&self, keyword: &str) -> Vec<String> {
+        let object = keyword.rsplit_once('/').map_or("", |(object, _)| object);
+        match self.schema.pointer(object).and_then(|schema| schema["properties"].as_object()) {
+            Some(properties) => properties.keys().cloned().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Line breaks and tabs stand only in texts that may have several lines.
+    fn one_line(&self, value: &Value, path: &str, key: &str, faults: &mut Vec<FieldError>) {
+        match value {
+            Value::String(text) => {
+                if text.contains(['\n', '\r', '\t']) && !self.multiline.contains(key) {
+                    faults.push(FieldError::new(
+                        path,
+                        "CONTROL_CHARACTER",
+                        "must be a single line without tabs",
+                    ));
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.one_line(item, &format!("{path}[{index}]"), key, faults);
+                }
+            }
+            Value::Object(members) => {
+                for (name, member) in members {
+                    self.one_line(member, &join(path, name), name, faults);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => (),
+        }
+    }
+}
+
+/// Makes a schema plain. In an input null is taken out where it does not clear, and objects are closed; in an output
+/// what may be null may also be absent.
+fn tidy(schema: &mut Value, input: bool, multiline: &mut BTreeSet<String>) {
+    let Some(object) = schema.as_object_mut() else { return };
+    enumerate(object);
+    let clears = object.remove(CLEARS).is_some();
+    if input && !clears {
+        forbid_null(object);
+    }
+    if object.get("default").is_some_and(Value::is_null) {
+        object.remove("default");
+    }
+    if let Some(Value::String(format)) = object.get("format")
+        && (format.starts_with("uint") || format.starts_with("int") || format == "double")
+    {
+        object.remove("format");
+    }
+    if let Some(Value::String(text)) = object.get_mut("description") {
+        *text = text.replace('\n', " ");
+    }
+    if input && object.contains_key("properties") && !object.contains_key("additionalProperties") {
+        object.insert("additionalProperties".into(), false.into());
+    }
+    let mut optional = BTreeSet::new();
+    if let Some(Value::Object(properties)) = object.get_mut("properties") {
+        for (name, property) in properties {
+            if property.as_object_mut().and_then(|property| property.remove(LINES)).is_some() {
+                multiline.insert(name.clone());
+            }
+            if !input && takes_null(property) {
+                optional.insert(name.clone());
+            }
+            tidy(property, input, multiline);
+        }
+    }
+    if let Some(Value::Array(required)) = object.get_mut("required") {
+        required.retain(|name| name.as_str().is_none_or(|name| !optional.contains(name)));
+        if required.is_empty() {
+            object.remove("required");
+        }
+    }
+    for keyword in ["items", "additionalProperties"] {
+        if let Some(inner) = object.get_mut(keyword) {
+            tidy(inner, input, multiline);
+        }
+    }
+    for keyword in ["anyOf", "oneOf", "allOf"] {
+        if let Some(Value::Array(several)) = object.get_mut(keyword) {
+            several.iter_mut().for_each(|inner| tidy(inner, input, multiline));
+        }
+    }
+}
+
+/// An enumeration whose values have comments is written by schemars as alternatives: here it is one list again.
+fn enumerate(object: &mut Map<String, Value>) {
+    let Some(Value::Array(several)) = object.get("oneOf") else { return };
+    let mut names = Vec::new();
+    let mut comments = Vec::new();
+    for one in several {
+        match (&one["const"], &one["enum"]) {
+            (Value::String(name), _) => {
+                if let Some(comment) = one["description"].as_str() {
+                    comments.push(format!("{name}: {comment}"));
+                }
+                names.push(json!(name));
+            }
+            (_, Value::Array(more)) => names.extend(more.iter().cloned()),
+            _ => return,
+        }
+    }
+    object.remove("oneOf");
+    object.insert("type".into(), "string".into());
+    object.insert("enum".into(), names.into());
+    if !comments.is_empty() {
+        let said = object.get("description").and_then(Value::as_str).map(|said| format!("{said} "));
+        let description = format!("{}{}", said.unwrap_or_default(), comments.join(" "));
+        object.insert("description".into(), description.into());
+    }
+}
+
+fn takes_null(schema: &Value) -> bool {
+    let null = |kind: &Value| kind == "null";
+    null(&schema["type"])
+        || schema["type"].as_array().is_some_and(|kinds| kinds.iter().any(null))
+        || schema["anyOf"].as_array().is_some_and(|several| several.iter().any(takes_null))
+}
+
+fn forbid_null(object: &mut Map<String, Value>) {
+    if let Some(Value::Array(kinds)) = object.get_mut("type") {
+        kinds.retain(|kind| kind != "null");
+        if let [kind] = kinds.as_slice() {
+            let kind = kind.clone();
+            object.insert("type".into(), kind);
+        }
+    }
+    if let Some(Value::Array(values)) = object.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    if let Some(Value::Array(several)) = object.get_mut("anyOf") {
+        several.retain(|one| one["type"] != "null");
+        if several.len() == 1
+            && let Some(Value::Object(only)) = several.pop()
+        {
+            object.remove("anyOf");
+            for (keyword, value) in only {
+                object.entry(keyword).or_insert(value);
+            }
+        }
+    }
+}
+
+/// Takes out members that are null where null does not clear: agents send it for "nothing".
+fn drop_nulls(value: &mut Value, schema: &Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|name, member| {
+                let Some(property) = schema["properties"].get(name) else { return true };
+                !member.is_null() || takes_null(property)
+            });
+            for (name, member) in members {
+                if let Some(property) = schema["properties"].get(name.as_str()) {
+                    drop_nulls(member, property);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| drop_nulls(item, &schema["items"])),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
+    }
+}
+
+/// A JSON pointer as `filter.tagsAny[0]`.
+fn dotted(pointer: &str) -> String {
+    let mut path = String::new();
+    for segment in pointer.split('/').skip(1) {
+        if !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit()) {
+            path.push_str(&format!("[{segment}]"));
+        } else {
+            path = join(&path, &segment.replace("~1", "/").replace("~0", "~"));
+        }
+    }
+    path
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+fn words(value: &Value) -> String {
+    let word = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match value {
+        Value::Array(several) => several.iter().map(word).collect::<Vec<_>>().join(", "),
+        one => word(one),
+    }
+}
+
+/// The name that was probably meant, if one is close enough.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |text: &str| -> Vec<char> {
+        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(64).collect()
+    };
+    let wanted = plain(name);
+    known
+        .map(|known| (distance(&wanted, &plain(known)), known))
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 5)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// Letters to insert, delete or replace (Levenshtein).
+fn distance(a: &[char], b: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemars::JsonSchema;
+
+    /// Look for something.
+    #[derive(JsonSchema)]
+    #[schemars(rename_all = "camelCase")]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    struct Look {
+        /// How many.
+        #[schemars(range(min = 1, max = 100))]
+        limit: Option<u32>,
+        /// What.
+        #[schemars(length(min = 1, max = 5))]
+        search_text: String,
+        kind: Option<Kind>,
+        within: Option<Within>,
+        /// More words.
+        #[schemars(extend("x-lines" = true))]
+        note: Option<String>,
+        #[schemars(extend("x-clears" = true))]
+        until: Option<String>,
+    }
+
+    #[derive(JsonSchema)]
+    #[schemars(rename_all = "snake_case")]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    enum Kind {
+        /// The first.
+        One,
+        /// The second.
+        Two,
+    }
+
+    #[derive(JsonSchema)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    struct Within {
+        tags: Vec<String>,
+    }
+
+    fn schema() -> InputSchema {
+        InputSchema::new::<Look>(Map::new()).unwrap()
+    }
+
+    #[test]
+    fn a_schema_is_plain() {
+        let schema = schema();
+        assert_eq!(schema.description, "Look for something.");
+        let properties = &schema.schema["properties"];
+        assert_eq!(properties["limit"]["type"], "integer");
+        assert_eq!(properties["kind"]["enum"], json!(["one", "two"]));
+        assert_eq!(properties["within"]["type"], "object");
+        assert_eq!(properties["within"]["additionalProperties"], false);
+        assert_eq!(properties["until"]["type"], json!(["string", "null"]));
+        assert_eq!(schema.schema["required"], json!(["searchText"]));
+        assert!(!schema.schema.to_string().contains("x-"));
+    }
+
+    #[test]
+    fn every_fault_has_its_path_and_code() {
+        let schema = schema();
+        for (input, path, code) in [
+            (json!({}), "input.searchText", "REQUIRED"),
+            (json!({"searchText": ""}), "input.searchText", "TOO_SHORT"),
+            (json!({"searchText": "ééééé\u{1f600}"}), "input.searchText", "TOO_LONG"),
+            (json!({"searchText": "a\nb"}), "input.searchText", "CONTROL_CHARACTER"),
+            (json!({"searchText": 1}), "input.searchText", "WRONG_TYPE"),
+            (json!({"searchText": "a", "limit": 0}), "input.limit", "TOO_SMALL"),
+            (json!({"searchText": "a", "limit": 101}), "input.limit", "TOO_LARGE"),
+            (json!({"searchText": "a", "limit": "10"}), "input.limit", "WRONG_TYPE"),
+            (json!({"searchText": "a", "limit": 1.5}), "input.limit", "WRONG_TYPE"),
+            (json!({"searchText": "a", "kind": "three"}), "input.kind", "NOT_ONE_OF"),
+            (json!({"searchText": "a", "__proto__": {}}), "input.__proto__", "UNKNOWN_FIELD"),
+            (json!({"searchText": "a", "within": {"tags": [], "x": 1}}), "input.within.x", "UNKNOWN_FIELD"),
+            (json!({"searchText": "a", "within": {"tags": ["a", 1]}}), "input.within.tags[1]", "WRONG_TYPE"),
+            (json!([]), "input", "WRONG_TYPE"),
+        ] {
+            let faults = schema.check(&mut input.clone());
+            assert_eq!(faults.len(), 1, "{input}: {faults:?}");
+            assert_eq!((faults[0].path.as_str(), faults[0].code), (path, code), "{input}");
+        }
+    }
+
+    #[test]
+    fn null_is_absent_unless_it_clears() {
+        let mut input = json!({"searchText": "a", "limit": null, "until": null, "note": "a\nb"});
+        assert_eq!(schema().check(&mut input), []);
+        assert_eq!(input, json!({"searchText": "a", "until": null, "note": "a\nb"}));
+    }
+
+    #[test]
+    fn a_mistyped_field_is_named() {
+        let faults = schema().check(&mut json!({"search_text": "a"}));
+        assert!(faults.iter().any(|fault| fault.message.ends_with("did you mean searchText?")), "{faults:?}");
+        assert_eq!(
+            nearest("list_campaign", ["list_campaigns", "get_campaign"].into_iter()),
+            Some("list_campaigns")
+        );
+        assert_eq!(nearest("colour", ["limit", "cursor"].into_iter()), None);
+    }
+}
