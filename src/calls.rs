@@ -16,9 +16,11 @@ use docket_aggregates::roster::Roster;
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::{memberships, rosters};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::contacts::address_hashes;
+use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Guard, Stream, Versioned};
 use crate::readside::Consistency;
 use crate::service::{Call, Done, ServiceError};
@@ -140,8 +142,7 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// Reads it. `consistency` says how new the read models must be; what is older than the ledger is refused by the
-    /// append, and then it must be strong.
+    /// Reads it: as it was last seen, or as it is. What was last seen is fenced by the append.
     pub(crate) async fn read(
         app: &App,
         call: &Call,
@@ -150,12 +151,11 @@ impl Ground {
         contact_id: ContactId,
     ) -> Result<Self, ServiceError<WorkRefusal>> {
         let organization = call.organization;
-        let ledger = &app.ledger;
-        let campaign = ledger.load::<Campaign>(organization, campaign_id).await?;
+        let campaign = state::<Campaign>(app, call, consistency, campaign_id).await?;
         if !campaign.exists() {
             return Err(ServiceError::Refused(WorkRefusal::UnknownCampaign));
         }
-        let contact = ledger.load::<Contact>(organization, contact_id).await?;
+        let contact = state::<Contact>(app, call, consistency, contact_id).await?;
         if !contact.exists() {
             return Err(ServiceError::Refused(WorkRefusal::UnknownContact));
         }
@@ -167,16 +167,10 @@ impl Ground {
         let version = rosters::version(&mut view, organization, campaign_id).await?;
         let row = memberships::get(&mut view, organization, campaign_id, contact_id).await?;
         drop(view);
-        let Some(row) = row else {
-            return match consistency {
-                Consistency::Strong { .. } => Err(ServiceError::Refused(WorkRefusal::NotInCampaign)),
-                // It may have been put in a moment ago.
-                Consistency::Eventual => Err(AppendError::Conflict.into()),
-            };
-        };
+        let row = row.ok_or(ServiceError::Refused(WorkRefusal::NotInCampaign))?;
         let roster = Stream::of::<Roster>(organization.roster(campaign_id));
-        let membership =
-            ledger.load::<Membership>(organization, organization.membership(campaign_id, contact_id)).await?;
+        let membership_id = organization.membership(campaign_id, contact_id);
+        let membership = state::<Membership>(app, call, consistency, membership_id).await?;
         let guards = vec![Guard { stream: roster, version }, campaign.guard()];
         let stay = Stay { campaign_id, contact_id, epoch: row.epoch };
         Ok(Self { stay, membership, contact, campaign, guards })
@@ -187,9 +181,10 @@ impl Ground {
 pub(crate) async fn active_agent(
     app: &App,
     call: &Call,
+    consistency: Consistency,
     agent_id: AgentId,
 ) -> Result<Versioned<Agent>, ServiceError<WorkRefusal>> {
-    let agent = app.ledger.load::<Agent>(call.organization, agent_id).await?;
+    let agent = state::<Agent>(app, call, consistency, agent_id).await?;
     match (agent.state.exists(), agent.state.active()) {
         (false, _) => Err(ServiceError::Refused(WorkRefusal::UnknownAgent)),
         (true, false) => Err(ServiceError::Refused(WorkRefusal::InactiveAgent)),
@@ -197,106 +192,143 @@ pub(crate) async fn active_agent(
     }
 }
 
-/// Runs a decision until what it rests on did not change meanwhile: first on what the read models have, then on what
-/// is there.
-pub(crate) async fn decided<T, R>(
-    mut decide: impl AsyncFnMut(Consistency) -> Result<T, ServiceError<R>>,
-) -> Result<T, ServiceError<R>> {
-    let mut consistency = Consistency::Eventual;
-    for _ in 0..TRIES {
-        match decide(consistency).await {
-            Err(ServiceError::Append(AppendError::Conflict)) => consistency = Consistency::STRONG,
-            result => return result,
-        }
+/// An aggregate as it was last seen, or as it is.
+async fn state<A: Decides + Clone + 'static>(
+    app: &App,
+    call: &Call,
+    consistency: Consistency,
+    id: impl Into<Uuid>,
+) -> Result<Versioned<A>, ReadError> {
+    match consistency {
+        Consistency::Eventual => app.ledger.glance(call.organization, id).await,
+        Consistency::Strong { .. } => app.ledger.load(call.organization, id).await,
     }
-    Err(AppendError::Conflict.into())
+}
+
+/// A decision is made first on what was last seen, and then, if that was refused by the append or by itself, on what
+/// is there, until that did not change meanwhile.
+pub(crate) struct Tries {
+    /// On what the next decision is made.
+    pub consistency: Consistency,
+    left: usize,
+}
+
+impl Tries {
+    pub(crate) fn begin() -> Self {
+        Self { consistency: Consistency::Eventual, left: TRIES }
+    }
+
+    /// Whether the decision is to be made again.
+    pub(crate) fn again<T, R>(&mut self, result: &Result<T, ServiceError<R>>) -> bool {
+        let again = match result {
+            Err(ServiceError::Append(AppendError::Conflict)) => true,
+            Err(ServiceError::Refused(_)) => self.consistency == Consistency::Eventual,
+            _ => false,
+        };
+        self.consistency = Consistency::STRONG;
+        self.left = self.left.saturating_sub(1);
+        again && self.left > 0
+    }
 }
 
 /// Logs a call.
 pub async fn log(app: &App, call: &Call, new: NewCall) -> Result<Done<CallView>, ServiceError<WorkRefusal>> {
     let call_id: CallId = app.clock.mint();
     let follow_up_id: Option<FollowUpId> = new.follow_up_at.map(|_| app.clock.mint());
-    decided(async |consistency| {
-        let ground = Ground::read(app, call, consistency, new.campaign_id, new.contact_id).await?;
-        let agent = active_agent(app, call, new.agent_id).await?;
-        let Ground { stay, membership, contact, campaign, mut guards } = ground;
-        if contact.state.opted_out() {
-            return Err(ServiceError::Refused(WorkRefusal::DoNotContact));
+    let mut tries = Tries::begin();
+    loop {
+        let result = log_once(app, call, &new, call_id, follow_up_id, tries.consistency).await;
+        if !tries.again(&result) {
+            return result;
         }
-        guards.push(agent.guard());
+    }
+}
 
-        let events = membership
-            .state
-            .decide(MembershipCommand::LogCall {
-                stay,
-                call_id,
-                agent_id: new.agent_id,
-                outcome: new.outcome,
-                started_at: new.started_at,
-                duration_seconds: new.duration_seconds,
-                note: new.note.clone(),
-                max_attempts: campaign.state.settings().max_attempts,
-                follow_up: follow_up_id,
-            })
-            .map_err(|error| ServiceError::Refused(error.into()))?;
-        let Some(MembershipEvent::CallLogged { attempt, status, .. }) = events.first() else {
-            return Err(AppendError::Conflict.into());
-        };
-        let entity = CallView {
+async fn log_once(
+    app: &App,
+    call: &Call,
+    new: &NewCall,
+    call_id: CallId,
+    follow_up_id: Option<FollowUpId>,
+    consistency: Consistency,
+) -> Result<Done<CallView>, ServiceError<WorkRefusal>> {
+    let ground = Ground::read(app, call, consistency, new.campaign_id, new.contact_id).await?;
+    let agent = active_agent(app, call, consistency, new.agent_id).await?;
+    let Ground { stay, membership, contact, campaign, mut guards } = ground;
+    if contact.state.opted_out() {
+        return Err(ServiceError::Refused(WorkRefusal::DoNotContact));
+    }
+    guards.push(agent.guard());
+
+    let events = membership
+        .state
+        .decide(MembershipCommand::LogCall {
+            stay,
             call_id,
-            campaign_id: new.campaign_id,
-            contact_id: new.contact_id,
             agent_id: new.agent_id,
             outcome: new.outcome,
             started_at: new.started_at,
             duration_seconds: new.duration_seconds,
             note: new.note.clone(),
-            attempt: *attempt,
-            status: *status,
-            follow_up_id,
-            follow_up_at: new.follow_up_at,
-        };
+            max_attempts: campaign.state.settings().max_attempts,
+            follow_up: follow_up_id,
+        })
+        .map_err(|error| ServiceError::Refused(error.into()))?;
+    let Some(MembershipEvent::CallLogged { attempt, status, .. }) = events.first() else {
+        return Err(AppendError::Conflict.into());
+    };
+    let entity = CallView {
+        call_id,
+        campaign_id: new.campaign_id,
+        contact_id: new.contact_id,
+        agent_id: new.agent_id,
+        outcome: new.outcome,
+        started_at: new.started_at,
+        duration_seconds: new.duration_seconds,
+        note: new.note.clone(),
+        attempt: *attempt,
+        status: *status,
+        follow_up_id,
+        follow_up_at: new.follow_up_at,
+    };
 
-        let mut writes = vec![membership.write(events.clone())];
-        if let (Some(follow_up_id), Some(due_at)) = (follow_up_id, new.follow_up_at) {
-            let follow_up = app.ledger.glance::<FollowUp>(call.organization, follow_up_id).await?;
-            let scheduled = follow_up
-                .state
-                .decide(FollowUpCommand::Schedule {
-                    follow_up_id,
-                    campaign_id: new.campaign_id,
-                    contact_id: new.contact_id,
-                    agent_id: new.agent_id,
-                    due_at,
-                    note: new.note.clone(),
-                })
-                .map_err(|error| ServiceError::Refused(error.into()))?;
-            writes.push(follow_up.write(scheduled));
-        }
-        let opted_out = if new.outcome == CallOutcome::DoNotContact {
-            let keys = app.ledger.keys().organization(call.organization).await?;
-            let addresses =
-                contact.state.profile().map(|known| address_hashes(&keys, known)).unwrap_or_default();
-            contact
-                .state
-                .decide(ContactCommand::OptOut { via: "call", addresses })
-                .map_err(|error| ServiceError::Refused(error.into()))?
-        } else {
-            vec![]
-        };
-        // Either the contact is written to, or it must still be one that may be called.
-        if opted_out.is_empty() {
-            guards.push(contact.guard());
-        } else {
-            writes.push(contact.write(opted_out.clone()));
-        }
-        let request = call.request(&entity)?;
-        let appended = app.ledger.append(call.command(writes, guards, request)).await?;
-        app.ledger.learn(call.organization, &membership, events);
-        if !opted_out.is_empty() {
-            app.ledger.learn(call.organization, &contact, opted_out);
-        }
-        Ok(Done { entity, appended: Some(appended) })
-    })
-    .await
+    let mut writes = vec![membership.write(events.clone())];
+    if let (Some(follow_up_id), Some(due_at)) = (follow_up_id, new.follow_up_at) {
+        let follow_up = app.ledger.glance::<FollowUp>(call.organization, follow_up_id).await?;
+        let scheduled = follow_up
+            .state
+            .decide(FollowUpCommand::Schedule {
+                follow_up_id,
+                campaign_id: new.campaign_id,
+                contact_id: new.contact_id,
+                agent_id: new.agent_id,
+                due_at,
+                note: new.note.clone(),
+            })
+            .map_err(|error| ServiceError::Refused(error.into()))?;
+        writes.push(follow_up.write(scheduled));
+    }
+    let opted_out = if new.outcome == CallOutcome::DoNotContact {
+        let keys = app.ledger.keys().organization(call.organization).await?;
+        let addresses = contact.state.profile().map(|known| address_hashes(&keys, known)).unwrap_or_default();
+        contact
+            .state
+            .decide(ContactCommand::OptOut { via: "call", addresses })
+            .map_err(|error| ServiceError::Refused(error.into()))?
+    } else {
+        vec![]
+    };
+    // Either the contact is written to, or it must still be one that may be called.
+    if opted_out.is_empty() {
+        guards.push(contact.guard());
+    } else {
+        writes.push(contact.write(opted_out.clone()));
+    }
+    let request = call.request(&entity)?;
+    let appended = app.ledger.append(call.command(writes, guards, request)).await?;
+    app.ledger.learn(call.organization, &membership, events);
+    if !opted_out.is_empty() {
+        app.ledger.learn(call.organization, &contact, opted_out);
+    }
+    Ok(Done { entity, appended: Some(appended) })
 }

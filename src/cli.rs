@@ -2,12 +2,13 @@
 //!
 //! Exit status: 0 good, 1 refused or not verified, 2 wrong usage. Every command that prints takes `--json`.
 
+mod bench;
 mod open;
 mod organization;
 mod rebuild;
 mod replay;
 mod serve;
-mod token;
+pub(crate) mod token;
 mod verify;
 
 use std::process::ExitCode;
@@ -42,6 +43,8 @@ enum Verb {
     Replay(replay::Replay),
     /// Recompute an organization's hash chain.
     Verify(verify::Verify),
+    /// Measure what the product claims.
+    Bench(bench::Bench),
     /// Make the read models anew, compare and switch.
     Rebuild(rebuild::Rebuild),
 }
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
             Verb::Token(verb) => verb.run(&config).await,
             Verb::Replay(verb) => verb.run(&config).await,
             Verb::Verify(verb) => verb.run(&config).await,
+            Verb::Bench(verb) => verb.run(&config).await,
             Verb::Rebuild(verb) => verb.run(&config).await,
         }
     });

@@ -6,6 +6,8 @@
 pub mod access_log;
 pub mod agents;
 pub mod app;
+pub mod calls;
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -13,6 +15,7 @@ pub mod contacts;
 pub mod credentials;
 pub mod deduplication;
 pub mod envelope;
+pub mod follow_ups;
 pub mod http;
 pub mod imports;
 pub mod json;

@@ -25,10 +25,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::LazyLock;
 
+use docket_aggregates::ids::OrganizationId;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 pub use call::{admit, answer, enter, refuse};
 pub use context::ToolContext;
@@ -38,6 +40,9 @@ pub use refusal::{FieldError, Kind, Refusal, ToolResult};
 use call::{ChangeOptions, ConfirmOption};
 use context::{PageOptions, ReadOptions};
 use schema::InputSchema;
+
+use crate::app::App;
+use crate::readside::Consistency;
 
 /// The version of the contract.
 pub const VERSION: &str = "1.0.0";
@@ -103,13 +108,61 @@ pub enum Confirm {
     With(&'static str),
 }
 
-/// An input that works in any organization, for the reader and for the tests.
+/// Stands in examples for the id of some campaign. `capabilities` of an organization puts one of its own there.
+pub const CAMPAIGN_ID: &str = "CAMPAIGN_ID";
+/// Stands in examples for the id of some agent.
+pub const AGENT_ID: &str = "AGENT_ID";
+
+/// An input that works, for the reader and for the tests.
 #[derive(Clone, Debug, Serialize)]
 pub struct Example {
     /// What it is an example of.
     pub title: &'static str,
     /// The input.
     pub input: Value,
+}
+
+/// Ids of an organization that its examples may use.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// A campaign that takes contacts.
+    pub campaign_id: Option<Uuid>,
+    /// An agent that takes assignments.
+    pub agent_id: Option<Uuid>,
+}
+
+impl Known {
+    /// What the read models know at the moment.
+    pub async fn of(app: &App, organization: OrganizationId) -> ToolResult<Self> {
+        let mut view = app.readside.view(organization, Consistency::Eventual).await?;
+        let campaigns = campaigns::newest_open(&mut view, organization).await?;
+        let agents = docket_projections::agents::active_ids(&mut view, organization, 1).await?;
+        Ok(Self { campaign_id: campaigns, agent_id: agents.first().map(|agent| agent.uuid()) })
+    }
+
+    fn fill(&self, example: &Example) -> Example {
+        let mut filled = example.clone();
+        self.fill_in(&mut filled.input);
+        filled
+    }
+
+    fn fill_in(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                let id = match text.as_str() {
+                    CAMPAIGN_ID => self.campaign_id,
+                    AGENT_ID => self.agent_id,
+                    _ => None,
+                };
+                if let Some(id) = id {
+                    *text = id.to_string();
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.fill_in(item)),
+            Value::Object(members) => members.values_mut().for_each(|member| self.fill_in(member)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => (),
+        }
+    }
 }
 
 /// A tool as its file declares it.
@@ -208,7 +261,7 @@ impl Draft {
         Self { repeatable: true, ..self }
     }
 
-    /// An input that works in any organization.
+    /// An input that works in any organization, once [`CAMPAIGN_ID`] and [`AGENT_ID`] are filled in.
     fn example(mut self, title: &'static str, input: Value) -> Self {
         self.examples.push(Example { title, input });
         self
@@ -310,8 +363,8 @@ impl Tool {
         matches!(self.run, Run::Plan(_))
     }
 
-    /// The tool as `capabilities` shows it.
-    pub fn capability(&self) -> Value {
+    /// The tool as `capabilities` shows it, its examples filled in with ids that exist.
+    pub fn capability(&self, known: &Known) -> Value {
         let mut capability = json!({
             "name": self.name,
             "family": self.family,
@@ -328,7 +381,7 @@ impl Tool {
             },
             "inputSchema": self.input.schema,
             "outputSchema": self.output,
-            "examples": self.examples,
+            "examples": self.examples.iter().map(|example| known.fill(example)).collect::<Vec<_>>(),
         });
         if let Confirm::With(field) = self.confirm {
             capability["confirmWhen"] = format!("{field} is given").into();
@@ -394,7 +447,7 @@ impl Catalog {
 
     /// The tools as `capabilities` shows them: of one family, if one is named, and with all words of the query in
     /// their name or description.
-    pub fn capabilities(&self, family: Option<&str>, query: Option<&str>) -> Vec<Value> {
+    pub fn capabilities(&self, family: Option<&str>, query: Option<&str>, known: &Known) -> Vec<Value> {
         let words: Vec<String> =
             query.unwrap_or_default().split_whitespace().map(str::to_lowercase).collect();
         self.iter()
@@ -403,7 +456,7 @@ impl Catalog {
                 let text = format!("{} {}", tool.name, tool.input.description).to_lowercase();
                 words.iter().all(|word| text.contains(word.as_str()))
             })
-            .map(Tool::capability)
+            .map(|tool| tool.capability(known))
             .collect()
     }
 }
@@ -456,6 +509,13 @@ mod tests {
                 assert_eq!(faults, [], "{}: {}", tool.name, example.title);
             }
         }
+    }
+
+    #[test]
+    fn examples_are_filled_in_with_ids_that_exist() {
+        let known = Known { campaign_id: Some(Uuid::from_u128(1)), agent_id: Some(Uuid::from_u128(2)) };
+        let filled = Value::from(catalog().capabilities(None, None, &known)).to_string();
+        assert!(!filled.contains(&format!("\"{CAMPAIGN_ID}\"")) && !filled.contains(&format!("\"{AGENT_ID}\"")));
     }
 
     #[test]

@@ -361,6 +361,16 @@ impl Campaign {
     pub fn exists(&self) -> bool {
         self.text.is_some()
     }
+
+    /// Where it stands.
+    pub fn status(&self) -> CampaignStatus {
+        self.status
+    }
+
+    /// Attempts and call window.
+    pub fn settings(&self) -> &CampaignSettings {
+        &self.settings
+    }
 }
 
 /// Days as `YYYY-MM-DD` compare as text.

@@ -26,7 +26,7 @@ use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta};
 use crate::json;
 use crate::tools::workspace::workspace_of;
-use crate::tools::{self, FieldError, Refusal, ToolResult, VERSION, catalog};
+use crate::tools::{self, FieldError, Known, Refusal, ToolResult, VERSION, catalog};
 
 /// A body may be so long.
 const BODY_MAX: usize = 1 << 20;
@@ -134,15 +134,18 @@ async fn looked_up(
     }
     let mut data = json!({ "version": VERSION });
     let mut entered = None;
+    let mut known = Known::default();
     if let Some(text) = organization_id {
         meta.organization_id = Some(text.clone());
         let organization = tools::enter(app, caller, &text).await?;
         let workspace = workspace_of(app, organization).await?;
         data["organization"] =
             json!({ "id": organization, "name": workspace.name, "crmEnabled": workspace.crm_enabled });
+        // Examples with ids of its own are a courtesy: read models that cannot answer do not stop the call.
+        known = Known::of(app, organization).await.unwrap_or_default();
         entered = Some(organization);
     }
-    data["tools"] = catalog().capabilities(family.as_deref(), words.as_deref()).into();
+    data["tools"] = catalog().capabilities(family.as_deref(), words.as_deref(), &known).into();
     Ok((entered, data))
 }
 

@@ -84,15 +84,15 @@ pub fn all() -> &'static [Route] {
         route!(POST  "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::register),
         route!(PATCH "/api/companies/{companyId}/crm/agents/{agentId}",                   BOARD,   Usual,    agents::change),
 
-//        route!(POST  "/api/companies/{companyId}/crm/imports",                            BOARD,   Streamed, imports::upload),
-//        route!(GET   "/api/companies/{companyId}/crm/imports",                            BOARD,   Usual,    imports::list),
-//        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}",           BOARD,   Usual,    imports::show),
-//        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}/rows",      BOARD,   Usual,    imports::rows),
-//        route!(POST  "/api/companies/{companyId}/crm/imports/{importFolderId}/commit",    BOARD,   Streamed, imports::commit),
+        route!(POST  "/api/companies/{companyId}/crm/imports",                            BOARD,   Streamed, imports::upload),
+        route!(GET   "/api/companies/{companyId}/crm/imports",                            BOARD,   Usual,    imports::list),
+        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}",           BOARD,   Usual,    imports::show),
+        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}/rows",      BOARD,   Usual,    imports::rows),
+        route!(POST  "/api/companies/{companyId}/crm/imports/{importFolderId}/commit",    BOARD,   Streamed, imports::commit),
 
-//        route!(POST  "/api/companies/{companyId}/crm/calls",                              WORKERS, Usual,    calls::log),
-//        route!(POST  "/api/companies/{companyId}/crm/follow-ups",                         WORKERS, Usual,    follow_ups::schedule),
-//        route!(PATCH "/api/companies/{companyId}/crm/follow-ups/{followUpId}",            WORKERS, Usual,    follow_ups::close),
+        route!(POST  "/api/companies/{companyId}/crm/calls",                              WORKERS, Usual,    calls::log),
+        route!(POST  "/api/companies/{companyId}/crm/follow-ups",                         WORKERS, Usual,    follow_ups::schedule),
+        route!(PATCH "/api/companies/{companyId}/crm/follow-ups/{followUpId}",            WORKERS, Usual,    follow_ups::close),
 
         route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list),
     ]);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use cqrs_es::Aggregate;
 use docket_aggregates::claims::{ClaimKey, Scope};
 use docket_aggregates::contact::{Contact, ContactCommand, ContactError, ContactEvent, ContactProfile};
-use docket_aggregates::ids::{CommandId, ContactId, ImportId, OrganizationId, SubjectId};
+use docket_aggregates::ids::{CommandId, ContactId, ImportId, OrganizationId};
 use docket_aggregates::import::{
     Import, ImportCommand, ImportError, ImportEvent, ImportStage, OnDuplicate, RowOutcome, StagedContact,
     StagedRow,

@@ -9,17 +9,6 @@
 //! empty, and a stretch that cannot be read is an invalid row that tells where reading resumed. A value is
 //! never altered beyond white space and Unicode normalisation. Nothing here knows a database, a clock or
 //! the network, and whether an e-mail address or a phone number is a good one is decided elsewhere.
-//!
-//! ```
-//! use std::io::Cursor;
-//!
-//! let file = Cursor::new("Prénom;Courriel\nAda;ada@example.com\n");
-//! let mut rows = csv_reader::reader::open(file, &Default::default())?;
-//! let row = rows.next().transpose()?.expect("the file has a row");
-//! assert_eq!(row.line, 2);
-//! assert_eq!(row.values.first_name.as_deref(), Some("Ada"));
-//! # Ok::<_, csv_reader::reader::ReadError>(())
-//! ```
 
 mod encoding;
 mod error;
@@ -44,10 +33,8 @@ use encoding::Text;
 use records::{Cells, Records};
 
 pub use encoding::Encoding;
-pub use error::{MapError, Place, ReadError, RowError, RowFault};
-pub use field::{Field, KNOWN, KnownField};
-pub use mapping::{MAX_COLUMNS, MapOverrides, MappedColumn, Mapping};
-pub use records::MAX_RECORD;
+pub use error::{MapError, ReadError};
+pub use mapping::{MapOverrides, Mapping};
 pub use row::{Row, RowValues};
 pub use spool::{DEFAULT_LIMIT, Scan, Spool, SpoolError, Spooled, receive};
 

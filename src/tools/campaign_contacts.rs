@@ -34,7 +34,7 @@ use super::input::{
     Given, GivenAgent, GivenCampaign, GivenContact, Moment, Name, Source, distinct, ids, named,
 };
 use super::workspace::FollowUps;
-use super::{Confirm, Draft, Effects, Kind, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
+use super::{AGENT_ID, CAMPAIGN_ID, Confirm, Draft, Effects, Kind, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 use crate::ledger::{Guard, Stream, Write};
 use crate::readside::View;
 
@@ -46,7 +46,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example(
                 "Everybody in Lyon with a phone number, tried out first",
                 json!({
-                    "campaignId": "{{campaignId}}",
+                    "campaignId": CAMPAIGN_ID,
                     "filter": { "source": "crm", "city": "Lyon", "hasPhone": true },
                     "dryRun": true,
                 }),
@@ -54,7 +54,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example(
                 "The first hundred who are in no active campaign",
                 json!({
-                    "campaignId": "{{campaignId}}",
+                    "campaignId": CAMPAIGN_ID,
                     "filter": { "source": "crm" },
                     "maxContacts": 100,
                     "skipIfInAnyActiveCampaign": true,
@@ -65,12 +65,12 @@ pub(super) fn tools() -> Vec<Draft> {
             .confirmed(Confirm::Always)
             .example(
                 "What removing whoever is unreachable would mean",
-                json!({ "campaignId": "{{campaignId}}", "filter": { "statusIn": ["unreachable"] }, "dryRun": true }),
+                json!({ "campaignId": CAMPAIGN_ID, "filter": { "statusIn": ["unreachable"] }, "dryRun": true }),
             )
             .example(
                 "Remove whoever said no, keep the follow-ups",
                 json!({
-                    "campaignId": "{{campaignId}}",
+                    "campaignId": CAMPAIGN_ID,
                     "filter": { "statusIn": ["not_interested"] },
                     "cancelFollowUps": false,
                     "confirm": true,
@@ -81,13 +81,13 @@ pub(super) fn tools() -> Vec<Draft> {
             .confirmed(Confirm::Always)
             .example(
                 "See who would get whom",
-                json!({ "campaignId": "{{campaignId}}", "agentIds": ["{{agentId}}"], "dryRun": true }),
+                json!({ "campaignId": CAMPAIGN_ID, "agentIds": [AGENT_ID], "dryRun": true }),
             )
             .example(
                 "Even out the load, fifty open contacts each at most",
                 json!({
-                    "campaignId": "{{campaignId}}",
-                    "agentIds": ["{{agentId}}"],
+                    "campaignId": CAMPAIGN_ID,
+                    "agentIds": [AGENT_ID],
                     "strategy": "least_loaded",
                     "maxPerAgent": 50,
                     "confirm": true,

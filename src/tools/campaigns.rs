@@ -5,7 +5,7 @@ use docket_aggregates::campaign::{
     CallWindow, Campaign, CampaignCommand, CampaignError, CampaignPatch, CampaignSettings, CampaignStatus,
     CampaignText,
 };
-use docket_aggregates::ids::{AgentId, CampaignId, QualificationTemplateId, ScriptTemplateId};
+use docket_aggregates::ids::{AgentId, CampaignId, OrganizationId, QualificationTemplateId, ScriptTemplateId};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::campaigns::{CampaignFilter, CampaignListed, CampaignRow, CampaignSort};
 use docket_projections::{Total, agents, campaign_counters, campaigns, follow_ups};
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use super::input::{Given, GivenAgent, GivenCampaign, Moment, Name, Order, Patch, distinct, ids, named};
 use super::schema::nearest;
 use super::workspace::{FollowUps, by_name};
-use super::{Draft, Effects, Kind, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
+use super::{CAMPAIGN_ID, Draft, Effects, Kind, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 use crate::envelope::Warning;
 use crate::ledger::{Stream, Versioned, Write};
 use crate::readside::View;
@@ -31,10 +31,10 @@ pub(super) fn tools() -> Vec<Draft> {
             .example("The newest campaigns", json!({}))
             .example("Those being worked on, by name", json!({ "status": ["active", "paused"], "sort": "name" })),
         tool!(read get_campaign)
-            .example("One campaign", json!({ "campaignId": "{{campaignId}}" }))
+            .example("One campaign", json!({ "campaignId": CAMPAIGN_ID }))
             .example(
                 "With how its contacts stand and who works on it",
-                json!({ "campaignId": "{{campaignId}}", "include": ["counts", "agents"] }),
+                json!({ "campaignId": CAMPAIGN_ID, "include": ["counts", "agents"] }),
             ),
         tool!(Write create_outbound_campaign)
             .example("A draft", json!({ "name": "Spring tasting" }))
@@ -53,18 +53,18 @@ pub(super) fn tools() -> Vec<Draft> {
             .repeatable()
             .example(
                 "Other words",
-                json!({ "campaignId": "{{campaignId}}", "patch": { "goal": "Ten tastings a week" } }),
+                json!({ "campaignId": CAMPAIGN_ID, "patch": { "goal": "Ten tastings a week" } }),
             )
             .example(
                 "What archiving would mean",
-                json!({ "campaignId": "{{campaignId}}", "patch": { "status": "archived" }, "dryRun": true }),
+                json!({ "campaignId": CAMPAIGN_ID, "patch": { "status": "archived" }, "dryRun": true }),
             ),
         tool!(Write attach_campaign_templates)
             .repeatable()
-            .example("Detach the script", json!({ "campaignId": "{{campaignId}}", "scriptTemplateId": null }))
+            .example("Detach the script", json!({ "campaignId": CAMPAIGN_ID, "scriptTemplateId": null }))
             .example(
                 "Detach both",
-                json!({ "campaignId": "{{campaignId}}", "scriptTemplateId": null, "qualificationTemplateId": null }),
+                json!({ "campaignId": CAMPAIGN_ID, "scriptTemplateId": null, "qualificationTemplateId": null }),
             ),
     ]
 }
@@ -411,6 +411,18 @@ pub async fn known_campaigns(
         return Err(Refusal::NoneFound { kind: Kind::Campaign, count: missing.len() });
     }
     Ok((ids(&known), missing.into_iter().map(|given| given.text).collect()))
+}
+
+/// The newest campaign that takes contacts, an active one first.
+pub async fn newest_open(view: &mut View, organization: OrganizationId) -> ToolResult<Option<Uuid>> {
+    use CampaignStatus::{Active, Draft, Paused};
+    for statuses in [&[Active][..], &[Draft, Paused]] {
+        let newest = campaigns::ids_by_status(view, organization, statuses, 1).await?;
+        if let Some(campaign) = newest.first() {
+            return Ok(Some(campaign.uuid()));
+        }
+    }
+    Ok(None)
 }
 
 /// Set up a campaign, as a draft unless it is to be active at once. It has no contacts yet: add them with

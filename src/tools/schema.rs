@@ -181,11 +181,11 @@ impl InputSchema {
 /// what may be null may also be absent.
 fn tidy(schema: &mut Value, input: bool, multiline: &mut BTreeSet<String>) {
     let Some(object) = schema.as_object_mut() else { return };
-    enumerate(object);
     let clears = object.remove(CLEARS).is_some();
     if input && !clears {
         forbid_null(object);
     }
+    enumerate(object);
     if object.get("default").is_some_and(Value::is_null) {
         object.remove("default");
     }

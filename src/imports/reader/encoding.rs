@@ -140,7 +140,8 @@ fn utf16_without_mark(head: &[u8]) -> Option<Encoding> {
     let (even, odd) = units.fold((0, 0), |(even, odd), unit| {
         (even + usize::from(unit[0] == 0), odd + usize::from(unit[1] == 0))
     });
-    let mostly = |high: usize, low: usize| high * 4 > count && low * 10 < high;
+    // A few NULs in a short file are a defect and not an encoding.
+    let mostly = |high: usize, low: usize| high >= 4 && high * 4 > count && low * 10 < high;
     if mostly(odd, even) {
         Some(Encoding::Utf16Le)
     } else if mostly(even, odd) {
@@ -261,10 +262,14 @@ mod tests {
             (utf16("prénom\tville", u16::to_be_bytes), (Encoding::Utf16Be, 0)),
             // Mostly UTF-8, one stray byte: one damaged row, not a thousand.
             ([accents.as_bytes(), b"\xe9"].concat(), (Encoding::Utf8, 0)),
+            // As many good sequences as bad ones, and fewer.
+            (b"\xc3\xa9\xc3\xa9\xe9;\xe9;".to_vec(), (Encoding::Utf8, 0)),
+            (b"\xc3\xa9\xe9;\xe9;".to_vec(), (Encoding::Windows1252, 0)),
             // Plain ASCII up to one Windows-1252 byte at the end.
             ([&[b'a'; 20_000][..], b"\xe9"].concat(), (Encoding::Windows1252, 0)),
             // Upper-case E acute before a closing quotation mark happens to be valid UTF-8.
             (b"pr\xe9nom;soci\xe9t\xe9\nZo\xe9;CAF\xc9\xbb".to_vec(), (Encoding::Windows1252, 0)),
+            (b"email\na\0b\n".to_vec(), (Encoding::Utf8, 0)),
             // One NUL in an ordinary file is the fault of one row.
             (b"email\na\0@example.com\nb@example.com\n".to_vec(), (Encoding::Utf8, 0)),
         ] {

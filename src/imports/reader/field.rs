@@ -196,7 +196,7 @@ pub static KNOWN: [KnownField; 23] = [
           "suppressed", "stop"],
         &["ne pas contacter", "ne plus contacter", "ne pas appeler", "ne pas démarcher", "désinscrit",
           "désinscription", "désabonné", "désabonnement", "date de désinscription", "liste noire",
-          "liste rouge", "bloctel", "opposition", "refus de contact", "stop sms", "npai"],
+          "liste rouge", "bloctel", "opposition", "refus de contact", "stop sms"],
     ),
     known(
         Field::Consent,

@@ -355,12 +355,13 @@ mod tests {
     #[test]
     fn name_is_the_last_name_beside_a_first_name() {
         for (headers, expected) in [
-            ("Prénom|Nom", ["firstName", "lastName"]),
-            ("NOM|PRENOM", ["lastName", "firstName"]),
-            ("First name|Name", ["firstName", "lastName"]),
-            ("Nom|Email", ["fullName", "email"]),
-            ("Nom complet|Prénom", ["fullName", "firstName"]),
-            ("Nom|Nom de famille", ["fullName", "lastName"]),
+            ("Prénom|Nom", &["firstName", "lastName"][..]),
+            ("First name|Last name|Name", &["firstName", "lastName", "fullName"]),
+            ("NOM|PRENOM", &["lastName", "firstName"]),
+            ("First name|Name", &["firstName", "lastName"]),
+            ("Nom|Email", &["fullName", "email"]),
+            ("Nom complet|Prénom", &["fullName", "firstName"]),
+            ("Nom|Nom de famille", &["fullName", "lastName"]),
         ] {
             assert_eq!(mapped(headers, "").unwrap(), expected, "{headers}");
         }

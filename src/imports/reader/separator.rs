@@ -129,6 +129,13 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_the_sample_cuts_short_is_not_judged() {
+        let sample = b"x;y,z\n1;2,3\n4;5";
+        assert_eq!(detect(sample, false, &MapOverrides::default()).unwrap(), b',');
+        assert_eq!(detect(sample, true, &MapOverrides::default()).unwrap(), b';');
+    }
+
+    #[test]
     fn excel_may_declare_its_separator() {
         for (sample, expected) in [
             (&b"sep=;\r\nemail;city"[..], Some(b';')),

@@ -1,0 +1,44 @@
+//! `docket bench`: what the product claims, measured side by side in one run on one database.
+//!
+//! The machines are shared and noisy, so a claim is a ratio of two figures of the same run, never a figure alone.
+//! `throughput` compares the ledger and the whole way over HTTP with the stock framework; the other scenarios take
+//! three sizes ten times apart and print the growth.
+
+pub mod dedup;
+mod http;
+mod report;
+mod stock;
+mod throughput;
+mod workload;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::app::App;
+
+pub use report::Report;
+
+/// What to measure, and for how long.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Callers at once, one run for each.
+    pub callers: Vec<usize>,
+    /// How long each run takes.
+    pub seconds: Duration,
+    /// Scenarios; empty means all.
+    pub only: BTreeSet<String>,
+}
+
+impl Plan {
+    fn wants(&self, scenario: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|wanted| scenario.starts_with(wanted.as_str()))
+    }
+}
+
+/// Runs the plan on a database that nobody else uses.
+pub async fn run(app: &App, plan: &Plan, say: impl Fn(&str)) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    throughput::run(app, plan, &mut report, &say).await?;
+    report.finish();
+    Ok(report)
+}
