@@ -7,6 +7,7 @@
 pub mod dedup;
 mod http;
 mod report;
+mod sizes;
 mod stock;
 mod throughput;
 mod workload;
@@ -25,11 +26,18 @@ pub struct Plan {
     pub callers: Vec<usize>,
     /// How long each run takes.
     pub seconds: Duration,
+    /// The largest of the three sizes.
+    pub largest: u64,
     /// Scenarios; empty means all.
     pub only: BTreeSet<String>,
 }
 
 impl Plan {
+    /// Three sizes ten times apart.
+    fn sizes(&self) -> [u64; 3] {
+        [(self.largest / 100).max(1), (self.largest / 10).max(1), self.largest.max(1)]
+    }
+
     fn wants(&self, scenario: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|wanted| scenario.starts_with(wanted.as_str()))
     }
@@ -38,7 +46,10 @@ impl Plan {
 /// Runs the plan on a database that nobody else uses.
 pub async fn run(app: &App, plan: &Plan, say: impl Fn(&str)) -> anyhow::Result<Report> {
     let mut report = Report::default();
-    throughput::run(app, plan, &mut report, &say).await?;
+    let server = throughput::Server::start(app).await?;
+    throughput::run(app, plan, &server, &mut report, &say).await?;
+    sizes::run(app, plan, &server, &mut report, &say).await?;
+    server.stop().await;
     report.finish();
     Ok(report)
 }

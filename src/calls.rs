@@ -14,14 +14,14 @@ use docket_aggregates::membership::{
 };
 use docket_aggregates::roster::Roster;
 use docket_aggregates::{Decides, Timestamp};
-use docket_projections::{memberships, rosters};
+use docket_projections::{follow_ups, memberships, rosters};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::contacts::address_hashes;
 use crate::ledger::read::ReadError;
-use crate::ledger::{AppendError, Guard, Stream, Versioned};
+use crate::ledger::{AppendError, Guard, Stream, Versioned, Write};
 use crate::readside::Consistency;
 use crate::service::{Call, Done, ServiceError};
 
@@ -55,6 +55,9 @@ pub enum WorkRefusal {
     /// The contact asked not to be contacted.
     #[error("contact asked not to be contacted")]
     DoNotContact,
+    /// The contact asked not to be contacted, and yet a follow-up is wanted.
+    #[error("a contact that asked not to be contacted gets no follow-up")]
+    FollowUpAgainstWill,
     /// The contact's data was erased.
     #[error("contact was erased")]
     Erased,
@@ -234,6 +237,9 @@ impl Tries {
 /// Logs a call.
 pub async fn log(app: &App, call: &Call, new: NewCall) -> Result<Done<CallView>, ServiceError<WorkRefusal>> {
     let call_id: CallId = app.clock.mint();
+    if new.outcome == CallOutcome::DoNotContact && new.follow_up_at.is_some() {
+        return Err(ServiceError::Refused(WorkRefusal::FollowUpAgainstWill));
+    }
     let follow_up_id: Option<FollowUpId> = new.follow_up_at.map(|_| app.clock.mint());
     let mut tries = Tries::begin();
     loop {
@@ -308,16 +314,17 @@ async fn log_once(
             .map_err(|error| ServiceError::Refused(error.into()))?;
         writes.push(follow_up.write(scheduled));
     }
-    let opted_out = if new.outcome == CallOutcome::DoNotContact {
+    let mut opted_out = vec![];
+    if new.outcome == CallOutcome::DoNotContact {
         let keys = app.ledger.keys().organization(call.organization).await?;
-        let addresses = contact.state.profile().map(|known| address_hashes(&keys, known)).unwrap_or_default();
-        contact
+        let addresses =
+            contact.state.profile().map(|known| address_hashes(&keys, known)).unwrap_or_default();
+        opted_out = contact
             .state
             .decide(ContactCommand::OptOut { via: "call", addresses })
-            .map_err(|error| ServiceError::Refused(error.into()))?
-    } else {
-        vec![]
-    };
+            .map_err(|error| ServiceError::Refused(error.into()))?;
+        writes.extend(cancelled_follow_ups(app, call, new.contact_id).await?);
+    }
     // Either the contact is written to, or it must still be one that may be called.
     if opted_out.is_empty() {
         guards.push(contact.guard());
@@ -331,4 +338,27 @@ async fn log_once(
         app.ledger.learn(call.organization, &contact, opted_out);
     }
     Ok(Done { entity, appended: Some(appended) })
+}
+
+/// Nobody calls a contact again that asked not to be contacted: what was promised is taken back in every campaign.
+async fn cancelled_follow_ups(
+    app: &App,
+    call: &Call,
+    contact_id: ContactId,
+) -> Result<Vec<Write>, ServiceError<WorkRefusal>> {
+    let organization = call.organization;
+    let mut view = app.readside.view(organization, Consistency::STRONG).await?;
+    let mut pending = Vec::new();
+    for stay in memberships::of_contacts(&mut view, organization, &[contact_id], None).await? {
+        pending.extend(follow_ups::pending(&mut view, organization, stay.campaign_id, &[contact_id]).await?);
+    }
+    drop(view);
+    let mut writes = Vec::new();
+    for promised in pending {
+        let follow_up = app.ledger.load::<FollowUp>(organization, promised.follow_up_id).await?;
+        let cancel = FollowUpCommand::Cancel { because: "do_not_contact" };
+        // One that was closed meanwhile needs nothing.
+        writes.push(follow_up.write(follow_up.state.decide(cancel).unwrap_or_default()));
+    }
+    Ok(writes)
 }

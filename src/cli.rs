@@ -3,12 +3,15 @@
 //! Exit status: 0 good, 1 refused or not verified, 2 wrong usage. Every command that prints takes `--json`.
 
 mod bench;
+mod demo;
+mod import;
 mod open;
 mod organization;
 mod rebuild;
 mod replay;
 mod serve;
 pub(crate) mod token;
+mod tools;
 mod verify;
 
 use std::process::ExitCode;
@@ -31,6 +34,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Serve a sample organization from a private database.
+    Demo(demo::Demo),
     /// Serve the API.
     Serve(serve::Serve),
     /// Create, list and change organizations.
@@ -39,6 +44,10 @@ enum Verb {
     /// Create, list and revoke tokens.
     #[command(subcommand)]
     Token(token::Token),
+    /// Read a file of contacts into an import folder.
+    Import(import::Import),
+    /// List the agent tools.
+    Tools(tools::Tools),
     /// Print an organization's events as JSON lines.
     Replay(replay::Replay),
     /// Recompute an organization's hash chain.
@@ -62,6 +71,9 @@ pub fn main() -> ExitCode {
     let config = cli.config;
     let result = runtime.block_on(async {
         match cli.verb {
+            Verb::Demo(verb) => verb.run(&config).await,
+            Verb::Import(verb) => verb.run(&config).await,
+            Verb::Tools(verb) => verb.run(&config),
             Verb::Serve(verb) => verb.run(&config).await,
             Verb::Organization(verb) => verb.run(&config).await,
             Verb::Token(verb) => verb.run(&config).await,

@@ -5,7 +5,7 @@
 
 use docket_aggregates::follow_up::{FollowUp, FollowUpCommand, FollowUpStatus};
 use docket_aggregates::ids::{AgentId, CampaignId, ContactId, FollowUpId};
-use docket_aggregates::membership::{Membership, MembershipCommand, Stay};
+use docket_aggregates::membership::{Membership, MembershipCommand, MembershipStatus, Stay};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::follow_ups::{self as rows, FollowUpRow};
 use docket_projections::memberships;
@@ -202,8 +202,8 @@ async fn close_once(
     drop(view);
 
     let moved = match stay {
-        // The stay is over, and with it the status: nothing to move.
-        Some(row) if others.is_empty() => {
+        // Where the stay is over or the contact stands elsewhere by now, there is nothing to move.
+        Some(row) if others.is_empty() && row.status == MembershipStatus::FollowUp => {
             let stay = Stay { campaign_id, contact_id, epoch: row.epoch };
             membership.state.decide(MembershipCommand::FollowUpsClosed { stay }).unwrap_or_default()
         }

@@ -22,6 +22,7 @@ mod prepare;
 mod queue;
 pub mod read;
 pub mod seal;
+mod tidy;
 
 use std::sync::Arc;
 use std::time::Duration;

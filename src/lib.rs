@@ -14,6 +14,7 @@ pub mod config;
 pub mod contacts;
 pub mod credentials;
 pub mod deduplication;
+pub mod demo;
 pub mod envelope;
 pub mod follow_ups;
 pub mod http;

@@ -18,6 +18,7 @@ mod campaign_contacts;
 mod campaigns;
 mod comparisons;
 mod contacts;
+mod deduplication;
 pub mod workspace;
 
 use std::collections::HashMap;
@@ -475,6 +476,7 @@ pub fn catalog() -> &'static Catalog {
                     campaign_contacts::tools(),
                     comparisons::tools(),
                     contacts::tools(),
+                    deduplication::tools(),
                 ]
                 .into_iter()
                 .flatten()

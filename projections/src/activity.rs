@@ -159,3 +159,34 @@ async fn write(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use docket_aggregates::follow_up::FollowUpEvent;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn event(position: i64, command: u128) -> Recorded {
+        let mut recorded = Recorded::sample(position, Uuid::nil(), 1, FollowUpEvent::FollowUpDone {});
+        recorded.command_id = CommandId(Uuid::from_u128(command));
+        recorded
+    }
+
+    #[test]
+    fn a_command_that_two_batches_share_is_one_row() {
+        let batch = [event(1, 1), event(2, 2), event(3, 2)];
+        let whole = plan(&batch, None);
+        let first = plan(&batch[..2], None);
+        let second = plan(&batch[2..], first.back().cloned());
+        assert_eq!(second, [whole[1].clone()]);
+        assert_eq!(whole[1].events["FollowUpDone"], 2);
+    }
+
+    #[test]
+    fn only_the_last_fifty_are_planned() {
+        let batch: Vec<_> = (1..=120).map(|n| event(n, n.unsigned_abs().into())).collect();
+        let runs = plan(&batch, None);
+        assert_eq!((runs.len(), runs[0].position), (KEPT, 71));
+    }
+}

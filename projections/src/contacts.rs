@@ -153,6 +153,31 @@ pub async fn by_keys(
     rows.iter().map(row).collect()
 }
 
+/// The contacts whose name is one of these, without regard to case and accents, by id, `limit` at most. A name is the
+/// family name and the given name, in this order, or the company of a contact that has neither.
+pub async fn by_names(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    names: &[String],
+    limit: i64,
+) -> sqlx::Result<Vec<ContactRow>> {
+    let mut wanted: Vec<String> =
+        names.iter().map(|name| folded(name)).filter(|name| !name.is_empty()).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let rows = sqlx::query(&format!(
+        "SELECT {COLUMNS} FROM contacts c WHERE organization_id = $1 AND name_key = ANY($2)
+         ORDER BY contact_id LIMIT $3"
+    ))
+    .persistent(false)
+    .bind(organization.uuid())
+    .bind(wanted)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(row).collect()
+}
+
 /// The columns of a [`ContactRow`] of the table `c`.
 pub(crate) const COLUMNS: &str =
     "c.contact_id, c.version, c.created_at, c.updated_at, c.do_not_contact, c.erased, c.import_id, c.legal_basis,

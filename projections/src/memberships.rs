@@ -224,7 +224,7 @@ pub async fn select(
          WHERE m.organization_id = ",
     );
     query.push_bind(organization.uuid()).push(" AND m.campaign_id = ").push_bind(campaign.uuid());
-    push_filter(&mut query, filter);
+    push_filter(&mut query, organization, filter);
     query.push(" ORDER BY m.contact_id LIMIT ").push_bind(limit);
     let rows = query.build().persistent(false).fetch_all(conn).await?;
     rows.iter()
@@ -240,7 +240,11 @@ pub async fn select(
         .collect()
 }
 
-fn push_filter(query: &mut QueryBuilder<'_, Postgres>, filter: &MembershipFilter) {
+fn push_filter(
+    query: &mut QueryBuilder<'_, Postgres>,
+    organization: OrganizationId,
+    filter: &MembershipFilter,
+) {
     if let Some(contacts) = &filter.contact_ids {
         query.push(" AND m.contact_id = ANY(").push_bind(uuids(contacts)).push(")");
     }
@@ -263,11 +267,11 @@ fn push_filter(query: &mut QueryBuilder<'_, Postgres>, filter: &MembershipFilter
         }
     }
     if !filter.also_in_campaign_ids.is_empty() {
+        // Not correlated with `m`, so that the sets are looked through once and not for every membership.
         query
-            .push(
-                " AND s.set_id IN (SELECT o.set_id FROM campaign_sets o
-                   WHERE o.organization_id = m.organization_id AND o.members && ",
-            )
+            .push(" AND s.set_id IN (SELECT o.set_id FROM campaign_sets o WHERE o.organization_id = ")
+            .push_bind(organization.uuid())
+            .push(" AND o.members && ")
             .push_bind(uuids(&filter.also_in_campaign_ids))
             .push(")");
     }

@@ -30,3 +30,28 @@ pub struct Recorded {
     /// What happened.
     pub event: AnyEvent,
 }
+
+#[cfg(test)]
+impl Recorded {
+    /// An event at a position and place of a stream, for tests; each is a command of its own.
+    pub(crate) fn sample(
+        position: i64,
+        stream: impl Into<Uuid>,
+        sequence: i64,
+        event: impl Into<AnyEvent>,
+    ) -> Self {
+        Self {
+            organization_id: OrganizationId(Uuid::from_u128(1)),
+            position,
+            event_id: EventId(Uuid::from_u128(position.unsigned_abs().into())),
+            command_id: CommandId(Uuid::from_u128(position.unsigned_abs().into())),
+            aggregate_id: stream.into(),
+            sequence,
+            actor_type: "person".to_owned(),
+            actor_id: "ada".to_owned(),
+            tool: "test".to_owned(),
+            occurred_at: Timestamp::from_millis(position),
+            event: event.into(),
+        }
+    }
+}

@@ -382,3 +382,315 @@ impl Standing {
         Kind { campaign_id, agent_id: self.agent_id, status: self.status, source: self.source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use docket_aggregates::Personal;
+    use docket_aggregates::contact::{ContactProfile, LegalBasis};
+    use docket_aggregates::ids::{AgentId, CallId, ImportId};
+    use docket_aggregates::membership::CallOutcome;
+    use docket_aggregates::roster::Share;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// The tables that the plan is about, in memory.
+    #[derive(Debug, Default, PartialEq)]
+    struct Tables {
+        flags: BTreeMap<ContactId, (bool, ContactSource)>,
+        contact_sets: BTreeMap<ContactId, SetId>,
+        sets: BTreeMap<SetId, (Vec<CampaignId>, i64)>,
+        memberships: BTreeMap<Pair, Standing>,
+        counters: BTreeMap<Kind, i64>,
+    }
+
+    impl Tables {
+        /// What `fold` does with the database, done with the tables in memory.
+        fn fold(&mut self, batch: &[Recorded]) {
+            let needs = Needs::of(batch);
+            let mut before = Before {
+                flags: needs
+                    .flags
+                    .iter()
+                    .filter_map(|contact| Some((*contact, self.flags.get(contact)?)))
+                    .map(|(contact, (do_not_contact, source))| {
+                        (contact, Flags { do_not_contact: *do_not_contact, source: *source })
+                    })
+                    .collect(),
+                contact_sets: needs
+                    .sets
+                    .iter()
+                    .filter_map(|contact| Some((*contact, *self.contact_sets.get(contact)?)))
+                    .collect(),
+                ..Before::default()
+            };
+            for set in before.contact_sets.values() {
+                before.sets.learn(*set, self.sets[set].0.clone());
+            }
+            before.standings = needs
+                .pairs(batch, &before)
+                .into_iter()
+                .filter_map(|pair| Some((pair, self.memberships.get(&pair)?.clone())))
+                .collect();
+            let (changes, sets) = plan(batch, before);
+            for (pair, change) in changes.memberships {
+                match change {
+                    Change::Insert(now) => assert!(self.memberships.insert(pair, now).is_none(), "was there"),
+                    Change::Update(now) => {
+                        assert!(self.memberships.insert(pair, now).is_some(), "was not there")
+                    }
+                    Change::Delete => assert!(self.memberships.remove(&pair).is_some(), "was not there"),
+                }
+            }
+            for (contact, before, now) in changes.moves {
+                assert_eq!(self.contact_sets.remove(&contact), before.map(|(set, _)| set));
+                self.contact_sets.extend(now.map(|(set, _)| (contact, set)));
+            }
+            for (set, n) in changes.sets {
+                let row = self.sets.entry(set).or_insert_with(|| (sets.members(Some(set)).to_vec(), 0));
+                row.1 += n;
+            }
+            self.sets.retain(|_, (_, n)| *n != 0);
+            for (kind, n) in changes.counters {
+                *self.counters.entry(kind).or_default() += n;
+            }
+            self.counters.retain(|_, n| *n != 0);
+            for recorded in batch {
+                let contact = ContactId(recorded.aggregate_id);
+                match &recorded.event {
+                    AnyEvent::Contact(ContactEvent::ContactCreated { import_id, .. }) => {
+                        self.flags.insert(contact, (false, ContactSource::of(import_id.is_some())));
+                    }
+                    AnyEvent::Contact(ContactEvent::ContactOptedOut { .. }) => {
+                        self.flags.entry(contact).or_default().0 = true;
+                    }
+                    _ => (),
+                }
+            }
+        }
+
+        fn of(events: &[AnyEvent]) -> Self {
+            let mut tables = Self::default();
+            tables.fold(&recorded(events));
+            tables
+        }
+
+        fn status(&self, contact: u128) -> Option<MembershipStatus> {
+            Some(self.memberships.get(&(campaign(1), person(contact)))?.status)
+        }
+    }
+
+    fn recorded(events: &[AnyEvent]) -> Vec<Recorded> {
+        let mut lengths: HashMap<Uuid, i64> = HashMap::new();
+        events
+            .iter()
+            .zip(1..)
+            .map(|(event, position)| {
+                let stream = match event {
+                    AnyEvent::Contact(ContactEvent::ContactCreated { contact_id, .. }) => contact_id.uuid(),
+                    AnyEvent::Contact(ContactEvent::ContactOptedOut { via, .. }) => via.parse().unwrap(),
+                    AnyEvent::Roster(
+                        RosterEvent::ContactsAdded { campaign_id, .. }
+                        | RosterEvent::ContactsAssigned { campaign_id, .. }
+                        | RosterEvent::ContactsRemoved { campaign_id, .. },
+                    ) => campaign_id.uuid(),
+                    _ => Uuid::nil(),
+                };
+                let length = lengths.entry(stream).or_default();
+                *length += 1;
+                Recorded::sample(position, stream, *length, event.clone())
+            })
+            .collect()
+    }
+
+    fn campaign(n: u128) -> CampaignId {
+        CampaignId(Uuid::from_u128(n))
+    }
+
+    fn person(n: u128) -> ContactId {
+        ContactId(Uuid::from_u128(100 + n))
+    }
+
+    fn people(contacts: &[u128]) -> Vec<ContactId> {
+        contacts.iter().map(|n| person(*n)).collect()
+    }
+
+    fn created(contact: u128, import: Option<u128>) -> AnyEvent {
+        AnyEvent::Contact(ContactEvent::ContactCreated {
+            contact_id: person(contact),
+            profile: Personal::known(person(contact).uuid(), ContactProfile::default()),
+            legal_basis: LegalBasis::Consent,
+            import_id: import.map(|n| ImportId(Uuid::from_u128(n))),
+        })
+    }
+
+    /// `via` carries the contact, from which `recorded` takes the stream.
+    fn opted_out(contact: u128) -> AnyEvent {
+        let via = person(contact).to_string();
+        AnyEvent::Contact(ContactEvent::ContactOptedOut { via, addresses: Vec::new() })
+    }
+
+    fn added(to: u128, contacts: &[u128]) -> AnyEvent {
+        AnyEvent::Roster(RosterEvent::ContactsAdded {
+            campaign_id: campaign(to),
+            contact_ids: people(contacts),
+        })
+    }
+
+    fn assigned(to: u128, contacts: &[u128]) -> AnyEvent {
+        let share = Share { agent_id: AgentId(Uuid::from_u128(7)), contact_ids: people(contacts) };
+        AnyEvent::Roster(RosterEvent::ContactsAssigned { campaign_id: campaign(to), shares: vec![share] })
+    }
+
+    fn removed(from: u128, contacts: &[u128]) -> AnyEvent {
+        AnyEvent::Roster(RosterEvent::ContactsRemoved {
+            campaign_id: campaign(from),
+            contact_ids: people(contacts),
+            detach_calls: false,
+        })
+    }
+
+    fn called(in_campaign: u128, contact: u128, epoch: u64, status: MembershipStatus) -> AnyEvent {
+        AnyEvent::Membership(MembershipEvent::CallLogged {
+            call_id: CallId(Uuid::from_u128(1)),
+            campaign_id: campaign(in_campaign),
+            contact_id: person(contact),
+            epoch,
+            agent_id: AgentId(Uuid::from_u128(7)),
+            outcome: CallOutcome::Reached,
+            started_at: Timestamp::from_millis(5),
+            duration_seconds: None,
+            note: None,
+            attempt: 1,
+            status,
+        })
+    }
+
+    fn moved(in_campaign: u128, contact: u128, epoch: u64, status: MembershipStatus) -> AnyEvent {
+        AnyEvent::Membership(MembershipEvent::MembershipMoved {
+            campaign_id: campaign(in_campaign),
+            contact_id: person(contact),
+            epoch,
+            status,
+            because: "test".to_owned(),
+        })
+    }
+
+    #[test]
+    fn who_is_in_it_already_is_passed_over() {
+        let tables = Tables::of(&[created(1, None), added(1, &[1]), added(1, &[1, 2])]);
+        assert_eq!(tables.memberships[&(campaign(1), person(1))].epoch, 1);
+        assert_eq!(tables.memberships[&(campaign(1), person(2))].epoch, 2);
+    }
+
+    #[test]
+    fn who_opted_out_enters_as_do_not_contact() {
+        let tables = Tables::of(&[created(1, None), opted_out(1), added(1, &[1])]);
+        assert_eq!(tables.status(1), Some(MembershipStatus::DoNotContact));
+    }
+
+    #[test]
+    fn an_opt_out_reaches_every_campaign_and_is_not_taken_back_by_a_call() {
+        let tables = Tables::of(&[
+            created(1, None),
+            added(1, &[1]),
+            added(2, &[1]),
+            opted_out(1),
+            called(1, 1, 1, MembershipStatus::Qualified),
+        ]);
+        assert!(
+            tables.memberships.values().all(|standing| standing.status == MembershipStatus::DoNotContact),
+            "{tables:?}"
+        );
+        assert_eq!(tables.memberships[&(campaign(1), person(1))].attempts, 1);
+    }
+
+    #[test]
+    fn an_assignment_does_not_take_work_back() {
+        let tables = Tables::of(&[
+            added(1, &[1, 2]),
+            called(1, 2, 1, MembershipStatus::Qualified),
+            assigned(1, &[1, 2, 3]),
+        ]);
+        assert_eq!(tables.status(1), Some(MembershipStatus::Assigned));
+        assert_eq!(tables.status(2), Some(MembershipStatus::Qualified));
+        assert_eq!(tables.status(3), None, "who is not in the campaign is not assigned");
+    }
+
+    #[test]
+    fn a_second_stay_starts_afresh() {
+        let tables = Tables::of(&[
+            added(1, &[1]),
+            assigned(1, &[1]),
+            removed(1, &[1]),
+            added(1, &[1]),
+            called(1, 1, 1, MembershipStatus::Qualified),
+        ]);
+        let standing = &tables.memberships[&(campaign(1), person(1))];
+        assert_eq!((standing.epoch, standing.attempts, standing.agent_id), (4, 0, None));
+        assert_eq!(standing.status, MembershipStatus::New, "a call of the first stay does not count");
+    }
+
+    #[test]
+    fn whoever_leaves_leaves_no_row_behind() {
+        let tables = Tables::of(&[added(1, &[1]), added(2, &[1]), removed(1, &[1]), removed(2, &[1])]);
+        assert_eq!(tables, Tables::default());
+    }
+
+    #[test]
+    fn counters_tell_where_contacts_came_from() {
+        let tables = Tables::of(&[created(1, Some(9)), created(2, None), added(1, &[1, 2])]);
+        let imported = tables.counters.iter().filter(|(kind, _)| kind.source == ContactSource::ImportFolder);
+        assert_eq!(imported.map(|(_, n)| n).sum::<i64>(), 1);
+        assert_eq!(tables.counters.values().sum::<i64>(), 2);
+    }
+
+    /// Numbers that look random and are the same in every run.
+    struct Dice(u64);
+
+    impl Dice {
+        fn roll(&mut self, sides: u128) -> u128 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            u128::from(self.0 >> 33) % sides
+        }
+    }
+
+    #[test]
+    fn the_rows_do_not_depend_on_the_batches() {
+        for seed in 0..200 {
+            let mut dice = Dice(seed);
+            let mut events: Vec<AnyEvent> = (0..6).map(|n| created(n, (n % 2 == 0).then_some(9))).collect();
+            for _ in 0..60 {
+                let (c, k, j) = (dice.roll(3) + 1, dice.roll(6), dice.roll(6));
+                let mut some = vec![k, j];
+                some.sort_unstable();
+                some.dedup();
+                let epoch = u64::try_from(dice.roll(12)).unwrap();
+                let status = MembershipStatus::ALL[usize::try_from(dice.roll(9)).unwrap()];
+                events.push(match dice.roll(12) {
+                    0..=4 => added(c, &some),
+                    5..=6 => assigned(c, &some),
+                    7..=8 => removed(c, &some),
+                    9 => called(c, k, epoch, status),
+                    10 => moved(c, k, epoch, status),
+                    _ => opted_out(k),
+                });
+            }
+            let batch = recorded(&events);
+            let mut whole = Tables::default();
+            whole.fold(&batch);
+            let mut cut = Tables::default();
+            let mut rest = &batch[..];
+            while !rest.is_empty() {
+                let size = usize::try_from(dice.roll(7) + 1).unwrap().min(rest.len());
+                cut.fold(&rest[..size]);
+                rest = &rest[size..];
+            }
+            assert_eq!(whole, cut, "seed {seed}");
+            let counted: i64 = whole.counters.values().sum();
+            assert_eq!(counted, i64::try_from(whole.memberships.len()).unwrap(), "seed {seed}");
+            let in_sets: i64 = whole.sets.values().map(|(_, n)| n).sum();
+            assert_eq!(in_sets, i64::try_from(whole.contact_sets.len()).unwrap(), "seed {seed}");
+        }
+    }
+}

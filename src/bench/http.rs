@@ -6,7 +6,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use serde_json::Value;
+use docket_aggregates::ids::OrganizationId;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -22,6 +23,17 @@ impl Connection {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, token: token.to_owned(), buffer: Vec::with_capacity(8 << 10) })
+    }
+
+    /// Calls a tool and gives back its data.
+    pub async fn call(&mut self, organization: OrganizationId, tool: &str, input: Value) -> anyhow::Result<Value> {
+        let body = json!({"organizationId": organization, "input": input});
+        let (status, answer) = self.post(&format!("/crm/agent/tools/{tool}"), &body).await?;
+        let mut answer: Value = serde_json::from_slice(&answer)?;
+        if status != 200 {
+            anyhow::bail!("{tool} answered {status}: {}", answer["error"]);
+        }
+        Ok(answer["data"].take())
     }
 
     /// Sends a request and gives back status and body.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::sizes::Sized;
+
 /// One run of one scenario.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figure {
@@ -31,6 +33,9 @@ pub struct Figure {
 pub struct Report {
     /// The figures, in the order measured.
     pub scenarios: Vec<Figure>,
+    /// What grows with size.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sizes: Vec<Sized>,
     /// Ratios within this run.
     pub ratios: BTreeMap<String, f64>,
 }
@@ -90,6 +95,17 @@ impl fmt::Display for Report {
                 Some((max, p99)) => writeln!(f, "   read lag max {max:.0} ms, p99 {p99:.0} ms")?,
                 None => writeln!(f)?,
             }
+        }
+        if !self.sizes.is_empty() {
+            writeln!(f, "\n{:12} {:>10} {:>10} {:>12} {:>8}", "scenario", "size", "seconds", "per second", "growth")?;
+        }
+        for sized in &self.sizes {
+            let growth = sized.growth.map_or_else(String::new, |growth| format!("x{growth:.1}"));
+            writeln!(
+                f,
+                "{:12} {:>10} {:>10.3} {:>12.0} {growth:>8}  {}",
+                sized.name, sized.size, sized.seconds, sized.per_second, sized.notes
+            )?;
         }
         writeln!(f)?;
         for (name, ratio) in &self.ratios {

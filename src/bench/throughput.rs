@@ -26,7 +26,11 @@ use crate::organizations;
 use crate::readside::Consistency;
 
 /// Runs every scenario at every number of callers.
-pub async fn run(app: &App, plan: &Plan, report: &mut Report, say: &impl Fn(&str)) -> anyhow::Result<()> {
+pub async fn run(app: &App, plan: &Plan, server: &Server, report: &mut Report, say: &impl Fn(&str)) -> anyhow::Result<()> {
+    const SCENARIOS: [&str; 5] = ["stock_bare", "stock_views", "ledger", "ledger_100_organizations", "http"];
+    if !SCENARIOS.iter().any(|scenario| plan.wants(scenario)) {
+        return Ok(());
+    }
     let options = (*app.ledger.pool().connect_options()).clone();
     let stock = Arc::new(stock::open(options).await?);
     let one = organization(app, "bench-one").await?;
@@ -34,10 +38,8 @@ pub async fn run(app: &App, plan: &Plan, report: &mut Report, say: &impl Fn(&str
     for n in 0..100 {
         hundred.push(organization(app, &format!("bench-{n}")).await?);
     }
-    let server = Server::start(app).await?;
-
     for &callers in &plan.callers {
-        for scenario in ["stock_bare", "stock_views", "ledger", "ledger_100_organizations", "http"] {
+        for scenario in SCENARIOS {
             if !plan.wants(scenario) {
                 continue;
             }
@@ -60,11 +62,11 @@ pub async fn run(app: &App, plan: &Plan, report: &mut Report, say: &impl Fn(&str
             report.scenarios.push(figure);
         }
     }
-    server.stop().await;
     Ok(())
 }
 
-async fn organization(app: &App, slug: &str) -> anyhow::Result<OrganizationId> {
+/// An organization of its own for a scenario.
+pub async fn organization(app: &App, slug: &str) -> anyhow::Result<OrganizationId> {
     let profile =
         OrganizationProfile { name: slug.to_owned(), slug: slug.to_owned(), owner_email: "o@example.com".to_owned() };
     let id = app.clock.mint();
@@ -215,7 +217,7 @@ impl Caller for HttpCaller {
 }
 
 /// The product's own server on loopback.
-struct Server {
+pub struct Server {
     address: SocketAddr,
     token: String,
     stop: tokio::sync::oneshot::Sender<()>,
@@ -224,7 +226,8 @@ struct Server {
 }
 
 impl Server {
-    async fn start(app: &App) -> anyhow::Result<Self> {
+    /// Starts to serve, with a token that may call the tools.
+    pub async fn start(app: &App) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let order = token::Order {
@@ -252,7 +255,7 @@ impl Server {
     ) -> anyhow::Result<Figure> {
         let mut connections = Vec::new();
         for _ in 0..callers {
-            connections.push(Connection::open(self.address, &self.token).await.context("the server does not answer")?);
+            connections.push(self.connect().await?);
         }
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let connections = std::sync::Mutex::new(connections);
@@ -275,7 +278,13 @@ impl Server {
         Ok(figure)
     }
 
-    async fn stop(self) {
+    /// A connection that bears the token.
+    pub async fn connect(&self) -> anyhow::Result<Connection> {
+        Connection::open(self.address, &self.token).await.context("the server does not answer")
+    }
+
+    /// Stops serving.
+    pub async fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.serving.await;
     }

@@ -19,6 +19,9 @@ pub struct Bench {
     /// Seconds of each run.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// The largest of the three sizes at which the large operations are measured.
+    #[arg(long, default_value_t = 100_000)]
+    largest: u64,
     /// Only scenarios whose name begins so; repeat for more.
     #[arg(long)]
     only: Vec<String>,
@@ -60,6 +63,7 @@ impl Bench {
         let plan = Plan {
             callers: self.callers,
             seconds: Duration::from_secs_f64(self.seconds),
+            largest: self.largest,
             only: self.only.into_iter().collect(),
         };
         let bar = indicatif::ProgressBar::new_spinner();

@@ -1,7 +1,5 @@
 //! From the configuration to a running product without surfaces.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use tokio::task::JoinHandle;
 
@@ -17,34 +15,41 @@ pub struct Opened {
     pub app: App,
     /// The database.
     pub postgres: Postgres,
-    folding: JoinHandle<()>,
+    working: JoinHandle<()>,
 }
 
 impl Opened {
     /// Finds or starts the database, brings it up to date and starts to fold.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        log_to_stderr(&config.log)?;
-        let data_dir = config.data_dir()?;
-        let postgres = Postgres::open(&PostgresConfig {
-            database_url: config.database_url.clone(),
-            data_dir,
-            fetch: true,
-        })
-        .await?;
+        Self::on(start(config).await?, config).await
+    }
+
+    /// Brings a database up to date and starts to fold.
+    pub async fn on(postgres: Postgres, config: &Config) -> anyhow::Result<Self> {
         let app =
             App::open(postgres.options(), config.master_key()?, Clock::system(), QueueBounds::default())
                 .await?;
-        let readside = app.readside.clone();
-        let folding = tokio::spawn(async move { readside.run().await });
-        Ok(Self { app, postgres, folding })
+        let background = app.clone();
+        let working = tokio::spawn(async move {
+            tokio::join!(background.readside.run(), background.ledger.tidy());
+        });
+        Ok(Self { app, postgres, working })
     }
 
     /// Writes what waits, stops folding and stops the database if this process started it.
     pub async fn close(self) {
-        self.folding.abort();
+        self.working.abort();
         self.app.close().await;
         self.postgres.shutdown().await;
     }
+}
+
+/// Finds or starts the database, and begins to log.
+pub async fn start(config: &Config) -> anyhow::Result<Postgres> {
+    log_to_stderr(&config.log)?;
+    let data_dir = config.data_dir()?;
+    let config = PostgresConfig { database_url: config.database_url.clone(), data_dir, fetch: true };
+    Ok(Postgres::open(&config).await?)
 }
 
 fn log_to_stderr(filter: &str) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! `docket serve`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::Context as _;
 use clap::Args;
 use tokio::net::TcpListener;
@@ -16,21 +18,29 @@ pub struct Serve {
 }
 
 impl Serve {
+    /// Serves; when the private PostgreSQL ends (its owner was another process, or it died), opens it again and goes
+    /// on.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let opened = Opened::open(config).await?;
-        let listen = self.config.listen;
-        let listener =
-            TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
-        let address = listener.local_addr()?;
-        tracing::info!(%address, "serving on http://{address}");
-        let served = http::serve(opened.app.clone(), listener, stopped(&opened)).await;
-        opened.close().await;
-        served.context("the server ended")
+        loop {
+            let opened = Opened::open(config).await?;
+            let listen = self.config.listen;
+            let listener =
+                TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
+            let address = listener.local_addr()?;
+            tracing::info!(%address, "serving on http://{address}");
+            let database_ended = AtomicBool::new(false);
+            let served = http::serve(opened.app.clone(), listener, stopped(&opened, &database_ended)).await;
+            opened.close().await;
+            served.context("the server ended")?;
+            if !database_ended.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+        }
     }
 }
 
-/// SIGTERM, Ctrl-C, or the end of the database that this process started.
-async fn stopped(opened: &Opened) {
+/// SIGTERM, Ctrl-C, or the end of the private PostgreSQL.
+pub(super) async fn stopped(opened: &Opened, database_ended: &AtomicBool) {
     #[cfg(unix)]
     let terminated = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -43,6 +53,9 @@ async fn stopped(opened: &Opened) {
     tokio::select! {
         () = terminated => (),
         _ = tokio::signal::ctrl_c() => (),
-        () = opened.postgres.ended() => tracing::error!("the private PostgreSQL ended"),
+        () = opened.postgres.ended() => {
+            tracing::warn!("the private PostgreSQL ended; it is opened again");
+            database_ended.store(true, Ordering::SeqCst);
+        }
     }
 }

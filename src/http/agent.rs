@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -46,12 +46,14 @@ async fn wrong_method(State(state): State<HttpState>) -> Response {
 
 async fn execute(
     State(state): State<HttpState>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let started = Instant::now();
     let app = &state.app;
+    // A name that is no text is no tool.
+    let name = name.map_or_else(|_| String::new(), |Path(name)| name);
     let (caller, answer) = match auth::bearer(&headers, app).await {
         Err(error) => (None, tools::refuse(app, &name, &turned_away(error))),
         Ok(caller) => {

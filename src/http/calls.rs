@@ -30,6 +30,7 @@ impl From<WorkRefusal> for ApiError {
             WorkRefusal::InactiveAgent => Self::unprocessable("AGENT_INACTIVE", refusal),
             WorkRefusal::NotInCampaign => Self::unprocessable("NOT_IN_CAMPAIGN", refusal),
             WorkRefusal::DoNotContact => Self::unprocessable("DO_NOT_CONTACT", refusal),
+            WorkRefusal::FollowUpAgainstWill => Self::unprocessable("FOLLOW_UP_AGAINST_WILL", refusal),
             WorkRefusal::Erased => Self::unprocessable("ERASED", refusal),
             WorkRefusal::FollowUp(_) => Self::unprocessable("ILLEGAL_TRANSITION", refusal),
         }

@@ -19,6 +19,7 @@ use docket_aggregates::import::{
     StagedRow,
 };
 use docket_aggregates::{Decides, DecodeError};
+use docket_projections::searchable::MatchKeys;
 use serde::Serialize;
 use sqlx::Row;
 use tokio::sync::watch;
@@ -461,6 +462,7 @@ impl<'a> Commit<'a> {
                 }
                 Some(found) => {
                     let opted_out = opted_out(false);
+                    let profile = plan.without_respelling(*found, profile);
                     let command = match (self.on_duplicate, &opted_out) {
                         (OnDuplicate::Update, _) => {
                             Some(ContactCommand::Merge { profile, import_id, opted_out })
@@ -569,6 +571,13 @@ impl Plan {
             }
             Err(ContactError::Erased | ContactError::Unknown | ContactError::AlreadyCreated) => false,
         }
+    }
+
+    /// The profile without an e-mail address that is the known one in another spelling.
+    fn without_respelling(&self, contact_id: ContactId, profile: ContactProfile) -> ContactProfile {
+        let known = self.contacts.get(&contact_id).and_then(|contact| contact.state.profile());
+        let same = known.is_some_and(|known| MatchKeys::of(known).email == MatchKeys::of(&profile).email);
+        if same { ContactProfile { email: None, ..profile } } else { profile }
     }
 
     fn writes(&self) -> impl Iterator<Item = Write> {

@@ -203,6 +203,14 @@ pub enum Refusal {
         /// How many were given.
         count: usize,
     },
+    /// A folder is larger than one analysis takes.
+    #[error("the folder has {rows} rows; at most {max} are analysed at once")]
+    TooManyRows {
+        /// Its rows.
+        rows: u64,
+        /// The most that is taken.
+        max: u64,
+    },
     /// Contacts are neither added to nor assigned in a campaign whose work is over.
     #[error("a campaign that is {0} takes no contacts")]
     CampaignClosed(&'static str),
@@ -405,6 +413,9 @@ impl Refusal {
             Self::NotFound { kind, .. } | Self::NoneFound { kind, .. } => {
                 let (code, hint) = kind.not_found();
                 told(404, code, hint)
+            }
+            Self::TooManyRows { .. } => {
+                told(422, "TOO_MANY_ROWS", "split the file into smaller folders, or send up to 1000 rows in the call")
             }
             Self::CampaignClosed(_) => told(
                 422,

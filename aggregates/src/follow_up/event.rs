@@ -30,7 +30,7 @@ pub enum FollowUpEvent {
     FollowUpDone {},
     /// It is not wanted any more.
     FollowUpCancelled {
-        /// Why: `requested`, `contact_removed`.
+        /// Why: `requested`, `contact_removed`, `do_not_contact`.
         because: String,
     },
 }

@@ -8,6 +8,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
 
+use super::error::RowError;
+use super::field::KNOWN;
+use super::mapping::MAX_COLUMNS;
+use super::records::MAX_RECORD;
 use super::*;
 
 type Reader = ImportReader<Cursor<Vec<u8>>>;

@@ -1,0 +1,169 @@
+//! `docket tools`: the catalog of the agent tools, for reading. It needs no database.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::tools::{ANNOUNCED, Known, VERSION, catalog};
+
+/// Lists the agent tools.
+#[derive(Debug, Args)]
+pub struct Tools {
+    /// Print the reference, as `docs/tools.md` holds it.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+}
+
+impl Tools {
+    pub fn run(self, config: &Config) -> anyhow::Result<()> {
+        if self.markdown {
+            print!("{}", markdown());
+            return Ok(());
+        }
+        let tools = catalog().capabilities(None, None, &Known::default());
+        super::print(config, &tools, |_| text())
+    }
+}
+
+fn text() -> String {
+    let mut lines: Vec<String> = catalog()
+        .iter()
+        .map(|tool| {
+            let risk = serde_json::to_value(tool.risk).unwrap_or_default();
+            format!("{:42} {:12} {}", tool.name, name(&risk), first_sentence(&tool.input.description))
+        })
+        .collect();
+    lines.push(format!("\n{} more of the contract come with later versions.", ANNOUNCED.len()));
+    lines.join("\n")
+}
+
+fn first_sentence(text: &str) -> &str {
+    text.split_once(". ").map_or(text, |(first, _)| first)
+}
+
+/// The whole reference. A test compares `docs/tools.md` with it.
+fn markdown() -> String {
+    let mut page = format!(
+        "# Agent tools\n\n\
+         Printed by `docket tools --markdown` from the catalog that also answers `GET /crm/agent/capabilities`, \
+         contract version {VERSION}.\n\n\
+         Each tool is called with `POST /crm/agent/tools/NAME` and \
+         `{{\"organizationId\": \"...\", \"input\": {{...}}, \"reason\"?: \"...\", \"requestId\"?: \"...\"}}`; \
+         every answer is `{{success, data, error, meta}}`.\n"
+    );
+    let mut family = "";
+    for tool in catalog().iter() {
+        if tool.family != family {
+            family = tool.family;
+            let _ = write!(page, "\n## {family}\n");
+        }
+        let capability = tool.capability(&Known::default());
+        let _ = write!(page, "\n### {}\n\n{}\n\n{}\n", tool.name, tool.input.description, nature(&capability));
+        let _ = write!(page, "\n| Input | Type | |\n|---|---|---|\n");
+        let schema = &capability["inputSchema"];
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+            let mark = if required.contains(&field.as_str()) { ", required" } else { "" };
+            let described = property["description"].as_str().unwrap_or_default();
+            let _ = writeln!(page, "| `{field}` | {}{mark} | {} |", kind(property, schema), cell(described));
+        }
+        for example in &tool.examples {
+            let input = serde_json::to_string(&example.input).unwrap_or_default();
+            let _ = write!(page, "\n{}:\n\n```json\n{input}\n```\n", example.title);
+        }
+    }
+    let _ = write!(page, "\n## Announced\n\nTools of the contract that later versions bring; a call to one says so.\n\n");
+    for name in ANNOUNCED {
+        let _ = writeln!(page, "- {name}");
+    }
+    page
+}
+
+/// One line on what a tool may do to the world.
+fn nature(capability: &Value) -> String {
+    let mut words = vec![format!("Risk: {}", name(&capability["risk"]))];
+    if capability["supportsDryRun"] == true {
+        words.push("can be tried out with `dryRun`".to_owned());
+    }
+    if capability["requiresConfirm"] == true {
+        words.push("applies only with `confirm: true`".to_owned());
+    }
+    if let Some(when) = capability["confirmWhen"].as_str() {
+        words.push(format!("applies only with `confirm: true` when {when}"));
+    }
+    if capability["hints"]["idempotent"] == true && capability["mutating"] == true {
+        words.push("applying twice changes no more than applying once".to_owned());
+    }
+    if capability["scoped"] == false {
+        words.push("takes no organizationId".to_owned());
+    }
+    words.join("; ") + "."
+}
+
+/// The type of a property in a word, an enumeration by its values.
+fn kind(property: &Value, root: &Value) -> String {
+    if let Some(reference) = property["$ref"].as_str() {
+        let pointer = reference.trim_start_matches('#');
+        return root.pointer(pointer).map_or_else(|| "object".to_owned(), |found| kind(found, root));
+    }
+    let listed = |values: &Vec<Value>| values.iter().filter(|value| !value.is_null()).map(name).collect::<Vec<_>>();
+    if let Some(values) = property["enum"].as_array() {
+        return listed(values).join(" \\| ");
+    }
+    for of in ["anyOf", "oneOf"] {
+        if let Some(kinds) = property[of].as_array() {
+            let mut kinds: Vec<String> = kinds
+                .iter()
+                .map(|one| match &one["const"] {
+                    Value::Null => kind(one, root),
+                    constant => name(constant),
+                })
+                .filter(|kind| kind != "null")
+                .collect();
+            kinds.dedup();
+            return kinds.join(" \\| ");
+        }
+    }
+    let kinds = match &property["type"] {
+        Value::Array(kinds) => listed(kinds).join(" or "),
+        kind => name(kind),
+    };
+    if kinds == "array" { format!("array of {}", kind(&property["items"], root)) } else { kinds }
+}
+
+fn name(value: &Value) -> String {
+    value.as_str().map_or_else(|| "object".to_owned(), str::to_owned)
+}
+
+fn cell(text: &str) -> String {
+    text.replace('\n', " ").replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tools.md");
+
+    #[test]
+    fn the_reference_is_the_catalog() {
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(REFERENCE, markdown()).unwrap();
+        }
+        let kept = std::fs::read_to_string(REFERENCE).unwrap();
+        assert!(kept == markdown(), "run this test with UPDATE_DOCS=1");
+    }
+
+    #[test]
+    fn every_tool_and_every_field_is_in_the_reference() {
+        let page = markdown();
+        for tool in catalog().iter() {
+            assert!(page.contains(&format!("\n### {}\n", tool.name)), "{}", tool.name);
+        }
+        assert!(!page.contains("| object, required |  |"));
+        assert!(!page.contains("|  |\n"), "a field without a description");
+    }
+}

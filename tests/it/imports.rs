@@ -1,0 +1,233 @@
+//! From a file to contacts.
+
+use std::fmt::Write as _;
+
+use docket_aggregates::token::Role;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Client, TestApp, eventually};
+
+const CSV: (&str, &str) = ("content-type", "text/csv");
+
+async fn upload(client: &Client, query: &str, file: &str) -> (u16, Value) {
+    let path = client.crm(&format!("imports?{query}"));
+    client.send(Method::POST, &path, &[CSV], file.as_bytes().to_vec()).await.unwrap()
+}
+
+async fn staged(client: &Client, file: &str) -> String {
+    let (status, answer) = upload(client, "name=Fair&source=fair&legalBasis=consent", file).await;
+    assert_eq!(status, 201, "{answer}");
+    answer["importFolderId"].as_str().unwrap().to_owned()
+}
+
+async fn commit(client: &Client, folder: &str, body: Value) -> (u16, Value) {
+    client.post(&client.crm(&format!("imports/{folder}/commit")), body).await
+}
+
+fn counts(answer: &Value) -> [u64; 3] {
+    ["created", "updated", "skipped"].map(|count| answer[count].as_u64().unwrap())
+}
+
+/// A client that may import and call tools, with an organization of its own.
+async fn importer(app: &TestApp) -> Client {
+    app.agent().await
+}
+
+async fn contacts(client: &Client) -> Vec<Value> {
+    let data = client.done("list_outbound_contacts", json!({ "limit": 100 })).await;
+    data["contacts"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_file_becomes_contacts() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let file = "Prénom;Courriel;Téléphone;Désinscrit\n\
+        Ada;ada@example.com;06 12 34 56 78;\n\
+        Bea;bea@@example;;\n\
+        Cid;cid@example.com;;oui\n";
+    let folder = staged(&client, file).await;
+
+    let path = client.crm(&format!("imports/{folder}"));
+    let (_, shown) = client.get(&path).await;
+    assert_eq!((&shown["state"], &shown["rows"], &shown["invalid"]), (&json!("staged"), &json!(3), &json!(1)));
+    assert_eq!(shown["mapping"][1], json!({ "header": "Courriel", "field": "email" }));
+    let (_, invalid) = client.get(&format!("{path}/rows?state=invalid")).await;
+    assert_eq!((&invalid[0]["line"], &invalid[0]["errors"][0]["code"]), (&json!(3), &json!("INVALID_EMAIL")));
+    assert!(contacts(&client).await.is_empty(), "nothing is a contact before the commit");
+
+    let (status, answer) = commit(&client, &folder, json!({})).await;
+    assert_eq!((status, counts(&answer)), (200, [2, 0, 0]), "{answer}");
+    let mut known: Vec<(Value, Value)> = contacts(&client)
+        .await
+        .into_iter()
+        .map(|contact| (contact["firstName"].clone(), contact["doNotContact"].clone()))
+        .collect();
+    known.sort_by_key(|(name, _)| name.to_string());
+    assert_eq!(known, [(json!("Ada"), json!(false)), (json!("Cid"), json!(true))]);
+    let (_, shown) = client.get(&path).await;
+    assert_eq!((&shown["state"], counts(&shown)), (&json!("committed"), [2, 0, 0]));
+}
+
+#[tokio::test]
+async fn a_dry_run_counts_what_the_commit_does_and_appends_nothing() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let first = staged(&client, "Name,Email\nAda,ada@example.com\n").await;
+    commit(&client, &first, json!({})).await;
+    let folder =
+        staged(&client, "Name,Email,City\nAda,ADA@example.com,Lyon\nBea,bea@example.com,\nBea,Bea@example.com,Nice\n")
+            .await;
+    let head = async || client.get(&client.crm("events?limit=1000")).await.1.as_array().unwrap().len();
+    let before = head().await;
+    for (on_duplicate, expected) in [("skip", [1, 0, 2]), ("update", [1, 2, 0])] {
+        let body = json!({ "onDuplicate": on_duplicate, "dryRun": true });
+        let (status, answer) = commit(&client, &folder, body).await;
+        assert_eq!((status, counts(&answer)), (200, expected), "{on_duplicate}");
+    }
+    assert_eq!(head().await, before);
+    let (_, answer) = commit(&client, &folder, json!({ "onDuplicate": "update" })).await;
+    assert_eq!(counts(&answer), [1, 2, 0]);
+    let cities: Vec<Value> = contacts(&client).await.into_iter().map(|contact| contact["email"].clone()).collect();
+    assert_eq!(cities.len(), 2, "no row made a second contact");
+}
+
+#[tokio::test]
+async fn a_commit_is_done_once_however_often_it_is_ordered() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let folder = staged(&client, "Email\nada@example.com\nbea@example.com\n").await;
+    let orders = (0..8).map(|_| commit(&client, &folder, json!({})));
+    for (status, answer) in futures::future::join_all(orders).await {
+        assert_eq!((status, counts(&answer)), (200, [2, 0, 0]), "{answer}");
+    }
+    let (status, answer) = commit(&client, &folder, json!({ "onDuplicate": "update" })).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("ALREADY_COMMITTED")));
+    assert_eq!(contacts(&client).await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_import_takes_no_opt_out_back_and_brings_every_one() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let first = staged(&client, "Email,Do not contact\nada@example.com,yes\nbea@example.com,\n").await;
+    commit(&client, &first, json!({})).await;
+    // Ada's row says nothing of it; Bea's says it, although duplicates are skipped.
+    let second = staged(&client, "Email,Do not contact\nada@example.com,\nbea@example.com,yes\n").await;
+    let (_, answer) = commit(&client, &second, json!({ "onDuplicate": "skip" })).await;
+    assert_eq!(counts(&answer), [0, 1, 1]);
+    assert!(contacts(&client).await.iter().all(|contact| contact["doNotContact"] == json!(true)));
+    // The suppressed address comes back under another identity.
+    let third = staged(&client, "Email,External id\nada@example.com,X1\n").await;
+    let (_, answer) = commit(&client, &third, json!({})).await;
+    assert_eq!(counts(&answer), [0, 0, 1]);
+}
+
+#[tokio::test]
+async fn a_row_that_matches_a_contact_puts_it_into_the_folder() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let first = staged(&client, "Email\nada@example.com\n").await;
+    commit(&client, &first, json!({})).await;
+    let second = staged(&client, "Email\nADA@example.com\nbea@example.com\n").await;
+    commit(&client, &second, json!({})).await;
+    let data = client.done("list_outbound_contacts", json!({ "importFolderId": second })).await;
+    assert_eq!(data["contacts"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn many_chunks_are_staged_and_committed_in_order() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let mut file = String::from("Name,Email,Code client\n");
+    for row in 0..1_203 {
+        // Every row of the last chunk repeats one of the first.
+        let _ = writeln!(file, "Person {row},p{}@example.com,", row % 1_000);
+    }
+    let folder = staged(&client, &file).await;
+    let (status, answer) = commit(&client, &folder, json!({})).await;
+    assert_eq!((status, counts(&answer)), (200, [1_000, 0, 203]), "{answer}");
+    let (_, shown) = client.get(&client.crm(&format!("imports/{folder}"))).await;
+    assert_eq!((&shown["chunks"], &shown["committedChunks"]), (&json!(3), &json!(3)));
+}
+
+#[tokio::test]
+async fn a_commit_that_broke_off_goes_on_at_the_next_start() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let mut file = String::from("Email\n");
+    for row in 0..1_100 {
+        let _ = writeln!(file, "p{row}@example.com");
+    }
+    let folder = staged(&client, &file).await;
+    // A process that stops takes up no further chunk.
+    app.app.imports.stop();
+    let (status, answer) = commit(&client, &folder, json!({})).await;
+    assert_eq!((status, &answer["code"]), (503, &json!("COMMIT_PAUSED")), "{answer}");
+
+    let next = app.another().await;
+    docket::imports::resume(next.clone()).await;
+    let path = client.crm(&format!("imports/{folder}"));
+    let shown = eventually("the commit ends", async || {
+        let (_, shown) = client.get(&path).await;
+        (shown["state"] == json!("committed")).then_some(shown)
+    })
+    .await;
+    assert_eq!(counts(&shown), [1_100, 0, 0]);
+    next.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_leaves_nothing() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    for (query, file, status, code) in [
+        ("", "", 400, "FILE_EMPTY"),
+        ("", "%PDF-1.7 x", 400, "NOT_CSV"),
+        ("", "alpha,beta\n1,2\n", 400, "NO_KNOWN_COLUMN"),
+        ("map=Email", "Email\na@example.com\n", 400, "VALIDATION_FAILED"),
+        ("map=Other:email", "Email\na@example.com\n", 400, "NO_SUCH_COLUMN"),
+        ("legalBasis=because", "Email\na@example.com\n", 400, "VALIDATION_FAILED"),
+        ("surplus=1", "Email\na@example.com\n", 400, "VALIDATION_FAILED"),
+    ] {
+        let (got, answer) = upload(&client, query, file).await;
+        assert_eq!((got, &answer["code"]), (status, &json!(code)), "{query} {file:?}: {answer}");
+    }
+    let path = client.crm("imports");
+    let json = [("content-type", "application/json")];
+    let (status, _) = client.send(Method::POST, &path, &json, b"{}".to_vec()).await.unwrap();
+    assert_eq!(status, 415);
+    assert_eq!(client.get(&path).await, (200, json!([])));
+}
+
+#[tokio::test]
+async fn folders_are_of_one_company() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let folder = staged(&client, "Email\nada@example.com\n").await;
+    let other = importer(&app).await;
+    let (status, answer) = other.get(&other.crm(&format!("imports/{folder}"))).await;
+    assert_eq!((status, &answer["code"]), (404, &json!("IMPORT_FOLDER_NOT_FOUND")));
+    let (status, _) = commit(&other, &folder, json!({})).await;
+    assert_eq!(status, 404);
+    let agent = app.client(Role::Agent, client.organization).await;
+    assert_eq!(upload(&agent, "", "Email\na@example.com\n").await.0, 403);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_asked_again_is_staged_once() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let path = client.crm("imports?name=Fair");
+    let send = async |file: &str| {
+        let headers = [CSV, ("idempotency-key", "upload-1")];
+        client.send(Method::POST, &path, &headers, file.as_bytes().to_vec()).await.unwrap()
+    };
+    let first = send("Email\nada@example.com\n").await;
+    assert_eq!(first.0, 201);
+    assert_eq!(send("Email\nada@example.com\n").await, first);
+    assert_eq!(send("Email\nbea@example.com\n").await.0, 409);
+    let (_, folders) = client.get(&client.crm("imports")).await;
+    assert_eq!(folders.as_array().unwrap().len(), 1);
+}

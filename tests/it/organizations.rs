@@ -1,0 +1,174 @@
+//! Founding and changing organizations, and who may do what.
+
+use docket::http::routes;
+use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::token::Role;
+use hyper::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{Client, TestApp};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+async fn administrator(app: &TestApp) -> Client {
+    app.client(Role::InstanceAdmin, OrganizationId::INSTANCE).await
+}
+
+fn organization(slug: &str) -> Value {
+    json!({ "name": "Société Générale", "slug": slug, "ownerEmail": "owner@example.com" })
+}
+
+#[tokio::test]
+async fn a_slug_names_one_organization() {
+    let app = TestApp::start().await;
+    let admin = administrator(&app).await;
+    let (status, first) = admin.post("/api/admin/organizations", organization("acme")).await;
+    assert_eq!((status, &first["name"], &first["crmEnabled"]), (201, &json!("Société Générale"), &json!(true)));
+    let (status, second) = admin.post("/api/admin/organizations", organization("acme")).await;
+    assert_eq!((status, &second["code"]), (409, &json!("SLUG_TAKEN")));
+}
+
+#[tokio::test]
+async fn every_field_that_cannot_be_accepted_is_named() {
+    let app = TestApp::start().await;
+    let admin = administrator(&app).await;
+    let body = json!({ "name": " ", "slug": "A b", "ownerEmail": "nobody", "surplus": 1 });
+    let (status, refusal) = admin.post("/api/admin/organizations", body).await;
+    let named: Vec<&str> =
+        refusal["details"].as_array().unwrap().iter().map(|problem| problem["path"].as_str().unwrap()).collect();
+    assert_eq!((status, named), (400, vec!["name", "slug", "ownerEmail", "surplus"]));
+}
+
+#[tokio::test]
+async fn a_request_that_is_asked_again_has_one_effect_and_one_answer() {
+    let app = TestApp::start().await;
+    let admin = administrator(&app).await;
+    let found = async |slug: &str| {
+        let headers = [JSON, ("idempotency-key", "k-1")];
+        let body = organization(slug).to_string().into_bytes();
+        admin.send(Method::POST, "/api/admin/organizations", &headers, body).await.unwrap()
+    };
+    let first = found("acme").await;
+    assert_eq!(first.0, 201);
+    assert_eq!(found("acme").await, first);
+    let (status, refusal) = found("other").await;
+    assert_eq!((status, &refusal["code"]), (409, &json!("IDEMPOTENCY_CONFLICT")));
+}
+
+#[tokio::test]
+async fn an_organization_is_renamed_and_switched() {
+    let app = TestApp::start().await;
+    let admin = administrator(&app).await;
+    let (_, created) = admin.post("/api/admin/organizations", organization("acme")).await;
+    let path = format!("/api/admin/organizations/{}", created["id"].as_str().unwrap());
+    let patch = async |path: &str, body: Value| {
+        admin.send(Method::PATCH, path, &[JSON], body.to_string().into_bytes()).await.unwrap()
+    };
+    let (status, changed) = patch(&path, json!({ "name": "Acme", "crmEnabled": false })).await;
+    assert_eq!((status, &changed["name"], &changed["crmEnabled"]), (200, &json!("Acme"), &json!(false)));
+    for (path, body, expected) in [
+        (path.as_str(), json!({}), 400),
+        (path.as_str(), json!({ "name": null }), 400),
+        (path.as_str(), json!({ "slug": "other" }), 400),
+        ("/api/admin/organizations/no-uuid", json!({ "name": "A" }), 400),
+        ("/api/admin/organizations/0190a0f0-0000-7000-8000-000000000001", json!({ "name": "A" }), 404),
+    ] {
+        assert_eq!(patch(path, body).await.0, expected, "{path}");
+    }
+}
+
+/// A path of the route in this organization; everything else in it names nothing.
+fn path_in(route: &routes::Route, organization: Uuid) -> String {
+    let nothing = "0190a0f0-0000-7000-8000-00000000000f";
+    route
+        .path
+        .split('/')
+        .map(|part| match part {
+            "{companyId}" | "{organizationId}" => organization.to_string(),
+            other if other.starts_with('{') => nothing.to_owned(),
+            other => other.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+#[tokio::test]
+async fn every_role_enters_where_the_table_says_and_nowhere_else() {
+    let app = TestApp::start().await;
+    let (own, other) = (app.organization().await, app.organization().await);
+    for role in Role::ALL {
+        let client = Client::new(app.address(), app.token(role, Some(own)).await, own);
+        for route in routes::all() {
+            let concerns_instance = !route.path.contains('{');
+            // What is let in is refused by its content, which changes nothing.
+            let ask = async |organization: OrganizationId| {
+                let path = path_in(route, organization.uuid());
+                client.send(route.method.clone(), &path, &[JSON], b"[]".to_vec()).await.unwrap()
+            };
+            let name = format!("{} as {}", route.name, role.name());
+            let (status, answer) = ask(own).await;
+            if !route.roles.contains(&role) {
+                assert_eq!((status, &answer["code"]), (403, &json!("ROLE_FORBIDDEN")), "{name}");
+            } else if concerns_instance {
+                assert_eq!((status, &answer["code"]), (403, &json!("OTHER_ORGANIZATION")), "{name}");
+            } else {
+                assert_ne!(status, 403, "{name}: {answer}");
+                assert_ne!(status, 401, "{name}: {answer}");
+            }
+            let (status, answer) = ask(other).await;
+            assert_eq!(status, 403, "{name} in another organization: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_every_route_is_closed() {
+    let app = TestApp::start().await;
+    let organization = app.organization().await;
+    for token in ["", "dkt_0190a0f00000700080000000000000ff_AAAA"] {
+        let client = Client::new(app.address(), token.to_owned(), organization);
+        for route in routes::all() {
+            let path = path_in(route, organization.uuid());
+            let (status, _) = client.send(route.method.clone(), &path, &[JSON], vec![]).await.unwrap();
+            assert_eq!(status, 401, "{}", route.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_call_is_noted_also_one_that_is_turned_away() {
+    let app = TestApp::start().await;
+    let own = app.organization().await;
+    let viewer = app.client(Role::Viewer, own).await;
+    let board = app.client(Role::Board, own).await;
+    let agents = board.crm("agents");
+    assert_eq!(viewer.get(&agents).await.0, 403);
+    assert_eq!(board.get(&agents).await.0, 200);
+    let (status, _) = board.post(&agents, json!({ "name": "Ada", "email": "ada@example.com" })).await;
+    assert_eq!(status, 201);
+
+    let pool = app.database.pool();
+    let noted = crate::support::eventually("the access log is written", async || {
+        let rows: Vec<(Uuid, String, bool)> = sqlx::query_as(
+            "SELECT organization_id, tool || ' ' || outcome, position IS NOT NULL FROM ledger.access_log ORDER BY audit_id",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        (rows.len() == 3).then_some(rows)
+    })
+    .await;
+    let list = "GET /api/companies/{companyId}/crm/agents";
+    let register = "POST /api/companies/{companyId}/crm/agents";
+    let mut expected = vec![
+        // Whoever may not enter leaves no trace in the organization's own log.
+        (Uuid::nil(), format!("{list} ROLE_FORBIDDEN"), false),
+        (own.uuid(), format!("{list} ok"), false),
+        (own.uuid(), format!("{register} ok"), true),
+    ];
+    let mut noted = noted;
+    expected.sort();
+    noted.sort();
+    assert_eq!(noted, expected);
+}

@@ -1,0 +1,149 @@
+//! The product in a test: on its own database, with a clock that stands still, served over HTTP.
+
+use std::net::SocketAddr;
+
+use docket::app::App;
+use docket::clock::Clock;
+use docket::credentials;
+use docket::ledger::{Origin, QueueBounds};
+use docket::organizations;
+use docket_aggregates::Timestamp;
+use docket_aggregates::ids::{AgentId, OrganizationId, PrincipalId};
+use docket_aggregates::organization::OrganizationProfile;
+use docket_aggregates::token::{Role, Token, TokenCommand};
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::server::master_key;
+use super::{Client, Database};
+
+/// A clock that stands still.
+pub fn held_clock() -> Clock {
+    Clock::held_at(Timestamp::from_millis(1_795_284_000_000))
+}
+
+/// The product without surfaces and without folding.
+pub async fn open(options: PgConnectOptions, clock: Clock) -> App {
+    App::open(options, master_key(), clock, QueueBounds::default()).await.unwrap()
+}
+
+/// Founds an organization, with a slug that no other test has.
+pub async fn organization(app: &App) -> OrganizationId {
+    named_organization(app, "Acme", "owner@acme.example").await
+}
+
+/// Founds an organization of that name and owner.
+pub async fn named_organization(app: &App, name: &str, owner_email: &str) -> OrganizationId {
+    let id: OrganizationId = app.clock.mint();
+    let profile = OrganizationProfile {
+        name: name.into(),
+        slug: format!("org-{}", id.uuid().simple()),
+        owner_email: owner_email.into(),
+    };
+    organizations::create(app, &Origin::system("test"), None, id, profile, true).await.unwrap();
+    id
+}
+
+/// Issues a token.
+pub async fn token(app: &App, role: Role, organization: Option<OrganizationId>) -> String {
+    issue(app, role, organization, None).await
+}
+
+async fn issue(
+    app: &App,
+    role: Role,
+    organization: Option<OrganizationId>,
+    agent_id: Option<AgentId>,
+) -> String {
+    let minted = credentials::mint(&app.clock);
+    let issue = TokenCommand::Issue {
+        token_id: minted.token_id,
+        secret_sha256: minted.secret_sha256,
+        principal_id: app.clock.mint::<PrincipalId>(),
+        role,
+        organization_id: organization,
+        agent_id,
+        tools: vec![],
+        expires_at: None,
+        holder: format!("{} <{}@example.com>", role.name(), role.name()),
+    };
+    let (command, now) = (app.clock.mint(), app.clock.now());
+    let origin = Origin::system("test");
+    app.ledger
+        .order::<Token>(OrganizationId::INSTANCE, minted.token_id, command, now, &origin, None, issue)
+        .await
+        .unwrap();
+    minted.text
+}
+
+/// The product as it is served, with everything that a story needs. What it started ends with it.
+pub struct TestApp {
+    /// The product.
+    pub app: App,
+    /// Its clock, which stands still.
+    pub clock: Clock,
+    /// Its database.
+    pub database: Database,
+    address: SocketAddr,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl TestApp {
+    /// Serves the product on a fresh database.
+    pub async fn start() -> Self {
+        let database = Database::create().await;
+        let clock = held_clock();
+        let app = open(database.options.clone(), clock.clone()).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let readside = app.readside.clone();
+        let folding = tokio::spawn(async move { readside.run().await });
+        let served = docket::http::serve(app.clone(), listener, std::future::pending());
+        let serving = tokio::spawn(async move { served.await.unwrap() });
+        Self { app, clock, database, address, tasks: vec![folding, serving] }
+    }
+
+    /// Founds an organization.
+    pub async fn organization(&self) -> OrganizationId {
+        organization(&self.app).await
+    }
+
+    /// Issues a token.
+    pub async fn token(&self, role: Role, organization: Option<OrganizationId>) -> String {
+        token(&self.app, role, organization).await
+    }
+
+    /// Issues a token that acts as a caller.
+    pub async fn agent_token(&self, organization: OrganizationId, agent: &str) -> String {
+        issue(&self.app, Role::Agent, Some(organization), Some(agent.parse().unwrap())).await
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The product of another process on the same database, without surfaces and without folding.
+    pub async fn another(&self) -> App {
+        open(self.database.options.clone(), self.clock.clone()).await
+    }
+
+    /// A client with a fresh token of the role, in the organization.
+    pub async fn client(&self, role: Role, organization: OrganizationId) -> Client {
+        let limited = role.needs_organization().then_some(organization);
+        Client::new(self.address, self.token(role, limited).await, organization)
+    }
+
+    /// A client for an organization of its own, with the role that may call the tools.
+    pub async fn agent(&self) -> Client {
+        let organization = self.organization().await;
+        self.client(Role::SuperAdmin, organization).await
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}

@@ -1,0 +1,97 @@
+//! The binary, as an operator runs it.
+
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Output, Stdio};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::server::master_key;
+use super::{Database, PATIENCE};
+
+/// `docket` with the given arguments, on the database at that address.
+fn docket(database: &Database, url: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_docket"));
+    command
+        .args(arguments)
+        .env_clear()
+        .env("DATABASE_URL", url)
+        .env("DOCKET_MASTER_KEY", master_key().to_base64())
+        .env("DOCKET_DATA_DIR", database.folder())
+        .env("DOCKET_LOG", "info")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs `docket` to its end.
+pub async fn run(database: &Database, arguments: &[&str]) -> Output {
+    run_at(database, &database.url(), arguments).await
+}
+
+/// Runs `docket` to its end, on the database at another address.
+pub async fn run_at(database: &Database, url: &str, arguments: &[&str]) -> Output {
+    let running = docket(database, url, arguments).output();
+    tokio::time::timeout(3 * PATIENCE, running).await.expect("docket ends").unwrap()
+}
+
+/// A `docket serve` that was killed ends with this test at the latest.
+pub struct Served {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Served {
+    /// Starts `docket serve` and waits until it listens.
+    pub async fn start(database: &Database) -> Self {
+        let mut child = docket(database, &database.url(), &["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listening = async {
+            let mut said = String::new();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+                if let Some(address) = event["fields"]["address"].as_str() {
+                    return address.parse().unwrap();
+                }
+                said.push_str(&line);
+            }
+            panic!("docket serve ended: {said}");
+        };
+        let address = tokio::time::timeout(PATIENCE, listening).await.expect("docket serve listens");
+        // A full pipe would hold the process up.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { child, address }
+    }
+
+    /// SIGKILL.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+/// Runs a script on lines of text; its standard output and standard error, and how it ended.
+pub async fn python(script: &str, arguments: &[&str], input: &[u8]) -> (ExitStatus, String) {
+    let path = format!("{}/tests/audit/{script}", env!("CARGO_MANIFEST_DIR"));
+    let mut child = Command::new("python3")
+        .arg(path)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the audit's script needs python3");
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let feeding = tokio::spawn(async move {
+        // A script that has seen enough stops reading.
+        let _ = stdin.write_all(&input).await;
+    });
+    let output = tokio::time::timeout(3 * PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
+    feeding.await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status, String::from_utf8(said).unwrap())
+}
