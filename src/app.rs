@@ -61,8 +61,7 @@ impl App {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(ACQUIRE_WITHIN)
-            .connect_with(options.clone().options([
-                ("application_name", "docket"),
+            .connect_with(options.clone().application_name("docket").options([
                 ("statement_timeout", "120s"),
                 ("idle_in_transaction_session_timeout", "120s"),
             ]))

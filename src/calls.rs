@@ -317,8 +317,7 @@ async fn log_once(
     let mut opted_out = vec![];
     if new.outcome == CallOutcome::DoNotContact {
         let keys = app.ledger.keys().organization(call.organization).await?;
-        let addresses =
-            contact.state.profile().map(|known| address_hashes(&keys, known)).unwrap_or_default();
+        let addresses = contact.state.profile().map(|known| address_hashes(&keys, known)).unwrap_or_default();
         opted_out = contact
             .state
             .decide(ContactCommand::OptOut { via: "call", addresses })

@@ -94,12 +94,8 @@ pub async fn load(
     watch: Watch<'_>,
 ) -> Result<Loaded, DemoError> {
     let organization: OrganizationId = app.clock.mint();
-    let mut loading = Loading {
-        app,
-        operator,
-        organization,
-        loaded: Loaded { organization, ..Loaded::default() },
-    };
+    let mut loading =
+        Loading { app, operator, organization, loaded: Loaded { organization, ..Loaded::default() } };
     watch("founding the organization", 0);
     loading.organization(data).await?;
     for agent in &data.agents {

@@ -53,7 +53,7 @@ pub struct Meta {
     pub dry_run: bool,
     /// Whether this is the answer of an earlier call with the same request id.
     pub idempotent_replay: bool,
-    /// The command: the key of the access log and of the ledger.
+    /// The command that was recorded, else the call: the key of the access log and of the ledger.
     pub audit_id: Option<Uuid>,
     /// The log position that the answer reflects.
     pub position: Option<i64>,
@@ -100,7 +100,7 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// The organization that was entered.
     pub organization: Option<OrganizationId>,
-    /// The audit id.
+    /// Under which id the call is noted; none for the repetition of an earlier answer, which bears that one's id.
     pub audit_id: Option<CommandId>,
     /// `ok`, or the code of the refusal.
     pub outcome: &'static str,
@@ -115,7 +115,7 @@ impl Answer {
             status: 200,
             retry_after: None,
             organization,
-            audit_id: meta.audit_id.map(CommandId),
+            audit_id: meta.audit_id.filter(|_| !meta.idempotent_replay).map(CommandId),
             outcome: "ok",
             position: meta.position,
             body: json!({ "success": true, "data": data, "error": null, "meta": meta }),

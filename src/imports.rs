@@ -30,8 +30,8 @@ use crate::ledger::{AppendError, Appended, Command, Ledger};
 use crate::service::ServiceError;
 
 pub use committing::{Committed, Outcome, commit, dry_run, resume};
-pub(crate) use staging::Upload;
-pub use staging::{Staged, stage, stage_file};
+pub use staging::{Staged, stage_file};
+pub(crate) use staging::{Upload, stage};
 pub use turns::Imports;
 
 /// Rows in one chunk, at most.

@@ -52,8 +52,7 @@ use crate::clock::Clock;
 /// How long a caller waits for its command to be written before the outcome counts as unknown.
 const APPEND_WITHIN: Duration = Duration::from_secs(30);
 /// Time-outs on the append's connections, so that a stopped process cannot hold a head.
-const APPEND_SETTINGS: [(&str, &str); 4] = [
-    ("application_name", "docket-append"),
+const APPEND_SETTINGS: [(&str, &str); 3] = [
     ("lock_timeout", "2s"),
     ("statement_timeout", "60s"),
     ("idle_in_transaction_session_timeout", "10s"),
@@ -112,7 +111,7 @@ impl Ledger {
             .await?;
 
         let heads = Arc::new(Heads::default());
-        let options = options.options(APPEND_SETTINGS);
+        let options = options.application_name("docket-append").options(APPEND_SETTINGS);
         let mut appenders = Vec::new();
         let mut lane = |name| {
             let queue = Arc::new(Queue::new(bounds));

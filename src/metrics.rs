@@ -49,7 +49,7 @@ pub const LIST: &[Metric] = &[
         "Organizations whose read models are behind their ledger.",
     ),
     (
-        "docket_read_parked_organizations",
+        "docket_parked_organizations",
         Kind::Gauge,
         "",
         "Organizations whose read models are parked at an event that cannot be folded. Anything above 0 needs a person.",
@@ -151,6 +151,33 @@ mod tests {
         } else {
             assert_eq!(printed, wanted, "run this test with UPDATE_DOCS=1");
         }
+    }
+
+    /// Names in the code, found by the one prefix that they all have.
+    fn used(folder: &std::path::Path, found: &mut std::collections::BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                used(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let names = text.split('"').filter(|name| name.starts_with("docket_") && !name.contains(' '));
+                let is_name = |name: &&str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+                found.extend(names.filter(is_name).map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_is_measured_is_listed() {
+        let mut found = std::collections::BTreeSet::new();
+        for macros in ["src/ledger", "src/readside", "src/http", "src/imports"] {
+            used(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(macros), &mut found);
+        }
+        let listed: std::collections::BTreeSet<String> =
+            LIST.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        let unlisted: Vec<_> = found.difference(&listed).collect();
+        assert!(unlisted.is_empty(), "{unlisted:?} must be described in LIST");
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Stopwatch};
 
 use docket_aggregates::ids::OrganizationId;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
 use tokio::sync::Notify;
 
@@ -25,6 +27,10 @@ use crate::ledger::Ledger;
 const LIVE: &str = "read";
 /// How long a strong view waits.
 const WAIT: Duration = Duration::from_secs(2);
+/// Connections for single statements.
+const PEEKS: u32 = 8;
+/// How long a single statement waits for a connection.
+const PEEK_WITHIN: Duration = Duration::from_secs(5);
 /// How often a waiting view looks for what another process folded.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -109,6 +115,7 @@ impl DerefMut for View {
 pub struct ReadSide {
     ledger: Ledger,
     pool: PgPool,
+    peeks: PgPool,
     progress: Arc<Progress>,
 }
 
@@ -150,7 +157,12 @@ impl ReadSide {
     /// The read models of the ledger's database.
     pub fn new(ledger: Ledger) -> Self {
         let pool = ledger.pool().clone();
-        Self { ledger, pool, progress: Arc::default() }
+        let options = (*pool.connect_options()).clone().options([("search_path", LIVE)]);
+        let peeks = PgPoolOptions::new()
+            .max_connections(PEEKS)
+            .acquire_timeout(PEEK_WITHIN)
+            .connect_lazy_with(options);
+        Self { ledger, pool, peeks, progress: Arc::default() }
     }
 
     /// Makes the live schema if there is none, and rebuilds one that another version of Docket made.
@@ -227,6 +239,12 @@ impl ReadSide {
             }
             let _ = tokio::time::timeout(LOOK, folded).await;
         }
+    }
+
+    /// A connection for one single statement on the live read models, as new as they happen to be. A view takes four
+    /// round trips; a change that only wants to show a count beside its own decision need not pay for them.
+    pub async fn peek(&self) -> Result<PoolConnection<Postgres>, ReadSideError> {
+        Ok(self.peeks.acquire().await?)
     }
 
     async fn look(&self, organization: OrganizationId) -> Result<(View, Standing), ReadSideError> {

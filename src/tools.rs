@@ -48,8 +48,26 @@ use crate::readside::Consistency;
 /// The version of the contract.
 pub const VERSION: &str = "1.0.0";
 
-/// Tools of the contract that later versions bring. They are not in the catalog, and a call says so.
-pub const ANNOUNCED: &[&str] = &[
+/// The tools of the contract, in its order. Those that the catalog does not have come with later versions, and a call
+/// to one says so.
+pub const CONTRACT: [&str; 37] = [
+    "crm_resolve_workspace",
+    "get_crm_workspace_overview",
+    "list_outbound_agents",
+    "bulk_get_agent_workloads",
+    "list_campaigns",
+    "get_campaign",
+    "create_outbound_campaign",
+    "update_outbound_campaign",
+    "attach_campaign_templates",
+    "bulk_add_contacts_to_campaign_by_filter",
+    "bulk_remove_contacts_from_campaign",
+    "find_contacts_in_multiple_campaigns",
+    "get_campaign_contact_overlap",
+    "bulk_get_campaign_contact_counts",
+    "analyze_import_contact_deduplication",
+    "bulk_assign_campaign_contacts",
+    "list_outbound_contacts",
     "list_script_templates",
     "get_script_template",
     "create_script_template",
@@ -403,6 +421,9 @@ pub enum CatalogError {
     /// Two tools have one name.
     #[error("tool {0} is there twice")]
     Twice(&'static str),
+    /// A tool is not in the contract.
+    #[error("tool {0} is not in the contract")]
+    NotInContract(&'static str),
     /// A tool does not say what it does.
     #[error("tool {0} has no description")]
     Undescribed(&'static str),
@@ -411,7 +432,7 @@ pub enum CatalogError {
     Schema(String),
 }
 
-/// Every tool there is, family by family.
+/// Every tool there is, in the order of the contract.
 pub struct Catalog {
     tools: Vec<Tool>,
     by_name: HashMap<&'static str, usize>,
@@ -420,19 +441,23 @@ pub struct Catalog {
 impl Catalog {
     fn new(families: Vec<(&'static str, Vec<Draft>)>) -> Result<Self, CatalogError> {
         let mut tools = Vec::new();
-        let mut by_name = HashMap::new();
         for (family, drafts) in families {
             for draft in drafts {
                 let tool = Tool::finish(draft, family).map_err(CatalogError::Schema)?;
                 if tool.input.description.is_empty() {
                     return Err(CatalogError::Undescribed(tool.name));
                 }
-                if by_name.insert(tool.name, tools.len()).is_some() {
-                    return Err(CatalogError::Twice(tool.name));
+                if !CONTRACT.contains(&tool.name) {
+                    return Err(CatalogError::NotInContract(tool.name));
                 }
                 tools.push(tool);
             }
         }
+        tools.sort_by_key(|tool| CONTRACT.iter().position(|name| *name == tool.name));
+        if let Some(pair) = tools.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(CatalogError::Twice(pair[0].name));
+        }
+        let by_name = tools.iter().enumerate().map(|(index, tool)| (tool.name, index)).collect();
         Ok(Self { tools, by_name })
     }
 
@@ -441,7 +466,7 @@ impl Catalog {
         self.by_name.get(name).map(|index| &self.tools[*index])
     }
 
-    /// Every tool, family by family.
+    /// Every tool, in the order of the contract.
     pub fn iter(&self) -> impl Iterator<Item = &Tool> {
         self.tools.iter()
     }
@@ -488,18 +513,20 @@ pub fn catalog() -> &'static Catalog {
     &CATALOG
 }
 
+/// The tools of the contract that the catalog does not have yet.
+pub fn announced() -> Vec<&'static str> {
+    CONTRACT.into_iter().filter(|name| catalog().get(name).is_none()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_contract_has_37_tools() {
-        let mut names: Vec<_> =
-            catalog().iter().map(|tool| tool.name).chain(ANNOUNCED.iter().copied()).collect();
-        names.sort_unstable();
-        names.dedup();
+        let names: std::collections::HashSet<_> = CONTRACT.into_iter().collect();
         assert_eq!(names.len(), 37);
-        assert_eq!(catalog().iter().count() + ANNOUNCED.len(), 37);
+        assert_eq!(catalog().iter().count() + announced().len(), 37);
     }
 
     #[test]
@@ -517,7 +544,9 @@ mod tests {
     fn examples_are_filled_in_with_ids_that_exist() {
         let known = Known { campaign_id: Some(Uuid::from_u128(1)), agent_id: Some(Uuid::from_u128(2)) };
         let filled = Value::from(catalog().capabilities(None, None, &known)).to_string();
-        assert!(!filled.contains(&format!("\"{CAMPAIGN_ID}\"")) && !filled.contains(&format!("\"{AGENT_ID}\"")));
+        assert!(
+            !filled.contains(&format!("\"{CAMPAIGN_ID}\"")) && !filled.contains(&format!("\"{AGENT_ID}\""))
+        );
     }
 
     #[test]

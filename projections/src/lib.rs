@@ -61,7 +61,8 @@ pub const SCHEMA: &str = include_str!("../../migrations/read/0001_read_models.sq
 /// The secondary indexes, which a rebuild makes after it has loaded the rows.
 pub const INDEXES: &str = include_str!("../../migrations/read/0001_indexes.sql");
 
-/// To be raised whenever the same events give other rows although the tables are the same.
+/// To be raised whenever the same events give other rows although the tables are the same; also with a new version
+/// of the Unicode tables that text is folded by.
 const FOLD_VERSION: u32 = 1;
 
 /// Names the tables and what is folded into them: a stored schema of another version must be rebuilt.
@@ -82,7 +83,9 @@ pub struct ReadModel {
     pub tables: &'static [&'static str],
 }
 
-/// Every read model. The runner owns the cursors.
+/// Every read model. The runner owns the cursors, which say when they were moved and are not compared.
+///
+/// The rows of an organization carry its id, but for the directory: all of its rows come from the instance ledger.
 pub fn all() -> &'static [ReadModel] {
     &[
         ReadModel { name: "cursors", tables: &["cursors"] },

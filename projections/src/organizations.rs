@@ -163,7 +163,7 @@ fn id_score(organization: &OrganizationRow, query: &str) -> f64 {
 
 /// Equal 1, beginning 0.8 and more, containing 0.6 and more, similar below 0.6.
 fn likeness(text: &str, wanted: &str) -> f64 {
-    if text.is_empty() {
+    if text.is_empty() || wanted.is_empty() {
         return 0.0;
     }
     if text == wanted {

@@ -6,7 +6,7 @@
 //! A page should cost what the page holds. The counters say beforehand how many memberships fulfil the conditions, so
 //! the way to them is chosen here and not guessed by the planner: see [`Route`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use docket_aggregates::Timestamp;
 use docket_aggregates::ids::{AgentId, CampaignId, ContactId, ImportId, OrganizationId};
@@ -136,7 +136,10 @@ const FEW: u64 = 20_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Reach {
     memberships: u64,
+    /// How many campaigns these are in.
     campaigns: usize,
+    /// How many the one with the most has: so many contacts there are at least.
+    largest: u64,
 }
 
 /// A contact with its work.
@@ -215,15 +218,17 @@ async fn reach(
         return Ok(None);
     }
     let campaign = filter.campaign_id.map(|campaign| [campaign]);
-    let mut campaigns = HashSet::new();
-    let mut memberships = 0;
+    let mut campaigns: HashMap<CampaignId, u64> = HashMap::new();
     for (kind, n) in cube(conn, organization, campaign.as_ref().map(<[_; 1]>::as_slice), None).await? {
         if filter.counts(&kind) {
-            campaigns.insert(kind.campaign_id);
-            memberships += n;
+            *campaigns.entry(kind.campaign_id).or_default() += n;
         }
     }
-    Ok(Some(Reach { memberships, campaigns: campaigns.len() }))
+    Ok(Some(Reach {
+        memberships: campaigns.values().sum(),
+        campaigns: campaigns.len(),
+        largest: campaigns.values().copied().max().unwrap_or(0),
+    }))
 }
 
 async fn total(
@@ -236,8 +241,13 @@ async fn total(
     let route = match reach {
         Some(Reach { memberships: 0, .. }) => return Ok(Total::Exactly(0)),
         // Within one campaign a contact is a membership.
-        Some(Reach { memberships, campaigns: 1 }) if !filter.beyond_counters() => {
+        Some(Reach { memberships, campaigns: 1, .. }) if !filter.beyond_counters() => {
             return Ok(Total::Exactly(memberships));
+        }
+        Some(Reach { largest, .. })
+            if !filter.beyond_counters() && largest > Total::COUNTED.cast_unsigned() =>
+        {
+            return Ok(Total::AtLeast(largest));
         }
         None if !filter.beyond_counters() => {
             return Ok(Total::Exactly(organization_counters::get(conn, organization).await?.contacts));

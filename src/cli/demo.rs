@@ -37,7 +37,8 @@ const ENV_FILE: &str = "demo.env";
 /// What is said of the sample, in the demo's folder; `--keep` reads it again.
 const TOLD_FILE: &str = "demo.json";
 /// Campaigns that the environment names, by their keys within the sample.
-const SHOWN: [(&str, &str); 2] = [("DOCKET_CAMPAIGN", "isolation"), ("DOCKET_OTHER_CAMPAIGN", "coproprietes")];
+const SHOWN: [(&str, &str); 2] =
+    [("DOCKET_CAMPAIGN", "isolation"), ("DOCKET_OTHER_CAMPAIGN", "coproprietes")];
 /// Of whose work the agent's token is.
 const CALLER: &str = "yasmine";
 
@@ -88,9 +89,9 @@ impl Demo {
             eprintln!("docket: the demo uses a private database; the one of DATABASE_URL is not touched");
         }
         let listen = self.config.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("{listen} cannot be listened on; --listen 127.0.0.1:0 takes any free port"))?;
+        let listener = TcpListener::bind(listen).await.with_context(|| {
+            format!("{listen} cannot be listened on; --listen 127.0.0.1:0 takes any free port")
+        })?;
         let url = format!("http://{}", listener.local_addr()?);
 
         let postgres = open::start(&own).await?;
@@ -99,6 +100,8 @@ impl Demo {
         }
         let kept = if self.keep { read(&folder)? } else { None };
         if kept.is_none() {
+            // First, so that nothing is told of a sample that is gone, or that did not get in whole.
+            forget(&folder)?;
             emptied(&postgres).await.context("the demo's database cannot be made anew")?;
         }
         let opened = Opened::on(postgres, &own).await?;
@@ -134,6 +137,19 @@ fn read(folder: &Path) -> anyhow::Result<Option<Told>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
     }
+}
+
+fn forget(folder: &Path) -> anyhow::Result<()> {
+    for name in [ENV_FILE, TOLD_FILE] {
+        let path = folder.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("{} cannot be removed", path.display()));
+            }
+            _ => (),
+        }
+    }
+    Ok(())
 }
 
 /// Makes the private database anew. The server is a child of this process, and nobody else is on it.
@@ -253,7 +269,9 @@ fn environment(told: &Told) -> String {
 }
 
 fn text(told: &Told) -> String {
-    let Told { url, organization, organization_id, contacts, calls, follow_ups, load_seconds, env_file, .. } = told;
+    let Told {
+        url, organization, organization_id, contacts, calls, follow_ups, load_seconds, env_file, ..
+    } = told;
     let mut text = format!(
         "Docket serves the sample organization {organization} on {url}\n\n  \
          organization  {organization_id}\n  \
@@ -318,6 +336,8 @@ mod tests {
         assert_eq!(read(folder.path()).unwrap().unwrap().tokens, sample().tokens);
         std::fs::write(folder.path().join(TOLD_FILE), "{").unwrap();
         assert!(read(folder.path()).is_err());
+        forget(folder.path()).unwrap();
+        assert!(read(folder.path()).unwrap().is_none());
     }
 
     #[cfg(unix)]

@@ -118,8 +118,7 @@ impl Import {
             let bar = self::bar("{bar:40} {percent}% committed, {msg} rows");
             let call = Call::of_system(app, organization, DOOR);
             let folder = staged.import_folder_id;
-            let ordered =
-                imports::commit(app, &call, folder, self.on_duplicate.into(), watching(&bar)).await;
+            let ordered = imports::commit(app, &call, folder, self.on_duplicate.into(), watching(&bar)).await;
             let mut ordered = ordered?;
             let ended = loop {
                 if let Some(ended) = ordered.ended(LOOK).await {
@@ -130,9 +129,13 @@ impl Import {
             match ended {
                 Outcome::Done(committed) => Some(committed),
                 Outcome::Paused => {
-                    bail!("the commit of import folder {folder} is paused; it goes on when `docket serve` starts")
+                    bail!(
+                        "the commit of import folder {folder} is paused; it goes on when `docket serve` starts"
+                    )
                 }
-                Outcome::Failed => bail!("the commit of import folder {folder} cannot go on; the reason was logged"),
+                Outcome::Failed => {
+                    bail!("the commit of import folder {folder} cannot go on; the reason was logged")
+                }
             }
         } else {
             None

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::tools::{ANNOUNCED, Known, VERSION, catalog};
+use crate::tools::{Known, VERSION, announced, catalog};
 
 /// Lists the agent tools.
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ fn text() -> String {
             format!("{:42} {:12} {}", tool.name, name(&risk), first_sentence(&tool.input.description))
         })
         .collect();
-    lines.push(format!("\n{} more of the contract come with later versions.", ANNOUNCED.len()));
+    lines.push(format!("\n{} more of the contract come with later versions.", announced().len()));
     lines.join("\n")
 }
 
@@ -60,7 +60,8 @@ fn markdown() -> String {
             let _ = write!(page, "\n## {family}\n");
         }
         let capability = tool.capability(&Known::default());
-        let _ = write!(page, "\n### {}\n\n{}\n\n{}\n", tool.name, tool.input.description, nature(&capability));
+        let _ =
+            write!(page, "\n### {}\n\n{}\n\n{}\n", tool.name, tool.input.description, nature(&capability));
         let _ = write!(page, "\n| Input | Type | |\n|---|---|---|\n");
         let schema = &capability["inputSchema"];
         let required: Vec<&str> =
@@ -75,8 +76,11 @@ fn markdown() -> String {
             let _ = write!(page, "\n{}:\n\n```json\n{input}\n```\n", example.title);
         }
     }
-    let _ = write!(page, "\n## Announced\n\nTools of the contract that later versions bring; a call to one says so.\n\n");
-    for name in ANNOUNCED {
+    let _ = write!(
+        page,
+        "\n## Announced\n\nTools of the contract that later versions bring; a call to one says so.\n\n"
+    );
+    for name in announced() {
         let _ = writeln!(page, "- {name}");
     }
     page
@@ -109,7 +113,8 @@ fn kind(property: &Value, root: &Value) -> String {
         let pointer = reference.trim_start_matches('#');
         return root.pointer(pointer).map_or_else(|| "object".to_owned(), |found| kind(found, root));
     }
-    let listed = |values: &Vec<Value>| values.iter().filter(|value| !value.is_null()).map(name).collect::<Vec<_>>();
+    let listed =
+        |values: &Vec<Value>| values.iter().filter(|value| !value.is_null()).map(name).collect::<Vec<_>>();
     if let Some(values) = property["enum"].as_array() {
         return listed(values).join(" \\| ");
     }

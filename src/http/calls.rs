@@ -40,11 +40,9 @@ impl From<WorkRefusal> for ApiError {
 /// A token that acts as a caller speaks for that one alone.
 pub fn speaks_for(admitted: &Admitted, agent: AgentId) -> Result<(), ApiError> {
     match admitted.caller.agent_id {
-        Some(own) if own != agent => Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "OTHER_AGENT",
-            "the token acts as another agent",
-        )),
+        Some(own) if own != agent => {
+            Err(ApiError::new(StatusCode::FORBIDDEN, "OTHER_AGENT", "the token acts as another agent"))
+        }
         _ => Ok(()),
     }
 }

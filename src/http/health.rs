@@ -72,7 +72,7 @@ async fn metrics(State(state): State<HttpState>) -> Response {
     if let Ok(Ok([behind, lag, parked])) = tokio::time::timeout(ANSWER_WITHIN, read_lag(&state)).await {
         gauge("docket_read_lag_organizations", &[], behind);
         gauge("docket_read_lag_events", &[], lag);
-        gauge("docket_read_parked_organizations", &[], parked);
+        gauge("docket_parked_organizations", &[], parked);
     }
     let mut response = Response::new(Body::from(state.recorder.render()));
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -62,6 +62,7 @@ pub struct Progress {
 
 /// Open a file whose bytes nobody has looked at yet. It is read twice: once for its encoding, once for its
 /// rows.
+#[cfg(test)]
 pub fn open<F: Read + Seek>(mut file: F, overrides: &MapOverrides) -> Result<ImportReader<F>, ReadError> {
     let scan = Scan::of(&mut file)?;
     open_scanned(file, &scan, overrides)

@@ -69,7 +69,7 @@ pub async fn stage_file(
 }
 
 /// Stages an upload.
-pub async fn stage(
+pub(crate) async fn stage(
     app: &App,
     call: &Call,
     upload: Upload,
@@ -138,6 +138,7 @@ async fn read_into_folder(
         let rows = folder.folder.state.rows().0;
         watch(Progress { done: progress.consumed, total: progress.total, rows });
     }
+    tracing::debug!(import.id = %import_id, rows = reader.rows_read(), damaged = reader.invalid_rows(), "a file was read");
     let (rows, invalid) = folder.folder.state.rows();
     let entity = Staged { import_folder_id: import_id, rows, invalid, mapping: Column::all(&mapping) };
     let appended = folder.append(app.clock.mint(), ImportCommand::FinishStaging, Some(&entity)).await?;

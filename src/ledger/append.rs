@@ -324,6 +324,8 @@ struct StoredRequest {
     expires_at: Timestamp,
 }
 
+// `position + 0` keeps the planner from reading the whole ledger backwards in search of the largest position,
+// which it takes for cheap while the table has no statistics: 900 instead of 15 000 commands a second were seen.
 const VERSIONS_AND_COMMANDS: &str = "\
 SELECT 0, t.i, v.sequence, NULL::uuid, NULL::bytea, NULL::bytea, NULL::timestamptz \
 FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS t(organization_id, aggregate_type, aggregate_id, i) \
@@ -333,7 +335,7 @@ CROSS JOIN LATERAL (SELECT e.sequence FROM ledger.events e WHERE e.organization_
 UNION ALL \
 SELECT 1, t.i, e.position, NULL, NULL, NULL, NULL \
 FROM unnest($4::uuid[], $5::uuid[]) WITH ORDINALITY AS t(organization_id, command_id, i) \
-CROSS JOIN LATERAL (SELECT max(position) AS position FROM ledger.events e \
+CROSS JOIN LATERAL (SELECT max(e.position + 0) AS position FROM ledger.events e \
     WHERE e.organization_id = t.organization_id AND e.command_id = t.command_id) e WHERE e.position IS NOT NULL";
 
 const CLAIMS: &str = "\

@@ -51,7 +51,7 @@ pub struct OrganizationKeys {
 }
 
 impl OrganizationKeys {
-    fn new(organization: OrganizationId, root: &Key) -> Self {
+    pub(crate) fn new(organization: OrganizationId, root: &Key) -> Self {
         Self {
             organization,
             wrapping: root.derive("docket/1 subjects"),

@@ -97,7 +97,7 @@ async fn list_outbound_agents(ctx: ToolContext, input: ListAgents) -> ToolResult
 }
 
 /// See how much work up to 100 agents have: contacts assigned and open, follow-ups due, by campaign. Use it before
-/// assigning contacts instead of calling list_outbound_contacts for each agent.
+/// assigning contacts instead of calling `list_outbound_contacts` for each agent.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct GetWorkloads {

@@ -21,7 +21,7 @@ use super::cursor::{Cursor, List};
 use super::plan::Mint;
 use super::refusal::{FieldError, Refusal, ToolResult};
 use super::schema::nearest;
-use super::{ANNOUNCED, Confirm, Run, Tool, catalog};
+use super::{CONTRACT, Confirm, Run, Tool, catalog};
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta, Pagination, Warning};
@@ -42,7 +42,7 @@ const APPLY_OPTIONS: [&str; 4] = ["dryRun", "confirm", "previewToken", "onDrift"
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum OnDrift {
-    /// Nothing happens: 409 PREVIEW_DRIFT.
+    /// Nothing happens: 409 `PREVIEW_DRIFT`.
     #[default]
     Refuse,
     /// What was shown and is still possible happens.
@@ -87,7 +87,7 @@ pub fn admit(caller: &Caller, name: &str) -> ToolResult<&'static Tool> {
         return Err(Refusal::NotSuperAdmin);
     }
     let tool = catalog().get(name).ok_or_else(|| {
-        if ANNOUNCED.contains(&name) {
+        if CONTRACT.contains(&name) {
             return Refusal::ToolNotYet(name.to_owned());
         }
         let nearest = nearest(name, catalog().iter().map(|tool| tool.name));
@@ -411,10 +411,10 @@ impl Change<'_> {
             Some(preview) => Mint::replay(preview.shown.seed, preview.shown.at),
             None => Mint::fresh(&self.app.clock),
         };
-        meta.audit_id = Some(first.command_id().uuid());
         if let (Some(preview), false) = (&preview, dry_run)
             && let Some(position) = self.recorded(first.command_id()).await?
         {
+            meta.audit_id = Some(first.command_id().uuid());
             meta.idempotent_replay = true;
             meta.position = Some(position);
             meta.warnings.extend(preview.shown.warnings.iter().cloned());
@@ -505,6 +505,7 @@ impl Change<'_> {
             };
             match self.app.ledger.append(command).await {
                 Ok(appended) => {
+                    meta.audit_id = Some(appended.command_id.uuid());
                     meta.position = Some(appended.position);
                     meta.idempotent_replay = appended.duplicate;
                     meta.warnings.extend(notes.warnings.clone());
@@ -524,7 +525,12 @@ impl Change<'_> {
                 }
                 Err(AppendError::Conflict) => (),
                 Err(AppendError::Replayed(stored)) => return replay(*stored, meta),
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    if let AppendError::OutcomeUnknown(command) = &error {
+                        meta.audit_id = Some(command.uuid());
+                    }
+                    return Err(error.into());
+                }
             }
         }
         Err(AppendError::Conflict.into())

@@ -5,7 +5,10 @@ use docket_aggregates::campaign::{
     CallWindow, Campaign, CampaignCommand, CampaignError, CampaignPatch, CampaignSettings, CampaignStatus,
     CampaignText,
 };
-use docket_aggregates::ids::{AgentId, CampaignId, OrganizationId, QualificationTemplateId, ScriptTemplateId};
+use docket_aggregates::Personal;
+use docket_aggregates::ids::{
+    AgentId, CampaignId, OrganizationId, QualificationTemplateId, ScriptTemplateId,
+};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::campaigns::{CampaignFilter, CampaignListed, CampaignRow, CampaignSort};
 use docket_projections::{Total, agents, campaign_counters, campaigns, follow_ups};
@@ -205,7 +208,7 @@ impl Window {
 }
 
 /// List campaigns, with how many contacts are in each. Filter by status, words or time; sort by creation, name or last
-/// change. For counts by status or agent use bulk_get_campaign_contact_counts.
+/// change. For counts by status or agent use `bulk_get_campaign_contact_counts`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListCampaigns {
@@ -394,6 +397,26 @@ pub async fn found(view: &mut View, ctx: &ToolContext, given: &GivenCampaign) ->
     listed.ok_or_else(|| Refusal::not_found(Kind::Campaign, &given.text))
 }
 
+/// The campaign as the read models show it, for the answer to a change of it. The change itself is decided on the
+/// campaign's own stream, so that it need not wait for them: only the counts and dates are theirs.
+async fn shown(
+    ctx: &ToolContext,
+    given: &GivenCampaign,
+    state: &Versioned<Campaign>,
+) -> ToolResult<CampaignListed> {
+    if !state.exists() {
+        return Err(Refusal::not_found(Kind::Campaign, &given.text));
+    }
+    let mut peek = ctx.app().readside.peek().await?;
+    let seen = campaigns::get(&mut peek, ctx.organization(), given.id).await?;
+    drop(peek);
+    match seen {
+        Some(listed) => Ok(listed),
+        // Created a moment ago.
+        None => found(&mut ctx.view().await?, ctx, given).await,
+    }
+}
+
 /// The campaigns that exist of those given, each once and in the order given, and the others. Refused if there is none.
 pub async fn known_campaigns(
     view: &mut View,
@@ -426,7 +449,7 @@ pub async fn newest_open(view: &mut View, organization: OrganizationId) -> ToolR
 }
 
 /// Set up a campaign, as a draft unless it is to be active at once. It has no contacts yet: add them with
-/// bulk_add_contacts_to_campaign_by_filter. A second campaign of the same name is allowed and warned about.
+/// `bulk_add_contacts_to_campaign_by_filter`. A second campaign of the same name is allowed and warned about.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct CreateCampaign {
@@ -727,8 +750,7 @@ async fn update_outbound_campaign(
 ) -> ToolResult<Plan<CampaignUpdated>> {
     let organization = ctx.organization();
     let before = ctx.app().ledger.load::<Campaign>(organization, input.campaign_id.id).await?;
-    let mut view = ctx.view().await?;
-    let listed = found(&mut view, &ctx, &input.campaign_id).await?;
+    let listed = shown(&ctx, &input.campaign_id, &before).await?;
     expect(input.expected_version, before.version)?;
 
     let wanted = input.patch;
@@ -740,22 +762,23 @@ async fn update_outbound_campaign(
         script_template_id: attached(wanted.script_template_id, script_template)?,
         qualification_template_id: attached(wanted.qualification_template_id, qualification_template)?,
         agent_ids: match &wanted.agent_ids {
-            Some(given) => Some(staff(&mut view, &ctx, given, "patch.agentIds").await?),
+            Some(given) => Some(staff(&mut ctx.view().await?, &ctx, given, "patch.agentIds").await?),
             None => None,
         },
         start_date: wanted.start_date.nested(),
         end_date: wanted.end_date.nested(),
         settings: merged(&before.state.settings, wanted.settings)?,
     };
-    let renamed = patch.name.as_ref().is_some_and(|name| name != listed.campaign.name());
-    if let (true, Some(name)) = (renamed, &patch.name) {
-        same_name(&mut view, &ctx, name).await?;
+    let known_as = before.state.text.as_ref().and_then(Personal::value).map(|text| &text.name);
+    if let Some(name) = patch.name.as_ref().filter(|name| Some(*name) != known_as) {
+        same_name(&mut ctx.view().await?, &ctx, name).await?;
     }
     let (plan, campaign) = changed(&listed, &before, patch, mint)?;
     let archived = campaign.campaign.status == CampaignStatus::Archived
         && before.state.status != CampaignStatus::Archived;
     let consequences = if archived {
         let id = campaign.campaign.campaign_id;
+        let mut view = ctx.view().await?;
         let counts = campaign_counters::of_campaigns(&mut view, organization, &[id]).await?;
         let open = counts.iter().flat_map(|counts| &counts.by_status).filter(|(status, _)| status.open());
         Some(Consequences {
@@ -904,8 +927,7 @@ async fn attach_campaign_templates(
         return Err(Refusal::field("", "AT_LEAST_ONE_OF", message));
     }
     let before = ctx.app().ledger.load::<Campaign>(ctx.organization(), input.campaign_id.id).await?;
-    let mut view = ctx.view().await?;
-    let listed = found(&mut view, &ctx, &input.campaign_id).await?;
+    let listed = shown(&ctx, &input.campaign_id, &before).await?;
     let patch = CampaignPatch {
         script_template_id: attached(input.script_template_id, script_template)?,
         qualification_template_id: attached(input.qualification_template_id, qualification_template)?,

@@ -73,8 +73,8 @@ async fn names(
 }
 
 /// Find contacts that are in several campaigns at once, with where they stand in each. Use it instead of paging
-/// list_outbound_contacts campaign by campaign. Two contacts of the same person are not one here:
-/// analyze_import_contact_deduplication finds those.
+/// `list_outbound_contacts` campaign by campaign. Two contacts of the same person are not one here:
+/// `analyze_import_contact_deduplication` finds those.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct FindInSeveral {
@@ -241,7 +241,7 @@ fn same_address(contacts: &[SharedContact]) -> Vec<NormalizedMatch> {
 }
 
 /// See how many contacts campaigns share, pair by pair, with what is in all of them and in one alone. Cheap at any size;
-/// for the contacts themselves use find_contacts_in_multiple_campaigns.
+/// for the contacts themselves use `find_contacts_in_multiple_campaigns`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct GetOverlap {
@@ -403,7 +403,7 @@ fn rounded(value: f64, steps: f64) -> f64 {
 }
 
 /// Count the contacts of up to 100 campaigns at once: in all, assigned or not, by status and if asked for by agent and
-/// source. Use it instead of paging list_outbound_contacts.
+/// source. Use it instead of paging `list_outbound_contacts`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct GetCounts {
@@ -443,7 +443,7 @@ struct ContactCounts {
     by_status: BTreeMap<&'static str, u64>,
     /// By agentId, and unassigned.
     by_agent: Option<BTreeMap<String, u64>>,
-    /// By where the contact came from: crm, import_folder.
+    /// By where the contact came from: crm, `import_folder`.
     by_source: Option<BTreeMap<&'static str, u64>>,
 }
 

@@ -27,8 +27,8 @@ pub(super) fn tools() -> Vec<Draft> {
 }
 
 /// List contacts with where they stand in campaigns. Conditions on status and agent are about one and the same campaign.
-/// To compare campaigns use find_contacts_in_multiple_campaigns, get_campaign_contact_overlap or
-/// bulk_get_campaign_contact_counts instead of paging this list.
+/// To compare campaigns use `find_contacts_in_multiple_campaigns`, `get_campaign_contact_overlap` or
+/// `bulk_get_campaign_contact_counts` instead of paging this list.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListContacts {

@@ -62,3 +62,48 @@ fn signature(keys: &OrganizationKeys, list: List<'_>, payload: &str) -> [u8; SIG
     short.copy_from_slice(&keys.hash("cursor", &[list.tool, list.filters, payload])[..SIGNATURE]);
     short
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::seal::Key;
+    use docket_aggregates::ids::OrganizationId;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    const LIST: List<'static> = List { tool: "list_campaigns", filters: r#"{"status":["active"]}"# };
+
+    fn keys() -> OrganizationKeys {
+        OrganizationKeys::new(OrganizationId(Uuid::from_u128(1)), &Key::random())
+    }
+
+    #[test]
+    fn a_cursor_continues_its_own_list_and_no_other() {
+        let (keys, cursor) = (keys(), Cursor { after: json!({"id": 1}), position: 7 });
+        let text = cursor.sign(&keys, LIST).unwrap();
+        assert_eq!(Cursor::verify(&text, &keys, LIST).unwrap(), cursor);
+        for (keys, list) in [
+            (&super::tests::keys(), LIST),
+            (&keys, List { tool: "list_outbound_contacts", ..LIST }),
+            (&keys, List { filters: "{}", ..LIST }),
+        ] {
+            assert!(matches!(Cursor::verify(&text, keys, list), Err(Refusal::InvalidCursor)), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn no_byte_of_a_cursor_may_change() {
+        let (keys, cursor) = (keys(), Cursor { after: json!(null), position: 7 });
+        let text = cursor.sign(&keys, LIST).unwrap();
+        let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
+        for index in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[index] ^= 1;
+            let damaged = URL_SAFE_NO_PAD.encode(damaged);
+            assert!(Cursor::verify(&damaged, &keys, LIST).is_err(), "byte {index}");
+        }
+        for text in ["", "AA", "not base64!", &text[..text.len() / 2]] {
+            assert!(Cursor::verify(text, &keys, LIST).is_err(), "{text}");
+        }
+    }
+}

@@ -343,8 +343,7 @@ async fn folder_rows(ctx: &ToolContext, given: &Given<ImportId>) -> ToolResult<R
     let stream = Stream::of::<Import>(given.id);
     let mut after = 0;
     loop {
-        let mut page =
-            read::stream_page(ledger.pool(), organization, stream, after, STAGED_CHUNKS).await?;
+        let mut page = read::stream_page(ledger.pool(), organization, stream, after, STAGED_CHUNKS).await?;
         let Some(last) = page.last() else { return Ok(rows) };
         after = last.sequence.max(0).cast_unsigned();
         page.retain(|stored| stored.event_type == "RowsStaged");
@@ -446,7 +445,10 @@ fn match_keys(row: &Record, options: &Options) -> Vec<MatchKeys> {
     if let (Some(email), true) = (&row.email, wants(MatchOn::Email)) {
         for plus_tags in [false, true] {
             if let Ok(email) = normalise_email(email, plus_tags) {
-                profiles.push(ContactProfile { email: Some(email.key().to_owned()), ..ContactProfile::default() });
+                profiles.push(ContactProfile {
+                    email: Some(email.key().to_owned()),
+                    ..ContactProfile::default()
+                });
             }
         }
     }

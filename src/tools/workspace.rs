@@ -95,7 +95,7 @@ struct WorkspaceMatch {
     name: Option<String>,
     slug: Option<String>,
     owner_email: Option<String>,
-    /// Whether its tools can be called; if not they answer 403 CRM_MODULE_DISABLED.
+    /// Whether its tools can be called; if not they answer 403 `CRM_MODULE_DISABLED`.
     crm_enabled: bool,
     /// How well it fits, from 0 to 1.
     score: f64,

@@ -1,9 +1,21 @@
 //! The chain, recomputed.
 
+use std::sync::Arc;
+
 use docket::app::App;
 use docket::ledger::read::{self, Portion, Stored};
-use docket::ledger::{canonical, chain};
+use docket::ledger::{Stream, Write, canonical, chain};
+use docket_aggregates::Personal;
+use docket_aggregates::campaign::{CampaignEvent, CampaignText};
+use docket_aggregates::contact::{Contact, ContactEvent};
 use docket_aggregates::ids::OrganizationId;
+use serde_json::Value;
+use sqlx::Executor;
+use uuid::Uuid;
+
+use crate::support::commands::{campaign, command};
+use crate::support::process::{python, run};
+use crate::support::{Database, TestApp};
 
 /// Recomputes leaf and link of every event from what PostgreSQL gives back; answers how many there are.
 pub async fn assert_chain_holds(app: &App, organization: OrganizationId) -> i64 {
@@ -43,4 +55,106 @@ fn leaf(organization: OrganizationId, event: &Stored) -> chain::Hash {
         occurred_at: event.occurred_at,
     })
     .unwrap()
+}
+
+/// What an auditor has in hand: the lines of a replay of everything that a story with awkward texts recorded.
+async fn replayed() -> (Arc<Database>, String, Vec<Value>) {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let awkward = "Été \u{1f33c} \u{fb33} \"quoted\" back\\slash / del\u{7f}\u{1}tab\t";
+    let text = CampaignText { name: awkward.into(), description: Some("two\nlines".into()), goal: None };
+    let mut write = campaign(app.clock.mint(), "");
+    write.events = vec![CampaignEvent::CampaignReworded { text: Personal::known(write.stream.id, text) }.into()];
+    let mut opted_out = ContactEvent::ContactOptedOut { via: awkward.into(), addresses: vec![awkward.into()] };
+    for _ in 0..3 {
+        let contact = Write {
+            stream: Stream::of::<Contact>(app.clock.mint::<Uuid>()),
+            expected: 0,
+            events: vec![opted_out.clone().into()],
+        };
+        write.stream.id = app.clock.mint();
+        let mut command = command(&app.app, client.organization, vec![write.clone(), contact]);
+        command.origin.reason = Some(awkward.into());
+        command.origin.tool = awkward.into();
+        app.app.ledger.append(command).await.unwrap();
+        app.clock.advance(1_234);
+        opted_out = ContactEvent::ContactOptedOut { via: "api".into(), addresses: vec![] };
+    }
+    let organization = client.organization.to_string();
+    let output = run(&app.database, &["replay", "--organization", &organization]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 6);
+    (app.end(), organization, lines)
+}
+
+async fn verified(lines: &[Value]) -> (bool, String) {
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let (status, said) = python("verify_chain.py", &[], text.as_bytes()).await;
+    (status.success(), said)
+}
+
+#[tokio::test]
+async fn a_stranger_recomputes_the_chain_from_a_replay_and_sees_every_change() {
+    let (_database, _, lines) = replayed().await;
+    let (good, said) = verified(&lines).await;
+    assert!(good, "{said}");
+    let last = lines.last().unwrap()["chain"].as_str().unwrap();
+    assert_eq!(said.trim(), format!("6 events, chain {last}"));
+
+    type Tamper = fn(&mut Vec<Value>);
+    let changes: [(&str, Tamper); 9] = [
+        ("a payload", |lines| lines[1]["payload"]["via"] = "call".into()),
+        ("a member more", |lines| lines[1]["payload"]["more"] = Value::Null),
+        ("metadata", |lines| lines[2]["metadata"]["tool"] = "other".into()),
+        ("the time of the decision", |lines| lines[3]["occurred_at"] = "2026-11-21T18:00:00.001Z".into()),
+        ("the time of record", |lines| lines[3]["recorded_at"] = "2026-11-21T18:00:00.001Z".into()),
+        ("a leaf", |lines| lines[0]["leaf"] = lines[1]["leaf"].clone()),
+        ("an event less", |lines| drop(lines.remove(2))),
+        ("the order", |lines| lines.swap(1, 2)),
+        ("a box", |lines| {
+            let sealed = lines[0]["payload"]["text"]["$sealed"]["box"].as_str().unwrap().replacen('A', "B", 1);
+            lines[0]["payload"]["text"]["$sealed"]["box"] = sealed.into();
+        }),
+    ];
+    for (what, change) in changes {
+        let mut changed = lines.clone();
+        change(&mut changed);
+        let (good, said) = verified(&changed).await;
+        assert!(!good && said.contains("not verified"), "{what}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn verify_finds_what_a_superuser_changed() {
+    let (database, organization, _) = replayed().await;
+    let verify = ["verify", "--organization", &organization];
+    let output = run(&database, &verify).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let mut connection = database.connect().await;
+    connection
+        .execute(
+            "ALTER TABLE ledger.events DISABLE TRIGGER ALL; \
+             CREATE TABLE kept_events AS TABLE ledger.events; CREATE TABLE kept_heads AS TABLE ledger.heads",
+        )
+        .await
+        .unwrap();
+    let changes = [
+        ("UPDATE ledger.events SET payload = payload || '{\"via\": \"call\"}' WHERE position = 4", "position 4"),
+        ("UPDATE ledger.events SET recorded_at = recorded_at + interval '1 ms' WHERE position = 5", "position 5"),
+        ("DELETE FROM ledger.events WHERE position = 3", "position 3"),
+        ("DELETE FROM ledger.events WHERE position = 6; UPDATE ledger.heads SET position = 5", "the end"),
+    ];
+    for (statement, found) in changes {
+        connection.execute(format!("BEGIN; {statement}; COMMIT").as_str()).await.unwrap();
+        let output = run(&database, &verify).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{statement}");
+        assert!(said.lines().last().unwrap().contains(found), "{statement}: {said}");
+        connection.execute("DELETE FROM ledger.events; DELETE FROM ledger.heads").await.unwrap();
+        connection.execute("INSERT INTO ledger.events TABLE kept_events").await.unwrap();
+        connection.execute("INSERT INTO ledger.heads TABLE kept_heads").await.unwrap();
+    }
 }

@@ -21,13 +21,17 @@ impl Desk {
         let client = app.agent().await;
         let file = b"Name,Email,Phone\nAda,ada@example.com,0612345678\nBea,bea@example.com,\n".to_vec();
         let path = client.crm("imports?name=Fair");
-        let (_, folder) = client.send(Method::POST, &path, &[("content-type", "text/csv")], file).await.unwrap();
+        let (_, folder) =
+            client.send(Method::POST, &path, &[("content-type", "text/csv")], file).await.unwrap();
         let commit = client.crm(&format!("imports/{}/commit", folder["importFolderId"].as_str().unwrap()));
         assert_eq!(client.post(&commit, json!({})).await.0, 200);
         let (_, agent) =
             client.post(&client.crm("agents"), json!({ "name": "Zoé", "email": "zoe@example.com" })).await;
         let campaign = client
-            .done("create_outbound_campaign", json!({ "name": "Spring", "status": "active", "settings": settings }))
+            .done(
+                "create_outbound_campaign",
+                json!({ "name": "Spring", "status": "active", "settings": settings }),
+            )
             .await;
         let campaign = text(&campaign["campaign"]["campaignId"]);
         let add = json!({ "campaignId": campaign, "filter": { "source": "crm" }, "maxContacts": 10 });
@@ -58,7 +62,8 @@ impl Desk {
     async fn status(&self, contact: usize) -> Value {
         let listed = self.client.done("list_outbound_contacts", json!({ "campaignId": self.campaign })).await;
         let contacts = listed["contacts"].as_array().unwrap();
-        let found = contacts.iter().find(|found| found["contactId"] == json!(self.contacts[contact])).unwrap();
+        let found =
+            contacts.iter().find(|found| found["contactId"] == json!(self.contacts[contact])).unwrap();
         found["campaigns"][0]["status"].clone()
     }
 

@@ -51,7 +51,10 @@ async fn a_file_becomes_contacts() {
 
     let path = client.crm(&format!("imports/{folder}"));
     let (_, shown) = client.get(&path).await;
-    assert_eq!((&shown["state"], &shown["rows"], &shown["invalid"]), (&json!("staged"), &json!(3), &json!(1)));
+    assert_eq!(
+        (&shown["state"], &shown["rows"], &shown["invalid"]),
+        (&json!("staged"), &json!(3), &json!(1))
+    );
     assert_eq!(shown["mapping"][1], json!({ "header": "Courriel", "field": "email" }));
     let (_, invalid) = client.get(&format!("{path}/rows?state=invalid")).await;
     assert_eq!((&invalid[0]["line"], &invalid[0]["errors"][0]["code"]), (&json!(3), &json!("INVALID_EMAIL")));
@@ -76,9 +79,11 @@ async fn a_dry_run_counts_what_the_commit_does_and_appends_nothing() {
     let client = importer(&app).await;
     let first = staged(&client, "Name,Email\nAda,ada@example.com\n").await;
     commit(&client, &first, json!({})).await;
-    let folder =
-        staged(&client, "Name,Email,City\nAda,ADA@example.com,Lyon\nBea,bea@example.com,\nBea,Bea@example.com,Nice\n")
-            .await;
+    let folder = staged(
+        &client,
+        "Name,Email,City\nAda,ADA@example.com,Lyon\nBea,bea@example.com,\nBea,Bea@example.com,Nice\n",
+    )
+    .await;
     let head = async || client.get(&client.crm("events?limit=1000")).await.1.as_array().unwrap().len();
     let before = head().await;
     for (on_duplicate, expected) in [("skip", [1, 0, 2]), ("update", [1, 2, 0])] {
@@ -89,7 +94,8 @@ async fn a_dry_run_counts_what_the_commit_does_and_appends_nothing() {
     assert_eq!(head().await, before);
     let (_, answer) = commit(&client, &folder, json!({ "onDuplicate": "update" })).await;
     assert_eq!(counts(&answer), [1, 2, 0]);
-    let cities: Vec<Value> = contacts(&client).await.into_iter().map(|contact| contact["email"].clone()).collect();
+    let cities: Vec<Value> =
+        contacts(&client).await.into_iter().map(|contact| contact["email"].clone()).collect();
     assert_eq!(cities.len(), 2, "no row made a second contact");
 }
 

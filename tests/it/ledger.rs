@@ -299,7 +299,7 @@ async fn a_full_queue_refuses_some_and_loses_none() {
     eventually("the lane's wait for the head", || async {
         let waiting: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                 AND application_name = 'docket-append' AND wait_event_type = 'Lock'",
+                 AND wait_event_type = 'Lock'",
         )
         .fetch_one(story.app.ledger.pool())
         .await

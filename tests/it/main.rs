@@ -3,8 +3,15 @@
 mod support;
 
 mod auditing;
-mod golden;
 mod calls;
+mod cqrs;
+mod crash;
+mod faults;
+mod golden;
 mod imports;
 mod ledger;
 mod organizations;
+mod readme;
+mod readside;
+mod replay;
+mod sealed;

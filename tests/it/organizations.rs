@@ -24,7 +24,10 @@ async fn a_slug_names_one_organization() {
     let app = TestApp::start().await;
     let admin = administrator(&app).await;
     let (status, first) = admin.post("/api/admin/organizations", organization("acme")).await;
-    assert_eq!((status, &first["name"], &first["crmEnabled"]), (201, &json!("Société Générale"), &json!(true)));
+    assert_eq!(
+        (status, &first["name"], &first["crmEnabled"]),
+        (201, &json!("Société Générale"), &json!(true))
+    );
     let (status, second) = admin.post("/api/admin/organizations", organization("acme")).await;
     assert_eq!((status, &second["code"]), (409, &json!("SLUG_TAKEN")));
 }
@@ -35,8 +38,12 @@ async fn every_field_that_cannot_be_accepted_is_named() {
     let admin = administrator(&app).await;
     let body = json!({ "name": " ", "slug": "A b", "ownerEmail": "nobody", "surplus": 1 });
     let (status, refusal) = admin.post("/api/admin/organizations", body).await;
-    let named: Vec<&str> =
-        refusal["details"].as_array().unwrap().iter().map(|problem| problem["path"].as_str().unwrap()).collect();
+    let named: Vec<&str> = refusal["details"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["path"].as_str().unwrap())
+        .collect();
     assert_eq!((status, named), (400, vec!["name", "slug", "ownerEmail", "surplus"]));
 }
 

@@ -1,6 +1,7 @@
 //! The product in a test: on its own database, with a clock that stands still, served over HTTP.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use docket::app::App;
 use docket::clock::Clock;
@@ -84,7 +85,7 @@ pub struct TestApp {
     /// Its clock, which stands still.
     pub clock: Clock,
     /// Its database.
-    pub database: Database,
+    pub database: Arc<Database>,
     address: SocketAddr,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -92,7 +93,7 @@ pub struct TestApp {
 impl TestApp {
     /// Serves the product on a fresh database.
     pub async fn start() -> Self {
-        let database = Database::create().await;
+        let database = Arc::new(Database::create().await);
         let clock = held_clock();
         let app = open(database.options.clone(), clock.clone()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -139,6 +140,11 @@ impl TestApp {
     pub async fn agent(&self) -> Client {
         let organization = self.organization().await;
         self.client(Role::SuperAdmin, organization).await
+    }
+
+    /// Ends the product and keeps its database.
+    pub fn end(self) -> Arc<Database> {
+        self.database.clone()
     }
 }
 

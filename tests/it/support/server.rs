@@ -138,6 +138,11 @@ impl Database {
     }
 }
 
+/// What PostgreSQL itself logged.
+pub fn server_log() -> String {
+    std::fs::read_to_string(SERVER.folder.join("postgres.log")).unwrap()
+}
+
 /// Everything that the product logs while tests run.
 pub mod log {
     use super::{Arc, LazyLock, Mutex};

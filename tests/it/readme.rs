@@ -1,0 +1,164 @@
+//! The README, taken at its word: its commands are pasted into a shell beside a fresh demo.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// Separates the answers of one block from those of the next.
+const END_OF_BLOCK: &str = "---- end of block";
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What stands between fences of that language, in order.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    page.split(&fence)
+        .skip(1)
+        .filter_map(|rest| rest.split_once("\n```"))
+        .map(|(code, _)| code.to_owned())
+        .collect()
+}
+
+/// A demo that runs until it is dropped.
+struct Demo {
+    process: Child,
+    told: Value,
+}
+
+impl Demo {
+    fn start(data_dir: &Path) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_docket"))
+            .args(["demo", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data_dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It ends before it prints, or it prints: either way this line comes.
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let told = serde_json::from_str(&line).expect("the demo prints one JSON object when it is ready");
+        Self { process, told }
+    }
+
+    fn environment(&self) -> &str {
+        self.told["envFile"].as_str().unwrap()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let id = self.process.id().to_string();
+        // A demo that is told to stop stops its PostgreSQL; one that is killed leaves that to the kernel.
+        let told = Command::new("kill").args(["-TERM", &id]).status();
+        if !told.is_ok_and(|status| status.success()) {
+            let _ = self.process.kill();
+        }
+        let _ = self.process.wait();
+    }
+}
+
+/// A folder that the private PostgreSQL's user may pass through.
+fn data_dir() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn what_the_readme_says_works_when_it_is_pasted() {
+    let page = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks = blocks(&page, "bash");
+    assert!(blocks.len() >= 5, "the README has lost its examples");
+
+    let folder = data_dir();
+    let demo = Demo::start(folder.path());
+    let mut script = String::from("set -euo pipefail\nsource \"$1\"\n");
+    for block in &blocks {
+        script.push_str(&format!("{block}\nprintf '\\n{END_OF_BLOCK}\\n'\n"));
+    }
+    let run = Command::new("bash")
+        .args(["-c", &script, "bash", demo.environment()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    let answers = String::from_utf8(run.stdout).unwrap();
+    assert!(run.status.success(), "{answers}");
+
+    let mut answered = answers.split(END_OF_BLOCK);
+    for block in &blocks {
+        let answers: Vec<Value> = serde_json::Deserializer::from_str(answered.next().unwrap())
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .unwrap_or_else(|error| panic!("{block}\nanswers with something else than JSON: {error}"));
+        assert!(!answers.is_empty(), "{block}\nanswers nothing");
+        for answer in answers {
+            assert_eq!(answer["success"], true, "{block}\nanswers {answer}");
+        }
+    }
+
+    nothing_that_can_be_filled_is_empty(&demo);
+}
+
+/// The overview of the demo has no count that is zero, but for what later versions bring.
+fn nothing_that_can_be_filled_is_empty(demo: &Demo) {
+    const LATER: [&str; 4] = ["scriptTemplates", "qualificationTemplates", "executions", "qualifications"];
+    let told = &demo.told;
+    let run = Command::new("curl")
+        .args(["--silent", "--fail-with-body", "--header", "Content-Type: application/json", "--header"])
+        .arg(format!("Authorization: Bearer {}", told["tokens"]["super-admin"].as_str().unwrap()))
+        .arg("--data")
+        .arg(format!(r#"{{"organizationId": {}, "input": {{}}}}"#, told["organizationId"]))
+        .arg(format!("{}/crm/agent/tools/get_crm_workspace_overview", told["url"].as_str().unwrap()))
+        .output()
+        .unwrap();
+    let overview: Value = serde_json::from_slice(&run.stdout).unwrap();
+    fn look(path: &str, value: &Value) {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members.iter().filter(|(name, _)| !LATER.contains(&name.as_str())) {
+                    look(&format!("{path}.{name}"), value);
+                }
+            }
+            count => assert!(count.as_u64().is_some_and(|count| count > 0), "{path} is {count}"),
+        }
+    }
+    look("counts", &overview["data"]["counts"]);
+    look("agents", &overview["data"]["agents"]);
+}
+
+#[test]
+fn every_link_of_the_documentation_leads_somewhere() {
+    let root = root();
+    let folder = |path: PathBuf| {
+        std::fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|end| end == "md"))
+    };
+    let pages = folder(root.clone()).chain(folder(root.join("docs"))).chain(folder(root.join("docs/adr")));
+    let mut links = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for target in
+            text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+        {
+            let file = target.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") || file.contains(' ') {
+                continue;
+            }
+            assert!(page.parent().unwrap().join(file).exists(), "{} links to {target}", page.display());
+            links += 1;
+        }
+    }
+    assert!(links > 10);
+}

@@ -1,0 +1,226 @@
+//! The read models: as new as they say, parked alone, and made anew without a difference.
+
+use docket::readside::{Consistency, ReadSideError, RebuildError};
+use docket_aggregates::ids::{CampaignId, OrganizationId};
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection};
+use uuid::Uuid;
+
+use crate::support::commands::{campaign, command};
+use crate::support::{Client, TestApp, eventually};
+
+async fn campaigns(client: &Client) -> Vec<String> {
+    named(client, json!({ "limit": 100 })).await
+}
+
+async fn named(client: &Client, input: Value) -> Vec<String> {
+    let data = client.done("list_campaigns", input).await;
+    let names = data["campaigns"].as_array().unwrap().iter();
+    names.map(|campaign| campaign["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The names that are there at the moment, however old.
+async fn eventual(client: &Client) -> Vec<String> {
+    named(client, json!({ "consistency": "eventual" })).await
+}
+
+/// Puts an event at the end of a ledger as no version of the product writes it.
+async fn smuggle(connection: &mut PgConnection, organization: OrganizationId, event_type: &str) -> i64 {
+    let mut transaction = connection.begin().await.unwrap();
+    let position: i64 = sqlx::query_scalar(
+        "UPDATE ledger.heads SET position = position + 1 WHERE organization_id = $1 RETURNING position",
+    )
+    .bind(organization.uuid())
+    .fetch_one(&mut *transaction)
+    .await
+    .unwrap();
+    sqlx::query(
+        "INSERT INTO ledger.events SELECT $1, $2, $3, $3, 'Campaign', $3::text, 1, $4, '1', \
+             jsonb_build_object('type', $4), '{}', now(), now(), '\\x00', '\\x00'",
+    )
+    .bind(organization.uuid())
+    .bind(position)
+    .bind(Uuid::from_u128(position.unsigned_abs().into()))
+    .bind(event_type)
+    .execute(&mut *transaction)
+    .await
+    .unwrap();
+    transaction.commit().await.unwrap();
+    position
+}
+
+#[tokio::test]
+async fn an_agent_reads_its_own_writes() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    for n in 0..20 {
+        client.done("create_outbound_campaign", json!({ "name": format!("Campaign {n}") })).await;
+        assert_eq!(campaigns(&client).await.len(), n + 1);
+    }
+    let view = app.app.readside.view(client.organization, Consistency::STRONG).await.unwrap();
+    assert_eq!(view.position, 20);
+    let beyond = Consistency::Strong { min_position: Some(21) };
+    let refused = app.app.readside.view(client.organization, beyond).await.err().unwrap();
+    assert_eq!(refused, ReadSideError::BeyondHead { wanted: 21, head: 20 });
+}
+
+#[tokio::test]
+async fn whoever_must_not_wait_is_answered_with_what_there_is() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    client.done("create_outbound_campaign", json!({ "name": "Spring" })).await;
+    campaigns(&client).await;
+
+    // Another process folds this organization, and takes its time.
+    let mut holder = app.database.connect().await;
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query("SELECT FROM read.cursors WHERE organization_id = $1 FOR UPDATE")
+        .bind(client.organization.uuid())
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let id: CampaignId = app.clock.mint();
+    let summer = command(&app.app, client.organization, vec![campaign(id, "Summer")]);
+    app.app.ledger.append(summer).await.unwrap();
+
+    let (status, answer) = client.tool("list_campaigns", json!({})).await;
+    assert_eq!((status, &answer["meta"]["errorCode"]), (503, &json!("READ_MODEL_BEHIND")));
+    assert_eq!(eventual(&client).await, ["Spring"]);
+    let other = app.agent().await;
+    assert!(campaigns(&other).await.is_empty(), "everyone else goes on");
+
+    held.rollback().await.unwrap();
+    eventually("the fold", || async { app.app.readside.settle(client.organization).await.ok() }).await;
+    assert_eq!(campaigns(&client).await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_parks_its_organization_and_no_other() {
+    let app = TestApp::start().await;
+    let (client, other) = (app.agent().await, app.agent().await);
+    client.done("create_outbound_campaign", json!({ "name": "Spring" })).await;
+    campaigns(&client).await;
+    let mut connection = app.database.connect().await;
+    let position = smuggle(&mut connection, client.organization, "CampaignReworded").await;
+
+    let details = eventually("the parking", || async {
+        let (status, answer) = client.tool("list_campaigns", json!({})).await;
+        assert_eq!(status, 503, "{answer}");
+        (answer["meta"]["errorCode"] == "READ_MODEL_PARKED").then(|| answer["meta"]["details"].clone())
+    })
+    .await;
+    assert_eq!(details["position"], position);
+    assert_eq!(eventual(&client).await, ["Spring"]);
+    other.done("create_outbound_campaign", json!({ "name": "Theirs" })).await;
+    assert_eq!(campaigns(&other).await, ["Theirs"]);
+    // What is written is still recorded.
+    let late = command(&app.app, client.organization, vec![campaign(app.clock.mint(), "Late")]);
+    assert_eq!(app.app.ledger.append(late).await.unwrap().position, position + 1);
+}
+
+#[tokio::test]
+async fn an_event_of_a_newer_version_is_left_to_it() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    client.done("create_outbound_campaign", json!({ "name": "Spring" })).await;
+    campaigns(&client).await;
+    let mut connection = app.database.connect().await;
+    smuggle(&mut connection, client.organization, "CampaignFromTheFuture").await;
+
+    for _ in 0..2 {
+        let (status, answer) = client.tool("list_campaigns", json!({})).await;
+        assert_eq!((status, &answer["meta"]["errorCode"]), (503, &json!("READ_MODEL_BEHIND")));
+    }
+    let (failures, parked): (i32, Option<i64>) =
+        sqlx::query_as("SELECT failures, parked_position FROM read.cursors WHERE organization_id = $1")
+            .bind(client.organization.uuid())
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!((failures, parked), (0, None));
+    assert_eq!(eventual(&client).await, ["Spring"]);
+}
+
+/// A company with something in most tables.
+async fn busy(app: &TestApp) -> Client {
+    let client = app.agent().await;
+    let file = "Name,Email,Phone,City\n\
+        Ada,ada@example.com,0612345678,Lyon\nBea,bea@example.com,,Lyon\nCid,cid@@example,,Nice\n";
+    let path = client.crm("imports?name=Fair");
+    let headers = [("content-type", "text/csv")];
+    let (status, folder) =
+        client.send(hyper::Method::POST, &path, &headers, file.as_bytes().to_vec()).await.unwrap();
+    assert_eq!(status, 201, "{folder}");
+    let commit = client.crm(&format!("imports/{}/commit", folder["importFolderId"].as_str().unwrap()));
+    assert_eq!(client.post(&commit, json!({})).await.0, 200);
+    client.post(&client.crm("agents"), json!({ "name": "Zoé", "email": "zoe@example.com" })).await;
+    for name in ["Spring", "Summer"] {
+        let made = client.done("create_outbound_campaign", json!({ "name": name, "status": "active" })).await;
+        let add = json!({ "campaignId": made["campaign"]["campaignId"], "filter": { "source": "crm" }, "maxContacts": 10 });
+        client.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+    }
+    client
+}
+
+#[tokio::test]
+async fn a_rebuild_gives_the_live_rows_and_takes_their_place() {
+    let app = TestApp::start().await;
+    let client = busy(&app).await;
+    let before = client.done("get_crm_workspace_overview", json!({})).await;
+    let mut connection = app.database.connect().await;
+    let schema = "SELECT 'read'::regnamespace::oid::bigint";
+    let live: i64 = sqlx::query_scalar(schema).fetch_one(&mut connection).await.unwrap();
+
+    // The product goes on reading and writing while it is rebuilt.
+    let writing = async {
+        for n in 0..5 {
+            client.done("create_outbound_campaign", json!({ "name": format!("Meanwhile {n}") })).await;
+        }
+    };
+    let (report, ()) = futures::future::join(app.app.readside.rebuild(false, |_| ()), writing).await;
+    let report = report.unwrap();
+    assert!(report.switched && report.compared > 0, "{report:?}");
+    let now: i64 = sqlx::query_scalar(schema).fetch_one(&mut connection).await.unwrap();
+    assert_ne!(live, now, "the rebuilt schema has the name");
+
+    let names = campaigns(&client).await;
+    assert_eq!(names.len(), 7);
+    let after = client.done("get_crm_workspace_overview", json!({})).await;
+    assert_eq!(before["contacts"], after["contacts"]);
+    // And once more, over what is live now.
+    assert!(app.app.readside.rebuild(false, |_| ()).await.unwrap().switched);
+}
+
+#[tokio::test]
+async fn a_rebuild_that_finds_a_difference_does_not_switch() {
+    let app = TestApp::start().await;
+    let client = busy(&app).await;
+    campaigns(&client).await;
+    let mut connection = app.database.connect().await;
+    connection.execute("UPDATE read.campaigns SET name = 'Winter' WHERE name = 'Summer'").await.unwrap();
+    let refused = app.app.readside.rebuild(false, |_| ()).await.unwrap_err();
+    let RebuildError::Differs(tables) = refused else { panic!("{refused}") };
+    let tables: Vec<_> = tables.iter().map(|table| (table.organization_id, table.table)).collect();
+    assert_eq!(tables, [(client.organization, "campaigns")]);
+    assert!(campaigns(&client).await.contains(&"Winter".to_owned()), "nothing was switched");
+
+    // What it left behind is in the way of the next one until that is told to begin anew.
+    assert!(matches!(app.app.readside.rebuild(false, |_| ()).await, Err(RebuildError::UnderWay)));
+    connection.execute("UPDATE read.campaigns SET name = 'Summer' WHERE name = 'Winter'").await.unwrap();
+    assert!(app.app.readside.rebuild(true, |_| ()).await.unwrap().switched);
+}
+
+#[tokio::test]
+async fn every_table_of_the_read_schema_has_one_owner() {
+    let app = TestApp::start().await;
+    let mut tables: Vec<String> =
+        sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'read' ORDER BY 1")
+            .fetch_all(app.app.ledger.pool())
+            .await
+            .unwrap();
+    let mut owned: Vec<String> =
+        docket_projections::all().iter().flat_map(|model| model.tables).map(|table| table.to_string()).collect();
+    tables.sort();
+    owned.sort();
+    assert_eq!(tables, owned);
+}
