@@ -60,8 +60,11 @@ impl Figure {
     }
 }
 
-/// The ratios that are claimed: a name, what is measured and callers, against what and callers.
-const RATIOS: [(&str, (&str, usize), (&str, usize)); 5] = [
+/// A scenario at a number of callers.
+type At = (&'static str, usize);
+
+/// The ratios that are claimed: a name, what is measured, and against what.
+const RATIOS: [(&str, At, At); 5] = [
     ("ledger_256_over_stock_views", ("ledger", 256), ("stock_views", 256)),
     ("ledger_256_over_stock_bare", ("ledger", 256), ("stock_bare", 256)),
     ("ledger_1_over_stock_bare", ("ledger", 1), ("stock_bare", 1)),

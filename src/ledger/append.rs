@@ -95,9 +95,6 @@ impl Appender {
         while let Some(batch) = self.queue.next().await {
             self.serve(&mut connection, batch).await;
         }
-        if let Some(connection) = connection {
-            let _: Result<(), PgConnection> = Ok(drop(connection));
-        }
     }
 
     /// Writes a batch, whatever it takes, and answers each of its commands.

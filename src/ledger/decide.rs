@@ -26,9 +26,11 @@ const PAGE_EVENTS: i64 = 64;
 pub const TRIES: usize = 5;
 
 type StateKey = (OrganizationId, Stream);
+/// A version and the state that it is of.
+type Remembered = (u64, Arc<dyn Any + Send + Sync>);
 
 /// The states of aggregates, the most recently used ones.
-pub struct States(Mutex<LruCache<StateKey, (u64, Arc<dyn Any + Send + Sync>)>>);
+pub struct States(Mutex<LruCache<StateKey, Remembered>>);
 
 impl Default for States {
     fn default() -> Self {

@@ -167,13 +167,11 @@ pub async fn stretch(
     .fetch_all(connection)
     .await?;
     let mut events = Vec::with_capacity(rows.len());
-    let mut expected = from;
-    for row in &rows {
+    for (expected, row) in (from..).zip(&rows) {
         let event = Stored::from_row(row)?;
         if event.position != expected {
             return Err(ReadError::Gap { missing: expected });
         }
-        expected += 1;
         events.push(event);
     }
     if events.is_empty() {
