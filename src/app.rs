@@ -51,25 +51,38 @@ pub enum AppError {
 }
 
 impl App {
-    /// Brings a database up to date and opens the product on it. Folding is begun by [`ReadSide::run`].
+    /// Brings a database up to date, the read models too, and opens the product on it. Folding is begun by
+    /// [`ReadSide::run`].
     pub async fn open(
         options: PgConnectOptions,
         master: Key,
         clock: Clock,
         bounds: QueueBounds,
     ) -> Result<Self, AppError> {
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(ACQUIRE_WITHIN)
-            .connect_with(options.clone().application_name("docket").options([
-                ("statement_timeout", "120s"),
-                ("idle_in_transaction_session_timeout", "120s"),
-            ]))
-            .await
-            .map_err(AppError::Unreachable)?;
+        let app = Self::open_ledger(options, master, clock, bounds).await?;
+        app.readside.prepare().await?;
+        Ok(app)
+    }
+
+    /// The same without a look at the read models.
+    pub async fn open_ledger(
+        options: PgConnectOptions,
+        master: Key,
+        clock: Clock,
+        bounds: QueueBounds,
+    ) -> Result<Self, AppError> {
+        let pool =
+            PgPoolOptions::new()
+                .max_connections(CONNECTIONS)
+                .acquire_timeout(ACQUIRE_WITHIN)
+                .connect_with(options.clone().application_name("docket").options([
+                    ("statement_timeout", "120s"),
+                    ("idle_in_transaction_session_timeout", "120s"),
+                ]))
+                .await
+                .map_err(AppError::Unreachable)?;
         let ledger = Ledger::open(pool.clone(), options, master, clock.clone(), bounds).await?;
         let readside = ReadSide::new(ledger.clone());
-        readside.prepare().await?;
         Ok(Self {
             credentials: Credentials::new(pool, clock.clone()),
             ledger,

@@ -22,7 +22,6 @@ mod organizations;
 mod reply;
 mod serve;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -32,7 +31,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use futures::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
@@ -110,13 +108,17 @@ async fn take_turns(State(in_flight): State<Arc<Semaphore>>, request: Request, n
         metrics::counter!("docket_http_refused_total", "reason" => "overload").increment(1);
         return ApiError::busy().into_response();
     };
-    metrics::gauge!("docket_http_requests_in_flight").increment(1.0);
+    let gauge = metrics::gauge!("docket_http_requests_in_flight");
+    gauge.increment(1.0);
     let response = next.run(request).await;
-    metrics::gauge!("docket_http_requests_in_flight").decrement(1.0);
+    gauge.decrement(1.0);
     response
 }
 
 /// Names, times and logs a request, and catches its panic.
+///
+/// It runs in a task of its own: whatever a client began is brought to its end and noted, also when the client does
+/// not wait for the answer.
 async fn observe(State(clock): State<Clock>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = routes::matched(&request);
@@ -124,11 +126,12 @@ async fn observe(State(clock): State<Clock>, request: Request, next: Next) -> Re
     let request_id = request_id(&request).unwrap_or_else(|| clock.mint::<Uuid>().to_string());
     // The path itself may hold what its author should not have put there: only the route is logged.
     let span = tracing::info_span!("request", id = %request_id, %method, route);
-    let response = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
+    let served = tokio::spawn(next.run(request).instrument(span.clone())).await;
     let _entered = span.enter();
-    let mut response = response.unwrap_or_else(|_| {
+    let mut response = served.unwrap_or_else(|ended| {
         // The panic hook has logged where.
-        metrics::counter!("docket_http_refused_total", "reason" => "panic").increment(1);
+        let reason = if ended.is_panic() { "panic" } else { "cancelled" };
+        metrics::counter!("docket_http_refused_total", "reason" => reason).increment(1);
         let message = "the request failed; the defect was logged";
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message).into_response()
     });

@@ -53,7 +53,8 @@ use crate::clock::Clock;
 const APPEND_WITHIN: Duration = Duration::from_secs(30);
 /// Time-outs on the append's connections, so that a stopped process cannot hold a head.
 const APPEND_SETTINGS: [(&str, &str); 3] = [
-    ("lock_timeout", "2s"),
+    // Short, because it is tried again in turn with the other organizations.
+    ("lock_timeout", "500ms"),
     ("statement_timeout", "60s"),
     ("idle_in_transaction_session_timeout", "10s"),
 ];
@@ -168,7 +169,7 @@ impl Ledger {
                 Lane::Normal => &self.inner.normal,
                 Lane::Bulk => &self.inner.bulk,
             };
-            queue.push(Waiting { prepared, answer, passes: 0 })?;
+            queue.push(Waiting { prepared, answer, passes: 0, since: std::time::Instant::now() })?;
             match tokio::time::timeout(APPEND_WITHIN, answered).await {
                 Ok(Ok(Ok(appended))) => {
                     if !appended.duplicate {

@@ -6,8 +6,8 @@
 pub mod access_log;
 pub mod agents;
 pub mod app;
-pub mod calls;
 pub mod bench;
+pub mod calls;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -148,6 +148,11 @@ pub enum PrepareError {
     /// The database does not answer, or refuses.
     #[error("the read models cannot be made")]
     Database(#[from] sqlx::Error),
+    /// Another version of Docket made them.
+    #[error(
+        "the read models were made by another version; `docket serve` or `docket rebuild` makes them anew"
+    )]
+    OtherVersion,
     /// They are of another version and could not be made anew.
     #[error("the read models are of another version and could not be rebuilt")]
     Rebuild(#[from] RebuildError),
@@ -165,8 +170,21 @@ impl ReadSide {
         Self { ledger, pool, peeks, progress: Arc::default() }
     }
 
-    /// Makes the live schema if there is none, and rebuilds one that another version of Docket made.
+    /// Makes the live schema if there is none, and rebuilds one that another version of Docket made. For a server:
+    /// a command that only looks must not take the read models away from the version that serves them.
     pub async fn prepare(&self) -> Result<(), PrepareError> {
+        match self.ensure().await {
+            Err(PrepareError::OtherVersion) => {
+                tracing::info!("the read models are of another version and are rebuilt");
+                self.rebuild(true, |_| ()).await?;
+                Ok(())
+            }
+            ensured => ensured,
+        }
+    }
+
+    /// Makes the live schema if there is none; refuses one that another version of Docket made.
+    pub async fn ensure(&self) -> Result<(), PrepareError> {
         let stored: Option<Option<String>> = sqlx::query_scalar(
             "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1",
         )
@@ -179,10 +197,7 @@ impl ReadSide {
                 make_schema(&mut connection, LIVE, true).await?;
             }
             Some(Some(version)) if version == docket_projections::schema_version() => (),
-            Some(_) => {
-                tracing::info!("the read models are of another version and are rebuilt");
-                self.rebuild(true, |_| ()).await?;
-            }
+            Some(_) => return Err(PrepareError::OtherVersion),
         }
         Ok(())
     }

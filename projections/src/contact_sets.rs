@@ -27,7 +27,10 @@ pub async fn of_contacts(
         return Ok(HashMap::new());
     }
     let rows = sqlx::query(
-        "SELECT contact_id, set_id FROM contact_sets WHERE organization_id = $1 AND contact_id = ANY($2)",
+        "SELECT s.contact_id, s.set_id FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
+         CROSS JOIN LATERAL (
+             SELECT contact_id, set_id FROM contact_sets
+             WHERE organization_id = $1 AND contact_id = wanted.id LIMIT 1) AS s",
     )
     .bind(organization.uuid())
     .bind(uuids(contacts))

@@ -90,13 +90,19 @@ pub async fn get(
 }
 
 /// Those of `contacts` that exist, by id.
+///
+/// Each is looked up by itself, here and below: statistics are always older than a large import, and with
+/// `contact_id = ANY(…)` a planner that takes an organization for a small one reads all of its rows.
 pub async fn by_ids(
     conn: &mut PgConnection,
     organization: OrganizationId,
     contacts: &[ContactId],
 ) -> sqlx::Result<Vec<ContactRow>> {
     let rows = sqlx::query(&format!(
-        "SELECT {COLUMNS} FROM contacts c WHERE organization_id = $1 AND contact_id = ANY($2) ORDER BY contact_id"
+        "SELECT {COLUMNS} FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
+         CROSS JOIN LATERAL (
+             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id = wanted.id LIMIT 1) AS c
+         ORDER BY c.contact_id"
     ))
     .bind(organization.uuid())
     .bind(uuids(contacts))
@@ -112,7 +118,10 @@ pub async fn existing(
     contacts: &[ContactId],
 ) -> sqlx::Result<Vec<ContactId>> {
     let ids: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT contact_id FROM contacts WHERE organization_id = $1 AND contact_id = ANY($2) ORDER BY contact_id",
+        "SELECT c.contact_id FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
+         CROSS JOIN LATERAL (
+             SELECT contact_id FROM contacts WHERE organization_id = $1 AND contact_id = wanted.id LIMIT 1) AS c
+         ORDER BY c.contact_id",
     )
     .bind(organization.uuid())
     .bind(uuids(contacts))
@@ -134,13 +143,20 @@ pub async fn by_keys(
         wanted.dedup();
         wanted
     };
-    // One index each; an OR over three columns would read the whole table.
+    // One index each; an OR over three columns would read the whole table. OFFSET 0 keeps each look-up by itself.
+    let by = |column: &str, parameter: &str| {
+        format!(
+            "SELECT found.contact_id FROM UNNEST({parameter}::uuid[]) AS wanted (key)
+             CROSS JOIN LATERAL (SELECT contact_id FROM contacts
+                 WHERE organization_id = $1 AND {column} = wanted.key OFFSET 0) AS found"
+        )
+    };
+    let (email, phone, external) = (by("email_key", "$2"), by("phone_key", "$3"), by("external_key", "$4"));
     let rows = sqlx::query(&format!(
-        "SELECT {COLUMNS} FROM contacts c WHERE organization_id = $1 AND contact_id IN (
-             SELECT contact_id FROM contacts WHERE organization_id = $1 AND email_key = ANY($2)
-             UNION SELECT contact_id FROM contacts WHERE organization_id = $1 AND phone_key = ANY($3)
-             UNION SELECT contact_id FROM contacts WHERE organization_id = $1 AND external_key = ANY($4))
-         ORDER BY contact_id LIMIT $5"
+        "SELECT {COLUMNS} FROM ({email} UNION {phone} UNION {external}) AS wanted
+         CROSS JOIN LATERAL (
+             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id = wanted.contact_id LIMIT 1) AS c
+         ORDER BY c.contact_id LIMIT $5"
     ))
     .persistent(false)
     .bind(organization.uuid())
@@ -233,8 +249,10 @@ pub(crate) async fn flags(
         return Ok(HashMap::new());
     }
     let rows = sqlx::query(
-        "SELECT contact_id, do_not_contact, import_id IS NOT NULL AS imported FROM contacts
-         WHERE organization_id = $1 AND contact_id = ANY($2)",
+        "SELECT c.contact_id, c.do_not_contact, c.imported FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
+         CROSS JOIN LATERAL (
+             SELECT contact_id, do_not_contact, import_id IS NOT NULL AS imported FROM contacts
+             WHERE organization_id = $1 AND contact_id = wanted.id LIMIT 1) AS c",
     )
     .bind(organization.uuid())
     .bind(uuids(contacts))
@@ -263,11 +281,16 @@ pub(crate) async fn fold(
     }
     // A changed row is replaced: its text and its keys change together, and changes are rare beside arrivals.
     if !stored.is_empty() {
-        sqlx::query("DELETE FROM contacts WHERE organization_id = $1 AND contact_id = ANY($2)")
-            .bind(organization.uuid())
-            .bind(stored)
-            .execute(&mut *conn)
-            .await?;
+        sqlx::query(
+            "DELETE FROM contacts WHERE ctid = ANY(ARRAY(
+                 SELECT c.ctid FROM UNNEST($2::uuid[]) AS gone (id)
+                 CROSS JOIN LATERAL (
+                     SELECT ctid FROM contacts WHERE organization_id = $1 AND contact_id = gone.id LIMIT 1) AS c))",
+        )
+        .bind(organization.uuid())
+        .bind(stored)
+        .execute(&mut *conn)
+        .await?;
     }
     write(conn, organization, rows.values()).await
 }

@@ -26,7 +26,12 @@ impl Connection {
     }
 
     /// Calls a tool and gives back its data.
-    pub async fn call(&mut self, organization: OrganizationId, tool: &str, input: Value) -> anyhow::Result<Value> {
+    pub async fn call(
+        &mut self,
+        organization: OrganizationId,
+        tool: &str,
+        input: Value,
+    ) -> anyhow::Result<Value> {
         let body = json!({"organizationId": organization, "input": input});
         let (status, answer) = self.post(&format!("/crm/agent/tools/{tool}"), &body).await?;
         let mut answer: Value = serde_json::from_slice(&answer)?;
@@ -53,7 +58,8 @@ impl Connection {
             }
             let Some(head) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
             let text = String::from_utf8_lossy(&self.buffer[..head]).to_ascii_lowercase();
-            let status = text.get(9..12).and_then(|code| code.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+            let status =
+                text.get(9..12).and_then(|code| code.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
             let length: usize = text
                 .lines()
                 .find_map(|line| line.strip_prefix("content-length: "))

@@ -68,7 +68,11 @@ const RATIOS: [(&str, At, At); 5] = [
     ("ledger_256_over_stock_views", ("ledger", 256), ("stock_views", 256)),
     ("ledger_256_over_stock_bare", ("ledger", 256), ("stock_bare", 256)),
     ("ledger_1_over_stock_bare", ("ledger", 1), ("stock_bare", 1)),
-    ("ledger_100_organizations_256_over_stock_views", ("ledger_100_organizations", 256), ("stock_views", 256)),
+    (
+        "ledger_100_organizations_256_over_stock_views",
+        ("ledger_100_organizations", 256),
+        ("stock_views", 256),
+    ),
     ("http_64_over_stock_views", ("http", 64), ("stock_views", 64)),
 ];
 
@@ -87,7 +91,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:28} {:>7} {:>12} {:>10} {:>10} {:>7}", "scenario", "callers", "per second", "p50 ms", "p99 ms", "failed")?;
+        writeln!(
+            f,
+            "{:28} {:>7} {:>12} {:>10} {:>10} {:>7}",
+            "scenario", "callers", "per second", "p50 ms", "p99 ms", "failed"
+        )?;
         for figure in &self.scenarios {
             write!(
                 f,
@@ -100,7 +108,11 @@ impl fmt::Display for Report {
             }
         }
         if !self.sizes.is_empty() {
-            writeln!(f, "\n{:12} {:>10} {:>10} {:>12} {:>8}", "scenario", "size", "seconds", "per second", "growth")?;
+            writeln!(
+                f,
+                "\n{:12} {:>10} {:>10} {:>12} {:>8}",
+                "scenario", "size", "seconds", "per second", "growth"
+            )?;
         }
         for sized in &self.sizes {
             let growth = sized.growth.map_or_else(String::new, |growth| format!("x{growth:.1}"));

@@ -54,7 +54,13 @@ pub struct Sized {
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(1_800);
 
 /// Runs the scenarios that the plan wants.
-pub async fn run(app: &App, plan: &Plan, server: &Server, report: &mut Report, say: &impl Fn(&str)) -> anyhow::Result<()> {
+pub async fn run(
+    app: &App,
+    plan: &Plan,
+    server: &Server,
+    report: &mut Report,
+    say: &impl Fn(&str),
+) -> anyhow::Result<()> {
     for scenario in ["import", "bulk_add", "overlap", "rebuild"] {
         if !plan.wants(scenario) {
             continue;
@@ -100,7 +106,8 @@ fn csv(rows: u64) -> anyhow::Result<std::fs::File> {
 }
 
 async fn imported(app: &App, organization: OrganizationId, rows: u64) -> anyhow::Result<ImportId> {
-    let label = imports::Label { name: format!("{rows} rows"), source: None, legal_basis: LegalBasis::Consent };
+    let label =
+        imports::Label { name: format!("{rows} rows"), source: None, legal_basis: LegalBasis::Consent };
     let call = Call::of_system(app, organization, "bench import");
     let staged = imports::stage_file(app, &call, csv(rows)?, label, &[], |_| ()).await?;
     let import_id = staged.entity.import_folder_id;
@@ -116,7 +123,8 @@ async fn imported(app: &App, organization: OrganizationId, rows: u64) -> anyhow:
 async fn import(app: &App, server: &Server, rows: u64) -> anyhow::Result<(f64, Value)> {
     let mine = organization(app, &format!("import-{rows}")).await?;
     let other = organization(app, &format!("bystander-{rows}")).await?;
-    let idle = bystander(server, other, Arc::new(AtomicBool::new(false)), Some(Duration::from_secs(3))).await?;
+    let idle =
+        bystander(server, other, Arc::new(AtomicBool::new(false)), Some(Duration::from_secs(3))).await?;
     let over = Arc::new(AtomicBool::new(false));
     let watching = {
         let (over, connection) = (over.clone(), server.connect().await?);
@@ -207,7 +215,13 @@ async fn overlap(app: &App, server: &Server, memberships: u64) -> anyhow::Result
     let mut times = Vec::new();
     for _ in 0..20 {
         let started = Instant::now();
-        connection.call(organization, "get_campaign_contact_overlap", json!({"campaignIds": campaigns, "limit": 100})).await?;
+        connection
+            .call(
+                organization,
+                "get_campaign_contact_overlap",
+                json!({"campaignIds": campaigns, "limit": 100}),
+            )
+            .await?;
         times.push(started.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
@@ -232,12 +246,15 @@ async fn rebuild(app: &App, events: u64) -> anyhow::Result<(f64, Value)> {
     let organization = organization(app, &format!("rebuild-{events}")).await?;
     let contacts = people(app, organization, events / 2).await?;
     let campaign = campaign(app, organization).await?;
-    let stream = Stream { aggregate_type: <Roster as cqrs_es::Aggregate>::TYPE, id: organization.roster(campaign) };
+    let stream =
+        Stream { aggregate_type: <Roster as cqrs_es::Aggregate>::TYPE, id: organization.roster(campaign) };
     let mut version = 0;
     for chunk in contacts.chunks(1_000) {
         let events: Vec<AnyEvent> = chunk
             .iter()
-            .map(|contact| RosterEvent::ContactsAdded { campaign_id: campaign, contact_ids: vec![*contact] }.into())
+            .map(|contact| {
+                RosterEvent::ContactsAdded { campaign_id: campaign, contact_ids: vec![*contact] }.into()
+            })
             .collect();
         let count = events.len() as u64;
         append(app, organization, vec![Write { stream, expected: version, events }]).await?;
@@ -256,10 +273,12 @@ async fn rebuild(app: &App, events: u64) -> anyhow::Result<(f64, Value)> {
 }
 
 async fn folded_of_others(app: &App, organization: OrganizationId) -> anyhow::Result<i64> {
-    let row = sqlx::query("SELECT coalesce(sum(position), 0)::bigint FROM ledger.heads WHERE organization_id <> $1")
-        .bind(organization.uuid())
-        .fetch_one(app.ledger.pool())
-        .await?;
+    let row = sqlx::query(
+        "SELECT coalesce(sum(position), 0)::bigint FROM ledger.heads WHERE organization_id <> $1",
+    )
+    .bind(organization.uuid())
+    .fetch_one(app.ledger.pool())
+    .await?;
     Ok(row.try_get(0)?)
 }
 
@@ -308,7 +327,8 @@ async fn roster(
     let stream = Stream::of::<Roster>(organization.roster(campaign));
     for (version, chunk) in (0..).zip(contacts.chunks(CHUNK)) {
         let event = RosterEvent::ContactsAdded { campaign_id: campaign, contact_ids: chunk.to_vec() };
-        append(app, organization, vec![Write { stream, expected: version, events: vec![event.into()] }]).await?;
+        append(app, organization, vec![Write { stream, expected: version, events: vec![event.into()] }])
+            .await?;
     }
     Ok(())
 }
@@ -327,7 +347,12 @@ async fn campaign(app: &App, organization: OrganizationId) -> anyhow::Result<Cam
         settings: Default::default(),
     };
     let events = Campaign::default().decide(create)?.into_iter().map(Into::into).collect();
-    append(app, organization, vec![Write { stream: Stream::of::<Campaign>(campaign_id), expected: 0, events }]).await?;
+    append(
+        app,
+        organization,
+        vec![Write { stream: Stream::of::<Campaign>(campaign_id), expected: 0, events }],
+    )
+    .await?;
     Ok(campaign_id)
 }
 

@@ -62,6 +62,7 @@ pub async fn open(options: PgConnectOptions) -> anyhow::Result<Stock> {
         Box::new(GenericQuery::new(std::sync::Arc::new(repository)))
     };
     let bare = postgres_es::postgres_cqrs(pool.clone(), vec![], ());
-    let views = postgres_es::postgres_cqrs(pool.clone(), vec![query("view_a"), query("view_b"), query("view_c")], ());
+    let views =
+        postgres_es::postgres_cqrs(pool.clone(), vec![query("view_a"), query("view_b"), query("view_c")], ());
     Ok(Stock { bare, views })
 }

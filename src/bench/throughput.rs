@@ -26,7 +26,13 @@ use crate::organizations;
 use crate::readside::Consistency;
 
 /// Runs every scenario at every number of callers.
-pub async fn run(app: &App, plan: &Plan, server: &Server, report: &mut Report, say: &impl Fn(&str)) -> anyhow::Result<()> {
+pub async fn run(
+    app: &App,
+    plan: &Plan,
+    server: &Server,
+    report: &mut Report,
+    say: &impl Fn(&str),
+) -> anyhow::Result<()> {
     const SCENARIOS: [&str; 5] = ["stock_bare", "stock_views", "ledger", "ledger_100_organizations", "http"];
     if !SCENARIOS.iter().any(|scenario| plan.wants(scenario)) {
         return Ok(());
@@ -49,13 +55,17 @@ pub async fn run(app: &App, plan: &Plan, server: &Server, report: &mut Report, s
                     let views = scenario == "stock_views";
                     let stock = stock.clone();
                     let app = app.clone();
-                    measure(scenario, callers, plan.seconds, |_| stock_caller(app.clone(), stock.clone(), views)).await
+                    measure(scenario, callers, plan.seconds, |_| {
+                        stock_caller(app.clone(), stock.clone(), views)
+                    })
+                    .await
                 }
                 "ledger" => {
                     measure(scenario, callers, plan.seconds, |_| ledger_caller(app.clone(), one)).await
                 }
                 "ledger_100_organizations" => {
-                    measure(scenario, callers, plan.seconds, |n| ledger_caller(app.clone(), hundred[n % 100])).await
+                    measure(scenario, callers, plan.seconds, |n| ledger_caller(app.clone(), hundred[n % 100]))
+                        .await
                 }
                 _ => server.measure(app, one, callers, plan.seconds).await?,
             };
@@ -67,8 +77,11 @@ pub async fn run(app: &App, plan: &Plan, server: &Server, report: &mut Report, s
 
 /// An organization of its own for a scenario.
 pub async fn organization(app: &App, slug: &str) -> anyhow::Result<OrganizationId> {
-    let profile =
-        OrganizationProfile { name: slug.to_owned(), slug: slug.to_owned(), owner_email: "o@example.com".to_owned() };
+    let profile = OrganizationProfile {
+        name: slug.to_owned(),
+        slug: slug.to_owned(),
+        owner_email: "o@example.com".to_owned(),
+    };
     let id = app.clock.mint();
     organizations::create(app, &Origin::system("bench"), None, id, profile, true).await?;
     Ok(id)
@@ -81,12 +94,7 @@ trait Caller: Send + 'static {
 }
 
 /// Lets `callers` work for `time` after a short while of warming up.
-async fn measure<C: Caller>(
-    name: &str,
-    callers: usize,
-    time: Duration,
-    make: impl Fn(usize) -> C,
-) -> Figure {
+async fn measure<C: Caller>(name: &str, callers: usize, time: Duration, make: impl Fn(usize) -> C) -> Figure {
     let warm = Arc::new(AtomicBool::new(false));
     let over = Arc::new(AtomicBool::new(false));
     let failed = Arc::new(AtomicU64::new(0));
@@ -208,8 +216,12 @@ impl Caller for HttpCaller {
         let answer = self.connection.post(&format!("/crm/agent/tools/{tool}"), &body).await;
         let good = matches!(&answer, Ok((200, _)));
         if good && self.step == 0 {
-            let data: Value = answer.ok().and_then(|(_, body)| serde_json::from_slice(&body).ok()).unwrap_or_default();
-            data["data"]["campaign"]["campaignId"].as_str().unwrap_or_default().clone_into(&mut self.campaign);
+            let data: Value =
+                answer.ok().and_then(|(_, body)| serde_json::from_slice(&body).ok()).unwrap_or_default();
+            data["data"]["campaign"]["campaignId"]
+                .as_str()
+                .unwrap_or_default()
+                .clone_into(&mut self.campaign);
         }
         self.step = if good { (self.step + 1) % LIFE } else { 0 };
         good
@@ -241,7 +253,10 @@ impl Server {
         let token = token::issue(app, order).await?.token().to_owned();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let app = app.clone();
-        let serving = tokio::spawn(async move { crate::http::serve(app, listener, async { drop(stopped.await) }).await });
+        let serving =
+            tokio::spawn(
+                async move { crate::http::serve(app, listener, async { drop(stopped.await) }).await },
+            );
         Ok(Self { address, token, stop, serving, runs: AtomicU64::new(0) })
     }
 
@@ -301,6 +316,7 @@ async fn watch_lag(app: App, organization: OrganizationId, over: Arc<AtomicBool>
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     waits.sort_by(f64::total_cmp);
-    let at = |share: f64| waits.get(((waits.len() as f64 * share) as usize).min(waits.len().saturating_sub(1)));
+    let at =
+        |share: f64| waits.get(((waits.len() as f64 * share) as usize).min(waits.len().saturating_sub(1)));
     (waits.last().copied().unwrap_or(0.0), at(0.99).copied().unwrap_or(0.0))
 }

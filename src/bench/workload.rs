@@ -18,7 +18,9 @@ pub fn command(campaign_id: CampaignId, step: usize) -> CampaignCommand {
                 campaign_id,
                 text: CampaignText {
                     name: "Spring outreach".into(),
-                    description: Some("Owners of houses built before 1975 who asked about insulation.".into()),
+                    description: Some(
+                        "Owners of houses built before 1975 who asked about insulation.".into(),
+                    ),
                     goal: None,
                 },
                 status: CampaignStatus::Draft,
@@ -30,13 +32,20 @@ pub fn command(campaign_id: CampaignId, step: usize) -> CampaignCommand {
                 settings: CampaignSettings::default(),
             };
         }
-        1 | 5 => CampaignPatch { description: Some(Some(format!("Second wave, step {step}."))), ..CampaignPatch::default() },
+        1 | 5 => CampaignPatch {
+            description: Some(Some(format!("Second wave, step {step}."))),
+            ..CampaignPatch::default()
+        },
         2 | 4 | 8 => status(CampaignStatus::Active),
         3 | 7 => status(CampaignStatus::Paused),
         6 => CampaignPatch {
             settings: Some(CampaignSettings {
                 max_attempts: Some(5),
-                call_window: Some(CallWindow { start: "09:00".into(), end: "17:00".into(), tz: "Europe/Paris".into() }),
+                call_window: Some(CallWindow {
+                    start: "09:00".into(),
+                    end: "17:00".into(),
+                    tz: "Europe/Paris".into(),
+                }),
             }),
             ..CampaignPatch::default()
         },

@@ -82,7 +82,7 @@ impl Import {
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
         let file =
             File::open(&self.file).with_context(|| format!("{} cannot be opened", self.file.display()))?;
-        let opened = Opened::open(config).await?;
+        let opened = Opened::to_read(config).await?;
         // An import that is told to stop ends with its chunk, and a commit goes on at the next start.
         let imports = opened.app.imports.clone();
         let stopping = tokio::spawn(async move {

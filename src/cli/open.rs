@@ -15,33 +15,60 @@ pub struct Opened {
     pub app: App,
     /// The database.
     pub postgres: Postgres,
-    working: JoinHandle<()>,
+    working: Option<JoinHandle<()>>,
 }
 
 impl Opened {
-    /// Finds or starts the database, brings it up to date and starts to fold.
-    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+    /// For a server: the read models are made current, and kept so.
+    pub async fn to_serve(config: &Config) -> anyhow::Result<Self> {
         Self::on(start(config).await?, config).await
     }
 
-    /// Brings a database up to date and starts to fold.
+    /// The same on a database that was started before.
     pub async fn on(postgres: Postgres, config: &Config) -> anyhow::Result<Self> {
-        let app =
-            App::open(postgres.options(), config.master_key()?, Clock::system(), QueueBounds::default())
-                .await?;
+        let app = open_ledger(&postgres, config).await?;
+        app.readside.prepare().await?;
+        Ok(Self::working(app, postgres))
+    }
+
+    /// For a command that reads the read models: they are kept current while it runs, but another version's are left
+    /// alone.
+    pub async fn to_read(config: &Config) -> anyhow::Result<Self> {
+        let postgres = start(config).await?;
+        let app = open_ledger(&postgres, config).await?;
+        app.readside.ensure().await?;
+        Ok(Self::working(app, postgres))
+    }
+
+    /// For a command that deals with the ledger alone: nothing is folded.
+    pub async fn ledger(config: &Config) -> anyhow::Result<Self> {
+        let postgres = start(config).await?;
+        let app = open_ledger(&postgres, config).await?;
+        Ok(Self { app, postgres, working: None })
+    }
+
+    fn working(app: App, postgres: Postgres) -> Self {
         let background = app.clone();
         let working = tokio::spawn(async move {
             tokio::join!(background.readside.run(), background.ledger.tidy());
         });
-        Ok(Self { app, postgres, working })
+        Self { app, postgres, working: Some(working) }
     }
 
     /// Writes what waits, stops folding and stops the database if this process started it.
     pub async fn close(self) {
-        self.working.abort();
+        if let Some(working) = &self.working {
+            working.abort();
+        }
         self.app.close().await;
         self.postgres.shutdown().await;
     }
+}
+
+async fn open_ledger(postgres: &Postgres, config: &Config) -> anyhow::Result<App> {
+    let app =
+        App::open_ledger(postgres.options(), config.master_key()?, Clock::system(), QueueBounds::default());
+    Ok(app.await?)
 }
 
 /// Finds or starts the database, and begins to log.

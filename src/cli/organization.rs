@@ -47,7 +47,7 @@ pub enum Organization {
 
 impl Organization {
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let opened = Opened::open(config).await?;
+        let opened = Opened::to_read(config).await?;
         let result = self.with(config, &opened.app).await;
         opened.close().await;
         result

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::open::Opened;
 use crate::config::Config;
+use crate::readside::PrepareError;
 
 /// Makes the read models anew.
 #[derive(Debug, Args)]
@@ -15,7 +16,12 @@ pub struct Rebuild {
 
 impl Rebuild {
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let opened = Opened::open(config).await?;
+        let opened = Opened::ledger(config).await?;
+        match opened.app.readside.ensure().await {
+            // Another version's read models are what a rebuild is for.
+            Ok(()) | Err(PrepareError::OtherVersion) => (),
+            Err(error) => return Err(error.into()),
+        }
         let bar = indicatif::ProgressBar::new(0);
         let rebuilt = opened
             .app

@@ -40,7 +40,7 @@ const PORTION: Portion = Portion { events: 1_000, bytes: 4 << 20 };
 
 impl Replay {
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let opened = Opened::open(config).await?;
+        let opened = Opened::ledger(config).await?;
         let result = self.with(&opened.app).await;
         opened.close().await;
         result

@@ -22,7 +22,7 @@ impl Serve {
     /// on.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
         loop {
-            let opened = Opened::open(config).await?;
+            let opened = Opened::to_serve(config).await?;
             let listen = self.config.listen;
             let listener =
                 TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;

@@ -126,7 +126,7 @@ pub async fn issue(app: &App, order: Order) -> anyhow::Result<Issued> {
 
 impl Token {
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let opened = Opened::open(config).await?;
+        let opened = Opened::ledger(config).await?;
         let result = self.with(config, &opened.app).await;
         opened.close().await;
         result

@@ -32,7 +32,7 @@ const PORTION: Portion = Portion { events: 1_000, bytes: 4 << 20 };
 
 impl Verify {
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let opened = Opened::open(config).await?;
+        let opened = Opened::ledger(config).await?;
         let result = self.with(config, &opened.app).await;
         opened.close().await;
         result

@@ -87,7 +87,7 @@ pub async fn upload(
     let day = || admitted.at.to_string().chars().take(10).collect::<String>();
     let label = Label { name: name.unwrap_or_else(|| format!("Import of {}", day())), source, legal_basis };
 
-    let _receiving = state.app.imports.upload().map_err(ImportRefusal::from)?;
+    let _receiving = state.app.imports.upload(admitted.organization).map_err(ImportRefusal::from)?;
     let query = request.uri().query().unwrap_or_default().to_owned();
     let mut digest = Sha256::new();
     let body = request.into_body().into_data_stream().inspect_ok(|chunk| digest.update(chunk));

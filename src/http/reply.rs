@@ -1,7 +1,7 @@
 //! How an answer is written, and what it tells the access log.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, LINK};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use docket_aggregates::ids::CommandId;
@@ -37,7 +37,11 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Answers hold personal data and are about one caller: no cache keeps them, no browser guesses at them.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

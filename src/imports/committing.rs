@@ -280,7 +280,9 @@ impl<'a> Commit<'a> {
             let (done, next) = tokio::join!(self.commit_chunk(number, &rows, view.take()), async {
                 if number + 1 < total { Some(ahead.await) } else { None }
             });
-            done?;
+            if !done? {
+                view = Some(self.caught_up().await?);
+            }
             staged = next.transpose()?.map(|rows| (number + 1, rows));
             metrics::histogram!("docket_import_chunk_seconds", "step" => "commit")
                 .record(started.elapsed().as_secs_f64());
@@ -321,12 +323,13 @@ impl<'a> Commit<'a> {
         }
     }
 
+    /// Commits a chunk; says whether this process did so, or another one.
     async fn commit_chunk(
         &mut self,
         number: u64,
         rows: &[StagedRow],
         mut view: Option<View>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let id: CommandId = self.app.clock.mint();
         for _ in 0..TRIES {
             let plan = self.plan(rows, view.take()).await?;
@@ -353,13 +356,13 @@ impl<'a> Commit<'a> {
                         metrics::counter!("docket_import_rows_total", "step" => step)
                             .increment(rows.len() as u64);
                     }
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(AppendError::Conflict) => {
                     self.folder = self.app.ledger.load::<Import>(self.organization, self.import_id).await?;
                     if self.folder.state.chunks().1 != number {
-                        // Another process did this chunk. Its contacts are in the read models, or soon will be.
-                        return Ok(());
+                        // Another process did this chunk, and made contacts that this one does not know.
+                        return Ok(false);
                     }
                     view = Some(self.caught_up().await?);
                 }
@@ -493,7 +496,9 @@ impl<'a> Commit<'a> {
         }
         let keys: Vec<&[u8]> = by_key.keys().map(<[u8; 32]>::as_slice).collect();
         let found: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT key_hash FROM ledger.claims WHERE organization_id = $1 AND scope = $2 AND key_hash = ANY($3)",
+            "SELECT c.key_hash FROM unnest($3::bytea[]) AS wanted (key_hash) CROSS JOIN LATERAL ( \
+                 SELECT key_hash FROM ledger.claims \
+                 WHERE organization_id = $1 AND scope = $2 AND key_hash = wanted.key_hash LIMIT 1) c",
         )
         .bind(self.organization.uuid())
         .bind(Scope::SuppressedAddress.name())

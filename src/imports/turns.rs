@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use docket_aggregates::ids::{ImportId, OrganizationId};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use super::committing::Outcome;
 
@@ -17,8 +17,9 @@ use super::committing::Outcome;
 const RUNNING_MAX: usize = 2;
 /// Imports that wait for their turn.
 const WAITING_MAX: usize = 16;
-/// Uploads that are received at once.
+/// Uploads that are received at once, and those of one organization.
 const UPLOADS_MAX: usize = 8;
+const UPLOADS_SHARE: usize = 3;
 
 /// The imports that this process works on. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -31,13 +32,13 @@ struct Inner {
     state: Mutex<State>,
     changed: Notify,
     stopping: watch::Sender<bool>,
-    uploads: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     running: HashSet<OrganizationId>,
     waiting: usize,
+    uploads: Vec<OrganizationId>,
     commits: HashMap<(OrganizationId, ImportId), watch::Receiver<Option<Outcome>>>,
 }
 
@@ -52,7 +53,6 @@ impl Default for Imports {
                 state: Mutex::default(),
                 changed: Notify::new(),
                 stopping: watch::Sender::new(false),
-                uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
             }),
         }
     }
@@ -96,9 +96,15 @@ impl Imports {
         *self.inner.stopping.borrow()
     }
 
-    /// The permission to receive one upload.
-    pub(crate) fn upload(&self) -> Result<OwnedSemaphorePermit, TooMany> {
-        self.inner.uploads.clone().try_acquire_owned().map_err(|_| TooMany)
+    /// The permission to receive one upload; dropping it gives it back.
+    pub(crate) fn upload(&self, organization: OrganizationId) -> Result<Receiving, TooMany> {
+        let mut state = self.lock();
+        let own = state.uploads.iter().filter(|other| **other == organization).count();
+        if state.uploads.len() >= UPLOADS_MAX || own >= UPLOADS_SHARE {
+            return Err(TooMany);
+        }
+        state.uploads.push(organization);
+        Ok(Receiving { imports: self.clone(), organization })
     }
 
     /// Waits for a turn; dropping it ends the turn.
@@ -160,6 +166,22 @@ impl Drop for Place {
     }
 }
 
+/// The permission to receive one upload.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    imports: Imports,
+    organization: OrganizationId,
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        let uploads = &mut self.imports.lock().uploads;
+        if let Some(place) = uploads.iter().position(|other| *other == self.organization) {
+            uploads.swap_remove(place);
+        }
+    }
+}
+
 /// The permission to work on one import of an organization.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -209,6 +231,20 @@ mod tests {
         assert_eq!(imports.turn(organization(1)).await.err(), Some(TooMany));
         drop(waiting);
         assert_eq!(imports.load(), (1, 0), "whoever goes away makes room");
+    }
+
+    #[test]
+    fn an_organization_does_not_take_all_uploads() {
+        let imports = Imports::default();
+        let mine: Vec<_> = (0..UPLOADS_SHARE).map(|_| imports.upload(organization(1)).unwrap()).collect();
+        assert!(imports.upload(organization(1)).is_err());
+        let others: Vec<_> = (UPLOADS_SHARE..UPLOADS_MAX)
+            .map(|n| imports.upload(organization(100 + n as u128)).unwrap())
+            .collect();
+        assert!(imports.upload(organization(2)).is_err());
+        drop(mine);
+        assert!(imports.upload(organization(1)).is_ok());
+        drop(others);
     }
 
     #[tokio::test]

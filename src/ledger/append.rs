@@ -26,7 +26,7 @@ use super::command::{AppendError, Appended, Stream};
 use super::heads::Heads;
 use super::instant::Instant;
 use super::prepare::Prepared;
-use super::queue::{BUSY_PASSES, Queue, Refusal, Waiting};
+use super::queue::{BUSY_PASSES, Queue, RETRY_AFTER, Refusal, Waiting};
 use crate::clock::Clock;
 
 /// How long a batch may be tried again before its callers hear that the outcome is not known.
@@ -125,11 +125,20 @@ impl Appender {
                         parts.push(first);
                         break;
                     }
-                    Failed::RolledBack(error) => {
-                        let retry = is_contention(&error) && started.elapsed() < ANSWER_WITHIN;
-                        if retry {
-                            continue;
+                    // It did not get its lock. Others have their turn before it tries again.
+                    Failed::RolledBack(error) if is_contention(&error) => {
+                        let (late, again): (Vec<_>, Vec<_>) =
+                            batch.into_iter().partition(|waiting| waiting.since.elapsed() >= ANSWER_WITHIN);
+                        for waiting in late {
+                            let error = AppendError::OrganizationBusy { retry_after: RETRY_AFTER };
+                            waiting.answer(Err(Refusal::Error(error)));
                         }
+                        if !again.is_empty() {
+                            self.queue.put_back(again);
+                        }
+                        break;
+                    }
+                    Failed::RolledBack(error) => {
                         tracing::error!(error = %describe(&error), "a command was rolled back");
                         for waiting in batch {
                             let error = AppendError::Unstorable(describe(&error));

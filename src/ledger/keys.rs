@@ -209,7 +209,11 @@ impl Keys {
         }
         let keys = self.organization(organization).await?;
         let rows = sqlx::query(
-            "SELECT subject_id, wrapped FROM ledger.subject_keys WHERE organization_id = $1 AND subject_id = ANY($2)",
+            // Each is looked up by itself: with `= ANY` a planner whose statistics are older than a large import
+            // reads all keys of the organization.
+            "SELECT s.subject_id, s.wrapped FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL ( \
+                 SELECT subject_id, wrapped FROM ledger.subject_keys \
+                 WHERE organization_id = $1 AND subject_id = wanted.id LIMIT 1) s",
         )
         .bind(organization.uuid())
         .bind(&wanted)

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use docket_aggregates::ids::OrganizationId;
 use tokio::sync::{Notify, oneshot};
@@ -35,7 +35,7 @@ pub const BATCH_COMMANDS: usize = 256;
 /// Bytes in one transaction, at most; a larger command goes alone.
 pub const BATCH_BYTES: usize = 1 << 20;
 /// When a refused caller may come again: a full queue drains within this at the slowest rate measured.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A prepared command and whoever waits for it.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct Waiting {
     pub answer: oneshot::Sender<Result<Appended, Refusal>>,
     /// How often its organization was busy.
     pub passes: u8,
+    /// When it was put into the queue.
+    pub since: Instant,
 }
 
 impl Waiting {

@@ -221,8 +221,9 @@ pub async fn streams(
 ) -> Result<Vec<Stored>, ReadError> {
     let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
     let rows = sqlx::query(&format!(
-        "{COLUMNS} WHERE organization_id = $1 AND aggregate_type = $2 AND aggregate_id = ANY($3) \
-         ORDER BY aggregate_id, sequence"
+        "SELECT e.* FROM unnest($3::text[]) AS wanted (id) CROSS JOIN LATERAL ( \
+             {COLUMNS} WHERE organization_id = $1 AND aggregate_type = $2 AND aggregate_id = wanted.id \
+             ORDER BY sequence OFFSET 0) e ORDER BY e.aggregate_id, e.sequence"
     ))
     .bind(organization.uuid())
     .bind(aggregate_type)

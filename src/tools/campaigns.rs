@@ -1,11 +1,11 @@
 //! What an agent may do with campaigns: see them, set them up, change them, attach their templates.
 
 use cqrs_es::Aggregate;
+use docket_aggregates::Personal;
 use docket_aggregates::campaign::{
     CallWindow, Campaign, CampaignCommand, CampaignError, CampaignPatch, CampaignSettings, CampaignStatus,
     CampaignText,
 };
-use docket_aggregates::Personal;
 use docket_aggregates::ids::{
     AgentId, CampaignId, OrganizationId, QualificationTemplateId, ScriptTemplateId,
 };

@@ -64,8 +64,10 @@ async fn replayed() -> (Arc<Database>, String, Vec<Value>) {
     let awkward = "Été \u{1f33c} \u{fb33} \"quoted\" back\\slash / del\u{7f}\u{1}tab\t";
     let text = CampaignText { name: awkward.into(), description: Some("two\nlines".into()), goal: None };
     let mut write = campaign(app.clock.mint(), "");
-    write.events = vec![CampaignEvent::CampaignReworded { text: Personal::known(write.stream.id, text) }.into()];
-    let mut opted_out = ContactEvent::ContactOptedOut { via: awkward.into(), addresses: vec![awkward.into()] };
+    write.events =
+        vec![CampaignEvent::CampaignReworded { text: Personal::known(write.stream.id, text) }.into()];
+    let mut opted_out =
+        ContactEvent::ContactOptedOut { via: awkward.into(), addresses: vec![awkward.into()] };
     for _ in 0..3 {
         let contact = Write {
             stream: Stream::of::<Contact>(app.clock.mint::<Uuid>()),
@@ -114,7 +116,8 @@ async fn a_stranger_recomputes_the_chain_from_a_replay_and_sees_every_change() {
         ("an event less", |lines| drop(lines.remove(2))),
         ("the order", |lines| lines.swap(1, 2)),
         ("a box", |lines| {
-            let sealed = lines[0]["payload"]["text"]["$sealed"]["box"].as_str().unwrap().replacen('A', "B", 1);
+            let sealed =
+                lines[0]["payload"]["text"]["$sealed"]["box"].as_str().unwrap().replacen('A', "B", 1);
             lines[0]["payload"]["text"]["$sealed"]["box"] = sealed.into();
         }),
     ];
@@ -142,8 +145,14 @@ async fn verify_finds_what_a_superuser_changed() {
         .await
         .unwrap();
     let changes = [
-        ("UPDATE ledger.events SET payload = payload || '{\"via\": \"call\"}' WHERE position = 4", "position 4"),
-        ("UPDATE ledger.events SET recorded_at = recorded_at + interval '1 ms' WHERE position = 5", "position 5"),
+        (
+            "UPDATE ledger.events SET payload = payload || '{\"via\": \"call\"}' WHERE position = 4",
+            "position 4",
+        ),
+        (
+            "UPDATE ledger.events SET recorded_at = recorded_at + interval '1 ms' WHERE position = 5",
+            "position 5",
+        ),
         ("DELETE FROM ledger.events WHERE position = 3", "position 3"),
         ("DELETE FROM ledger.events WHERE position = 6; UPDATE ledger.heads SET position = 5", "the end"),
     ];
@@ -157,4 +166,55 @@ async fn verify_finds_what_a_superuser_changed() {
         connection.execute("INSERT INTO ledger.events TABLE kept_events").await.unwrap();
         connection.execute("INSERT INTO ledger.heads TABLE kept_heads").await.unwrap();
     }
+}
+
+/// HKDF with SHA-256, as `docs/auditing.md` writes it.
+fn hkdf<const LENGTH: usize>(key: &[u8], salt: &[u8], info: &[u8]) -> [u8; LENGTH] {
+    let mut derived = [0; LENGTH];
+    hkdf::Hkdf::<sha2::Sha256>::new(Some(salt), key).expand(info, &mut derived).unwrap();
+    derived
+}
+
+/// Opens a box from the page's words alone.
+fn open_box(key: &[u8], sealed: &[u8], associated: &[&[u8]]) -> Vec<u8> {
+    use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+    assert_eq!(sealed[0], 1);
+    let (nonce, rest) = sealed[1..].split_at(24);
+    let (commitment, ciphertext) = rest.split_at(32);
+    let derived: [u8; 64] = hkdf(key, nonce, b"docket/1 box");
+    assert_eq!(&derived[32..], commitment);
+    let cipher = chacha20poly1305::XChaCha20Poly1305::new(derived[..32].into());
+    let aad = associated.concat();
+    cipher.decrypt(nonce.into(), Payload { msg: ciphertext, aad: &aad }).unwrap()
+}
+
+#[test]
+fn a_stranger_with_the_keys_opens_a_box_by_the_page_alone() {
+    use base64::Engine as _;
+    let read = |name: &str| -> Value {
+        let path = format!("{}/tests/fixtures/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let bytes = |id: &Value| *id.as_str().unwrap().parse::<Uuid>().unwrap().as_bytes();
+    let (keys, golden) = (read("keys"), read("CallLogged.1"));
+    let event = &golden["stored"];
+    let organization = bytes(&event["organization_id"]);
+
+    let wrapped = hex::decode(keys["organization"].as_str().unwrap()).unwrap();
+    let root = open_box(&[7; 32], &wrapped, &[b"docket/1 organization", &organization]);
+    let wrapping: [u8; 32] = hkdf(&root, &[0; 32], b"docket/1 subjects");
+    let subject_key = |subject: &Value| {
+        let wrapped = hex::decode(keys["subjects"][subject.as_str().unwrap()].as_str().unwrap()).unwrap();
+        open_box(&wrapping, &wrapped, &[b"docket/1 subject", &organization, &bytes(subject)])
+    };
+    let open = |boxed: &Value, subject: &Value, label: &[u8]| {
+        let sealed = base64::engine::general_purpose::STANDARD.decode(boxed.as_str().unwrap()).unwrap();
+        let place = [&b"docket/1 box"[..], &organization, &bytes(&event["event_id"]), &bytes(subject), label];
+        String::from_utf8(open_box(&subject_key(subject), &sealed, &place)).unwrap()
+    };
+    let note = &event["payload"]["note"]["$sealed"];
+    let opened = open(&note["box"], &note["subject"], b"CallLogged");
+    assert_eq!(opened, canonical::to_string(&golden["open"]["note"]["$personal"]["value"]).unwrap());
+    let metadata = &event["metadata"];
+    assert_eq!(open(&metadata["reason"], &metadata["actor_id"], b"reason"), "a golden event");
 }

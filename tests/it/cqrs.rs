@@ -12,9 +12,9 @@ use postgres_es::PostgresEventRepository;
 use sqlx::Executor;
 use std::sync::{Arc, Mutex};
 
+use crate::support::Database;
 use crate::support::app::{held_clock, open, organization};
 use crate::support::commands::{campaign, command};
-use crate::support::Database;
 
 fn create(campaign_id: CampaignId, name: &str) -> CampaignCommand {
     CampaignCommand::Create {
@@ -57,7 +57,8 @@ async fn the_stock_framework_runs_on_the_ledger() {
     let organization = organization(&app).await;
     let store = LedgerStore::new(app.ledger.clone(), organization, Origin::system("framework"));
     let seen = Seen::default();
-    let framework = CqrsFramework::<Campaign, _>::new(store.clone(), vec![], ()).append_query(Box::new(seen.clone()));
+    let framework =
+        CqrsFramework::<Campaign, _>::new(store.clone(), vec![], ()).append_query(Box::new(seen.clone()));
     let id: CampaignId = app.clock.mint();
     let key = id.to_string();
 
@@ -71,7 +72,9 @@ async fn the_stock_framework_runs_on_the_ledger() {
     let events: Vec<EventEnvelope<Campaign>> = store.load_events(&key).await.unwrap();
     assert_eq!(events.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(events[0].metadata["tool"], "framework");
-    let CampaignEvent::CampaignCreated { text, .. } = &events[0].payload else { panic!("{:?}", events[0].payload) };
+    let CampaignEvent::CampaignCreated { text, .. } = &events[0].payload else {
+        panic!("{:?}", events[0].payload)
+    };
     assert_eq!(text.value().unwrap().name, "Spring");
     assert_eq!(crate::auditing::assert_chain_holds(&app, organization).await, 2);
 
@@ -81,7 +84,8 @@ async fn the_stock_framework_runs_on_the_ledger() {
     });
     let pause = || vec![CampaignEvent::CampaignPaused {}];
     store.commit(pause(), one, Default::default()).await.unwrap();
-    let lost: Result<Vec<EventEnvelope<Campaign>>, _> = store.commit(pause(), other, Default::default()).await;
+    let lost: Result<Vec<EventEnvelope<Campaign>>, _> =
+        store.commit(pause(), other, Default::default()).await;
     assert!(matches!(lost, Err(AggregateError::AggregateConflict)));
 }
 
@@ -93,15 +97,7 @@ async fn a_stock_postgres_es_program_reads_an_organization() {
     let id: CampaignId = app.clock.mint();
     let origin = Origin::system("test");
     let order = |what| {
-        app.ledger.order::<Campaign>(
-            organization,
-            id,
-            app.clock.mint(),
-            app.clock.now(),
-            &origin,
-            None,
-            what,
-        )
+        app.ledger.order::<Campaign>(organization, id, app.clock.mint(), app.clock.now(), &origin, None, what)
     };
     for what in [
         create(id, "Spring"),
@@ -132,16 +128,20 @@ async fn a_stock_postgres_es_program_reads_an_organization() {
     let text = ours.state.text.clone().unwrap();
     assert_eq!(text.value().unwrap().name, "Summer");
     // It has no keys: it sees who, and not what.
-    let sealed = Campaign {
-        text: Some(docket_aggregates::Personal::erased(text.subject())),
-        ..(*ours.state).clone()
-    };
+    let sealed =
+        Campaign { text: Some(docket_aggregates::Personal::erased(text.subject())), ..(*ours.state).clone() };
     assert_eq!(stock, sealed);
 
     let seen = Seen::default();
     QueryReplay::new(repository(), seen.clone()).replay(&id.to_string()).await.unwrap();
     assert_eq!(
         *seen.0.lock().unwrap(),
-        ["1 CampaignCreated", "2 CampaignActivated", "3 CampaignReworded", "4 CampaignScheduled", "5 CampaignPaused"]
+        [
+            "1 CampaignCreated",
+            "2 CampaignActivated",
+            "3 CampaignReworded",
+            "4 CampaignScheduled",
+            "5 CampaignPaused"
+        ]
     );
 }

@@ -62,7 +62,8 @@ async fn a_killed_server_loses_nothing_and_repeats_nothing() {
         let served = Served::start(&database).await;
         let client = Client::new(served.address, token.clone(), organization);
         // Whoever got no answer asks again, and so does somebody who did.
-        for n in std::mem::take(&mut *told.unanswered.lock().unwrap()) {
+        let unanswered = std::mem::take(&mut *told.unanswered.lock().unwrap());
+        for n in unanswered {
             let answer = eventually("the answer", || async {
                 create(&client, n).await.ok().filter(|(status, _)| *status == 200).map(|(_, answer)| answer)
             })

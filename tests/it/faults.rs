@@ -39,7 +39,9 @@ impl Wired {
 async fn a_connection_cut_around_the_commit_has_one_effect() {
     let wired = Wired::begin().await;
     let mut recorded = 0;
-    for (cut, times) in [(Cut::BeforeCommit, 1), (Cut::AfterCommit, 1), (Cut::BeforeCommit, 3), (Cut::AfterCommit, 3)] {
+    for (cut, times) in
+        [(Cut::BeforeCommit, 1), (Cut::AfterCommit, 1), (Cut::BeforeCommit, 3), (Cut::AfterCommit, 3)]
+    {
         let cuts = wired.proxy.cuts();
         wired.proxy.cut(cut, times);
         let mut last = None;
@@ -74,22 +76,23 @@ async fn a_batch_that_was_cut_off_is_recorded_once() {
 
 #[tokio::test]
 async fn while_the_database_is_away_the_outcome_is_unknown_and_afterwards_known() {
-    for (cut, came_through) in [(Cut::BeforeCommit, false), (Cut::AfterCommit, true)] {
-        let wired = Wired::begin().await;
-        wired.proxy.stay_away_after_cut();
-        wired.proxy.cut(cut, 1);
-        let command = wired.one();
-        let error = wired.app.ledger.append(command.clone()).await.unwrap_err();
-        assert!(matches!(error, AppendError::OutcomeUnknown(id) if id == command.id), "{error}");
-        let head = assert_chain_holds(&wired.direct, wired.organization).await;
-        assert_eq!(head, i64::from(came_through), "{cut:?}");
+    // Both wait ten seconds until they give up; they do so together.
+    futures::future::join(gives_up(Cut::BeforeCommit, false), gives_up(Cut::AfterCommit, true)).await;
+}
 
-        wired.proxy.come_back();
-        let known = eventually("the answer", || async {
-            wired.app.ledger.append(command.clone()).await.ok()
-        })
-        .await;
-        assert_eq!((known.position, known.duplicate), (1, came_through));
-        assert_eq!(assert_chain_holds(&wired.direct, wired.organization).await, 1);
-    }
+async fn gives_up(cut: Cut, came_through: bool) {
+    let wired = Wired::begin().await;
+    wired.proxy.stay_away_after_cut();
+    wired.proxy.cut(cut, 1);
+    let command = wired.one();
+    let error = wired.app.ledger.append(command.clone()).await.unwrap_err();
+    assert!(matches!(error, AppendError::OutcomeUnknown(id) if id == command.id), "{error}");
+    let head = assert_chain_holds(&wired.direct, wired.organization).await;
+    assert_eq!(head, i64::from(came_through), "{cut:?}");
+
+    wired.proxy.come_back();
+    let known =
+        eventually("the answer", || async { wired.app.ledger.append(command.clone()).await.ok() }).await;
+    assert_eq!((known.position, known.duplicate), (1, came_through));
+    assert_eq!(assert_chain_holds(&wired.direct, wired.organization).await, 1);
 }

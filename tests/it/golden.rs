@@ -110,7 +110,10 @@ fn a_golden_payload_is_read_and_written_alike() {
     for golden in all() {
         let Golden { aggregate_type, event_type, event_version, open, .. } = golden;
         let event = AnyEvent::decode(&aggregate_type, &event_type, &event_version, open.clone()).unwrap();
-        assert_eq!((event.aggregate_type(), event.event_type()), (aggregate_type.as_str(), event_type.as_str()));
+        assert_eq!(
+            (event.aggregate_type(), event.event_type()),
+            (aggregate_type.as_str(), event_type.as_str())
+        );
         // A version that is written no more is read as the one that is.
         if event.event_version() == event_version {
             assert_eq!(event.payload().unwrap(), open, "{event_type}");
@@ -141,8 +144,12 @@ async fn what_was_once_stored_is_still_opened_read_and_proved() {
     for ((golden, sealed), opened) in all.iter().zip(sealed).zip(opened) {
         assert_eq!(golden.open, opened.payload, "{}", golden.event_type);
         // Without keys it is read all the same, and nothing of it is known.
-        let event =
-            AnyEvent::decode(&sealed.aggregate_type, &sealed.event_type, &sealed.event_version, sealed.payload.clone());
+        let event = AnyEvent::decode(
+            &sealed.aggregate_type,
+            &sealed.event_type,
+            &sealed.event_version,
+            sealed.payload.clone(),
+        );
         assert_eq!(event.unwrap().event_type(), golden.event_type);
         let text = sealed.payload.to_string();
         for personal in personal_texts(&golden.open) {
@@ -265,7 +272,10 @@ async fn bless(app: &App, organization: OrganizationId) {
 
         let mut connection = app.ledger.pool().acquire().await.unwrap();
         let portion = Portion { events: 1, bytes: 1 };
-        let event = read::stretch(&mut connection, organization, position, position, portion).await.unwrap().remove(0);
+        let event = read::stretch(&mut connection, organization, position, position, portion)
+            .await
+            .unwrap()
+            .remove(0);
         let stored = StoredEvent {
             organization_id: organization.uuid(),
             position,
@@ -289,12 +299,13 @@ async fn bless(app: &App, organization: OrganizationId) {
     let pool = app.ledger.pool();
     let hex = "SELECT encode(wrapped, 'hex') FROM ledger.organization_keys WHERE organization_id = $1";
     let wrapped = sqlx::query_scalar(hex).bind(organization.uuid()).fetch_one(pool).await.unwrap();
-    let subjects =
-        sqlx::query("SELECT subject_id, encode(wrapped, 'hex') FROM ledger.subject_keys WHERE organization_id = $1")
-            .bind(organization.uuid())
-            .fetch_all(pool)
-            .await
-            .unwrap();
+    let subjects = sqlx::query(
+        "SELECT subject_id, encode(wrapped, 'hex') FROM ledger.subject_keys WHERE organization_id = $1",
+    )
+    .bind(organization.uuid())
+    .fetch_all(pool)
+    .await
+    .unwrap();
     let subjects = subjects.iter().map(|row| (row.get(0), row.get(1))).collect();
     let keys = GoldenKeys { organization_id: organization, organization: wrapped, subjects };
     write_json(&folder().join("keys.json"), &keys);

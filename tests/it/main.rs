@@ -1,5 +1,7 @@
 //! The stories: the whole product on a real PostgreSQL.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
+
 mod support;
 
 mod auditing;
@@ -8,6 +10,7 @@ mod cqrs;
 mod crash;
 mod faults;
 mod golden;
+mod http;
 mod imports;
 mod ledger;
 mod organizations;
@@ -15,3 +18,4 @@ mod readme;
 mod readside;
 mod replay;
 mod sealed;
+mod tools;

@@ -109,7 +109,7 @@ async fn an_event_that_cannot_be_read_parks_its_organization_and_no_other() {
         (answer["meta"]["errorCode"] == "READ_MODEL_PARKED").then(|| answer["meta"]["details"].clone())
     })
     .await;
-    assert_eq!(details["position"], position);
+    assert_eq!(details["parkedPosition"], position);
     assert_eq!(eventual(&client).await, ["Spring"]);
     other.done("create_outbound_campaign", json!({ "name": "Theirs" })).await;
     assert_eq!(campaigns(&other).await, ["Theirs"]);
@@ -127,10 +127,9 @@ async fn an_event_of_a_newer_version_is_left_to_it() {
     let mut connection = app.database.connect().await;
     smuggle(&mut connection, client.organization, "CampaignFromTheFuture").await;
 
-    for _ in 0..2 {
-        let (status, answer) = client.tool("list_campaigns", json!({})).await;
-        assert_eq!((status, &answer["meta"]["errorCode"]), (503, &json!("READ_MODEL_BEHIND")));
-    }
+    // The runner looks four times while this waits.
+    let (status, answer) = client.tool("list_campaigns", json!({})).await;
+    assert_eq!((status, &answer["meta"]["errorCode"]), (503, &json!("READ_MODEL_BEHIND")));
     let (failures, parked): (i32, Option<i64>) =
         sqlx::query_as("SELECT failures, parked_position FROM read.cursors WHERE organization_id = $1")
             .bind(client.organization.uuid())
@@ -218,8 +217,11 @@ async fn every_table_of_the_read_schema_has_one_owner() {
             .fetch_all(app.app.ledger.pool())
             .await
             .unwrap();
-    let mut owned: Vec<String> =
-        docket_projections::all().iter().flat_map(|model| model.tables).map(|table| table.to_string()).collect();
+    let mut owned: Vec<String> = docket_projections::all()
+        .iter()
+        .flat_map(|model| model.tables)
+        .map(|table| table.to_string())
+        .collect();
     tables.sort();
     owned.sort();
     assert_eq!(tables, owned);

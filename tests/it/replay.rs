@@ -125,7 +125,11 @@ async fn a_replay_that_breaks_off_says_where() {
     let broken = run_at(&database, &proxy.url, &arguments).await;
     let said = String::from_utf8_lossy(&broken.stderr).into_owned();
     let printed = lines(&broken);
-    assert!(proxy.cuts() > 0 && !printed.is_empty() && printed.len() < events, "{} lines: {said}", printed.len());
+    assert!(
+        proxy.cuts() > 0 && !printed.is_empty() && printed.len() < events,
+        "{} lines: {said}",
+        printed.len()
+    );
     assert_eq!(broken.status.code(), Some(1), "{said}");
     assert!(said.contains(&format!("position {} was the last one", printed.len())), "{said}");
 }

@@ -24,7 +24,8 @@ const NEEDLES: [&str; 14] = [
 ];
 
 async fn everything(app: &TestApp) -> Client {
-    let organization = crate::support::app::named_organization(&app.app, "Nadelbaum", "owner@needle.example").await;
+    let organization =
+        crate::support::app::named_organization(&app.app, "Nadelbaum", "owner@needle.example").await;
     let client = app.client(Role::SuperAdmin, organization).await;
     let file = "First name,Last name,Email,Phone,Company,City\n\
         Quintessa,Vandermolen,quintessa.v@needle.example,0612349876,Needlework GmbH,Haystackville\n\

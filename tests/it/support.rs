@@ -13,7 +13,7 @@ pub mod server;
 use std::future::Future;
 use std::time::Duration;
 
-pub use app::{TestApp, open, organization};
+pub use app::TestApp;
 pub use client::Client;
 pub use server::Database;
 

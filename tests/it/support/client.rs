@@ -59,6 +59,18 @@ impl Client {
         self.send(Method::GET, path, &[], vec![]).await.unwrap()
     }
 
+    /// `GET` of what is no JSON.
+    pub async fn text(&self, path: &str) -> String {
+        let request = Request::builder()
+            .uri(format!("http://{}{path}", self.address))
+            .header("authorization", format!("Bearer {}", self.token))
+            .body(Full::default())
+            .unwrap();
+        let answer = tokio::time::timeout(PATIENCE, self.http.request(request)).await.unwrap().unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
     /// `POST` with JSON.
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         let headers = [("content-type", "application/json")];

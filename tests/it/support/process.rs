@@ -47,7 +47,8 @@ pub struct Served {
 impl Served {
     /// Starts `docket serve` and waits until it listens.
     pub async fn start(database: &Database) -> Self {
-        let mut child = docket(database, &database.url(), &["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+        let mut child =
+            docket(database, &database.url(), &["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let listening = async {
             let mut said = String::new();

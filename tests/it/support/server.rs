@@ -73,6 +73,7 @@ async fn start() -> (Postgres, PathBuf) {
 }
 
 /// The shell holds the other end of a pipe that closes when this process ends, however it ends.
+#[allow(clippy::zombie_processes, reason = "the shell outlives this process")]
 fn remove_afterwards(folder: &std::path::Path) {
     let script = "cat; for try in $(seq 100); do rm -rf \"$0\" 2>/dev/null && exit; sleep 0.1; done";
     let mut shell = Command::new("sh");

@@ -1,0 +1,69 @@
+//! Who gets whom.
+
+use futures::future::join_all;
+use serde_json::json;
+
+use super::{LYON, Office, number};
+
+const ASSIGN: &str = "bulk_assign_campaign_contacts";
+
+#[tokio::test]
+async fn shares_add_up_and_differ_by_one_at_most() {
+    let office = Office::open().await;
+    for strategy in ["round_robin", "least_loaded"] {
+        let (campaign, _) = office.lyon(strategy).await;
+        let input = json!({
+            "campaignId": campaign, "agentIds": office.agents, "strategy": strategy, "confirm": true,
+        });
+        let told = office.done(ASSIGN, input).await;
+        let shares: Vec<u64> =
+            told["perAgent"].as_array().unwrap().iter().map(|share| number(&share["added"])).collect();
+        assert_eq!(shares.iter().sum::<u64>(), LYON as u64, "{strategy}");
+        assert_eq!(told["applied"], json!(LYON), "{strategy}");
+        let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
+        assert!(most - least <= 1, "{strategy}: {shares:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_assigned_twice() {
+    let office = Office::open().await;
+    let (campaign, _) = office.lyon("Spring").await;
+    let assign = |agent: &str| {
+        office.ask(ASSIGN, json!({ "campaignId": campaign, "agentIds": [agent], "confirm": true }))
+    };
+    let answers = join_all(office.agents.iter().map(|agent| assign(agent))).await;
+    let applied: u64 = answers.iter().map(|told| number(&told.data()["applied"])).sum();
+    assert_eq!(applied, LYON as u64);
+    assert_eq!(office.counts(&campaign).await["unassigned"], json!(0));
+}
+
+#[tokio::test]
+async fn whoever_has_somebody_keeps_them_unless_told_otherwise() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let (ada, bea) = (&office.agents[0], &office.agents[1]);
+    let assign = |agent: &str, reassign: bool| {
+        office.done(
+            ASSIGN,
+            json!({
+                "campaignId": campaign, "agentIds": [agent], "contactIds": contacts, "strategy": "single",
+                "reassign": reassign, "confirm": true,
+            }),
+        )
+    };
+    assert_eq!(assign(ada, false).await["applied"], json!(LYON));
+    let again = assign(bea, false).await;
+    assert_eq!(again["skippedByReason"], json!({ "ALREADY_ASSIGNED": LYON }));
+    assert_eq!(assign(bea, true).await["applied"], json!(LYON));
+    assert_eq!(office.counts(&campaign).await["byAgent"][bea.as_str()], json!(LYON));
+}
+
+#[tokio::test]
+async fn a_campaign_without_contacts_has_nobody_to_assign() {
+    let office = Office::open().await;
+    let campaign = office.campaign("Spring").await;
+    let input = json!({ "campaignId": campaign, "agentIds": office.agents, "confirm": true });
+    let told = office.done(ASSIGN, input).await;
+    assert_eq!((&told["matched"], &told["applied"]), (&json!(0), &json!(0)));
+}

@@ -1,0 +1,61 @@
+//! Creating and changing campaigns.
+
+use futures::future::join_all;
+use serde_json::json;
+
+use super::{Office, texts};
+
+const UPDATE: &str = "update_outbound_campaign";
+
+#[tokio::test]
+async fn a_name_may_be_there_twice_with_a_warning() {
+    let office = Office::empty().await;
+    office.campaign("Été").await;
+    let told = office.ask("create_outbound_campaign", json!({ "name": "été" })).await;
+    assert_eq!(texts(&told.data()["warnings"], "code"), ["DUPLICATE_NAME"]);
+    assert_eq!(texts(&told.meta()["warnings"], "code"), ["DUPLICATE_NAME"]);
+}
+
+#[tokio::test]
+async fn a_patch_that_changes_nothing_records_nothing() {
+    let office = Office::empty().await;
+    let campaign = office.campaign("Spring").await;
+    let before = office.events().await;
+    let told = office.ask(UPDATE, json!({ "campaignId": campaign, "patch": { "name": "Spring" } })).await;
+    assert_eq!(told.data()["changes"], json!([]));
+    let detach = json!({ "campaignId": campaign, "scriptTemplateId": null });
+    assert_eq!(office.done("attach_campaign_templates", detach).await["changed"], json!(false));
+    assert_eq!(office.events().await, before);
+}
+
+#[tokio::test]
+async fn null_clears_and_absent_keeps() {
+    let office = Office::empty().await;
+    let campaign = office.campaign("Spring").await;
+    let patch =
+        json!({ "goal": "x", "description": "l1\nl2", "settings": { "maxAttempts": 3 }, "agentIds": [] });
+    let input = json!({ "campaignId": campaign, "patch": patch, "expectedVersion": 1 });
+    let told = office.done(UPDATE, input).await;
+    assert_eq!(texts(&told["changes"], "field"), ["description", "goal", "settings"]);
+    let told = office.done(UPDATE, json!({ "campaignId": campaign, "patch": { "description": null } })).await;
+    assert_eq!(told["changes"], json!([{ "field": "description", "from": "l1\nl2", "to": null }]));
+    let kept = office.done("get_campaign", json!({ "campaignId": campaign })).await;
+    assert_eq!(kept["campaign"]["goal"], json!("x"));
+}
+
+#[tokio::test]
+async fn of_two_changes_of_one_version_one_is_refused() {
+    let office = Office::empty().await;
+    let campaign = office.campaign("Spring").await;
+    let change = |goal: &'static str| {
+        let input = json!({ "campaignId": campaign, "patch": { "goal": goal }, "expectedVersion": 1 });
+        office.ask(UPDATE, input)
+    };
+    let mut answers: Vec<(u16, String)> = join_all([change("a"), change("b")])
+        .await
+        .iter()
+        .map(|told| (told.status, told.code().to_owned()))
+        .collect();
+    answers.sort();
+    assert_eq!(answers, [(200, String::new()), (409, "VERSION_CONFLICT".to_owned())]);
+}

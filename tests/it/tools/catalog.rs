@@ -1,0 +1,65 @@
+//! The contract that agents read: what is listed is there, fits its schemas and changes only on purpose.
+
+use std::collections::BTreeSet;
+
+use docket::tools::{CONTRACT, Known, catalog};
+use serde_json::{Value, json};
+
+use super::{Office, text, texts};
+
+const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/snapshots/tools.json");
+
+#[tokio::test]
+async fn what_is_listed_is_what_can_be_called() {
+    let office = Office::empty().await;
+    let (status, listed) = office.client.get("/crm/agent/capabilities").await;
+    assert_eq!(status, 200, "{listed}");
+    let tools = listed["data"]["tools"].as_array().unwrap();
+    let names: BTreeSet<String> = tools.iter().map(|tool| text(&tool["name"])).collect();
+    assert_eq!((tools.len(), names.len()), (17, 17));
+    for name in CONTRACT {
+        let told = office.ask(name, json!({ "surplus": 1 })).await;
+        if !names.contains(name) {
+            told.refused(404, "TOOL_NOT_FOUND");
+        } else {
+            let fields = texts(&told.meta()["fieldErrors"], "code");
+            assert!(told.status == 400 && fields.contains(&"UNKNOWN_FIELD".to_owned()), "{}", told.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_example_works() {
+    let office = Office::open().await;
+    office.lyon("Spring").await;
+    let path = format!("/crm/agent/capabilities?organizationId={}", office.client.organization);
+    let (_, listed) = office.client.get(&path).await;
+    for tool in listed["data"]["tools"].as_array().unwrap() {
+        let name = text(&tool["name"]);
+        let accepted = jsonschema::validator_for(&tool["inputSchema"]).unwrap();
+        let examples = tool["examples"].as_array().unwrap();
+        assert!(examples.len() >= 2, "{name}");
+        for example in examples {
+            assert!(accepted.is_valid(&example["input"]), "{name}: {example}");
+            let told = office.ask(&name, example["input"].clone()).await;
+            assert_eq!(told.status, 200, "{name} {}: {}", example["title"], told.body);
+        }
+    }
+}
+
+/// `DOCKET_UPDATE_SNAPSHOTS=1 cargo test -p docket-crm --test it tools::` writes the file anew.
+#[test]
+fn the_contract_changes_on_purpose() {
+    let tools = Value::from(catalog().capabilities(None, None, &Known::default()));
+    if std::env::var_os("DOCKET_UPDATE_SNAPSHOTS").is_some() {
+        let text = serde_json::to_string_pretty(&tools).unwrap();
+        std::fs::write(SNAPSHOT, text + "\n").unwrap();
+        return;
+    }
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(SNAPSHOT).unwrap()).unwrap();
+    let (now, kept) = (tools.as_array().unwrap(), kept.as_array().unwrap());
+    for (now, kept) in now.iter().zip(kept) {
+        assert!(now == kept, "{} is no longer the tool of the snapshot, {}", now["name"], kept["name"]);
+    }
+    assert_eq!(now.len(), kept.len(), "tools came or went");
+}

@@ -1,0 +1,189 @@
+//! A preview changes nothing, and applying it does exactly what it showed.
+
+use docket::ledger::Command;
+use docket_aggregates::ids::CampaignId;
+use serde_json::{Value, json};
+
+use super::{LYON, Office, with};
+use crate::support::{commands, eventually};
+
+const CREATE: &str = "create_outbound_campaign";
+const UPDATE: &str = "update_outbound_campaign";
+const ATTACH: &str = "attach_campaign_templates";
+const ADD: &str = "bulk_add_contacts_to_campaign_by_filter";
+const ASSIGN: &str = "bulk_assign_campaign_contacts";
+const REMOVE: &str = "bulk_remove_contacts_from_campaign";
+
+#[tokio::test]
+async fn what_is_applied_is_what_was_shown() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let agents = &office.agents;
+    let on = |fields: Value| with(fields, "campaignId", campaign.clone());
+    let nearby = json!({ "source": "crm", "city": "Villeurbanne" });
+    for (tool, input) in [
+        (CREATE, json!({ "name": "Summer", "agentIds": agents })),
+        (UPDATE, on(json!({ "patch": { "name": "Early spring", "goal": "more" } }))),
+        (ATTACH, on(json!({ "scriptTemplateId": null }))),
+        (ADD, on(json!({ "filter": nearby, "maxContacts": 4 }))),
+        (ADD, on(json!({ "filter": nearby, "maxContacts": 4, "assignToAgentIds": agents, "confirm": true }))),
+        (ASSIGN, on(json!({ "agentIds": agents, "contactIds": contacts, "confirm": true }))),
+        (ASSIGN, on(json!({ "agentIds": agents, "strategy": "least_loaded", "confirm": true }))),
+        (REMOVE, on(json!({ "contactIds": contacts[..5], "confirm": true }))),
+        (REMOVE, on(json!({ "filter": {}, "confirm": true }))),
+        (UPDATE, on(json!({ "patch": { "status": "archived" } }))),
+    ] {
+        let before = office.events().await;
+        let preview = office.ask(tool, with(input.clone(), "dryRun", true)).await;
+        assert_eq!(office.events().await, before, "{tool}: a preview writes nothing");
+        assert!(preview.meta()["previewUrl"].is_string());
+
+        let applying = with(input.clone(), "previewToken", preview.token());
+        let applied = office.ask(tool, applying.clone()).await;
+        assert_eq!(applied.data()["dryRun"], json!(false));
+        assert_eq!(applied.outcome(), preview.outcome(), "{tool} {input}");
+        let after = office.events().await;
+        assert_eq!(after > before, tool != ATTACH, "{tool}");
+
+        if tool != ATTACH {
+            let again = office.ask(tool, applying).await;
+            assert_eq!((again.data(), office.events().await), (applied.data(), after), "{tool} {input}");
+            assert_eq!(again.meta()["idempotentReplay"], json!(true), "{tool}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_belongs_to_what_was_shown() {
+    let office = Office::empty().await;
+    let preview = office.ask(CREATE, json!({ "name": "Spring", "dryRun": true })).await;
+    let shown = &preview.data()["campaign"]["campaignId"];
+    office.ask("get_campaign", json!({ "campaignId": shown })).await.refused(404, "CAMPAIGN_NOT_FOUND");
+    let other = json!({ "name": "Other", "previewToken": preview.token() });
+    office.ask(CREATE, other).await.refused(409, "PREVIEW_MISMATCH");
+    office.done(CREATE, json!({ "name": "Spring", "previewToken": preview.token() })).await;
+    assert_eq!(
+        office.done("get_campaign", json!({ "campaignId": shown })).await["campaign"]["name"],
+        json!("Spring")
+    );
+}
+
+/// What a call with those options comes to.
+#[derive(Debug, PartialEq)]
+enum Comes {
+    Shown,
+    Applied,
+    Refused,
+}
+
+#[tokio::test]
+async fn what_must_be_confirmed_is_tried_out_first() {
+    let office = Office::open().await;
+    let (campaign, _) = office.lyon("Spring").await;
+    let agents = &office.agents;
+    let tools = [
+        (ASSIGN, json!({ "campaignId": campaign, "agentIds": agents, "filter": { "statusIn": ["done"] } })),
+        (REMOVE, json!({ "campaignId": campaign, "filter": { "statusIn": ["done"] } })),
+        (
+            ADD,
+            json!({
+                "campaignId": campaign, "filter": { "source": "crm", "city": "Lyon" }, "assignToAgentIds": agents,
+            }),
+        ),
+    ];
+    let rows = [
+        (json!({}), Comes::Shown),
+        (json!({ "confirm": false }), Comes::Shown),
+        (json!({ "confirm": true }), Comes::Applied),
+        (json!({ "dryRun": true }), Comes::Shown),
+        (json!({ "dryRun": true, "confirm": false }), Comes::Shown),
+        (json!({ "dryRun": true, "confirm": true }), Comes::Shown),
+        (json!({ "dryRun": false, "confirm": true }), Comes::Applied),
+        (json!({ "dryRun": false }), Comes::Refused),
+        (json!({ "dryRun": false, "confirm": false }), Comes::Refused),
+    ];
+    for (tool, input) in &tools {
+        for (options, expected) in &rows {
+            let mut input = input.clone();
+            input.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+            let told = office.ask(tool, input).await;
+            let comes = match (told.status, told.code()) {
+                (422, "CONFIRM_REQUIRED") => Comes::Refused,
+                _ if told.data()["dryRun"] == json!(true) => Comes::Shown,
+                _ => Comes::Applied,
+            };
+            assert_eq!(comes, *expected, "{tool} {options}");
+        }
+    }
+    for (options, shown) in
+        [(json!({}), false), (json!({ "dryRun": false }), false), (json!({ "dryRun": true }), true)]
+    {
+        let told = office.done(CREATE, with(options, "name", "Summer")).await;
+        assert_eq!(told["dryRun"], json!(shown), "nothing need be confirmed");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_unrelated_writes_are_no_drift() {
+    let office = Office::open().await;
+    let (campaign, _) = office.lyon("Spring").await;
+    let input = json!({ "campaignId": campaign, "agentIds": office.agents, "confirm": true });
+    let preview = office.ask(ASSIGN, with(input.clone(), "dryRun", true)).await;
+
+    let app = &office.app.app;
+    for batch in 0..10 {
+        let campaigns =
+            (0..100).map(|n| commands::campaign(app.clock.mint::<CampaignId>(), &format!("{batch} {n}")));
+        let command: Command = commands::command(app, office.client.organization, campaigns.collect());
+        app.ledger.append(command).await.unwrap();
+    }
+    eventually("the read models have followed", async || {
+        (office.ask("get_crm_workspace_overview", json!({})).await.status == 200).then_some(())
+    })
+    .await;
+
+    let applied = office.ask(ASSIGN, with(input, "previewToken", preview.token())).await;
+    assert_eq!(applied.outcome(), preview.outcome());
+}
+
+#[tokio::test]
+async fn a_preview_that_no_longer_holds_is_refused() {
+    let office = Office::empty().await;
+    let campaign = office.campaign("Spring").await;
+    let rename = json!({ "campaignId": campaign, "patch": { "name": "Summer" } });
+    let change =
+        async |patch: Value| office.done(UPDATE, json!({ "campaignId": campaign, "patch": patch })).await;
+
+    let preview = office.ask(UPDATE, with(rename.clone(), "dryRun", true)).await;
+    change(json!({ "goal": "unrelated" })).await;
+    office.ask(UPDATE, with(rename, "previewToken", preview.token())).await.data();
+
+    let rename = json!({ "campaignId": campaign, "patch": { "name": "Autumn" } });
+    let preview = office.ask(UPDATE, with(rename.clone(), "dryRun", true)).await;
+    change(json!({ "name": "Winter" })).await;
+    let refused = office.ask(UPDATE, with(rename, "previewToken", preview.token())).await;
+    refused.refused(409, "PREVIEW_DRIFT");
+    assert_eq!(refused.meta()["details"]["drift"]["added"], json!(1));
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_preview_can_be_applied() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let assign = json!({
+        "campaignId": campaign, "agentIds": office.agents, "contactIds": contacts, "confirm": true,
+    });
+    let preview = office.ask(ASSIGN, with(assign.clone(), "dryRun", true)).await;
+    let remove = json!({ "campaignId": campaign, "contactIds": contacts[..2], "confirm": true });
+    assert_eq!(office.done(REMOVE, remove).await["applied"], json!(2));
+
+    let assign = with(assign, "previewToken", preview.token());
+    let refused = office.ask(ASSIGN, assign.clone()).await;
+    refused.refused(409, "PREVIEW_DRIFT");
+    let drift = &refused.meta()["details"]["drift"];
+    assert_eq!((&drift["added"], &drift["removed"]), (&json!(0), &json!(2)), "{drift}");
+
+    let applied = office.done(ASSIGN, with(assign, "onDrift", "intersect")).await;
+    assert_eq!(applied["applied"], json!(LYON - 2));
+    assert_eq!(applied["skippedByReason"], json!({ "NOT_IN_CAMPAIGN": 2 }));
+}

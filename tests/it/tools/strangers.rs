@@ -1,0 +1,114 @@
+//! What belongs to another organization does not exist here.
+
+use docket_aggregates::token::Role;
+use serde_json::json;
+
+use super::{Office, ask, campaign, furnish, text, texts};
+
+#[tokio::test]
+async fn what_belongs_to_another_organization_is_not_found() {
+    let office = Office::open().await;
+    let (own, _) = office.lyon("Spring").await;
+    let other = office.app.client(Role::SuperAdmin, office.app.organization().await).await;
+    let agents = furnish(&other).await;
+    let theirs = campaign(&other, "Spring").await;
+    let also_theirs = campaign(&other, "Summer").await;
+    let contacts = ask(&other, "list_outbound_contacts", json!({ "limit": 2 })).await;
+    let contacts = texts(&contacts.data()["contacts"], "contactId");
+    let (_, folders) = other.get(&other.crm("imports")).await;
+    let folder = text(&folders[0]["importFolderId"]);
+    let preview = ask(&other, "create_outbound_campaign", json!({ "name": "Autumn", "dryRun": true })).await;
+    let page = ask(&other, "list_campaigns", json!({ "limit": 1 })).await;
+    let cursor = &page.meta()["pagination"]["nextCursor"];
+    let everybody = json!({ "source": "crm", "city": "Lyon" });
+
+    for (tool, input, status, code) in [
+        ("get_campaign", json!({ "campaignId": theirs }), 404, "CAMPAIGN_NOT_FOUND"),
+        (
+            "update_outbound_campaign",
+            json!({ "campaignId": theirs, "patch": { "goal": "x" } }),
+            404,
+            "CAMPAIGN_NOT_FOUND",
+        ),
+        (
+            "attach_campaign_templates",
+            json!({ "campaignId": theirs, "scriptTemplateId": null }),
+            404,
+            "CAMPAIGN_NOT_FOUND",
+        ),
+        (
+            "bulk_add_contacts_to_campaign_by_filter",
+            json!({ "campaignId": theirs, "filter": everybody }),
+            404,
+            "CAMPAIGN_NOT_FOUND",
+        ),
+        (
+            "bulk_add_contacts_to_campaign_by_filter",
+            json!({ "campaignId": own, "filter": { "source": "crm", "contactIds": contacts } }),
+            404,
+            "CONTACT_NOT_FOUND",
+        ),
+        (
+            "bulk_add_contacts_to_campaign_by_filter",
+            json!({ "campaignId": own, "filter": { "source": "import_folder", "importFolderId": folder } }),
+            404,
+            "IMPORT_FOLDER_NOT_FOUND",
+        ),
+        (
+            "bulk_add_contacts_to_campaign_by_filter",
+            json!({ "campaignId": own, "filter": everybody, "skipIfInCampaignIds": [theirs] }),
+            404,
+            "CAMPAIGN_NOT_FOUND",
+        ),
+        (
+            "bulk_assign_campaign_contacts",
+            json!({ "campaignId": theirs, "agentIds": office.agents }),
+            404,
+            "CAMPAIGN_NOT_FOUND",
+        ),
+        (
+            "bulk_assign_campaign_contacts",
+            json!({ "campaignId": own, "agentIds": agents }),
+            422,
+            "AGENT_UNASSIGNABLE",
+        ),
+        (
+            "bulk_remove_contacts_from_campaign",
+            json!({ "campaignId": theirs, "filter": {} }),
+            404,
+            "CAMPAIGN_NOT_FOUND",
+        ),
+        (
+            "bulk_remove_contacts_from_campaign",
+            json!({ "campaignId": own, "contactIds": contacts }),
+            404,
+            "CONTACT_NOT_FOUND",
+        ),
+        ("bulk_get_agent_workloads", json!({ "agentIds": agents }), 404, "AGENT_NOT_FOUND"),
+        ("bulk_get_campaign_contact_counts", json!({ "campaignIds": [theirs] }), 404, "CAMPAIGN_NOT_FOUND"),
+        ("list_outbound_contacts", json!({ "campaignId": theirs }), 404, "CAMPAIGN_NOT_FOUND"),
+        ("list_outbound_agents", json!({ "campaignId": theirs }), 404, "CAMPAIGN_NOT_FOUND"),
+        (
+            "get_campaign_contact_overlap",
+            json!({ "campaignIds": [theirs, also_theirs] }),
+            404,
+            "CAMPAIGN_NOT_FOUND",
+        ),
+        (
+            "analyze_import_contact_deduplication",
+            json!({ "importFolderId": folder }),
+            404,
+            "IMPORT_FOLDER_NOT_FOUND",
+        ),
+        ("list_campaigns", json!({ "limit": 1, "cursor": cursor }), 400, "INVALID_CURSOR"),
+        (
+            "create_outbound_campaign",
+            json!({ "name": "Autumn", "previewToken": preview.token() }),
+            410,
+            "PREVIEW_EXPIRED",
+        ),
+    ] {
+        let told = office.ask(tool, input.clone()).await;
+        assert_eq!((told.status, told.code()), (status, code), "{tool} {input}: {}", told.body);
+    }
+}
