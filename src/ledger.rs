@@ -90,6 +90,7 @@ struct Inner {
     normal: Arc<Queue>,
     bulk: Arc<Queue>,
     states: decide::States,
+    turns: decide::Turns,
     appenders: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -127,9 +128,11 @@ impl Ledger {
             queue
         };
         let (normal, bulk) = (lane("normal"), lane("bulk"));
-        let states = decide::States::default();
+        let (states, turns) = (decide::States::default(), decide::Turns::default());
         let appenders = std::sync::Mutex::new(appenders);
-        Ok(Self { inner: Arc::new(Inner { pool, keys, clock, heads, normal, bulk, states, appenders }) })
+        Ok(Self {
+            inner: Arc::new(Inner { pool, keys, clock, heads, normal, bulk, states, turns, appenders }),
+        })
     }
 
     /// The pool that everything else of this process reads with.

@@ -78,7 +78,7 @@ const fn turned_away(error: AuthError) -> Refusal {
     match error {
         AuthError::Missing | AuthError::Invalid => Refusal::Unauthenticated,
         AuthError::Unavailable => Refusal::CredentialsUnavailable,
-        AuthError::Role(_) | AuthError::OtherOrganization => Refusal::NotSuperAdmin,
+        AuthError::Role(_) | AuthError::OtherOrganization | AuthError::ToolScope => Refusal::NotSuperAdmin,
     }
 }
 

@@ -36,6 +36,9 @@ pub enum AuthError {
     /// The role does not allow it.
     #[error("the role {} may not do this", .0.name())]
     Role(Role),
+    /// The token is limited to some agent tools, and this is none of them.
+    #[error("the token is limited to some agent tools")]
+    ToolScope,
     /// The token is limited to another organization.
     #[error("the token is limited to another organization")]
     OtherOrganization,
@@ -66,6 +69,9 @@ fn token_of(header: &str) -> Option<&str> {
 pub fn admit(caller: &Caller, roles: &[Role], organization: Option<OrganizationId>) -> Result<(), AuthError> {
     if !roles.contains(&caller.role) {
         return Err(AuthError::Role(caller.role));
+    }
+    if !caller.tools.is_empty() {
+        return Err(AuthError::ToolScope);
     }
     match (caller.organization_id, organization) {
         (None, _) => Ok(()),
@@ -119,6 +125,13 @@ mod tests {
             "what concerns the instance is not for one organization's administrator"
         );
         assert_eq!(admit(&caller(Role::InstanceAdmin, None), ADMINS, None), Ok(()));
+    }
+
+    #[test]
+    fn a_token_for_some_tools_opens_no_route() {
+        let narrow = Caller { tools: vec!["list_campaigns".into()], ..caller(Role::SuperAdmin, None) };
+        assert_eq!(admit(&narrow, BOARD, Some(OWN)), Err(AuthError::ToolScope));
+        assert_eq!(admit(&narrow, ADMINS, None), Err(AuthError::ToolScope));
     }
 
     #[test]

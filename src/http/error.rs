@@ -152,6 +152,7 @@ impl From<AuthError> for ApiError {
             AuthError::Invalid => (StatusCode::UNAUTHORIZED, "TOKEN_INVALID"),
             AuthError::Role(_) => (StatusCode::FORBIDDEN, "ROLE_FORBIDDEN"),
             AuthError::OtherOrganization => (StatusCode::FORBIDDEN, "OTHER_ORGANIZATION"),
+            AuthError::ToolScope => (StatusCode::FORBIDDEN, "TOOL_NOT_IN_SCOPE"),
             AuthError::Unavailable => {
                 return Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", error.to_string())
                     .after(Duration::from_secs(1));

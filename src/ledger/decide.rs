@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use docket_aggregates::ids::OrganizationId;
 use docket_aggregates::{AnyEvent, Decides};
@@ -24,6 +25,8 @@ const STATES_REMEMBERED: usize = 16_384;
 const PAGE_EVENTS: i64 = 64;
 /// How often a decision that lost a race is made anew.
 pub const TRIES: usize = 5;
+/// How long a decision that lost a race waits for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
 
 type StateKey = (OrganizationId, Stream);
 /// A version and the state that it is of.
@@ -94,7 +97,27 @@ pub enum DecideError<E> {
     Read(#[from] ReadError),
 }
 
+/// Streams that were fought over, by a hash of their id: who lost a race once takes turns with the others of this
+/// process, so that each round has a winner instead of one winner and many losers.
+pub struct Turns(Vec<Arc<tokio::sync::Mutex<()>>>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self((0..256).map(|_| Arc::default()).collect())
+    }
+}
+
 impl Ledger {
+    /// Waits for this caller's turn at a stream that it lost a race for, a few seconds at most. Keep it while deciding
+    /// anew; it only makes a race less likely, and nothing rests on it.
+    pub async fn turn(&self, stream: Uuid) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        let turns = &self.inner.turns.0;
+        let spread = |hash: usize, byte: &u8| hash.wrapping_mul(31).wrapping_add(usize::from(*byte));
+        let index = stream.as_bytes().iter().fold(0, spread);
+        let turn = turns[index % turns.len()].clone().lock_owned();
+        tokio::time::timeout(TURN_WITHIN, turn).await.ok()
+    }
+
     fn remembered<A: Decides + 'static>(&self, key: &StateKey) -> Option<Versioned<A>> {
         let mut states = self.inner.states.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (version, state) = states.get(key)?;
@@ -212,6 +235,7 @@ impl Ledger {
         let id = id.into();
         let mut seen = self.glance::<A>(organization, id).await?;
         let mut current = false;
+        let mut turn = None;
         for _ in 0..TRIES {
             let decided = seen.state.decide(command.clone());
             let events = match decided {
@@ -247,6 +271,9 @@ impl Ledger {
                     });
                 }
                 Err(AppendError::Conflict) => {
+                    if turn.is_none() {
+                        turn = self.turn(id).await;
+                    }
                     seen = self.load(organization, id).await?;
                     current = true;
                 }

@@ -298,18 +298,22 @@ impl ReadSide {
                 return Err(RebuildError::Fold { organization, reason });
             }
             self.catch_up_live(organization).await;
+            // Another process may hold the cursor.
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// A rebuild may run where no server does: then it folds the live tables itself.
     async fn catch_up_live(&self, organization: OrganizationId) {
-        runner::catch_up(self, organization).await;
+        runner::catch_up(self, organization, &tokio::sync::Semaphore::new(1)).await;
     }
 
     async fn switch(&self, next: &mut PgConnection) -> Result<(), RebuildError> {
         for (organization, head) in heads(next).await? {
             self.fold_into_next(next, organization, head, |_| ()).await?;
         }
+        // A switch that was cut off right after its renaming left this behind.
+        next.execute(format!("DROP SCHEMA IF EXISTS {OLD} CASCADE").as_str()).await?;
         next.execute("SET lock_timeout = '500ms'").await?;
         for _ in 0..SWITCH_TRIES {
             let renamed = next

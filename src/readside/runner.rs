@@ -116,9 +116,8 @@ pub(super) async fn run(readside: &ReadSide) {
             under_way.insert(organization);
             let (readside, slots) = (readside.clone(), slots.clone());
             folding.spawn(async move {
-                if let Ok(_slot) = slots.acquire().await {
-                    catch_up(&readside, organization).await;
-                }
+                // In a task of its own, so that a panic in a fold is that fold's end and not the organization's.
+                let _ = tokio::spawn(async move { catch_up(&readside, organization, &slots).await }).await;
                 organization
             });
         }
@@ -148,10 +147,14 @@ async fn dirty(readside: &ReadSide) -> Result<Vec<OrganizationId>, sqlx::Error> 
     Ok(dirty)
 }
 
-pub(super) async fn catch_up(readside: &ReadSide, organization: OrganizationId) {
+/// Folds portion by portion, each in a slot of its own: a long backlog lets the others through in between.
+pub(super) async fn catch_up(readside: &ReadSide, organization: OrganizationId, slots: &Semaphore) {
     let mut portion = PORTION;
     loop {
-        match step(readside, organization, portion).await {
+        let Ok(slot) = slots.acquire().await else { return };
+        let stepped = step(readside, organization, portion).await;
+        drop(slot);
+        match stepped {
             Ok(Step::Done | Step::LeftToOthers) => return,
             Ok(Step::More) => portion = PORTION,
             Err(error) if !error.is_the_events_fault() => {

@@ -435,6 +435,7 @@ impl Change<'_> {
             cursor: None,
             bound,
         });
+        let mut turn = None;
         for _ in 0..TRIES {
             let mint = Mint::replay(first.seed(), first.at());
             let context = ToolContext { call: call.clone(), notes: Arc::new(Mutex::default()) };
@@ -481,6 +482,7 @@ impl Change<'_> {
                 "truncated": notes.truncated,
             });
             let lane = plan.lane();
+            let contended = plan.writes.first().map(|write| write.stream.id);
             let command = Command {
                 id: first.command_id(),
                 organization: self.organization,
@@ -523,7 +525,12 @@ impl Change<'_> {
                     }
                     return Ok(completed(plan.answer, false, Some(appended.position)));
                 }
-                Err(AppendError::Conflict) => (),
+                // Whoever lost once takes turns with the others, so that a crowd ends in an order and not in refusals.
+                Err(AppendError::Conflict) => {
+                    if let (None, Some(stream)) = (&turn, contended) {
+                        turn = self.app.ledger.turn(stream).await;
+                    }
+                }
                 Err(AppendError::Replayed(stored)) => return replay(*stored, meta),
                 Err(error) => {
                     if let AppendError::OutcomeUnknown(command) = &error {
