@@ -30,6 +30,13 @@ pub const LIST: &[Metric] = &[
         "One transaction of the append, from its begin to its commit.",
     ),
     (
+        "docket_fold_seconds",
+        Kind::Seconds,
+        "",
+        "Folding one portion of one organization's events, from the read to the commit.",
+    ),
+    ("docket_fold_events_total", Kind::Counter, "", "Events folded into the read models."),
+    (
         "docket_append_commands_total",
         Kind::Counter,
         "outcome",
