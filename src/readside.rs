@@ -15,7 +15,7 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use docket_aggregates::ids::OrganizationId;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
 use tokio::sync::Notify;
 
@@ -27,10 +27,12 @@ use crate::ledger::Ledger;
 const LIVE: &str = "read";
 /// How long a strong view waits.
 const WAIT: Duration = Duration::from_secs(2);
+/// Connections for views and for folding.
+const VIEWS: u32 = 16;
 /// Connections for single statements.
 const PEEKS: u32 = 8;
-/// How long a single statement waits for a connection.
-const PEEK_WITHIN: Duration = Duration::from_secs(5);
+/// How long a reader waits for a connection.
+const CONNECTION_WITHIN: Duration = Duration::from_secs(5);
 /// How often a waiting view looks for what another process folded.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -159,15 +161,21 @@ pub enum PrepareError {
 }
 
 impl ReadSide {
-    /// The read models of the ledger's database.
-    pub fn new(ledger: Ledger) -> Self {
-        let pool = ledger.pool().clone();
-        let options = (*pool.connect_options()).clone().options([("search_path", LIVE)]);
-        let peeks = PgPoolOptions::new()
-            .max_connections(PEEKS)
-            .acquire_timeout(PEEK_WITHIN)
-            .connect_lazy_with(options);
+    /// The read models of the ledger's database, which is reached as `options` say.
+    pub fn new(ledger: Ledger, options: PgConnectOptions) -> Self {
+        let pool = |connections| {
+            PgPoolOptions::new().max_connections(connections).acquire_timeout(CONNECTION_WITHIN)
+        };
+        // Peeks are by key; see the ledger's own pool.
+        let by_key = options.clone().options([("search_path", LIVE), ("enable_seqscan", "off")]);
+        let peeks = pool(PEEKS).connect_lazy_with(by_key);
+        let pool = pool(VIEWS).connect_lazy_with(options);
         Self { ledger, pool, peeks, progress: Arc::default() }
+    }
+
+    /// Lets the database go.
+    pub async fn close(&self) {
+        tokio::join!(self.pool.close(), self.peeks.close());
     }
 
     /// Makes the live schema if there is none, and rebuilds one that another version of Docket made. For a server:
