@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::imports::Imports;
 use crate::ledger::seal::Key;
-use crate::ledger::{Ledger, OpenError, QueueBounds};
+use crate::ledger::{Ledger, OpenError, QueueBounds, pool_of};
 use crate::readside::{PrepareError, ReadSide};
 use crate::workspaces::Workspaces;
 
@@ -78,8 +78,7 @@ impl App {
             .clone()
             .application_name("docket")
             .options([("statement_timeout", "120s"), ("idle_in_transaction_session_timeout", "120s")]);
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
+        let pool = pool_of(CONNECTIONS)
             .acquire_timeout(ACQUIRE_WITHIN)
             .connect_with(bounded.clone().options(BY_KEY))
             .await

@@ -28,8 +28,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use docket_aggregates::ids::{OrganizationId, PrincipalId};
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{Executor, PgPool, Row};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, Executor, PgPool, Row};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -65,6 +65,24 @@ const APPEND_SETTINGS: [(&str, &str); 5] = [
 
 /// The migrations of everything that is stored for ever.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/ledger");
+
+/// After so long without use a connection is tried before it is used: the database may have been restarted.
+const TRIED_AFTER: Duration = Duration::from_secs(1);
+
+/// A pool that asks a connection whether it still lives only if it was not used for a while; asking each time is a round
+/// trip for every statement.
+pub(crate) fn pool_of(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(connections).test_before_acquire(false).before_acquire(
+        |connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= TRIED_AFTER {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        },
+    )
+}
 
 /// Why the ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -228,8 +228,11 @@ CREATE TABLE follow_ups (
     PRIMARY KEY (organization_id, follow_up_id)
 );
 
+-- A ring of 50 rows for each organization: slot is number modulo 50, so that rows are overwritten and not heaped up.
 CREATE TABLE activity (
     organization_id uuid NOT NULL,
+    slot            smallint NOT NULL,
+    number          bigint NOT NULL,
     position        bigint NOT NULL,
     last_position   bigint NOT NULL,
     command_id      uuid NOT NULL,
@@ -238,8 +241,8 @@ CREATE TABLE activity (
     actor_id        text NOT NULL,
     events          jsonb NOT NULL,
     at              timestamptz NOT NULL,
-    PRIMARY KEY (organization_id, position)
-);
+    PRIMARY KEY (organization_id, slot)
+) WITH (fillfactor = 50);
 
 CREATE TABLE organization_counters (
     organization_id uuid NOT NULL PRIMARY KEY,
