@@ -117,6 +117,8 @@ any_event! {
     Roster(roster::Roster, RosterEvent),
     Membership(membership::Membership, MembershipEvent),
     FollowUp(follow_up::FollowUp, FollowUpEvent),
+    QualificationTemplate(qualification_template::QualificationTemplate, QualificationTemplateEvent),
+    Qualification(qualification::Qualification, QualificationEvent),
 }
 
 #[cfg(test)]

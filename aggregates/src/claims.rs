@@ -9,8 +9,10 @@ use uuid::Uuid;
 
 use crate::any::AnyEvent;
 use crate::contact::ContactEvent;
+use crate::ids::{CampaignId, ContactId};
 use crate::import::ImportEvent;
 use crate::organization::OrganizationEvent;
+use crate::qualification::QualificationEvent;
 
 /// What kind of thing is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +23,8 @@ pub enum Scope {
     ImportCommit,
     /// An address that nothing may be sent to.
     SuppressedAddress,
+    /// The one open qualification of a contact's stay in a campaign.
+    OpenQualification,
 }
 
 impl Scope {
@@ -30,6 +34,7 @@ impl Scope {
             Self::Slug => "slug",
             Self::ImportCommit => "import_commit",
             Self::SuppressedAddress => "suppressed_address",
+            Self::OpenQualification => "open_qualification",
         }
     }
 }
@@ -51,6 +56,11 @@ impl ClaimKey {
         hasher.update([0]);
         hasher.update(key);
         Self { scope, hash: hasher.finalize().into() }
+    }
+
+    /// The claim of the open qualification of a contact's stay.
+    pub fn open_qualification(campaign: CampaignId, contact: ContactId, epoch: u64) -> Self {
+        Self::new(Scope::OpenQualification, &format!("{campaign}/{contact}/{epoch}"))
     }
 }
 
@@ -81,6 +91,21 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
             .iter()
             .map(|hash| ClaimChange::Ensure(ClaimKey::new(Scope::SuppressedAddress, hash), aggregate_id))
             .collect(),
+        AnyEvent::Qualification(
+            QualificationEvent::QualificationOpened { campaign_id, contact_id, epoch, .. }
+            | QualificationEvent::QualificationReopened { campaign_id, contact_id, epoch },
+        ) => {
+            let key = ClaimKey::open_qualification(*campaign_id, *contact_id, *epoch);
+            vec![ClaimChange::Take(key, aggregate_id)]
+        }
+        AnyEvent::Qualification(QualificationEvent::QualificationConcluded {
+            campaign_id,
+            contact_id,
+            epoch,
+            verdict: _,
+        }) => {
+            vec![ClaimChange::Release(ClaimKey::open_qualification(*campaign_id, *contact_id, *epoch))]
+        }
         _ => vec![],
     }
 }

@@ -81,6 +81,10 @@ ids! {
     ScriptTemplateId,
     /// A qualification template.
     QualificationTemplateId,
+    /// One conversation along a call script.
+    ScriptExecutionId,
+    /// What was found out about one contact of a campaign.
+    QualificationId,
 }
 
 impl OrganizationId {

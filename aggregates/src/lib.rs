@@ -9,6 +9,7 @@
 
 mod stored;
 
+pub mod decimal;
 pub mod ids;
 pub mod personal;
 pub mod time;
@@ -25,6 +26,8 @@ pub mod contact;
 pub mod follow_up;
 pub mod import;
 pub mod membership;
+pub mod qualification;
+pub mod qualification_template;
 pub mod roster;
 
 pub use any::{AnyEvent, DecodeError};

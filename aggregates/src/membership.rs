@@ -166,7 +166,7 @@ impl std::str::FromStr for CallOutcome {
 }
 
 /// Which stay in which campaign a command is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stay {
     /// The campaign.
     pub campaign_id: CampaignId,
@@ -209,6 +209,13 @@ pub enum MembershipCommand {
     FollowUpsClosed {
         /// For whom.
         stay: Stay,
+    },
+    /// A qualification came to a verdict.
+    Judged {
+        /// About whom.
+        stay: Stay,
+        /// Whether the contact is one to win.
+        qualified: bool,
     },
 }
 
@@ -283,6 +290,16 @@ impl Membership {
                 }
                 _ => Ok(vec![]),
             },
+            MembershipCommand::Judged { stay, qualified } => {
+                let verdict =
+                    if qualified { MembershipStatus::Qualified } else { MembershipStatus::NotInterested };
+                Ok(match self.at(stay)?.0 {
+                    // What the contact asked for is not overruled by what somebody thinks of it.
+                    MembershipStatus::DoNotContact => vec![],
+                    before if before == verdict => vec![],
+                    _ => vec![moved(stay, verdict, "qualification")],
+                })
+            }
         }
     }
 
@@ -434,6 +451,25 @@ mod tests {
             .given(vec![earlier])
             .when(call(9, CallOutcome::Reached, None, false))
             .then_expect_events(vec![logged(9, 4, CallOutcome::Reached, 1, MembershipStatus::InProgress)]);
+    }
+
+    #[test]
+    fn a_verdict_moves_the_contact_unless_it_asked_to_be_left_alone() {
+        use MembershipStatus as S;
+        for (before, qualified, after) in [
+            (S::InProgress, true, Some(S::Qualified)),
+            (S::FollowUp, false, Some(S::NotInterested)),
+            (S::Qualified, false, Some(S::NotInterested)),
+            (S::Qualified, true, None),
+            (S::DoNotContact, true, None),
+        ] {
+            let judged = MembershipCommand::Judged { stay: STAY, qualified };
+            let expected = after.map(|status| moved(STAY, status, "qualification")).into_iter().collect();
+            Given::with(())
+                .given(vec![logged(8, 4, CallOutcome::Reached, 1, before)])
+                .when(judged)
+                .then_expect_events(expected);
+        }
     }
 
     #[test]
