@@ -79,10 +79,10 @@ ids! {
     FollowUpId,
     /// A call script template.
     ScriptTemplateId,
+    /// One run through a call script with one contact of a campaign.
+    ScriptExecutionId,
     /// A qualification template.
     QualificationTemplateId,
-    /// One conversation along a call script.
-    ScriptExecutionId,
     /// What was found out about one contact of a campaign.
     QualificationId,
 }

@@ -228,6 +228,49 @@ CREATE TABLE follow_ups (
     PRIMARY KEY (organization_id, follow_up_id)
 );
 
+CREATE TABLE qualification_templates (
+    organization_id uuid NOT NULL,
+    template_id     uuid NOT NULL,
+    name            text,
+    fields          integer NOT NULL,
+    scored          boolean NOT NULL,
+    name_key        text COLLATE "C" NOT NULL,
+    search          text COLLATE "C" NOT NULL,
+    version         bigint NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, template_id)
+);
+
+CREATE TABLE qualification_template_versions (
+    organization_id uuid NOT NULL,
+    template_id     uuid NOT NULL,
+    version         bigint NOT NULL,
+    form            jsonb,
+    made_at         timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, template_id, version)
+);
+
+CREATE TABLE qualifications (
+    organization_id uuid NOT NULL,
+    qualification_id uuid NOT NULL,
+    campaign_id     uuid NOT NULL,
+    contact_id      uuid NOT NULL,
+    epoch           bigint NOT NULL,
+    agent_id        uuid,
+    template_id     uuid NOT NULL,
+    template_version bigint NOT NULL,
+    script_execution_id uuid,
+    status          text NOT NULL,
+    record          jsonb,
+    answers         jsonb NOT NULL,
+    by_model        jsonb,
+    version         bigint NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, qualification_id)
+);
+
 CREATE TABLE activity (
     organization_id uuid NOT NULL,
     position        bigint NOT NULL,
@@ -244,5 +287,6 @@ CREATE TABLE activity (
 CREATE TABLE organization_counters (
     organization_id uuid NOT NULL PRIMARY KEY,
     contacts        bigint NOT NULL,
-    calls           bigint NOT NULL
+    calls           bigint NOT NULL,
+    qualifications  bigint NOT NULL
 ) WITH (fillfactor = 50);

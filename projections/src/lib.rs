@@ -25,6 +25,7 @@ pub mod import_invalid_rows;
 pub mod import_members;
 pub mod imports;
 pub mod organizations;
+pub mod qualification_templates;
 
 // Who is in which campaign, and the work on them.
 pub mod calls;
@@ -33,6 +34,7 @@ pub mod campaign_sets;
 pub mod contact_sets;
 pub mod follow_ups;
 pub mod memberships;
+pub mod qualifications;
 pub mod rosters;
 mod stays;
 
@@ -96,12 +98,14 @@ pub fn all() -> &'static [ReadModel] {
         import_members::MODEL,
         imports::MODEL,
         organizations::MODEL,
+        qualification_templates::MODEL,
         calls::MODEL,
         campaign_counters::MODEL,
         campaign_sets::MODEL,
         contact_sets::MODEL,
         follow_ups::MODEL,
         memberships::MODEL,
+        qualifications::MODEL,
         rosters::MODEL,
         activity::MODEL,
         organization_counters::MODEL,
@@ -157,6 +161,8 @@ pub async fn fold(
     campaigns::fold(conn, organization, batch).await?;
     agents::fold(conn, organization, batch).await?;
     organizations::fold(conn, batch).await?;
+    qualification_templates::fold(conn, organization, batch).await?;
+    qualifications::fold(conn, organization, batch).await?;
     organization_counters::fold(conn, organization, batch).await?;
     activity::fold(conn, organization, batch).await?;
     Ok(())

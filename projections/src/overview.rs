@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 
 use crate::activity::{self, ActivityRow};
 use crate::follow_ups::{self, FollowUpCounts};
-use crate::{agents, campaign_counters, campaigns, organization_counters};
+use crate::{agents, campaign_counters, campaigns, organization_counters, qualification_templates};
 
 /// An organization at a glance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub struct Overview {
     pub contacts: u64,
     /// Calls.
     pub calls: u64,
+    /// Qualification templates.
+    pub qualification_templates: u64,
+    /// Qualifications.
+    pub qualifications: u64,
     /// Campaigns by status; statuses without any are left out.
     pub campaigns_by_status: BTreeMap<CampaignStatus, u64>,
     /// Contacts in campaigns by status; a contact counts once for each campaign.
@@ -50,6 +54,8 @@ pub async fn get(
     Ok(Overview {
         contacts: counts.contacts,
         calls: counts.calls,
+        qualification_templates: qualification_templates::count(conn, organization).await?,
+        qualifications: counts.qualifications,
         campaigns_by_status: campaigns::count_by_status(conn, organization).await?,
         assigned: memberships.assigned,
         unassigned: memberships.unassigned(),

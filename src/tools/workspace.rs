@@ -280,11 +280,11 @@ async fn get_crm_workspace_overview(ctx: ToolContext, _: Overview) -> ToolResult
             assigned: overview.assigned,
             unassigned: overview.unassigned,
             calls: overview.calls,
-            // Templates, executions and qualifications come with a later version.
+            // Scripts and their executions come with a later version.
             script_templates: 0,
-            qualification_templates: 0,
+            qualification_templates: overview.qualification_templates,
             executions: 0,
-            qualifications: 0,
+            qualifications: overview.qualifications,
             follow_ups: overview.follow_ups.into(),
         },
         agents: AgentCounts { total: overview.agents, active: overview.active_agents },
