@@ -26,6 +26,7 @@ pub mod normalise;
 pub mod organizations;
 pub mod postgres;
 pub mod previews;
+pub mod qualifications;
 pub mod readside;
 pub mod service;
 pub mod tools;

@@ -19,6 +19,8 @@ mod campaigns;
 mod comparisons;
 mod contacts;
 mod deduplication;
+mod qualification_templates;
+mod qualifications;
 pub mod workspace;
 
 use std::collections::HashMap;
@@ -131,6 +133,12 @@ pub enum Confirm {
 pub const CAMPAIGN_ID: &str = "CAMPAIGN_ID";
 /// Stands in examples for the id of some agent.
 pub const AGENT_ID: &str = "AGENT_ID";
+/// Stands in examples for the id of some qualification template.
+pub const QUALIFICATION_TEMPLATE_ID: &str = "QUALIFICATION_TEMPLATE_ID";
+/// Stands in examples for the id of some qualification.
+pub const QUALIFICATION_ID: &str = "QUALIFICATION_ID";
+/// Stands in examples for the id of some contact of that campaign, of whom no qualification is open.
+pub const CONTACT_ID: &str = "CONTACT_ID";
 
 /// An input that works, for the reader and for the tests.
 #[derive(Clone, Debug, Serialize)]
@@ -148,6 +156,12 @@ pub struct Known {
     pub campaign_id: Option<Uuid>,
     /// An agent that takes assignments.
     pub agent_id: Option<Uuid>,
+    /// A qualification template.
+    pub qualification_template_id: Option<Uuid>,
+    /// A qualification.
+    pub qualification_id: Option<Uuid>,
+    /// A contact of the campaign, of whom no qualification is open.
+    pub contact_id: Option<Uuid>,
 }
 
 impl Known {
@@ -156,7 +170,14 @@ impl Known {
         let mut view = app.readside.view(organization, Consistency::Eventual).await?;
         let campaigns = campaigns::newest_open(&mut view, organization).await?;
         let agents = docket_projections::agents::active_ids(&mut view, organization, 1).await?;
-        Ok(Self { campaign_id: campaigns, agent_id: agents.first().map(|agent| agent.uuid()) })
+        Ok(Self {
+            campaign_id: campaigns,
+            agent_id: agents.first().map(|agent| agent.uuid()),
+            qualification_template_id: qualification_templates::some_template(&mut view, organization)
+                .await?,
+            qualification_id: qualifications::some_qualification(&mut view, organization).await?,
+            contact_id: qualifications::some_contact(&mut view, organization, campaigns).await?,
+        })
     }
 
     fn fill(&self, example: &Example) -> Example {
@@ -171,6 +192,9 @@ impl Known {
                 let id = match text.as_str() {
                     CAMPAIGN_ID => self.campaign_id,
                     AGENT_ID => self.agent_id,
+                    QUALIFICATION_TEMPLATE_ID => self.qualification_template_id,
+                    QUALIFICATION_ID => self.qualification_id,
+                    CONTACT_ID => self.contact_id,
                     _ => None,
                 };
                 if let Some(id) = id {
@@ -190,6 +214,7 @@ pub struct Draft {
     risk: Risk,
     scoped: bool,
     pages: bool,
+    whole: bool,
     confirm: Confirm,
     repeatable: bool,
     examples: Vec<Example>,
@@ -205,6 +230,7 @@ impl Draft {
             risk,
             scoped: true,
             pages: false,
+            whole: false,
             confirm: Confirm::Never,
             repeatable: risk == Risk::Read,
             examples: Vec::new(),
@@ -270,6 +296,11 @@ impl Draft {
         Self { scoped: false, ..self }
     }
 
+    /// Its answer is never shortened: it is to be handed in again somewhere.
+    fn whole(self) -> Self {
+        Self { whole: true, ..self }
+    }
+
     /// Applying needs `confirm: true`.
     fn confirmed(self, confirm: Confirm) -> Self {
         Self { confirm, ..self }
@@ -280,7 +311,7 @@ impl Draft {
         Self { repeatable: true, ..self }
     }
 
-    /// An input that works in any organization, once [`CAMPAIGN_ID`] and [`AGENT_ID`] are filled in.
+    /// An input that works in any organization, once what stands for ids is filled in.
     fn example(mut self, title: &'static str, input: Value) -> Self {
         self.examples.push(Example { title, input });
         self
@@ -322,6 +353,8 @@ pub struct Tool {
     pub scoped: bool,
     /// Whether it reads a list page by page.
     pub pages: bool,
+    /// Whether its answer is never shortened.
+    pub whole: bool,
     /// Whether applying needs `confirm: true`.
     pub confirm: Confirm,
     /// Whether applying twice changes no more than applying once.
@@ -368,6 +401,7 @@ impl Tool {
             risk: draft.risk,
             scoped: draft.scoped,
             pages: draft.pages,
+            whole: draft.whole,
             confirm: draft.confirm,
             repeatable: draft.repeatable,
             examples: draft.examples,
@@ -507,6 +541,8 @@ pub fn catalog() -> &'static Catalog {
                 .flatten()
                 .collect(),
             ),
+            ("Qualification templates", qualification_templates::tools()),
+            ("Qualifications", qualifications::tools()),
         ])
         .expect("the catalog depends on nothing but this code, and a test makes it")
     });
@@ -542,11 +578,18 @@ mod tests {
 
     #[test]
     fn examples_are_filled_in_with_ids_that_exist() {
-        let known = Known { campaign_id: Some(Uuid::from_u128(1)), agent_id: Some(Uuid::from_u128(2)) };
+        let id = |n| Some(Uuid::from_u128(n));
+        let known = Known {
+            campaign_id: id(1),
+            agent_id: id(2),
+            qualification_template_id: id(3),
+            qualification_id: id(4),
+            contact_id: id(5),
+        };
         let filled = Value::from(catalog().capabilities(None, None, &known)).to_string();
-        assert!(
-            !filled.contains(&format!("\"{CAMPAIGN_ID}\"")) && !filled.contains(&format!("\"{AGENT_ID}\""))
-        );
+        for place in [CAMPAIGN_ID, AGENT_ID, QUALIFICATION_TEMPLATE_ID, QUALIFICATION_ID, CONTACT_ID] {
+            assert!(!filled.contains(&format!("\"{place}\"")), "{place}");
+        }
     }
 
     #[test]

@@ -212,8 +212,10 @@ pub async fn with_names(
     .bind(keys)
     .fetch_all(conn)
     .await?;
-    let mut found =
-        rows.iter().map(|row| Ok((row.id("template_id")?, row.try_get("name")?))).collect::<sqlx::Result<Vec<_>>>()?;
+    let mut found = rows
+        .iter()
+        .map(|row| Ok((row.id("template_id")?, row.try_get("name")?)))
+        .collect::<sqlx::Result<Vec<_>>>()?;
     found.sort();
     found.dedup();
     Ok(found)

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use docket_aggregates::ids::{
-    AgentId, CampaignId, ContactId, OrganizationId, QualificationId, QualificationTemplateId, ScriptExecutionId,
+    AgentId, CampaignId, ContactId, OrganizationId, QualificationId, QualificationTemplateId,
+    ScriptExecutionId,
 };
 use docket_aggregates::membership::Stay;
 use docket_aggregates::qualification::{
@@ -249,8 +250,7 @@ fn plan(
             rows.insert(opened.qualification_id, opened);
             continue;
         }
-        let row =
-            rows.get_mut(&QualificationId(recorded.aggregate_id)).ok_or_else(|| recorded.orphan())?;
+        let row = rows.get_mut(&QualificationId(recorded.aggregate_id)).ok_or_else(|| recorded.orphan())?;
         row.version = recorded.version();
         row.updated_at = recorded.occurred_at;
         match event {

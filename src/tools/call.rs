@@ -358,7 +358,7 @@ impl Told {
                 changed_since: position > began,
             });
         }
-        if !context.detailed() && shorten(&mut data) {
+        if !context.detailed() && !tool.whole && shorten(&mut data) {
             self.meta.truncated = true;
         }
         Ok(data)
@@ -602,7 +602,7 @@ fn options<T: DeserializeOwned + Default>(input: &Value) -> ToolResult<T> {
 fn without(input: &Value, members: &[&str]) -> ToolResult<String> {
     let mut input: Map<String, Value> = input.as_object().cloned().unwrap_or_default();
     input.retain(|name, _| !members.contains(&name.as_str()));
-    canonical::to_string(&Value::Object(input)).map_err(|error| Refusal::Defect(error.to_string()))
+    canonical::with_fractions(&Value::Object(input)).map_err(|error| Refusal::Defect(error.to_string()))
 }
 
 /// Drops nulls and shortens long texts; says whether a text was shortened.

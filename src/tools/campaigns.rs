@@ -21,6 +21,7 @@ use uuid::Uuid;
 use std::collections::BTreeMap;
 
 use super::input::{Given, GivenAgent, GivenCampaign, Moment, Name, Order, Patch, distinct, ids, named};
+use super::qualification_templates::{GivenQualificationTemplate, known_template};
 use super::schema::nearest;
 use super::workspace::{FollowUps, by_name};
 use super::{CAMPAIGN_ID, Draft, Effects, Kind, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
@@ -502,8 +503,10 @@ async fn create_outbound_campaign(
     mut mint: Mint,
 ) -> ToolResult<Plan<CampaignCreated>> {
     let script = input.script_template_id.map(|given| script_template(&given)).transpose()?;
-    let qualification =
-        input.qualification_template_id.map(|given| qualification_template(&given)).transpose()?;
+    let qualification = match &input.qualification_template_id {
+        Some(given) => Some(known_template(&ctx, given).await?),
+        None => None,
+    };
     let settings =
         input.settings.map_or_else(|| Ok(CampaignSettings::default()), |s| s.checked("settings"))?;
     let agent_ids = match ctx.view().await {
@@ -570,11 +573,6 @@ fn some_text(text: Option<String>) -> Option<String> {
 /// No template exists yet: every id is unknown.
 fn script_template(given: &Given<ScriptTemplateId>) -> ToolResult<ScriptTemplateId> {
     Err(Refusal::not_found(Kind::ScriptTemplate, &given.text))
-}
-
-/// No template exists yet: every id is unknown.
-fn qualification_template(given: &Given<QualificationTemplateId>) -> ToolResult<QualificationTemplateId> {
-    Err(Refusal::not_found(Kind::QualificationTemplate, &given.text))
 }
 
 /// A refusal of the aggregate, with the field that it is about where there is one.
@@ -760,7 +758,7 @@ async fn update_outbound_campaign(
         goal: wanted.goal.nested().map(|text| text.and_then(|text| some_text(Some(text)))),
         status: wanted.status.map(|status| status.0),
         script_template_id: attached(wanted.script_template_id, script_template)?,
-        qualification_template_id: attached(wanted.qualification_template_id, qualification_template)?,
+        qualification_template_id: form_attached(&ctx, wanted.qualification_template_id).await?,
         agent_ids: match &wanted.agent_ids {
             Some(given) => Some(staff(&mut ctx.view().await?, &ctx, given, "patch.agentIds").await?),
             None => None,
@@ -813,6 +811,18 @@ fn attached<T>(
         Patch::Clear => Ok(Some(None)),
         Patch::Set(given) => exists(&given).map(|id| Some(Some(id))),
     }
+}
+
+/// The qualification form that a campaign is to have: one that exists, or none.
+async fn form_attached(
+    ctx: &ToolContext,
+    wanted: Patch<GivenQualificationTemplate>,
+) -> ToolResult<Option<Option<QualificationTemplateId>>> {
+    Ok(match wanted {
+        Patch::Keep => None,
+        Patch::Clear => Some(None),
+        Patch::Set(given) => Some(Some(known_template(ctx, &given).await?)),
+    })
 }
 
 fn merged(before: &CampaignSettings, wanted: Patch<SettingsPatch>) -> ToolResult<Option<CampaignSettings>> {
@@ -930,7 +940,7 @@ async fn attach_campaign_templates(
     let listed = shown(&ctx, &input.campaign_id, &before).await?;
     let patch = CampaignPatch {
         script_template_id: attached(input.script_template_id, script_template)?,
-        qualification_template_id: attached(input.qualification_template_id, qualification_template)?,
+        qualification_template_id: form_attached(&ctx, input.qualification_template_id).await?,
         ..CampaignPatch::default()
     };
     let previous = Templates {

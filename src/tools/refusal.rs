@@ -4,11 +4,16 @@
 //! a new refusal of an aggregate, of the ledger or of the read side does not compile until somebody chose what an
 //! agent is told about it.
 
+mod qualifications;
+
 use std::error::Error;
 use std::time::Duration;
 
 use docket_aggregates::campaign::CampaignError;
+use docket_aggregates::claims::Scope;
 use docket_aggregates::follow_up::FollowUpError;
+use docket_aggregates::qualification::QualificationError;
+use docket_aggregates::qualification_template::QualificationTemplateError;
 use docket_aggregates::roster::RosterError;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -17,7 +22,9 @@ use serde_json::{Value, json};
 use crate::json::Fault;
 use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, KeyError};
+use crate::qualifications::QualificationRefusal;
 use crate::readside::ReadSideError;
+use crate::service::ServiceError;
 
 /// What comes out of a tool.
 pub type ToolResult<T> = Result<T, Refusal>;
@@ -56,6 +63,8 @@ pub enum Kind {
     ScriptTemplate,
     /// A qualification template.
     QualificationTemplate,
+    /// A qualification.
+    Qualification,
 }
 
 impl Kind {
@@ -67,6 +76,7 @@ impl Kind {
             Self::ImportFolder => "import folder",
             Self::ScriptTemplate => "script template",
             Self::QualificationTemplate => "qualification template",
+            Self::Qualification => "qualification",
         }
     }
 
@@ -85,7 +95,10 @@ impl Kind {
                 ("TEMPLATE_NOT_FOUND", "leave scriptTemplateId out, or send null to detach")
             }
             Self::QualificationTemplate => {
-                ("TEMPLATE_NOT_FOUND", "leave qualificationTemplateId out, or send null to detach")
+                ("TEMPLATE_NOT_FOUND", "call list_qualification_templates for the ids of this organization")
+            }
+            Self::Qualification => {
+                ("QUALIFICATION_NOT_FOUND", "call list_qualifications for the ids of this organization")
             }
         }
     }
@@ -226,6 +239,22 @@ pub enum Refusal {
     /// A follow-up says no.
     #[error(transparent)]
     FollowUp(#[from] FollowUpError),
+    /// Fields that are well formed and yet cannot be accepted: all of them at once.
+    #[error("{}", sentence(.fields))]
+    Unfit {
+        /// A name for machines.
+        code: &'static str,
+        /// The next call to make.
+        hint: &'static str,
+        /// Which.
+        fields: Vec<FieldError>,
+    },
+    /// A qualification template says no.
+    #[error(transparent)]
+    QualificationTemplate(#[from] QualificationTemplateError),
+    /// A qualification says no.
+    #[error(transparent)]
+    Qualification(#[from] QualificationRefusal),
     /// The ledger says no.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -273,7 +302,43 @@ pub struct Told {
 const SOON: Duration = Duration::from_secs(1);
 const COME_AGAIN: &str = "repeat the same call, with the same requestId, after the time in Retry-After";
 
+/// What to do about a template that is none.
+const INVALID_TEMPLATE: &str = "correct everything that meta.fieldErrors names, and call again";
+
+impl From<ServiceError<QualificationRefusal>> for Refusal {
+    fn from(error: ServiceError<QualificationRefusal>) -> Self {
+        match error {
+            ServiceError::Refused(refusal) => Self::Qualification(refusal),
+            ServiceError::Append(error) => Self::Append(error),
+            ServiceError::Read(error) => Self::Read(error),
+            ServiceError::ReadSide(error) => Self::ReadSide(error),
+            ServiceError::Database(error) => Self::Query(error),
+        }
+    }
+}
+
 impl Refusal {
+    /// A template that is none, and everything that is wrong with it.
+    pub fn invalid_template(fields: Vec<FieldError>) -> Self {
+        Self::Unfit { code: "INVALID_TEMPLATE", hint: INVALID_TEMPLATE, fields }
+    }
+
+    /// Answers that do not fit are named with the path of the input's answers; any other refusal stays what it is.
+    pub fn with_answers_at(self, path: &str) -> Self {
+        let faults = match &self {
+            Self::Qualification(QualificationRefusal::Decision(QualificationError::Answers(faults))) => {
+                faults
+            }
+            _ => return self,
+        };
+        let (_, code, hint) = qualifications::UNFIT;
+        let fields = faults
+            .iter()
+            .map(|fault| FieldError::new(&format!("{path}.{}", fault.path), fault.code, &*fault.message))
+            .collect();
+        Self::Unfit { code, hint, fields }
+    }
+
     /// One field that cannot be accepted.
     pub fn field(path: &str, code: &'static str, message: impl Into<String>) -> Self {
         Self::Fields(vec![FieldError::new(path, code, message)])
@@ -287,7 +352,7 @@ impl Refusal {
     /// The fields that are wrong.
     pub fn field_errors(&self) -> Vec<FieldError> {
         match self {
-            Self::Fields(fields) => fields.clone(),
+            Self::Fields(fields) | Self::Unfit { fields, .. } => fields.clone(),
             Self::Body(fault) => vec![FieldError {
                 path: fault.path().to_owned(),
                 code: fault.code(),
@@ -310,6 +375,12 @@ impl Refusal {
             Self::PreviewDrift(drift) => Some(json!({ "drift": drift })),
             Self::VersionConflict { expected, actual } => {
                 Some(json!({ "expectedVersion": expected, "actualVersion": actual }))
+            }
+            Self::Qualification(QualificationRefusal::Open(other)) => {
+                Some(json!({ "qualificationId": other }))
+            }
+            Self::Qualification(QualificationRefusal::StaleTemplate { given, current }) => {
+                Some(json!({ "templateVersion": given, "currentVersion": current }))
             }
             Self::ReadSide(ReadSideError::Parked { position }) => Some(json!({ "parkedPosition": position })),
             Self::ReadSide(ReadSideError::BeyondHead { wanted, head }) => {
@@ -459,9 +530,33 @@ impl Refusal {
                     told(422, "ILLEGAL_TRANSITION", "done and cancelled follow-ups are final")
                 }
             },
+            Self::Unfit { code, hint, .. } => told(422, code, hint),
+            Self::QualificationTemplate(error) => match error {
+                QualificationTemplateError::Unknown => {
+                    let (code, hint) = Kind::QualificationTemplate.not_found();
+                    told(404, code, hint)
+                }
+                QualificationTemplateError::AlreadyCreated => told(
+                    409,
+                    "ALREADY_EXISTS",
+                    "call get_qualification_template: it was created by an earlier call",
+                ),
+                QualificationTemplateError::Erased => {
+                    told(422, "ERASED", "erased text cannot be changed; create a new template")
+                }
+                QualificationTemplateError::Faulty(_) => told(422, "INVALID_TEMPLATE", INVALID_TEMPLATE),
+            },
+            Self::Qualification(refusal) => {
+                let (status, code, hint) = qualifications::told(refusal);
+                told(status, code, hint)
+            }
             Self::Append(error) => match error {
                 AppendError::Conflict => {
                     told(409, "VERSION_CONFLICT", "others keep changing the same thing: call again in a moment")
+                }
+                AppendError::Taken(Scope::OpenQualification) => {
+                    let (status, code, hint) = qualifications::OPEN;
+                    told(status, code, hint)
                 }
                 AppendError::Taken(_) => told(409, "ALREADY_TAKEN", "choose another value"),
                 AppendError::Present(_) => {

@@ -168,8 +168,11 @@ impl InputSchema {
                 }
             }
             Value::Object(members) => {
+                // An object that may have lines passes that on to members that no schema names.
+                let lines = self.multiline.contains(key);
                 for (name, member) in members {
-                    self.one_line(member, &join(path, name), name, faults);
+                    let key = if lines { key } else { name };
+                    self.one_line(member, &join(path, name), key, faults);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => (),
