@@ -79,6 +79,8 @@ ids! {
     FollowUpId,
     /// A call script template.
     ScriptTemplateId,
+    /// One run through a call script with one contact of a campaign.
+    ScriptExecutionId,
     /// A qualification template.
     QualificationTemplateId,
 }

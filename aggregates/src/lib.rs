@@ -26,6 +26,8 @@ pub mod follow_up;
 pub mod import;
 pub mod membership;
 pub mod roster;
+pub mod script_execution;
+pub mod script_template;
 
 pub use any::{AnyEvent, DecodeError};
 pub use personal::Personal;
