@@ -280,10 +280,10 @@ async fn get_crm_workspace_overview(ctx: ToolContext, _: Overview) -> ToolResult
             assigned: overview.assigned,
             unassigned: overview.unassigned,
             calls: overview.calls,
-            // Templates, executions and qualifications come with a later version.
-            script_templates: 0,
+            script_templates: overview.script_templates,
+            // Qualifications come with a later version.
             qualification_templates: 0,
-            executions: 0,
+            executions: overview.executions,
             qualifications: 0,
             follow_ups: overview.follow_ups.into(),
         },
