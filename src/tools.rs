@@ -138,7 +138,7 @@ pub const QUALIFICATION_TEMPLATE_ID: &str = "QUALIFICATION_TEMPLATE_ID";
 /// Stands in examples for the id of some qualification.
 pub const QUALIFICATION_ID: &str = "QUALIFICATION_ID";
 /// Stands in examples for the id of some contact of that campaign, of whom no qualification is open.
-pub const CONTACT_ID: &str = "CONTACT_ID";
+pub const QUALIFIABLE_CONTACT_ID: &str = "QUALIFIABLE_CONTACT_ID";
 
 /// An input that works, for the reader and for the tests.
 #[derive(Clone, Debug, Serialize)]
@@ -194,7 +194,7 @@ impl Known {
                     AGENT_ID => self.agent_id,
                     QUALIFICATION_TEMPLATE_ID => self.qualification_template_id,
                     QUALIFICATION_ID => self.qualification_id,
-                    CONTACT_ID => self.contact_id,
+                    QUALIFIABLE_CONTACT_ID => self.contact_id,
                     _ => None,
                 };
                 if let Some(id) = id {
@@ -587,7 +587,9 @@ mod tests {
             contact_id: id(5),
         };
         let filled = Value::from(catalog().capabilities(None, None, &known)).to_string();
-        for place in [CAMPAIGN_ID, AGENT_ID, QUALIFICATION_TEMPLATE_ID, QUALIFICATION_ID, CONTACT_ID] {
+        for place in
+            [CAMPAIGN_ID, AGENT_ID, QUALIFICATION_TEMPLATE_ID, QUALIFICATION_ID, QUALIFIABLE_CONTACT_ID]
+        {
             assert!(!filled.contains(&format!("\"{place}\"")), "{place}");
         }
     }

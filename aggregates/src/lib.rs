@@ -29,6 +29,8 @@ pub mod membership;
 pub mod qualification;
 pub mod qualification_template;
 pub mod roster;
+pub mod script_execution;
+pub mod script_template;
 
 pub use any::{AnyEvent, DecodeError};
 pub use personal::Personal;

@@ -210,6 +210,11 @@ pub enum MembershipCommand {
         /// For whom.
         stay: Stay,
     },
+    /// A caller began to go through a script with the contact.
+    ScriptStarted {
+        /// With whom.
+        stay: Stay,
+    },
     /// A qualification came to a verdict.
     Judged {
         /// About whom.
@@ -287,6 +292,13 @@ impl Membership {
             MembershipCommand::FollowUpsClosed { stay } => match self.at(stay)?.0 {
                 MembershipStatus::FollowUp => {
                     Ok(vec![moved(stay, MembershipStatus::InProgress, "follow_up_closed")])
+                }
+                _ => Ok(vec![]),
+            },
+            MembershipCommand::ScriptStarted { stay } => match self.at(stay)?.0 {
+                MembershipStatus::DoNotContact => Err(MembershipError::DoNotContact),
+                MembershipStatus::New | MembershipStatus::Assigned => {
+                    Ok(vec![moved(stay, MembershipStatus::InProgress, "script_started")])
                 }
                 _ => Ok(vec![]),
             },
@@ -522,5 +534,28 @@ mod tests {
             .given(vec![done])
             .when(MembershipCommand::FollowUpsClosed { stay: STAY })
             .then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn going_through_a_script_begins_the_work_and_takes_nothing_back() {
+        let begun = moved(STAY, MembershipStatus::InProgress, "script_started");
+        let rows = [
+            (MembershipStatus::New, vec![begun.clone()]),
+            (MembershipStatus::Assigned, vec![begun]),
+            (MembershipStatus::InProgress, vec![]),
+            (MembershipStatus::FollowUp, vec![]),
+            (MembershipStatus::Qualified, vec![]),
+            (MembershipStatus::Done, vec![]),
+        ];
+        for (status, expected) in rows {
+            Given::with(())
+                .given(vec![moved(STAY, status, "test")])
+                .when(MembershipCommand::ScriptStarted { stay: STAY })
+                .then_expect_events(expected);
+        }
+        Given::with(())
+            .given(vec![moved(STAY, MembershipStatus::DoNotContact, "test")])
+            .when(MembershipCommand::ScriptStarted { stay: STAY })
+            .then_expect_error(MembershipError::DoNotContact);
     }
 }

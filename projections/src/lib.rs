@@ -26,6 +26,8 @@ pub mod import_members;
 pub mod imports;
 pub mod organizations;
 pub mod qualification_templates;
+pub mod script_template_versions;
+pub mod script_templates;
 
 // Who is in which campaign, and the work on them.
 pub mod calls;
@@ -36,6 +38,7 @@ pub mod follow_ups;
 pub mod memberships;
 pub mod qualifications;
 pub mod rosters;
+pub mod script_executions;
 mod stays;
 
 // The whole of an organization.
@@ -99,6 +102,8 @@ pub fn all() -> &'static [ReadModel] {
         imports::MODEL,
         organizations::MODEL,
         qualification_templates::MODEL,
+        script_template_versions::MODEL,
+        script_templates::MODEL,
         calls::MODEL,
         campaign_counters::MODEL,
         campaign_sets::MODEL,
@@ -107,6 +112,7 @@ pub fn all() -> &'static [ReadModel] {
         memberships::MODEL,
         qualifications::MODEL,
         rosters::MODEL,
+        script_executions::MODEL,
         activity::MODEL,
         organization_counters::MODEL,
     ]
@@ -159,6 +165,9 @@ pub async fn fold(
     import_invalid_rows::fold(conn, organization, batch).await?;
     import_members::fold(conn, organization, batch).await?;
     campaigns::fold(conn, organization, batch).await?;
+    script_templates::fold(conn, organization, batch).await?;
+    script_template_versions::fold(conn, organization, batch).await?;
+    script_executions::fold(conn, organization, batch).await?;
     agents::fold(conn, organization, batch).await?;
     organizations::fold(conn, batch).await?;
     qualification_templates::fold(conn, organization, batch).await?;

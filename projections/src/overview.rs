@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 
 use crate::activity::{self, ActivityRow};
 use crate::follow_ups::{self, FollowUpCounts};
-use crate::{agents, campaign_counters, campaigns, organization_counters, qualification_templates};
+use crate::{agents, campaign_counters, campaigns, organization_counters};
 
 /// An organization at a glance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub struct Overview {
     pub contacts: u64,
     /// Calls.
     pub calls: u64,
+    /// Script templates that are not deleted.
+    pub script_templates: u64,
+    /// Script executions, ended ones among them.
+    pub executions: u64,
     /// Qualification templates.
     pub qualification_templates: u64,
     /// Qualifications.
@@ -54,7 +58,9 @@ pub async fn get(
     Ok(Overview {
         contacts: counts.contacts,
         calls: counts.calls,
-        qualification_templates: qualification_templates::count(conn, organization).await?,
+        script_templates: counts.script_templates,
+        executions: counts.executions,
+        qualification_templates: counts.qualification_templates,
         qualifications: counts.qualifications,
         campaigns_by_status: campaigns::count_by_status(conn, organization).await?,
         assigned: memberships.assigned,

@@ -221,16 +221,6 @@ pub async fn with_names(
     Ok(found)
 }
 
-/// How many templates there are.
-pub async fn count(conn: &mut PgConnection, organization: OrganizationId) -> sqlx::Result<u64> {
-    let count: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM qualification_templates WHERE organization_id = $1")
-            .bind(organization.uuid())
-            .fetch_one(conn)
-            .await?;
-    Ok(count.max(0).cast_unsigned())
-}
-
 async fn by_ids(
     conn: &mut PgConnection,
     organization: OrganizationId,

@@ -280,10 +280,9 @@ async fn get_crm_workspace_overview(ctx: ToolContext, _: Overview) -> ToolResult
             assigned: overview.assigned,
             unassigned: overview.unassigned,
             calls: overview.calls,
-            // Scripts and their executions come with a later version.
-            script_templates: 0,
+            script_templates: overview.script_templates,
             qualification_templates: overview.qualification_templates,
-            executions: 0,
+            executions: overview.executions,
             qualifications: overview.qualifications,
             follow_ups: overview.follow_ups.into(),
         },

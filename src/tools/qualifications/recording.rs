@@ -16,8 +16,8 @@ use crate::tools::campaigns::expect;
 use crate::tools::input::{Given, GivenCampaign, GivenContact, Name, Patch};
 use crate::tools::qualification_templates::GivenQualificationTemplate;
 use crate::tools::{
-    CAMPAIGN_ID, CONTACT_ID, Draft, Effects, Mint, Plan, QUALIFICATION_ID, QUALIFICATION_TEMPLATE_ID,
-    Refusal, ToolContext, ToolResult, tool,
+    CAMPAIGN_ID, Draft, Effects, Mint, Plan, QUALIFIABLE_CONTACT_ID, QUALIFICATION_ID,
+    QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
 };
 
 pub(super) fn tools() -> Vec<Draft> {
@@ -27,7 +27,7 @@ pub(super) fn tools() -> Vec<Draft> {
                 "Try out a draft",
                 json!({
                     "campaignId": CAMPAIGN_ID,
-                    "contactId": CONTACT_ID,
+                    "contactId": QUALIFIABLE_CONTACT_ID,
                     "templateId": QUALIFICATION_TEMPLATE_ID,
                     "answers": {},
                     "dryRun": true,
@@ -37,7 +37,7 @@ pub(super) fn tools() -> Vec<Draft> {
                 "Not one to win",
                 json!({
                     "campaignId": CAMPAIGN_ID,
-                    "contactId": CONTACT_ID,
+                    "contactId": QUALIFIABLE_CONTACT_ID,
                     "templateId": QUALIFICATION_TEMPLATE_ID,
                     "answers": {},
                     "status": "not_qualified",
