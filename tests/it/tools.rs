@@ -10,6 +10,8 @@ mod catalog;
 mod contacts;
 mod pages;
 mod previews;
+mod qualification_templates;
+mod qualifications;
 mod reading;
 mod refusals;
 mod repeating;
