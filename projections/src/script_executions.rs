@@ -276,10 +276,9 @@ mod tests {
     fn story() -> Vec<Recorded> {
         let at = Timestamp::from_millis;
         let answers = |answers: &[(&str, Option<&str>)]| {
-            let answers = answers.iter().map(|(id, value)| Answer {
-                node_id: (*id).into(),
-                value: value.map(str::to_owned),
-            });
+            let answers = answers
+                .iter()
+                .map(|(id, value)| Answer { node_id: (*id).into(), value: value.map(str::to_owned) });
             Personal::known(CONTACT.uuid(), answers.collect())
         };
         let events = [

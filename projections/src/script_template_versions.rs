@@ -42,7 +42,10 @@ pub async fn get(
     .await?;
     let Some(row) = found else { return Ok(None) };
     let content: Option<Json<ScriptContent>> = row.try_get("content")?;
-    Ok(Some(ScriptVersionRow { content: content.map(|Json(content)| content), created_at: row.at("created_at")? }))
+    Ok(Some(ScriptVersionRow {
+        content: content.map(|Json(content)| content),
+        created_at: row.at("created_at")?,
+    }))
 }
 
 /// Adds the versions that the batch brings.

@@ -104,7 +104,9 @@ fn push_from(
     }
     if let Some(campaign) = filter.campaign_id {
         query
-            .push(" AND template_id = (SELECT c.script_template_id FROM campaigns c WHERE c.organization_id = ")
+            .push(
+                " AND template_id = (SELECT c.script_template_id FROM campaigns c WHERE c.organization_id = ",
+            )
             .push_bind(organization.uuid())
             .push(" AND c.campaign_id = ")
             .push_bind(campaign.uuid())
@@ -326,9 +328,15 @@ mod tests {
     fn a_row_shows_the_current_version() {
         let rows = plan(&story()[..2], vec![]).unwrap();
         let row = &rows[&ID];
-        assert_eq!((row.name(), row.nodes, row.version, row.deleted, row.revision), ("Summer", 3, 2, false, 2));
+        assert_eq!(
+            (row.name(), row.nodes, row.version, row.deleted, row.revision),
+            ("Summer", 3, 2, false, 2)
+        );
         let deleted = &plan(&story(), vec![]).unwrap()[&ID];
-        assert_eq!((deleted.name(), deleted.version, deleted.deleted, deleted.revision), ("Summer", 2, true, 3));
+        assert_eq!(
+            (deleted.name(), deleted.version, deleted.deleted, deleted.revision),
+            ("Summer", 2, true, 3)
+        );
     }
 
     #[test]
