@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::imports::Imports;
+use crate::language_model::LanguageModel;
 use crate::ledger::seal::Key;
 use crate::ledger::{Ledger, OpenError, QueueBounds};
 use crate::readside::{PrepareError, ReadSide};
@@ -34,6 +35,8 @@ pub struct App {
     pub clock: Clock,
     /// The imports that this process works on.
     pub imports: Imports,
+    /// The language model that the operator connected, if any.
+    pub model: Option<LanguageModel>,
 }
 
 /// Why the product cannot be opened on a database.
@@ -90,6 +93,7 @@ impl App {
             workspaces: Workspaces::default(),
             clock,
             imports: Imports::default(),
+            model: None,
         })
     }
 

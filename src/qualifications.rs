@@ -21,6 +21,7 @@ use docket_aggregates::qualification::{
 use docket_aggregates::qualification_template::{
     QualificationForm, QualificationTemplate, QualificationTemplateEvent,
 };
+use docket_aggregates::script_execution::ScriptExecution;
 use docket_projections::qualifications as rows;
 use serde_json::{Map, Value};
 
@@ -54,6 +55,9 @@ pub enum QualificationRefusal {
     /// There is no such script execution.
     #[error("script execution does not exist")]
     UnknownExecution,
+    /// The script execution is one with another contact, or in another campaign.
+    #[error("script execution is not one with this contact in this campaign")]
+    OtherConversation,
     /// Another one is open for the same stay of the same contact.
     #[error("qualification {0} of this contact in this campaign is still open")]
     Open(QualificationId),
@@ -347,9 +351,22 @@ fn moved(
 }
 
 /// The conversation must be one with this contact in this campaign.
-async fn conversation(_: &App, _: OrganizationId, _: ScriptExecutionId, _: &Ground) -> Result<()> {
-    // No script can be run yet: every id is unknown.
-    refused(QualificationRefusal::UnknownExecution)
+async fn conversation(
+    app: &App,
+    organization: OrganizationId,
+    execution_id: ScriptExecutionId,
+    ground: &Ground,
+) -> Result<()> {
+    let execution = app.ledger.load::<ScriptExecution>(organization, execution_id).await?;
+    match execution.state.begun {
+        None => refused(QualificationRefusal::UnknownExecution),
+        Some(begun)
+            if (begun.campaign_id, begun.contact_id) != (ground.stay.campaign_id, ground.stay.contact_id) =>
+        {
+            refused(QualificationRefusal::OtherConversation)
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 fn evolved(before: &Qualification, events: &[QualificationEvent]) -> Qualification {

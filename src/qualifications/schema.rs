@@ -25,18 +25,31 @@ pub fn of(form: &QualificationForm) -> Value {
     schema
 }
 
-/// The same for a model that must name every field: what it does not know is null.
-pub fn strict(form: &QualificationForm) -> Value {
+/// The kinds of answers alone, for a model that must name every field: what it does not know is null.
+pub fn of_kinds(form: &QualificationForm) -> Value {
     let properties: Map<String, Value> = form
         .fields
         .iter()
         .map(|field| {
-            let schema = json!({ "anyOf": [of_field(field), { "type": "null" }] });
+            let schema = json!({ "anyOf": [of_kind(field), { "type": "null" }], "description": field.label });
             (field.key.clone(), schema)
         })
         .collect();
     let keys: Vec<&str> = form.fields.iter().map(|field| field.key.as_str()).collect();
     json!({ "type": "object", "properties": properties, "required": keys, "additionalProperties": false })
+}
+
+fn of_kind(field: &FormField) -> Value {
+    match field.kind {
+        FieldType::Text | FieldType::Email | FieldType::Phone => json!({ "type": "string" }),
+        FieldType::Number => json!({ "type": "number" }),
+        FieldType::Boolean => json!({ "type": "boolean" }),
+        FieldType::Date => json!({ "type": "string", "description": "YYYY-MM-DD" }),
+        FieldType::Select => json!({ "type": "string", "enum": field.options }),
+        FieldType::Multiselect => {
+            json!({ "type": "array", "items": { "type": "string", "enum": field.options } })
+        }
+    }
 }
 
 fn of_field(field: &FormField) -> Value {
@@ -140,12 +153,12 @@ mod tests {
     #[test]
     fn a_model_names_every_field_and_says_null_where_it_does_not_know() {
         let form = form();
-        let strict = strict(&form);
-        let validator = jsonschema::validator_for(&strict).unwrap();
+        let kinds = of_kinds(&form);
+        let validator = jsonschema::validator_for(&kinds).unwrap();
         let unknown: Map<String, Value> =
             form.fields.iter().map(|field| (field.key.clone(), Value::Null)).collect();
         assert!(validator.is_valid(&Value::Object(unknown)));
         assert!(!validator.is_valid(&json!({})));
-        assert_eq!(strict["required"].as_array().map(Vec::len), Some(8));
+        assert_eq!(kinds["required"].as_array().map(Vec::len), Some(8));
     }
 }

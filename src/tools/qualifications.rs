@@ -403,7 +403,7 @@ fn wanted_answers(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         "type": "object",
         "maxProperties": 5,
         "additionalProperties": { "type": ["string", "number", "boolean"] },
-        "x-lines": true,
+        "x-opaque": true,
     })
 }
 

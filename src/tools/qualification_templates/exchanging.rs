@@ -63,7 +63,7 @@ const TEMPLATES_MAX: usize = 50;
 #[serde(rename_all = "camelCase")]
 struct ImportTemplates {
     /// The templates, each bare or as `export_qualification_template` gave it. Give these or a document.
-    #[schemars(length(min = 1, max = 50), extend("x-lines" = true))]
+    #[schemars(length(min = 1, max = 50), extend("x-opaque" = true))]
     templates: Option<Vec<Map<String, Value>>>,
     /// A file's text: JSON of one template or of several. Give this or templates.
     #[schemars(length(min = 1, max = 1_048_576), extend("x-lines" = true))]
@@ -277,7 +277,6 @@ fn entries(templates: Option<Vec<Map<String, Value>>>, document: Option<String>)
     let text = text.trim_start_matches('\u{feff}');
     let mut value = json::read(text.as_bytes())
         .map_err(|fault| Refusal::field("document", fault.code(), format!("cannot be read: {fault}")))?;
-    json::trim(&mut value);
     let entries = match value {
         Value::Array(entries) => entries,
         Value::Object(mut members) => match members.remove("templates") {
@@ -349,6 +348,7 @@ fn read(ctx: &ToolContext, entry: Value, path: &str) -> Result<QualificationForm
     static FORM: LazyLock<Result<InputSchema, String>> =
         LazyLock::new(|| InputSchema::new::<FormDocument>(Map::new()));
     let schema = FORM.as_ref().map_err(|error| one(&path, "INVALID", error.clone()))?;
+    schema.trim(&mut form);
     let faults = schema.check(&mut form);
     if !faults.is_empty() {
         let below = |fault: FieldError| FieldError {

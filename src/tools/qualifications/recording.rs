@@ -79,7 +79,7 @@ struct CreateQualification {
     /// The script execution that the answers come from.
     script_execution_id: Option<Given<ScriptExecutionId>>,
     /// Answers by the keys of their fields; null is no answer.
-    #[schemars(extend("x-lines" = true))]
+    #[schemars(extend("x-opaque" = true))]
     answers: Map<String, Value>,
     /// draft if not said.
     status: Option<Name<QualificationStatus>>,
@@ -181,7 +181,7 @@ struct UpdateQualification {
 struct QualificationPatchInput {
     /// Answers to be merged; null clears one.
     #[serde(default)]
-    #[schemars(extend("x-lines" = true))]
+    #[schemars(extend("x-opaque" = true))]
     answers: Map<String, Value>,
     /// Where it is to stand.
     status: Option<Name<QualificationStatus>>,

@@ -40,6 +40,11 @@ pub(super) fn told(refusal: &QualificationRefusal) -> Words {
             "EXECUTION_NOT_FOUND",
             "call get_script_execution with campaignId and contactId for the id, or leave scriptExecutionId out",
         ),
+        QualificationRefusal::OtherConversation => (
+            422,
+            "EXECUTION_MISMATCH",
+            "call get_script_execution with campaignId and contactId for the id, or leave scriptExecutionId out",
+        ),
         QualificationRefusal::Open(_) => OPEN,
         QualificationRefusal::Work(refusal) => work(refusal),
         QualificationRefusal::Decision(error) => match error {
