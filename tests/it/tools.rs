@@ -13,6 +13,9 @@ mod previews;
 mod reading;
 mod refusals;
 mod repeating;
+mod script_exchange;
+mod script_executions;
+mod script_templates;
 mod strangers;
 
 use std::collections::HashMap;
