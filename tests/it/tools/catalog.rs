@@ -36,7 +36,8 @@ async fn every_example_works() {
     let script = script(&office, "First").await;
     attach(&office, &campaign, &script).await;
     let begin = json!({ "campaignId": campaign, "contactId": contacts[0] });
-    office.done("upsert_script_execution", begin).await;
+    office.done("upsert_script_execution", begin.clone()).await;
+    office.done("get_script_execution", begin).await;
     let path = format!("/crm/agent/capabilities?organizationId={}", office.client.organization);
     let (_, listed) = office.client.get(&path).await;
     for tool in listed["data"]["tools"].as_array().unwrap() {

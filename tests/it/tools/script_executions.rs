@@ -254,6 +254,7 @@ async fn what_does_not_fit_is_refused_and_changes_nothing() {
         (answer("owner", json!("oui")), 422, "ANSWERS_INVALID"),
         (answer("owner", json!(true)), 422, "ANSWERS_INVALID"),
         (answer("size", json!(10)), 422, "ANSWERS_INVALID"),
+        (answer("size", json!(["10+"])), 400, "INVALID_INPUT"),
         (answer("hello", json!("x")), 422, "ANSWERS_INVALID"),
         (answer("onwer", json!("Oui")), 422, "ANSWERS_INVALID"),
         (answer("notes", json!("é".repeat(4_001))), 422, "ANSWERS_INVALID"),
