@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use docket_aggregates::ids::{CampaignId, ContactId, OrganizationId, ScriptExecutionId, ScriptTemplateId};
+use docket_aggregates::membership::MembershipStatus;
 use docket_aggregates::script_execution::{
     Answer, Begun, ExecutionStatus, Recorded as RecordedAnswer, ScriptExecution, ScriptExecutionEvent,
 };
@@ -13,6 +14,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::columns::{At, Columns, signed, uuids};
+use crate::memberships::status_codes;
 use crate::{FoldError, ReadModel, Recorded};
 
 /// The tables written here.
@@ -75,18 +77,22 @@ pub async fn latest(
     found.as_ref().map(row).transpose()
 }
 
-/// The open execution of a campaign whose contact comes first by id; none if none is open. For examples.
+/// The first open execution of a campaign, by its contact, whose contact is being worked on; none if there is none.
 pub async fn some_open(
     conn: &mut PgConnection,
     organization: OrganizationId,
     campaign: CampaignId,
 ) -> sqlx::Result<Option<ScriptExecutionRow>> {
     let found = sqlx::query(
-        "SELECT * FROM script_executions WHERE organization_id = $1 AND campaign_id = $2 AND status = 'in_progress'
-         ORDER BY contact_id LIMIT 1",
+        "SELECT e.* FROM script_executions e
+         JOIN memberships m ON m.organization_id = e.organization_id AND m.campaign_id = e.campaign_id
+              AND m.contact_id = e.contact_id AND m.epoch = e.epoch
+         WHERE e.organization_id = $1 AND e.campaign_id = $2 AND e.status = 'in_progress' AND m.status = ANY($3)
+         ORDER BY e.contact_id LIMIT 1",
     )
     .bind(organization.uuid())
     .bind(campaign.uuid())
+    .bind(status_codes(&[MembershipStatus::InProgress, MembershipStatus::FollowUp]))
     .fetch_optional(conn)
     .await?;
     found.as_ref().map(row).transpose()

@@ -19,6 +19,7 @@ mod names;
 mod people;
 mod phones;
 mod population;
+mod scripts;
 mod sheets;
 
 use std::ops::Add;
@@ -36,6 +37,8 @@ pub struct DemoData {
     pub imports: Vec<DemoImport>,
     /// Fifteen callers.
     pub agents: Vec<DemoAgent>,
+    /// What they go through on the telephone, in two languages.
+    pub scripts: Vec<DemoScript>,
     /// To be loaded in this order, each whole (create, activate, add, assign, call, then its final status).
     /// Somebody who asks in one campaign not to be called again is then no longer called in a later one.
     pub campaigns: Vec<DemoCampaign>,
@@ -141,6 +144,46 @@ pub struct DemoAgent {
     pub active: bool,
 }
 
+/// A call script.
+pub struct DemoScript {
+    /// Names the script within the sample.
+    pub key: &'static str,
+    /// As `create_script_template` takes it.
+    pub template: serde_json::Value,
+}
+
+/// What a caller captured of one contact.
+pub struct DemoExecution {
+    /// Index into the members, as for calls.
+    pub nth_member: usize,
+    /// In the order of the call: the node, and what was recorded.
+    pub answers: &'static [(&'static str, &'static str)],
+    /// Where it stands.
+    pub end: ExecutionEnd,
+}
+
+/// Where a run through a script stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecutionEnd {
+    /// It will go on with the next call.
+    Open,
+    /// Everything that was required is answered.
+    Completed,
+    /// The contact did not want to go on.
+    Abandoned,
+}
+
+impl ExecutionEnd {
+    /// The name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "in_progress",
+            Self::Completed => "completed",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
 /// A campaign, whom it is for and what was done in it.
 pub struct DemoCampaign {
     /// Names the campaign within the sample.
@@ -165,8 +208,12 @@ pub struct DemoCampaign {
     pub selection: DemoSelection,
     /// None: nobody has been told yet.
     pub assignment: Option<DemoAssignment>,
+    /// What its callers go through.
+    pub script_key: Option<&'static str>,
     /// The oldest first.
     pub calls: Vec<DemoCall>,
+    /// What was captured on the way.
+    pub executions: Vec<DemoExecution>,
 }
 
 /// Where a campaign stands.
@@ -358,6 +405,7 @@ pub fn demo_data(now: Timestamp) -> DemoData {
         },
         imports,
         agents: agents.into(),
+        scripts: scripts::scripts(),
         campaigns: campaigns::campaigns(SEED, now),
     }
 }

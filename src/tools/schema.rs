@@ -68,8 +68,30 @@ fn root<T: JsonSchema>(settings: SchemaSettings) -> Value {
     let mut schema = Value::from(settings.into_generator().into_root_schema_for::<T>());
     if let Some(schema) = schema.as_object_mut() {
         schema.remove("title");
+        // What contains itself is written once, and referred to also where it begins.
+        if let Some(Value::Object(definitions)) = schema.get("$defs").cloned() {
+            schema.values_mut().for_each(|part| refer(part, &definitions));
+        }
     }
     schema
+}
+
+/// Puts a reference in the place of every copy of a definition, the innermost first. Definitions themselves stay.
+fn refer(schema: &mut Value, definitions: &Map<String, Value>) {
+    match schema {
+        Value::Object(members) => {
+            for (name, member) in members {
+                refer(member, definitions);
+                let defined = definitions.get(name) == Some(member);
+                let copy = definitions.iter().find(|(_, definition)| *definition == member);
+                if let (Some((copied, _)), false) = (copy, defined) {
+                    *member = json!({ "$ref": format!("#/$defs/{copied}") });
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| refer(item, definitions)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
+    }
 }
 
 /// The properties of a type, to be added to another's.
@@ -507,10 +529,18 @@ mod tests {
         assert_eq!(input, json!({"searchText": "a", "until": null, "note": "a\nb"}));
     }
 
+    /// What contains what contains itself.
+    #[derive(JsonSchema)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    struct Forest {
+        trees: Vec<Tree>,
+    }
+
     /// What contains itself.
     #[derive(JsonSchema)]
     #[allow(dead_code, reason = "only its schema is looked at")]
     struct Tree {
+        /// What it says.
         label: String,
         #[schemars(extend("x-verbatim" = true))]
         exactly: Option<String>,
@@ -522,6 +552,8 @@ mod tests {
 
     #[test]
     fn what_contains_itself_is_checked_at_every_depth() {
+        let schema = InputSchema::new::<Forest>(Map::new()).unwrap();
+        assert_eq!(schema.schema.to_string().matches("What it says.").count(), 1, "it is written once");
         let schema = InputSchema::new::<Tree>(Map::new()).unwrap();
         let deep = |leaf: Value| json!({"label": "a", "inner": [{"label": "b", "inner": [leaf]}]});
         for (leaf, path, code) in [

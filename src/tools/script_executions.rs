@@ -6,10 +6,9 @@
 mod recording;
 
 use docket_aggregates::ids::{CampaignId, OrganizationId, ScriptExecutionId, ScriptTemplateId};
-use docket_aggregates::membership::MembershipStatus;
 use docket_aggregates::script_execution::{ExecutionStatus, ScriptExecution};
 use docket_aggregates::script_template::{Node, NodeKind, ScriptTemplateError, nodes};
-use docket_projections::{memberships, script_executions, script_template_versions};
+use docket_projections::{script_executions, script_template_versions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -216,10 +215,6 @@ pub(super) async fn some_open(
         return Ok(None);
     };
     let Some(begun) = row.execution.begun else { return Ok(None) };
-    let membership = memberships::get(view, organization, campaign, begun.contact_id).await?;
-    if !membership.is_some_and(|row| row.status.open() && row.status != MembershipStatus::New) {
-        return Ok(None);
-    }
     let steps = steps_of(view, organization, begun.script_template_id, begun.script_template_version).await?;
     let question = steps.into_iter().find(|node| node.kind == NodeKind::Question).map(|node| node.id);
     Ok(Some(Open { execution_id: row.execution_id.uuid(), contact_id: begun.contact_id.uuid(), question }))

@@ -15,6 +15,9 @@ mod qualifications;
 mod reading;
 mod refusals;
 mod repeating;
+mod script_exchange;
+mod script_executions;
+mod script_templates;
 mod strangers;
 
 use std::collections::HashMap;

@@ -103,7 +103,7 @@ struct ResponseInput {
 
 /// Whether a value fits depends on the node: what does not is told together with everything else that does not.
 fn anything(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "type": ["string", "boolean", "number", "array", "object", "null"] })
+    schemars::json_schema!({ "type": ["string", "boolean", "number", "null"] })
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
