@@ -15,13 +15,15 @@ use std::time::Duration;
 
 use docket_aggregates::agent::{AgentError, AgentProfile};
 use docket_aggregates::contact::LegalBasis;
-use docket_aggregates::ids::{AgentId, CampaignId, ImportId, OrganizationId, ScriptTemplateId};
+use docket_aggregates::ids::{
+    AgentId, CampaignId, ImportId, OrganizationId, QualificationTemplateId, ScriptTemplateId,
+};
 use docket_aggregates::import::OnDuplicate;
 use docket_aggregates::organization::{OrganizationError, OrganizationProfile};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use self::data::{DemoAgent, DemoData, DemoImport, DemoScript};
+use self::data::{DemoAgent, DemoData, DemoForm, DemoImport, DemoScript};
 use crate::app::App;
 use crate::calls::WorkRefusal;
 use crate::credentials::Caller;
@@ -85,6 +87,10 @@ pub struct Loaded {
     pub follow_ups: u64,
     /// Runs through a script, ended ones among them.
     pub executions: u64,
+    /// Its qualification templates, by their keys within the sample.
+    pub forms: BTreeMap<&'static str, QualificationTemplateId>,
+    /// What was found out about contacts, drafts among it.
+    pub qualifications: u64,
 }
 
 /// How far the loading has come: a sentence, and a share of the whole from 0 to 100.
@@ -107,6 +113,9 @@ pub async fn load(
     }
     for script in &data.scripts {
         loading.script(script).await?;
+    }
+    for form in &data.forms {
+        loading.form(form).await?;
     }
     for (index, import) in data.imports.iter().enumerate() {
         watch(&format!("importing {}", import.name), 2 + 18 * index as u64);
@@ -167,6 +176,15 @@ impl Loading<'_> {
         let id = data["template"]["templateId"].as_str().and_then(|id| id.parse().ok());
         let id = id.ok_or(DemoError::NoAnswer { tool: TOOL, field: "templateId" })?;
         self.loaded.scripts.insert(script.key, id);
+        Ok(())
+    }
+
+    async fn form(&mut self, form: &DemoForm) -> Result<(), DemoError> {
+        const TOOL: &str = "create_qualification_template";
+        let data = self.tool(TOOL, form.template.clone()).await?;
+        let id = data["template"]["templateId"].as_str().and_then(|id| id.parse().ok());
+        let id = id.ok_or(DemoError::NoAnswer { tool: TOOL, field: "templateId" })?;
+        self.loaded.forms.insert(form.key, id);
         Ok(())
     }
 

@@ -42,6 +42,9 @@ pub use context::ToolContext;
 pub use plan::{Effects, Mint, Plan};
 pub use refusal::{FieldError, Kind, Refusal, ToolResult};
 
+#[cfg(test)]
+pub use qualification_templates::form_of_document;
+
 use call::{ChangeOptions, ConfirmOption};
 use context::{PageOptions, ReadOptions};
 use schema::InputSchema;

@@ -37,6 +37,7 @@ impl Loading<'_> {
         let members = self.members(id).await?;
         self.called(id, campaign, &members).await?;
         self.captured(id, campaign, &members).await?;
+        self.found_out(id, campaign, &members).await?;
         for status in path_to(campaign.final_status) {
             self.moved(id, *status).await?;
         }
@@ -66,6 +67,10 @@ impl Loading<'_> {
         if let Some(key) = campaign.script_key {
             let script = self.loaded.scripts.get(key).ok_or(DemoError::Unknown(key))?;
             input["scriptTemplateId"] = json!(script);
+        }
+        if let Some(key) = campaign.form_key {
+            let form = self.loaded.forms.get(key).ok_or(DemoError::Unknown(key))?;
+            input["qualificationTemplateId"] = json!(form);
         }
         let data = self.tool(TOOL, input).await?;
         let id = data["campaign"]["campaignId"].as_str().and_then(|id| id.parse().ok());
@@ -162,6 +167,32 @@ impl Loading<'_> {
             .try_collect()
             .await?;
         self.loaded.executions += recorded.len() as u64;
+        Ok(())
+    }
+
+    /// Records what was found out about the contacts that were spoken to.
+    async fn found_out(
+        &mut self,
+        id: CampaignId,
+        campaign: &DemoCampaign,
+        members: &[Selected],
+    ) -> Result<(), DemoError> {
+        let found = campaign.qualifications.iter();
+        let found = found.filter_map(|one| Some((members.get(one.nth_member)?, one)));
+        let recorded: Vec<Value> = stream::iter(found)
+            .map(|(member, one)| {
+                let input = json!({
+                    "campaignId": id,
+                    "contactId": member.contact_id,
+                    "answers": one.answers,
+                    "status": one.status,
+                });
+                self.tool("create_qualification", input)
+            })
+            .buffer_unordered(RECORDED_AT_ONCE)
+            .try_collect()
+            .await?;
+        self.loaded.qualifications += recorded.len() as u64;
         Ok(())
     }
 

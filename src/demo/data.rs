@@ -14,6 +14,7 @@ mod campaigns;
 mod cities;
 mod companies;
 mod dice;
+mod forms;
 mod mess;
 mod names;
 mod people;
@@ -39,6 +40,8 @@ pub struct DemoData {
     pub agents: Vec<DemoAgent>,
     /// What they go through on the telephone, in two languages.
     pub scripts: Vec<DemoScript>,
+    /// What they want to know of a contact.
+    pub forms: Vec<DemoForm>,
     /// To be loaded in this order, each whole (create, activate, add, assign, call, then its final status).
     /// Somebody who asks in one campaign not to be called again is then no longer called in a later one.
     pub campaigns: Vec<DemoCampaign>,
@@ -152,6 +155,24 @@ pub struct DemoScript {
     pub template: serde_json::Value,
 }
 
+/// A qualification template.
+pub struct DemoForm {
+    /// Names the form within the sample.
+    pub key: &'static str,
+    /// As `create_qualification_template` takes it.
+    pub template: serde_json::Value,
+}
+
+/// What a caller found out about one contact.
+pub struct DemoQualification {
+    /// Index into the members, as for calls.
+    pub nth_member: usize,
+    /// Answers by the keys of the form's fields.
+    pub answers: serde_json::Value,
+    /// The name of the status in the API.
+    pub status: &'static str,
+}
+
 /// What a caller captured of one contact.
 pub struct DemoExecution {
     /// Index into the members, as for calls.
@@ -214,6 +235,10 @@ pub struct DemoCampaign {
     pub calls: Vec<DemoCall>,
     /// What was captured on the way.
     pub executions: Vec<DemoExecution>,
+    /// What its callers want to know.
+    pub form_key: Option<&'static str>,
+    /// What they found out.
+    pub qualifications: Vec<DemoQualification>,
 }
 
 /// Where a campaign stands.
@@ -406,6 +431,7 @@ pub fn demo_data(now: Timestamp) -> DemoData {
         imports,
         agents: agents.into(),
         scripts: scripts::scripts(),
+        forms: forms::forms(),
         campaigns: campaigns::campaigns(SEED, now),
     }
 }

@@ -96,6 +96,13 @@ pub(super) fn tools() -> Vec<Draft> {
     tools
 }
 
+/// The form of a document, for the sample's own test.
+#[cfg(test)]
+pub fn form_of_document(document: serde_json::Value) -> Result<QualificationForm, Vec<FormFault>> {
+    let document: FormDocument = serde_json::from_value(document).expect("the sample's forms are documents");
+    document.form()
+}
+
 /// A qualification template id as given.
 pub type GivenQualificationTemplate = Given<QualificationTemplateId>;
 

@@ -16,7 +16,7 @@ use jiff::{Timestamp, ToSpan};
 use super::dice::Dice;
 use super::{
     CallOutcome, CallWindow, CampaignStatus, DemoAssignment, DemoCall, DemoCampaign, DemoFollowUp,
-    DemoSelection, DemoSettings, FollowUpThen, scripts,
+    DemoSelection, DemoSettings, FollowUpThen, forms, scripts,
 };
 
 struct Plan {
@@ -301,6 +301,10 @@ pub(super) fn campaigns(seed: u64, now: Timestamp) -> Vec<DemoCampaign> {
                 .script
                 .map(|script| scripts::executions(&mut Dice::new(seed, plan.name), script, &calls))
                 .unwrap_or_default();
+            let qualifications = plan
+                .script
+                .map(|script| forms::qualifications(&mut Dice::new(seed, plan.description), script, &calls))
+                .unwrap_or_default();
             DemoCampaign {
                 key: plan.key,
                 name: plan.name,
@@ -320,6 +324,8 @@ pub(super) fn campaigns(seed: u64, now: Timestamp) -> Vec<DemoCampaign> {
                 script_key: plan.script,
                 calls,
                 executions,
+                form_key: plan.script.and_then(forms::form_of),
+                qualifications,
             }
         })
         .collect()

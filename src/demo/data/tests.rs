@@ -548,3 +548,33 @@ fn every_script_is_sound_and_every_run_goes_through_it() {
     }
     assert!(ends.len() == 3 && ends.values().all(|count| *count >= 10), "{ends:?}");
 }
+
+#[test]
+fn every_form_is_one_and_every_answer_fits_it() {
+    use docket_aggregates::qualification_template::Answers;
+
+    let data = &*SAMPLE;
+    let mut statuses = BTreeMap::new();
+    for campaign in &data.campaigns {
+        let Some(key) = campaign.form_key else {
+            assert!(campaign.qualifications.is_empty());
+            continue;
+        };
+        let form = data.forms.iter().find(|form| form.key == key).unwrap();
+        let form = crate::tools::form_of_document(form.template.clone()).unwrap();
+        for one in &campaign.qualifications {
+            let given = one.answers.as_object().unwrap();
+            let answers = form.answered(&Answers::new(), given).unwrap();
+            let whole = form.missing(&answers).is_empty();
+            assert!(whole || one.status != "qualified", "{key} {}", one.answers);
+            let reaches = form.score(&answers).and_then(|score| form.reaches(score));
+            assert!(
+                reaches != Some(false) || one.status != "qualified",
+                "{key} {}: a verdict that its score speaks against",
+                one.answers
+            );
+            *statuses.entry(one.status).or_insert(0) += 1;
+        }
+    }
+    assert!(statuses.len() == 3 && statuses.values().all(|count| *count >= 10), "{statuses:?}");
+}
