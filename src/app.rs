@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::imports::Imports;
+use crate::language_model::LanguageModel;
 use crate::ledger::seal::Key;
 use crate::ledger::{Ledger, OpenError, QueueBounds, pool_of};
 use crate::readside::{PrepareError, ReadSide};
@@ -37,6 +38,8 @@ pub struct App {
     pub clock: Clock,
     /// The imports that this process works on.
     pub imports: Imports,
+    /// The language model that the operator connected, if any.
+    pub model: Option<LanguageModel>,
 }
 
 /// Why the product cannot be opened on a database.
@@ -92,6 +95,7 @@ impl App {
             workspaces: Workspaces::default(),
             clock,
             imports: Imports::default(),
+            model: None,
         })
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::language_model::LanguageModelConfig;
 use crate::ledger::seal::Key;
 
 /// What every command needs to reach the database.
@@ -37,6 +38,9 @@ pub struct ServeConfig {
     /// The address under which the outside reaches this server.
     #[arg(long, env = "DOCKET_PUBLIC_URL")]
     pub public_url: Option<String>,
+    /// The language model that fills in qualifications.
+    #[command(flatten)]
+    pub language_model: LanguageModelConfig,
 }
 
 /// Why the configuration cannot be used.

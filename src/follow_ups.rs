@@ -105,7 +105,7 @@ async fn schedule_once(
     follow_up_id: FollowUpId,
     consistency: Consistency,
 ) -> Result<Done<FollowUpView>, ServiceError<WorkRefusal>> {
-    let ground = Ground::read(app, call, consistency, new.campaign_id, new.contact_id).await?;
+    let ground = Ground::read(app, call.organization, consistency, new.campaign_id, new.contact_id).await?;
     let agent = active_agent(app, call, consistency, new.agent_id).await?;
     let Ground { stay, membership, contact, mut guards, .. } = ground;
     if contact.state.opted_out() {

@@ -20,6 +20,7 @@ mod imports;
 mod input;
 mod organizations;
 mod reply;
+mod script_executions;
 mod serve;
 
 use std::sync::Arc;

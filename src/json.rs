@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-/// Levels of arrays and objects within each other, at most.
+/// Levels of arrays and objects within each other, at most, where nothing else is said.
 pub const DEPTH_MAX: usize = 32;
 /// Whole numbers up to here mean the same to every reader (RFC 8259, section 6).
 const SAFE: i64 = 1 << 53;
@@ -37,10 +37,12 @@ pub enum Fault {
         path: String,
     },
     /// Too many levels.
-    #[error("nested deeper than {DEPTH_MAX} levels: {path}")]
+    #[error("nested deeper than {max} levels: {path}")]
     TooDeep {
         /// Where.
         path: String,
+        /// The most there may be.
+        max: usize,
     },
     /// A control character other than a tab or a line break.
     #[error("control character in the text of {path}")]
@@ -74,7 +76,7 @@ impl Fault {
         match self {
             Self::NotUtf8 | Self::Syntax { .. } => "",
             Self::DuplicateKey { path }
-            | Self::TooDeep { path }
+            | Self::TooDeep { path, .. }
             | Self::ControlCharacter { path }
             | Self::NumberOutOfRange { path } => path,
         }
@@ -83,10 +85,15 @@ impl Fault {
 
 /// The one value that the bytes hold.
 pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
+    read_within(bytes, DEPTH_MAX)
+}
+
+/// The same with another limit of nesting. Beyond about 120 levels the parser itself gives up.
+pub fn read_within(bytes: &[u8], depth_max: usize) -> Result<Value, Fault> {
     let text = std::str::from_utf8(bytes).map_err(|_| Fault::NotUtf8)?;
     let fault = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let strict = Strict { place: &Place::Root, depth: 0, fault: &fault };
+    let strict = Strict { place: &Place::Root, depth: 0, depth_max, fault: &fault };
     let value = strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     value
         .map_err(|error| fault.take().unwrap_or(Fault::Syntax { line: error.line(), column: error.column() }))
@@ -128,6 +135,7 @@ impl fmt::Display for Place<'_> {
 struct Strict<'a> {
     place: &'a Place<'a>,
     depth: usize,
+    depth_max: usize,
     fault: &'a RefCell<Option<Fault>>,
 }
 
@@ -146,14 +154,14 @@ impl Strict<'_> {
     }
 
     fn inner<'a>(&'a self, place: &'a Place<'a>) -> Strict<'a> {
-        Strict { place, depth: self.depth + 1, fault: self.fault }
+        Strict { place, depth: self.depth + 1, depth_max: self.depth_max, fault: self.fault }
     }
 
     fn deeper<E: serde::de::Error>(&self) -> Result<(), E> {
-        if self.depth < DEPTH_MAX {
+        if self.depth < self.depth_max {
             Ok(())
         } else {
-            Err(self.refuse(Fault::TooDeep { path: self.place.to_string() }))
+            Err(self.refuse(Fault::TooDeep { path: self.place.to_string(), max: self.depth_max }))
         }
     }
 
@@ -270,6 +278,8 @@ mod tests {
         assert_eq!(read(b"\"\xff\"").unwrap_err(), Fault::NotUtf8);
         assert!(read(nested(32).as_bytes()).is_ok());
         assert_eq!(read(nested(33).as_bytes()).unwrap_err().code(), "TOO_DEEP");
+        assert!(read_within(nested(96).as_bytes(), 96).is_ok());
+        assert_eq!(read_within(nested(97).as_bytes(), 96).unwrap_err().code(), "TOO_DEEP");
     }
 
     #[test]

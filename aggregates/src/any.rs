@@ -126,6 +126,10 @@ any_event! {
     Roster(roster::Roster, RosterEvent),
     Membership(membership::Membership, MembershipEvent),
     FollowUp(follow_up::FollowUp, FollowUpEvent),
+    ScriptTemplate(script_template::ScriptTemplate, ScriptTemplateEvent),
+    ScriptExecution(script_execution::ScriptExecution, ScriptExecutionEvent),
+    QualificationTemplate(qualification_template::QualificationTemplate, QualificationTemplateEvent),
+    Qualification(qualification::Qualification, QualificationEvent),
 }
 
 #[cfg(test)]

@@ -18,3 +18,9 @@ CREATE INDEX contact_sets_several ON contact_sets (organization_id, set_id, cont
 
 CREATE INDEX follow_ups_pending ON follow_ups (organization_id, contact_id, campaign_id, due_at) WHERE status = 'pending';
 CREATE INDEX follow_ups_due ON follow_ups (organization_id, agent_id, due_at) WHERE status = 'pending';
+
+CREATE INDEX script_executions_contact ON script_executions (organization_id, campaign_id, contact_id, started_at);
+CREATE INDEX script_executions_template ON script_executions (organization_id, script_template_id);
+CREATE INDEX qualifications_created ON qualifications (organization_id, created_at, qualification_id);
+CREATE INDEX qualifications_contact ON qualifications (organization_id, contact_id, campaign_id);
+CREATE INDEX qualifications_campaign ON qualifications (organization_id, campaign_id, created_at, qualification_id);

@@ -265,6 +265,43 @@ pub async fn with_name(
     rows.iter().map(|row| row.id("campaign_id")).collect()
 }
 
+/// A campaign that a template is attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignUsing {
+    /// The template.
+    pub script_template_id: ScriptTemplateId,
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// Its name; empty once erased.
+    pub name: String,
+}
+
+/// The campaigns that these script templates are attached to, by name; archived ones do not count.
+pub async fn using_scripts(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    templates: &[ScriptTemplateId],
+) -> sqlx::Result<Vec<CampaignUsing>> {
+    let rows = sqlx::query(
+        "SELECT script_template_id, campaign_id, coalesce(name, '') AS name FROM campaigns
+         WHERE organization_id = $1 AND script_template_id = ANY($2) AND status <> 'archived'
+         ORDER BY name_key, campaign_id",
+    )
+    .bind(organization.uuid())
+    .bind(uuids(templates))
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(CampaignUsing {
+                script_template_id: row.id("script_template_id")?,
+                campaign_id: row.id("campaign_id")?,
+                name: row.try_get("name")?,
+            })
+        })
+        .collect()
+}
+
 /// How many campaigns stand in each status; statuses without any are left out.
 pub async fn count_by_status(
     conn: &mut PgConnection,

@@ -25,6 +25,9 @@ pub mod import_invalid_rows;
 pub mod import_members;
 pub mod imports;
 pub mod organizations;
+pub mod qualification_templates;
+pub mod script_template_versions;
+pub mod script_templates;
 
 // Who is in which campaign, and the work on them.
 pub mod calls;
@@ -33,7 +36,9 @@ pub mod campaign_sets;
 pub mod contact_sets;
 pub mod follow_ups;
 pub mod memberships;
+pub mod qualifications;
 pub mod rosters;
+pub mod script_executions;
 mod stays;
 
 // The whole of an organization.
@@ -96,13 +101,18 @@ pub fn all() -> &'static [ReadModel] {
         import_members::MODEL,
         imports::MODEL,
         organizations::MODEL,
+        qualification_templates::MODEL,
+        script_template_versions::MODEL,
+        script_templates::MODEL,
         calls::MODEL,
         campaign_counters::MODEL,
         campaign_sets::MODEL,
         contact_sets::MODEL,
         follow_ups::MODEL,
         memberships::MODEL,
+        qualifications::MODEL,
         rosters::MODEL,
+        script_executions::MODEL,
         activity::MODEL,
         organization_counters::MODEL,
     ]
@@ -155,8 +165,13 @@ pub async fn fold(
     import_invalid_rows::fold(conn, organization, batch).await?;
     import_members::fold(conn, organization, batch).await?;
     campaigns::fold(conn, organization, batch).await?;
+    script_templates::fold(conn, organization, batch).await?;
+    script_template_versions::fold(conn, organization, batch).await?;
+    script_executions::fold(conn, organization, batch).await?;
     agents::fold(conn, organization, batch).await?;
     organizations::fold(conn, batch).await?;
+    qualification_templates::fold(conn, organization, batch).await?;
+    qualifications::fold(conn, organization, batch).await?;
     organization_counters::fold(conn, organization, batch).await?;
     activity::fold(conn, organization, batch).await?;
     Ok(())

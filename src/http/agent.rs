@@ -59,7 +59,7 @@ async fn execute(
         Ok(caller) => {
             let answer = match tools::admit(&caller, &name) {
                 Err(refusal) => tools::refuse(app, &name, &refusal),
-                Ok(_) => tools::answer(app, &caller, &name, read(body).await).await,
+                Ok(tool) => tools::answer(app, &caller, &name, read(body, tool.levels).await).await,
             };
             (Some(caller), answer)
         }
@@ -69,9 +69,9 @@ async fn execute(
     sent(answer)
 }
 
-async fn read(body: Body) -> ToolResult<Value> {
+async fn read(body: Body, levels: usize) -> ToolResult<Value> {
     let bytes = to_bytes(body, BODY_MAX).await.map_err(|_| Refusal::BodyTooLarge)?;
-    Ok(json::read(&bytes)?)
+    Ok(json::read_within(&bytes, levels)?)
 }
 
 const fn turned_away(error: AuthError) -> Refusal {

@@ -169,6 +169,7 @@ impl From<AppendError> for ApiError {
             AppendError::Conflict => Self::conflict("CONFLICT", message),
             AppendError::Taken(Scope::Slug) => Self::conflict("SLUG_TAKEN", message),
             AppendError::Taken(Scope::ImportCommit) => Self::conflict("ALREADY_COMMITTED", message),
+            AppendError::Taken(Scope::OpenQualification) => Self::conflict("QUALIFICATION_OPEN", message),
             AppendError::Taken(_) => Self::conflict("TAKEN", message),
             AppendError::Present(_) => Self::unprocessable("SUPPRESSED", message),
             AppendError::Replayed(_) => Self::conflict("ALREADY_ANSWERED", message),

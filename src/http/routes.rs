@@ -22,7 +22,7 @@ use super::auth::{self, ADMINS, BOARD, READERS, WORKERS};
 use super::call::Admitted;
 use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
-use super::{HttpState, agents, calls, events, follow_ups, imports, input, organizations};
+use super::{HttpState, agents, calls, events, follow_ups, imports, input, organizations, script_executions};
 use crate::access_log::Entry;
 use crate::credentials::Caller;
 
@@ -31,6 +31,8 @@ use crate::credentials::Caller;
 pub enum Deadline {
     /// As long as a person waits.
     Usual,
+    /// As long as a service outside may take, and our own work before and after it.
+    Asking,
     /// As long as data keeps coming: uploads, and answers that the client asked to wait for.
     Streamed,
 }
@@ -40,6 +42,7 @@ impl Deadline {
     pub const fn within(self) -> Duration {
         match self {
             Self::Usual => Duration::from_secs(30),
+            Self::Asking => Duration::from_secs(60),
             Self::Streamed => Duration::from_secs(60 * 60),
         }
     }
@@ -93,6 +96,8 @@ pub fn all() -> &'static [Route] {
         route!(POST  "/api/companies/{companyId}/crm/calls",                              WORKERS, Usual,    calls::log),
         route!(POST  "/api/companies/{companyId}/crm/follow-ups",                         WORKERS, Usual,    follow_ups::schedule),
         route!(PATCH "/api/companies/{companyId}/crm/follow-ups/{followUpId}",            WORKERS, Usual,    follow_ups::close),
+
+        route!(POST  "/api/companies/{companyId}/crm/script-executions/{executionId}/auto-qualify", WORKERS, Asking, script_executions::auto_qualify),
 
         route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list),
     ]);

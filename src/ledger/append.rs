@@ -539,11 +539,19 @@ impl<'a> Judge<'a> {
         if let Some(key) = prepared.absent.iter().find(|key| owner(key).is_some()) {
             return Verdict::Refused(Refusal::Error(AppendError::Present(key.scope)));
         }
+        // What one event of the command gives up, a later one of it may take.
+        let mut given_up = BTreeSet::new();
         for change in &prepared.claims {
-            if let ClaimChange::Take(key, by) = change
-                && owner(key).is_some_and(|owner| owner != *by)
-            {
-                return Verdict::Refused(Refusal::Error(AppendError::Taken(key.scope)));
+            match change {
+                ClaimChange::Release(key) => {
+                    given_up.insert(key);
+                }
+                ClaimChange::Take(key, by)
+                    if !given_up.contains(key) && owner(key).is_some_and(|owner| owner != *by) =>
+                {
+                    return Verdict::Refused(Refusal::Error(AppendError::Taken(key.scope)));
+                }
+                ClaimChange::Take(..) | ClaimChange::Ensure(..) => (),
             }
         }
         let new_subject = |id: Uuid| !known.subjects.contains(&(organization, id));

@@ -25,7 +25,6 @@ use super::{CONTRACT, Confirm, Risk, Run, Tool, catalog};
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta, Pagination, Warning};
-use crate::json;
 use crate::ledger::{AppendError, Command, Origin, Request, StoredAnswer, canonical};
 use crate::previews::{self, Preview, Shown};
 
@@ -233,7 +232,7 @@ impl Told {
         let ask = Ask::read(body?, &mut self.meta)?;
         let organization = self.organization(app, caller, tool, ask.organization_id.as_ref()).await?;
         let mut input = ask.input;
-        json::trim(&mut input);
+        tool.input.trim(&mut input);
         let faults = tool.input.check(&mut input);
         if !faults.is_empty() {
             return Err(Refusal::Fields(faults));
@@ -358,7 +357,8 @@ impl Told {
                 changed_since: position > began,
             });
         }
-        if !context.detailed() && shorten(&mut data) {
+        let longest = if tool.whole { usize::MAX } else { CONCISE_TEXT };
+        if !context.detailed() && shorten(&mut data, longest) {
             self.meta.truncated = true;
         }
         Ok(data)
@@ -456,6 +456,7 @@ impl Change<'_> {
         });
         let mut turn = None;
         let mut by_memory = !dry_run;
+        let mut lost = AppendError::Conflict;
         for _ in 0..TRIES {
             let plan_with = |context: &ToolContext| {
                 let mint = Mint::replay(first.seed(), first.at());
@@ -558,7 +559,9 @@ impl Change<'_> {
                     return Ok(completed(plan.answer, false, Some(appended.position)));
                 }
                 // Whoever lost once takes turns with the others, so that a crowd ends in an order and not in refusals.
-                Err(AppendError::Conflict) => {
+                // A claim that somebody else took is a race as well: made anew, the plan finds what the other began.
+                Err(error @ (AppendError::Conflict | AppendError::Taken(_))) => {
+                    lost = error;
                     if let (None, Some(stream)) = (&turn, contended) {
                         turn = self.app.ledger.turn(stream).await;
                     }
@@ -572,7 +575,7 @@ impl Change<'_> {
                 }
             }
         }
-        Err(AppendError::Conflict.into())
+        Err(lost.into())
     }
 
     /// The preview of a token, if it was made by this tool for this input.
@@ -634,13 +637,13 @@ fn options<T: DeserializeOwned + Default>(input: &Value) -> ToolResult<T> {
 fn without(input: &Value, members: &[&str]) -> ToolResult<String> {
     let mut input: Map<String, Value> = input.as_object().cloned().unwrap_or_default();
     input.retain(|name, _| !members.contains(&name.as_str()));
-    canonical::to_string(&Value::Object(input)).map_err(|error| Refusal::Defect(error.to_string()))
+    canonical::with_fractions(&Value::Object(input)).map_err(|error| Refusal::Defect(error.to_string()))
 }
 
-/// Drops nulls and shortens long texts; says whether a text was shortened.
-fn shorten(value: &mut Value) -> bool {
+/// Drops nulls and shortens texts of more than `longest` characters; says whether a text was shortened.
+fn shorten(value: &mut Value, longest: usize) -> bool {
     match value {
-        Value::String(text) => match text.char_indices().nth(CONCISE_TEXT) {
+        Value::String(text) => match text.char_indices().nth(longest) {
             Some((end, _)) => {
                 text.truncate(end);
                 text.push('…');
@@ -648,10 +651,10 @@ fn shorten(value: &mut Value) -> bool {
             }
             None => false,
         },
-        Value::Array(items) => items.iter_mut().fold(false, |cut, item| shorten(item) | cut),
+        Value::Array(items) => items.iter_mut().fold(false, |cut, item| shorten(item, longest) | cut),
         Value::Object(members) => {
             members.retain(|_, member| !member.is_null());
-            members.values_mut().fold(false, |cut, member| shorten(member) | cut)
+            members.values_mut().fold(false, |cut, member| shorten(member, longest) | cut)
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
@@ -744,9 +747,10 @@ mod tests {
     #[test]
     fn a_concise_answer_has_no_nulls_and_no_long_texts() {
         let mut data = json!({"a": null, "b": [{"c": null, "d": "é".repeat(500)}]});
-        assert!(shorten(&mut data));
+        assert!(!shorten(&mut data.clone(), usize::MAX));
+        assert!(shorten(&mut data, CONCISE_TEXT));
         assert_eq!(data["b"][0]["d"].as_str().unwrap().chars().count(), CONCISE_TEXT + 1);
         assert_eq!(data, json!({"b": [{"d": data["b"][0]["d"]}]}));
-        assert!(!shorten(&mut json!({"a": "é".repeat(CONCISE_TEXT)})));
+        assert!(!shorten(&mut json!({"a": "é".repeat(CONCISE_TEXT)}), CONCISE_TEXT));
     }
 }

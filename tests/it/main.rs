@@ -14,6 +14,7 @@ mod http;
 mod imports;
 mod ledger;
 mod organizations;
+mod qualifying;
 mod readme;
 mod readside;
 mod replay;

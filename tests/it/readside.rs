@@ -157,6 +157,18 @@ async fn busy(app: &TestApp) -> Client {
         let made = client.done("create_outbound_campaign", json!({ "name": name, "status": "active" })).await;
         let add = json!({ "campaignId": made["campaign"]["campaignId"], "filter": { "source": "crm" }, "maxContacts": 10 });
         client.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+        let steps = json!([{ "id": "a", "type": "question", "text": "And?" }]);
+        let script = client.done("create_script_template", json!({ "name": name, "steps": steps })).await;
+        let script = &script["template"]["templateId"];
+        let patch = json!({ "templateId": script, "patch": { "description": name } });
+        client.done("update_script_template", patch).await;
+        let listed = client.done("list_outbound_contacts", json!({})).await;
+        let begin = json!({
+            "campaignId": made["campaign"]["campaignId"], "contactId": listed["contacts"][0]["contactId"],
+            "scriptTemplateId": script, "responses": [{ "nodeId": "a", "value": name }],
+        });
+        client.done("upsert_script_execution", begin).await;
+        client.done("delete_script_template", json!({ "templateId": script, "confirm": true })).await;
     }
     client
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use docket::app::App;
 use docket::clock::Clock;
 use docket::credentials;
+use docket::language_model::LanguageModel;
 use docket::ledger::{Origin, QueueBounds};
 use docket::organizations;
 use docket_aggregates::Timestamp;
@@ -93,9 +94,14 @@ pub struct TestApp {
 impl TestApp {
     /// Serves the product on a fresh database.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same with a language model.
+    pub async fn start_with(model: Option<LanguageModel>) -> Self {
         let database = Arc::new(Database::create().await);
         let clock = held_clock();
-        let app = open(database.options.clone(), clock.clone()).await;
+        let app = App { model, ..open(database.options.clone(), clock.clone()).await };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let readside = app.readside.clone();
