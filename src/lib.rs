@@ -1,7 +1,7 @@
 //! Docket: an event-sourced CRM and outreach backend in which nothing happens off the record.
 //!
 //! Read in this order: `ledger` is the write side, `readside` keeps the read models up to date, `tools` is what
-//! an agent may do, `http` is how it is reached.
+//! an agent may do, `http` and `mcp` are how it is reached.
 
 pub mod access_log;
 pub mod agents;
@@ -21,6 +21,8 @@ pub mod http;
 pub mod imports;
 pub mod json;
 pub mod ledger;
+pub mod limits;
+pub mod mcp;
 pub mod metrics;
 pub mod normalise;
 pub mod organizations;

@@ -29,7 +29,13 @@ impl Serve {
             let address = listener.local_addr()?;
             tracing::info!(%address, "serving on http://{address}");
             let database_ended = AtomicBool::new(false);
-            let served = http::serve(opened.app.clone(), listener, stopped(&opened, &database_ended)).await;
+            let served = http::serve(
+                opened.app.clone(),
+                self.config.settings(),
+                listener,
+                stopped(&opened, &database_ended),
+            )
+            .await;
             opened.close().await;
             served.context("the server ended")?;
             if !database_ended.load(Ordering::SeqCst) {

@@ -1,7 +1,7 @@
 //! The company API as a table: every route with its roles and its deadline, and the gate in front of each.
 //!
 //! The router is made from the table, so that no route can be without roles and no role without a route. The gate
-//! checks in this order: token (401), company in the path (400), role and company of the token (403), headers
+//! checks in this order: token (401), rate (429), company in the path (400), role and company of the token (403), headers
 //! (400); whether the company exists (404) is asked last, so that an outsider cannot find out. Every call that
 //! reaches the gate is noted in the access log, whatever came of it.
 
@@ -22,9 +22,10 @@ use super::auth::{self, ADMINS, BOARD, READERS, WORKERS};
 use super::call::Admitted;
 use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
-use super::{HttpState, agents, calls, events, follow_ups, imports, input, organizations};
+use super::{HttpState, agents, calls, events, follow_ups, imports, input, limits, organizations};
 use crate::access_log::Entry;
 use crate::credentials::Caller;
+use crate::limits::Allowance;
 
 /// How long a request may take until its answer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +116,8 @@ async fn gate(
     let started = Instant::now();
     let at = state.app.clock.now();
     let mut noted = Noted::default();
-    let mut response = match admit(&state, route, request, &mut noted).await {
+    let admitted = admit(&state, route, request, &mut noted).await;
+    let mut response = match admitted {
         Ok(request) => match tokio::time::timeout(route.deadline.within(), next.run(request)).await {
             Ok(response) => response,
             Err(_) => {
@@ -125,6 +127,9 @@ async fn gate(
         },
         Err(refusal) => refusal.into_response(),
     };
+    if let Some(allowance) = &noted.allowance {
+        limits::tell(response.headers_mut(), allowance);
+    }
     let extensions = response.extensions_mut();
     let recorded = extensions.remove::<Recorded>();
     let outcome = extensions.remove::<Outcome>();
@@ -157,6 +162,7 @@ async fn gate(
 struct Noted {
     caller: Option<Caller>,
     organization: Option<OrganizationId>,
+    allowance: Option<Allowance>,
 }
 
 async fn admit(
@@ -168,6 +174,10 @@ async fn admit(
     let (mut parts, body) = request.into_parts();
     let caller = auth::bearer(&parts.headers, &state.app).await?;
     noted.caller = Some(caller.clone());
+    noted.allowance = state.limiter.take(caller.token_id);
+    if let Some(wait) = noted.allowance.and_then(|allowance| allowance.wait) {
+        return Err(ApiError::too_often(wait));
+    }
     let organization = organization_in(&mut parts).await?;
     auth::admit(&caller, route.roles, organization)?;
     noted.organization = organization;

@@ -1,0 +1,172 @@
+//! The door of `/mcp`, and the metadata that tells a client how to pass it.
+//!
+//! The same token, the same order as at the agent tools: token (401), rate (429), role (403), and only then what was
+//! sent. Every request shows its token: a session of the protocol (revision 2025-11-25 and before) remembers a
+//! conversation, and gives no right. It belongs to the principal that began it, and there are only so many.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::header::{HOST, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use axum::{Extension, Router};
+use docket_aggregates::ids::PrincipalId;
+use docket_aggregates::token::Role;
+use lru::LruCache;
+use serde_json::json;
+
+use super::agent::Visitor;
+use super::error::ApiError;
+use super::{HttpState, limits, reply};
+use crate::mcp::{Desk, Served};
+use crate::tools::{self, Refusal};
+
+/// Where the protocol is spoken.
+pub const PATH: &str = "/mcp";
+/// Where a client learns how to be let in (RFC 9728).
+pub const METADATA: &str = "/.well-known/oauth-protected-resource";
+/// The same for the resource `/mcp`, as section 3.1 of RFC 9728 places it.
+pub const METADATA_OF_MCP: &str = "/.well-known/oauth-protected-resource/mcp";
+/// The name under which what is no tool call is noted.
+const NOTED: &str = "mcp";
+
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// Sessions at once; the one that was silent for longest makes room for the next.
+const SESSIONS_MAX: NonZeroUsize = NonZeroUsize::new(1_024).expect("1024 is not zero");
+
+/// Who began which session.
+type Sessions = Arc<Mutex<LruCache<String, PrincipalId>>>;
+
+#[derive(Clone)]
+struct Gate {
+    state: HttpState,
+    served: Served,
+    sessions: Sessions,
+}
+
+/// The routes of the protocol.
+pub fn routes(state: &HttpState) -> Router<HttpState> {
+    let desk = Desk { app: state.app.clone(), access_log: state.access_log.clone() };
+    let served = Served::new(desk, &state.settings, state.ending.clone());
+    let sessions = Arc::new(Mutex::new(LruCache::new(SESSIONS_MAX)));
+    let gate = Gate { state: state.clone(), served: served.clone(), sessions };
+    Router::new()
+        .route(PATH, any(speak))
+        .layer(Extension(served))
+        .layer(from_fn_with_state(gate, pass))
+        .route(METADATA, get(metadata))
+        .route(METADATA_OF_MCP, get(metadata))
+}
+
+async fn speak(Extension(served): Extension<Served>, request: Request) -> Response {
+    served.answer(request).await
+}
+
+async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let state = &gate.state;
+    let mut visitor = Visitor::default();
+    let entered = match visitor.enter(state, request.headers()).await {
+        Ok(caller) if caller.role != Role::SuperAdmin => Err(Refusal::NotSuperAdmin),
+        entered => entered,
+    };
+    let caller = match entered {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            let challenge = challenge(state, request.headers(), &refusal);
+            let answer = tools::refuse(&state.app, "", &refusal);
+            let mut response = visitor.leave(state, NOTED, answer, started).await;
+            if let Some(challenge) = challenge {
+                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            }
+            return response;
+        }
+    };
+    let session = session(request.headers());
+    if let Some(session) = &session
+        && !gate.is_of(session, caller.principal_id)
+    {
+        let message = "there is no such session: begin a new one";
+        return ApiError::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", message).into_response();
+    }
+    let principal = caller.principal_id;
+    request.extensions_mut().insert(caller);
+    let mut response = next.run(request).await;
+    if session.is_none()
+        && let Some(begun) = self::session(response.headers())
+    {
+        gate.begun(begun, principal).await;
+    }
+    if let Some(allowance) = &visitor.allowance {
+        limits::tell(response.headers_mut(), allowance);
+    }
+    response
+}
+
+fn session(headers: &HeaderMap) -> Option<String> {
+    headers.get(SESSION_ID)?.to_str().ok().map(str::to_owned)
+}
+
+impl Gate {
+    fn is_of(&self, session: &str, principal: PrincipalId) -> bool {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(session) == Some(&principal)
+    }
+
+    async fn begun(&self, session: String, principal: PrincipalId) {
+        let pushed_out = {
+            let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.push(session, principal)
+        };
+        if let Some((silent, _)) = pushed_out {
+            self.served.close(&silent).await;
+        }
+    }
+}
+
+/// What a client that is turned away is told of how to come in (RFC 6750, RFC 9728).
+fn challenge(state: &HttpState, headers: &HeaderMap, refusal: &Refusal) -> Option<HeaderValue> {
+    let error = match refusal {
+        Refusal::Unauthenticated if headers.contains_key("authorization") => "error=\"invalid_token\", ",
+        Refusal::Unauthenticated => "",
+        Refusal::NotSuperAdmin => "error=\"insufficient_scope\", scope=\"super-admin\", ",
+        _ => return None,
+    };
+    let address = format!("{}{METADATA_OF_MCP}", base(state, headers));
+    HeaderValue::from_str(&format!("Bearer {error}resource_metadata=\"{address}\"")).ok()
+}
+
+/// The address under which the client reached us: the one that is set, else the host that it named.
+fn base(state: &HttpState, headers: &HeaderMap) -> String {
+    let plain = |host: &&str| {
+        host.len() <= 255 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]_".contains(&b))
+    };
+    match &state.settings.public_url {
+        Some(public_url) => public_url.clone(),
+        None => {
+            let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(plain);
+            format!("http://{}", host.unwrap_or("localhost"))
+        }
+    }
+}
+
+/// Protected resource metadata. No authorization server is named: tokens are issued by the operator, with
+/// `docket token create`.
+async fn metadata(State(state): State<HttpState>, headers: HeaderMap) -> Response {
+    let base = base(&state, &headers);
+    reply::json(
+        StatusCode::OK,
+        &json!({
+            "resource": format!("{base}{PATH}"),
+            "resource_name": "Docket",
+            "resource_documentation": format!("{base}/docs"),
+            "bearer_methods_supported": ["header"],
+            "scopes_supported": ["super-admin"],
+        }),
+    )
+}
