@@ -2,13 +2,15 @@
 //!
 //! A tool takes what the body of the HTTP call takes, and answers with the same envelope, so that either surface can be
 //! learnt from the other. To stay short, options that every tool takes are explained once, in the instructions of the
-//! server, and an answer is described by its outermost fields; `capabilities` has all of it.
+//! server; rules that a caller follows anyway, or is told of when it does not, are left out; and an answer is described
+//! by its outermost fields. `capabilities` has all of it, and every call is checked against all of it.
 
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
 use crate::credentials::Caller;
+use crate::tools::input::ID_PATTERN;
 use crate::tools::{Tool, catalog};
 
 /// Options that the instructions explain.
@@ -56,14 +58,18 @@ fn input(tool: &Tool) -> Value {
         // There is no answer from the past yet: an option that is always refused is not worth its place.
         properties.remove("asOf");
         for (name, property) in properties {
+            shorten(property);
             if EXPLAINED.contains(&name.as_str())
                 && let Some(property) = property.as_object_mut()
             {
-                property.remove("description");
+                property.retain(|keyword, _| matches!(keyword.as_str(), "type" | "enum" | "minimum" | "maximum"));
             }
         }
     }
-    let definitions = input.as_object_mut().and_then(|input| input.remove("$defs"));
+    if let Some(input) = input.as_object_mut() {
+        input.remove("additionalProperties");
+    }
+    let mut definitions = input.as_object_mut().and_then(|input| input.remove("$defs"));
     let mut properties = Map::new();
     let mut required = vec!["input"];
     if tool.scoped {
@@ -77,10 +83,27 @@ fn input(tool: &Tool) -> Value {
     }
     let mut schema = json!({ "type": "object", "properties": properties, "required": required });
     // References point to the root, which is now one level further out.
-    if let Some(definitions) = definitions {
+    if let Some(mut definitions) = definitions.take() {
+        definitions.as_object_mut().into_iter().flatten().for_each(|(_, definition)| shorten(definition));
         schema["$defs"] = definitions;
     }
     schema
+}
+
+/// Leaves out what an id looks like, that a text is not empty, and that objects have no other fields.
+fn shorten(schema: &mut Value) {
+    match schema {
+        Value::Object(keywords) => {
+            keywords.retain(|keyword, value| {
+                !(keyword == "pattern" && value == ID_PATTERN
+                    || keyword == "minLength" && *value == 1
+                    || keyword == "additionalProperties" && *value == false)
+            });
+            keywords.values_mut().for_each(shorten);
+        }
+        Value::Array(several) => several.iter_mut().for_each(shorten),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
+    }
 }
 
 /// The envelope, with the outermost fields of the data. A refusal has none.
