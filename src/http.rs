@@ -12,6 +12,7 @@ pub mod routes;
 mod agents;
 mod call;
 mod calls;
+mod docs;
 mod error;
 mod events;
 mod follow_ups;
@@ -20,10 +21,12 @@ mod imports;
 mod input;
 mod limits;
 mod mcp;
+pub mod openapi;
 mod organizations;
 mod reply;
 mod serve;
 mod settings;
+mod spec;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -94,10 +97,11 @@ pub fn router(state: HttpState) -> Router {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     let clock = state.app.clock.clone();
     routes::router(&state)
-        .merge(agent::routes().layer(from_fn(hurry)))
+        .merge(routes::open(agent::all()).layer(from_fn(hurry)))
         .merge(mcp::routes(&state))
         .layer(from_fn_with_state(in_flight, take_turns))
-        .merge(health::routes())
+        .merge(routes::open(docs::all()))
+        .merge(routes::open(health::all()))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(from_fn_with_state(clock, observe))

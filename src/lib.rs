@@ -30,5 +30,6 @@ pub mod postgres;
 pub mod previews;
 pub mod readside;
 pub mod service;
+pub mod shapes;
 pub mod tools;
 pub mod workspaces;

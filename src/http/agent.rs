@@ -5,12 +5,11 @@
 
 use std::time::Instant;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use docket_aggregates::ids::OrganizationId;
@@ -19,6 +18,8 @@ use serde_json::{Value, json};
 
 use super::auth::{self, AuthError};
 use super::call::idempotency_key;
+use super::routes::Open;
+use super::spec::Spec;
 use super::{HttpState, limits, reply};
 use crate::access_log::Entry;
 use crate::app::App;
@@ -34,11 +35,76 @@ const BODY_MAX: usize = 1 << 20;
 /// The name under which looking at the catalog is noted.
 const CAPABILITIES: &str = "capabilities";
 
+/// Where every tool is called. The reference shows a path for each.
+pub const TOOLS: &str = "/crm/agent/tools/{tool_name}";
+
 /// The routes of the agent tools.
-pub fn routes() -> Router<HttpState> {
-    Router::new()
-        .route("/crm/agent/capabilities", get(capabilities).fallback(wrong_method))
-        .route("/crm/agent/tools/{tool_name}", post(execute).fallback(wrong_method))
+pub fn all() -> Vec<Open> {
+    vec![
+        Open {
+            method: Method::GET,
+            path: "/crm/agent/capabilities",
+            id: CAPABILITIES,
+            tag: "Agent tools",
+            token: true,
+            spec: looking_up,
+            handler: || get(capabilities).fallback(wrong_method),
+        },
+        Open {
+            method: Method::POST,
+            path: TOOLS,
+            id: "tools",
+            tag: "Agent tools",
+            token: true,
+            spec: || Spec::new("Call a tool"),
+            handler: || post(execute).fallback(wrong_method),
+        },
+    ]
+}
+
+/// What the reference says of [`capabilities`].
+fn looking_up() -> Spec {
+    let id = json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" });
+    let tool = json!({ "type": "object", "properties": {
+        "name": { "type": "string" },
+        "family": { "type": "string" },
+        "description": { "type": "string" },
+        "risk": { "type": "string" },
+        "inputSchema": { "type": "object" },
+        "strictInputSchema": { "type": "object" },
+        "outputSchema": { "type": "object" },
+        "examples": { "type": "array" },
+    }, "required": ["name", "family", "description", "risk", "inputSchema", "outputSchema", "examples"] });
+    Spec::new("Look up what an agent may do")
+        .query("organizationId", id, "Whose ids to put into the examples.")
+        .query("family", json!({ "type": "string" }), "Only tools of this family.")
+        .query(
+            "query",
+            json!({ "type": "string", "maxLength": 500 }),
+            "What is to be done, in words: the best first.",
+        )
+        .answers(
+            200,
+            "The tools",
+            json!({
+                "type": "object",
+                "properties": {
+                    "success": { "const": true },
+                    "data": {
+                        "type": "object",
+                        "properties": {
+                            "version": { "type": "string" },
+                            "tools": { "type": "array", "items": tool },
+                            "organization": { "type": "object" },
+                        },
+                        "required": ["version", "tools"],
+                    },
+                    "error": { "type": "null" },
+                    "meta": { "type": "object" },
+                },
+                "required": ["success", "data", "error", "meta"],
+            }),
+        )
 }
 
 async fn wrong_method(State(state): State<HttpState>) -> Response {

@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use docket_aggregates::ids::PrincipalId;
 use docket_aggregates::token::Role;
@@ -22,6 +22,8 @@ use serde_json::json;
 
 use super::agent::Visitor;
 use super::error::ApiError;
+use super::routes::{self, Open};
+use super::spec::Spec;
 use super::{HttpState, limits, reply};
 use crate::mcp::{Desk, Served};
 use crate::tools::{self, Refusal};
@@ -55,12 +57,86 @@ pub fn routes(state: &HttpState) -> Router<HttpState> {
     let served = Served::new(desk, &state.settings, state.ending.clone());
     let sessions = Arc::new(Mutex::new(LruCache::new(SESSIONS_MAX)));
     let gate = Gate { state: state.clone(), served: served.clone(), sessions };
-    Router::new()
-        .route(PATH, any(speak))
+    let (spoken, told): (Vec<Open>, Vec<Open>) = all().into_iter().partition(|route| route.token);
+    routes::open(spoken)
         .layer(Extension(served))
         .layer(from_fn_with_state(gate, pass))
-        .route(METADATA, get(metadata))
-        .route(METADATA_OF_MCP, get(metadata))
+        .merge(routes::open(told))
+}
+
+/// The routes of the protocol, as the reference lists them.
+pub fn all() -> Vec<Open> {
+    let route = |method, path, id, spec, handler, token| Open {
+        method,
+        path,
+        id,
+        tag: "Protocol",
+        token,
+        spec,
+        handler,
+    };
+    vec![
+        route(Method::POST, PATH, "mcp_send", sending, || post(speak), true),
+        route(Method::GET, PATH, "mcp_listen", listening, || get(speak), true),
+        route(Method::DELETE, PATH, "mcp_end", ending, || delete(speak), true),
+        route(Method::GET, METADATA, "mcp_metadata", telling, || get(metadata), false),
+        route(Method::GET, METADATA_OF_MCP, "mcp_metadata_of_resource", telling, || get(metadata), false),
+    ]
+}
+
+/// The header that the protocol asks of every client.
+fn accepting(spec: Spec, media_types: &'static str) -> Spec {
+    let media_types = json!({ "const": media_types });
+    spec.required_header("Accept", media_types, "What the client takes.")
+}
+
+fn sending() -> Spec {
+    let id = json!({ "type": ["string", "integer"] });
+    let message = json!({
+        "type": "object",
+        "properties": {
+            "jsonrpc": { "const": "2.0" },
+            "id": id,
+            "method": { "type": "string" },
+            "params": { "type": "object" },
+        },
+        "required": ["jsonrpc"],
+    });
+    accepting(
+        Spec::new("Send a message of the Model Context Protocol"),
+        "application/json, text/event-stream",
+    )
+    .body(message)
+    .answers(200, "The answer, or a stream of events that ends with it", json!({ "type": "object" }))
+    .answers_plainly(202, "A notification was taken")
+    .refuses(&[406, 413, 415, 422])
+}
+
+fn listening() -> Spec {
+    accepting(Spec::new("Listen to a session, in revisions that have them"), "text/event-stream")
+        .answers_with(200, "A stream of events", "text/event-stream", json!({ "type": "string" }))
+        .refuses(&[405, 406, 409, 422])
+}
+
+fn ending() -> Spec {
+    Spec::new("End a session, in revisions that have them")
+        .answers_plainly(202, "It is ended")
+        .answers_plainly(204, "It is ended")
+        .refuses(&[405, 422])
+}
+
+fn telling() -> Spec {
+    Spec::new("How a client of the protocol is let in (RFC 9728)")
+        .answers(
+            200,
+            "The metadata",
+            json!({
+                "type": "object",
+                "properties": { "resource": { "type": "string" } },
+                "required": ["resource"],
+            }),
+        )
+        .refuses(&[431])
 }
 
 async fn speak(Extension(served): Extension<Served>, request: Request) -> Response {

@@ -62,7 +62,8 @@ fn input(tool: &Tool) -> Value {
             if EXPLAINED.contains(&name.as_str())
                 && let Some(property) = property.as_object_mut()
             {
-                property.retain(|keyword, _| matches!(keyword.as_str(), "type" | "enum" | "minimum" | "maximum"));
+                property
+                    .retain(|keyword, _| matches!(keyword.as_str(), "type" | "enum" | "minimum" | "maximum"));
             }
         }
     }

@@ -18,6 +18,7 @@ mod mcp;
 mod organizations;
 mod readme;
 mod readside;
+mod reference;
 mod replay;
 mod sealed;
 mod tokens;
