@@ -142,7 +142,7 @@ pub fn or_null(mut shape: Value) -> Value {
     if let Some(kind) = shape.get("type").cloned() {
         shape["type"] = json!([kind, "null"]);
     }
-    if let Some(names) = shape["enum"].as_array_mut() {
+    if let Some(names) = shape.get_mut("enum").and_then(Value::as_array_mut) {
         names.push(Value::Null);
     }
     shape

@@ -32,6 +32,8 @@ use crate::tools::{self, FieldError, Known, Refusal, ToolResult, VERSION, catalo
 
 /// A body may be so long.
 const BODY_MAX: usize = 1 << 20;
+/// Characters of a parameter.
+const PARAMETER_MAX: usize = 500;
 /// The name under which looking at the catalog is noted.
 const CAPABILITIES: &str = "capabilities";
 
@@ -77,10 +79,10 @@ fn looking_up() -> Spec {
     }, "required": ["name", "family", "description", "risk", "inputSchema", "outputSchema", "examples"] });
     Spec::new("Look up what an agent may do")
         .query("organizationId", id, "Whose ids to put into the examples.")
-        .query("family", json!({ "type": "string" }), "Only tools of this family.")
+        .query("family", json!({ "type": "string", "maxLength": PARAMETER_MAX }), "Only tools of this family.")
         .query(
             "query",
-            json!({ "type": "string", "maxLength": 500 }),
+            json!({ "type": "string", "maxLength": PARAMETER_MAX }),
             "What is to be done, in words: the best first.",
         )
         .answers(
@@ -249,6 +251,9 @@ async fn looked_up(
                 return Err(fault(&name, "UNKNOWN_FIELD", message));
             }
         };
+        if value.chars().nth(PARAMETER_MAX).is_some() {
+            return Err(fault(&name, "TOO_LONG", "must have at most 500 characters"));
+        }
         if place.replace(value).is_some() {
             return Err(fault(&name, "REPEATED", "must be given once"));
         }

@@ -90,6 +90,11 @@ fn accepting(spec: Spec, media_types: &'static str) -> Spec {
     spec.required_header("Accept", media_types, "What the client takes.")
 }
 
+fn of_session(spec: Spec) -> Spec {
+    let id = json!({ "type": "string", "pattern": "^[!-~]{1,64}$" });
+    spec.required_header("Mcp-Session-Id", id, "The session, as the answer to initialize named it.")
+}
+
 fn sending() -> Spec {
     let id = json!({ "type": ["string", "integer"] });
     let message = json!({
@@ -100,7 +105,7 @@ fn sending() -> Spec {
             "method": { "type": "string" },
             "params": { "type": "object" },
         },
-        "required": ["jsonrpc"],
+        "required": ["jsonrpc", "method"],
     });
     accepting(
         Spec::new("Send a message of the Model Context Protocol"),
@@ -113,13 +118,13 @@ fn sending() -> Spec {
 }
 
 fn listening() -> Spec {
-    accepting(Spec::new("Listen to a session, in revisions that have them"), "text/event-stream")
+    of_session(accepting(Spec::new("Listen to a session, in revisions that have them"), "text/event-stream"))
         .answers_with(200, "A stream of events", "text/event-stream", json!({ "type": "string" }))
         .refuses(&[405, 406, 409, 422])
 }
 
 fn ending() -> Spec {
-    Spec::new("End a session, in revisions that have them")
+    of_session(Spec::new("End a session, in revisions that have them"))
         .answers_plainly(202, "It is ended")
         .answers_plainly(204, "It is ended")
         .refuses(&[405, 422])

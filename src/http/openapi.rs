@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use axum::http::Method;
 use serde_json::{Map, Value, json};
 
+use super::call::KEY_PATTERN;
 use super::routes::{self, Open, Route};
 use super::spec::{Answer, JSON, Parameter, Spec, object};
 use super::{agent, docs, health, mcp};
@@ -291,7 +292,7 @@ fn idempotency_key() -> Value {
         "in": "header",
         "description": "The client's own name of the request: repeated with the same input, it has its effect once and \
             is answered as the first time; with another input it is refused with 409.",
-        "schema": { "type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,120}$" },
+        "schema": { "type": "string", "pattern": KEY_PATTERN },
     })
 }
 
