@@ -24,6 +24,7 @@ use std::time::Duration;
 use docket_aggregates::contact::LegalBasis;
 use docket_aggregates::ids::ImportId;
 use docket_aggregates::import::ImportError;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ledger::{AppendError, Appended, Command, Ledger};
@@ -55,7 +56,7 @@ pub struct Label {
 }
 
 /// One column and what it was taken for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Column {
     /// Its header in the file.
     pub header: String,

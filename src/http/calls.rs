@@ -10,7 +10,9 @@ use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
 use super::input::{Body, Fields, id, instant, integer, lines, one_of};
-use crate::calls::{self, NewCall, WorkRefusal};
+use super::spec::{Spec, object, schema};
+use crate::calls::{self, CallView, NewCall, WorkRefusal};
+use crate::shapes;
 
 /// How far a caller's clock may run ahead of ours.
 const AHEAD_MILLIS: i64 = 5 * 60 * 1_000;
@@ -45,6 +47,22 @@ pub fn speaks_for(admitted: &Admitted, agent: AgentId) -> Result<(), ApiError> {
         }
         _ => Ok(()),
     }
+}
+
+/// What the reference says of [`log`].
+pub fn logging() -> Spec {
+    Spec::new("Log a call, and what was agreed on")
+        .body(object([
+            ("campaignId!", shapes::id()),
+            ("contactId!", shapes::id()),
+            ("agentId!", shapes::id()),
+            ("outcome!", shapes::one_of::<CallOutcome>()),
+            ("startedAt!", shapes::instant()),
+            ("durationSeconds", shapes::or_null(shapes::integer(0, DURATION_MAX))),
+            ("note", shapes::or_null(shapes::lines(NOTE_MAX))),
+            ("followUpAt", shapes::or_null(shapes::instant())),
+        ]))
+        .answers(201, "The call", schema::<CallView>())
 }
 
 /// `POST .../crm/calls`: `{campaignId, contactId, agentId, outcome, startedAt, durationSeconds?, note?, followUpAt?}`.

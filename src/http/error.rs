@@ -119,6 +119,12 @@ impl ApiError {
             .after(Duration::from_secs(1))
     }
 
+    /// The token has made as many requests as it may for now.
+    pub fn too_often(wait: Duration) -> Self {
+        let message = "the token has made as many requests as it may for now";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message).after(wait)
+    }
+
     /// The request took longer than it may.
     pub fn too_slow() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "DEADLINE_EXCEEDED", "the request took too long")

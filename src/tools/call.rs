@@ -19,9 +19,10 @@ use serde_json::{Map, Value, json};
 use super::context::{Bound, Call, LIMIT, PageOptions, ReadOptions, ToolContext};
 use super::cursor::{Cursor, List};
 use super::plan::Mint;
+use super::progress::{Progress, Step};
 use super::refusal::{FieldError, Refusal, ToolResult};
 use super::schema::nearest;
-use super::{CONTRACT, Confirm, Risk, Run, Tool, catalog};
+use super::{CONTRACT, Risk, Run, Tool, catalog};
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta, Pagination, Warning};
@@ -93,7 +94,7 @@ pub fn admit(caller: &Caller, name: &str) -> ToolResult<&'static Tool> {
         Refusal::UnknownTool { name: name.chars().take(120).collect(), nearest }
     })?;
     if !caller.tools.is_empty() && !caller.tools.iter().any(|allowed| allowed == name) {
-        return Err(Refusal::ToolNotAllowed(name.to_owned()));
+        return Err(Refusal::ToolNotInScope(name.to_owned()));
     }
     Ok(tool)
 }
@@ -114,8 +115,20 @@ pub async fn enter(app: &App, caller: &Caller, text: &str) -> ToolResult<Organiz
 
 /// Answers one call to the tool `name`. `body` is what was sent, read strictly or refused.
 pub async fn answer(app: &App, caller: &Caller, name: &str, body: ToolResult<Value>) -> Answer {
+    answer_telling(app, caller, name, body, Progress::default()).await
+}
+
+/// The same, saying on the way how far a bulk call has come.
+pub async fn answer_telling(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    body: ToolResult<Value>,
+    progress: Progress,
+) -> Answer {
     let started = Instant::now();
     let mut told = Told::new(app, name);
+    told.progress = progress;
     let outcome = told.call(app, caller, name, body).await;
     told.meta.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match outcome {
@@ -206,6 +219,7 @@ impl Ask {
 struct Told {
     meta: Meta,
     organization: Option<OrganizationId>,
+    progress: Progress,
 }
 
 impl Told {
@@ -218,6 +232,7 @@ impl Told {
                 ..Meta::default()
             },
             organization: None,
+            progress: Progress::default(),
         }
     }
 
@@ -255,6 +270,7 @@ impl Told {
                     request_id: ask.request_id,
                     options: options(&input)?,
                     input,
+                    progress: if tool.bulk() { self.progress.clone() } else { Progress::default() },
                 };
                 change.run(&mut self.meta).await
             }
@@ -376,16 +392,13 @@ struct Change<'a> {
     request_id: Option<String>,
     options: ChangeOptions,
     input: Value,
+    progress: Progress,
 }
 
 impl Change<'_> {
     async fn run(self, meta: &mut Meta) -> ToolResult<Value> {
         let confirm = options::<ConfirmOption>(&self.input)?.confirm;
-        let gated = match self.tool.confirm {
-            Confirm::Never => false,
-            Confirm::Always => true,
-            Confirm::With(field) => self.input.get(field).is_some(),
-        };
+        let gated = self.tool.gated(&self.input);
         let dry_run = effective_dry_run(gated, self.options.dry_run, confirm)?;
         meta.dry_run = dry_run;
 
@@ -458,6 +471,7 @@ impl Change<'_> {
         let mut by_memory = !dry_run;
         let mut lost = AppendError::Conflict;
         for _ in 0..TRIES {
+            self.progress.tell(Step::Resolving);
             let plan_with = |context: &ToolContext| {
                 let mint = Mint::replay(first.seed(), first.at());
                 (self.run)(context.clone(), self.input.clone(), mint)
@@ -482,6 +496,18 @@ impl Change<'_> {
             let notes = context.notes();
             meta.position = notes.position;
             meta.truncated = notes.truncated;
+            let affected = affected(&plan.answer);
+            self.progress.tell(Step::Planned { affected, dry_run });
+            if let Some(max) = self.caller.max_affected
+                && affected > max
+            {
+                let refusal = Refusal::TooManyAffected { affected, max };
+                if !dry_run {
+                    return Err(refusal);
+                }
+                let (code, message) = (refusal.told().code.to_owned(), refusal.to_string());
+                meta.warnings.push(Warning { code, message, path: None });
+            }
             if dry_run {
                 let token = match &self.options.preview_token {
                     Some(token) => token.clone(),
@@ -540,6 +566,7 @@ impl Change<'_> {
             };
             match self.app.ledger.append(command).await {
                 Ok(appended) => {
+                    self.progress.tell(Step::Recorded);
                     meta.audit_id = Some(appended.command_id.uuid());
                     meta.position = Some(appended.position);
                     meta.idempotent_replay = appended.duplicate;
@@ -619,6 +646,11 @@ fn replay(stored: StoredAnswer, meta: &mut Meta) -> ToolResult<Value> {
     Ok(completed(kept.data, false, Some(stored.position)))
 }
 
+/// How many contacts a plan would change: bulk answers count them as `applied`.
+fn affected(answer: &Value) -> u64 {
+    answer["applied"].as_u64().unwrap_or(0)
+}
+
 /// The data of a change with what only the framework knows.
 fn completed(mut data: Value, dry_run: bool, position: Option<i64>) -> Value {
     if let Some(data) = data.as_object_mut() {
@@ -674,6 +706,7 @@ mod tests {
             organization_id: None,
             agent_id: None,
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
+            max_affected: None,
         }
     }
 
@@ -716,7 +749,7 @@ mod tests {
     fn a_token_may_be_limited_to_some_tools() {
         let limited = caller(Role::SuperAdmin, &["list_campaigns"]);
         assert!(admit(&limited, "list_campaigns").is_ok());
-        assert_eq!(admit(&limited, "get_campaign").unwrap_err().told().code, "TOOL_NOT_ALLOWED");
+        assert_eq!(admit(&limited, "get_campaign").unwrap_err().told().code, "TOOL_NOT_IN_SCOPE");
     }
 
     #[test]

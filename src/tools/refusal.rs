@@ -154,7 +154,24 @@ pub enum Refusal {
     NotSuperAdmin,
     /// The token is limited to other tools.
     #[error("the token does not allow tool {0}")]
-    ToolNotAllowed(String),
+    ToolNotInScope(String),
+    /// The token is limited to fewer contacts a call.
+    #[error("{affected} contacts would be affected, and the token allows {max} a call")]
+    TooManyAffected {
+        /// How many the call would affect.
+        affected: u64,
+        /// How many it may.
+        max: u64,
+    },
+    /// The token has made as many calls as it may for now.
+    #[error("the token has made as many calls as it may for now")]
+    RateLimited {
+        /// When there is room again.
+        retry_after: Duration,
+    },
+    /// The call took longer than it may.
+    #[error("the call took too long")]
+    DeadlineExceeded,
     /// There is no such tool.
     #[error("tool {name} does not exist")]
     UnknownTool {
@@ -441,6 +458,9 @@ impl Refusal {
             Self::ScriptExecution(ScriptExecutionError::RequiredUnanswered(nodes)) => {
                 Some(json!({ "nodeIds": nodes }))
             }
+            Self::TooManyAffected { affected, max } => {
+                Some(json!({ "affected": affected, "maxAffected": max }))
+            }
             Self::ReadSide(ReadSideError::Parked { position }) => Some(json!({ "parkedPosition": position })),
             Self::ReadSide(ReadSideError::BeyondHead { wanted, head }) => {
                 Some(json!({ "wantedPosition": wanted, "headPosition": head }))
@@ -471,9 +491,16 @@ impl Refusal {
             Self::NotSuperAdmin => {
                 told(403, "NOT_SUPER_ADMIN", "ask the operator for a token of the role super-admin")
             }
-            Self::ToolNotAllowed(_) => {
-                told(403, "TOOL_NOT_ALLOWED", "use a tool that the token allows, or ask for another token")
+            Self::ToolNotInScope(_) => {
+                told(403, "TOOL_NOT_IN_SCOPE", "use a tool that the token allows, or ask for another token")
             }
+            Self::TooManyAffected { .. } => told(
+                403,
+                "TOO_MANY_AFFECTED",
+                "narrow the filter or send fewer ids, or ask for a token that allows more; dryRun shows the number",
+            ),
+            Self::RateLimited { retry_after } => later(429, "RATE_LIMITED", *retry_after),
+            Self::DeadlineExceeded => later(503, "DEADLINE_EXCEEDED", SOON),
             Self::UnknownTool { nearest: Some(name), .. } => told(
                 404,
                 "TOOL_NOT_FOUND",
@@ -812,6 +839,10 @@ mod tests {
             (Refusal::NotSuperAdmin, 403, "NOT_SUPER_ADMIN"),
             (Refusal::UnknownTool { name: "x".into(), nearest: None }, 404, "TOOL_NOT_FOUND"),
             (Refusal::ToolNotYet("get_qualification".into()), 404, "TOOL_NOT_FOUND"),
+            (Refusal::ToolNotInScope("x".into()), 403, "TOOL_NOT_IN_SCOPE"),
+            (Refusal::TooManyAffected { affected: 2, max: 1 }, 403, "TOO_MANY_AFFECTED"),
+            (Refusal::RateLimited { retry_after: wait }, 429, "RATE_LIMITED"),
+            (Refusal::DeadlineExceeded, 503, "DEADLINE_EXCEEDED"),
             (Refusal::BodyTooLarge, 413, "BODY_TOO_LARGE"),
             (Refusal::Body(Fault::NotUtf8), 400, "NOT_UTF8"),
             (Refusal::Fields(vec![unknown.clone()]), 400, "UNKNOWN_FIELD"),
