@@ -12,6 +12,7 @@
 mod append;
 pub mod canonical;
 pub mod chain;
+pub mod claims;
 pub mod command;
 mod cqrs;
 mod decide;
