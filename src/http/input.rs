@@ -196,7 +196,7 @@ pub fn lines(max: usize) -> impl Fn(Value) -> Result<String, Problem> {
 fn text(value: Value, max: usize, refused: impl Fn(char) -> bool) -> Result<String, Problem> {
     let text: String = string(value)?.nfc().collect();
     let text = text.trim();
-    if text.is_empty() {
+    if crate::json::is_blank(text) {
         return Err(("EMPTY", "must not be empty".into()));
     }
     if text.chars().any(refused) {
@@ -328,6 +328,7 @@ mod tests {
         }
         assert_eq!(lines(3)(json!("a\nb")), Ok("a\nb".into()));
     }
+            ("\u{200b}\u{2060}", "EMPTY"),
 
     #[test]
     fn an_id_is_written_in_its_usual_form() {
