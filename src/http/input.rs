@@ -233,6 +233,19 @@ pub fn path_id<T: From<Uuid>>(name: &str, text: &str) -> Result<T, ApiError> {
 
 /// An RFC 3339 instant.
 pub fn instant(value: Value) -> Result<Timestamp, Problem> {
+/// The first instant that anything of ours can have happened at, or be planned for: 2000-01-01. What is earlier is a slip of the
+/// pen or a clock that was never set.
+const EARLIEST_MILLIS: i64 = 946_684_800_000;
+
+/// An RFC 3339 instant of this century.
+pub fn recent(value: Value) -> Result<Timestamp, Problem> {
+    let at = instant(value)?;
+    if at < Timestamp::from_millis(EARLIEST_MILLIS) {
+        return Err(("TOO_EARLY", "must not be before the year 2000".into()));
+    }
+    Ok(at)
+}
+
     string(value)?
         .parse()
         .map_err(|error: docket_aggregates::time::NotAnInstant| ("INVALID_INSTANT", error.to_string()))
@@ -328,7 +341,18 @@ mod tests {
         }
         assert_eq!(lines(3)(json!("a\nb")), Ok("a\nb".into()));
     }
-            ("\u{200b}\u{2060}", "EMPTY"),
+
+    #[test]
+    fn what_happened_before_this_century_did_not_happen_here() {
+        assert!(recent(json!("2000-01-01T00:00:00Z")).is_ok());
+        for (text, code) in [
+            ("0001-01-01T00:00:00Z", "TOO_EARLY"),
+            ("1999-12-31T23:59:59.999Z", "TOO_EARLY"),
+            ("yesterday", "INVALID_INSTANT"),
+        ] {
+            assert_eq!(recent(json!(text)).unwrap_err().0, code, "{text}");
+        }
+    }
 
     #[test]
     fn an_id_is_written_in_its_usual_form() {
