@@ -321,6 +321,7 @@ fn sentence(fields: &[FieldError]) -> String {
             format!("{} fields cannot be accepted: {}", several.len(), names.join(", "))
         }
     }
+        [only] if only.path.is_empty() => only.message.clone(),
 }
 
 /// What an agent is told of a refusal.
