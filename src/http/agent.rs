@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::HttpState;
 use super::auth::{self, AuthError};
+use super::body::{Broken, receive};
 use super::reply;
 use crate::access_log::Entry;
 use crate::app::App;
@@ -28,8 +29,6 @@ use crate::json;
 use crate::tools::workspace::workspace_of;
 use crate::tools::{self, FieldError, Known, Refusal, ToolResult, VERSION, catalog};
 
-/// A body may be so long.
-const BODY_MAX: usize = 1 << 20;
 /// The name under which looking at the catalog is noted.
 const CAPABILITIES: &str = "capabilities";
 
@@ -70,7 +69,11 @@ async fn execute(
 }
 
 async fn read(body: Body, levels: usize) -> ToolResult<Value> {
-    let bytes = to_bytes(body, BODY_MAX).await.map_err(|_| Refusal::BodyTooLarge)?;
+    let bytes = receive(body).await.map_err(|broken| match broken {
+        Broken::TooLarge => Refusal::BodyTooLarge,
+        Broken::Stalled => Refusal::BodyStalled,
+        Broken::Interrupted => Refusal::BodyInterrupted,
+    })?;
     Ok(json::read_within(&bytes, levels)?)
 }
 

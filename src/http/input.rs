@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 
-use axum::body::to_bytes;
 use axum::extract::{FromRequest, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
@@ -11,10 +10,8 @@ use serde_json::{Map, Value, json};
 use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
+use super::body::{self, Broken};
 use super::error::{ApiError, FieldProblem};
-
-/// The largest body of JSON that is read, in bytes.
-pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// What is wrong with a value, without the field's name.
 pub type Problem = (&'static str, String);
@@ -34,15 +31,13 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 "the body must be JSON, with the header content-type: application/json",
             ));
         }
-        let bytes = to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|error| {
-            let too_large = std::error::Error::source(&error)
-                .is_some_and(|source| source.to_string().contains("length limit"));
-            if too_large {
-                let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
-                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", message)
-            } else {
-                ApiError::new(StatusCode::BAD_REQUEST, "BODY_INTERRUPTED", "the body did not arrive whole")
-            }
+        let bytes = body::receive(request.into_body()).await.map_err(|broken| {
+            let (status, code) = match broken {
+                Broken::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
+                Broken::Stalled => (StatusCode::REQUEST_TIMEOUT, "BODY_STALLED"),
+                Broken::Interrupted => (StatusCode::BAD_REQUEST, "BODY_INTERRUPTED"),
+            };
+            ApiError::new(status, code, broken.to_string())
         })?;
         parse(&bytes).map(Self)
     }
@@ -233,6 +228,11 @@ pub fn path_id<T: From<Uuid>>(name: &str, text: &str) -> Result<T, ApiError> {
 
 /// An RFC 3339 instant.
 pub fn instant(value: Value) -> Result<Timestamp, Problem> {
+    string(value)?
+        .parse()
+        .map_err(|error: docket_aggregates::time::NotAnInstant| ("INVALID_INSTANT", error.to_string()))
+}
+
 /// The first instant that anything of ours can have happened at, or be planned for: 2000-01-01. What is earlier is a slip of the
 /// pen or a clock that was never set.
 const EARLIEST_MILLIS: i64 = 946_684_800_000;
@@ -244,11 +244,6 @@ pub fn recent(value: Value) -> Result<Timestamp, Problem> {
         return Err(("TOO_EARLY", "must not be before the year 2000".into()));
     }
     Ok(at)
-}
-
-    string(value)?
-        .parse()
-        .map_err(|error: docket_aggregates::time::NotAnInstant| ("INVALID_INSTANT", error.to_string()))
 }
 
 /// True or false.
@@ -333,6 +328,7 @@ mod tests {
         for (text, code) in [
             ("", "EMPTY"),
             ("  ", "EMPTY"),
+            ("\u{200b}\u{2060}", "EMPTY"),
             ("a\0b", "CONTROL_CHARACTER"),
             ("a\nb", "CONTROL_CHARACTER"),
             ("abcd", "TOO_LONG"),

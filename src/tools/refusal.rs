@@ -169,6 +169,12 @@ pub enum Refusal {
     /// The body is larger than one mebibyte.
     #[error("the body is larger than 1 MiB")]
     BodyTooLarge,
+    /// The body trickled in.
+    #[error("the body did not arrive in time")]
+    BodyStalled,
+    /// The body broke off.
+    #[error("the body did not arrive whole")]
+    BodyInterrupted,
     /// The body is not JSON as we take it.
     #[error(transparent)]
     Body(#[from] Fault),
@@ -315,13 +321,13 @@ pub enum Refusal {
 fn sentence(fields: &[FieldError]) -> String {
     match fields {
         [] => "the input cannot be accepted".to_owned(),
+        [only] if only.path.is_empty() => only.message.clone(),
         [only] => format!("{}: {}", only.path, only.message),
         several => {
             let names: Vec<&str> = several.iter().take(10).map(|field| field.path.as_str()).collect();
             format!("{} fields cannot be accepted: {}", several.len(), names.join(", "))
         }
     }
-        [only] if only.path.is_empty() => only.message.clone(),
 }
 
 /// What an agent is told of a refusal.
@@ -490,6 +496,8 @@ impl Refusal {
                  what is available now",
             ),
             Self::BodyTooLarge => told(413, "BODY_TOO_LARGE", "send fewer ids in one call, or a filter instead of ids"),
+            Self::BodyStalled => told(408, "BODY_STALLED", "repeat the call with its whole body at once"),
+            Self::BodyInterrupted => told(400, "BODY_INTERRUPTED", "repeat the call with its whole body"),
             Self::Body(fault) => told(400, fault.code(), "send one JSON object {organizationId, input}"),
             Self::Fields(fields) => {
                 let unknown = !fields.is_empty() && fields.iter().all(|field| field.code == "UNKNOWN_FIELD");
@@ -814,6 +822,8 @@ mod tests {
             (Refusal::UnknownTool { name: "x".into(), nearest: None }, 404, "TOOL_NOT_FOUND"),
             (Refusal::ToolNotYet("get_qualification".into()), 404, "TOOL_NOT_FOUND"),
             (Refusal::BodyTooLarge, 413, "BODY_TOO_LARGE"),
+            (Refusal::BodyStalled, 408, "BODY_STALLED"),
+            (Refusal::BodyInterrupted, 400, "BODY_INTERRUPTED"),
             (Refusal::Body(Fault::NotUtf8), 400, "NOT_UTF8"),
             (Refusal::Fields(vec![unknown.clone()]), 400, "UNKNOWN_FIELD"),
             (Refusal::Fields(vec![unknown, missing]), 400, "INVALID_INPUT"),
