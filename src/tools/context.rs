@@ -181,6 +181,11 @@ impl ToolContext {
         self.call.limit
     }
 
+    /// A position that the answer must include, if one is asked for.
+    pub fn least_position(&self) -> Option<i64> {
+        self.call.read.min_position
+    }
+
     /// Where the list goes on; none for its first page.
     pub fn after<K: DeserializeOwned>(&self) -> ToolResult<Option<K>> {
         let Some(cursor) = &self.call.cursor else { return Ok(None) };

@@ -240,6 +240,25 @@ pub enum Refusal {
         /// The most that is taken.
         max: u64,
     },
+    /// The work that the answer rests on takes longer than a call may.
+    #[error("the folder is being analysed: {done} of {rows} rows are read")]
+    AnalysisUnderWay {
+        /// Its rows.
+        rows: u64,
+        /// Those read so far; then they are compared.
+        done: u64,
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// As many analyses wait as may, or one was cut off.
+    #[error("the analysis cannot be made at the moment")]
+    AnalysesBusy {
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// The analysis that the cursor continues is not kept any more.
+    #[error("the analysis is not kept any more")]
+    AnalysisExpired,
     /// Contacts are neither added to nor assigned in a campaign whose work is over.
     #[error("a campaign that is {0} takes no contacts")]
     CampaignClosed(&'static str),
@@ -448,6 +467,7 @@ impl Refusal {
             Self::ScriptExecution(ScriptExecutionError::RequiredUnanswered(nodes)) => {
                 Some(json!({ "nodeIds": nodes }))
             }
+            Self::AnalysisUnderWay { rows, done, .. } => Some(json!({ "rows": rows, "rowsRead": done })),
             Self::ReadSide(ReadSideError::Parked { position }) => Some(json!({ "parkedPosition": position })),
             Self::ReadSide(ReadSideError::BeyondHead { wanted, head }) => {
                 Some(json!({ "wantedPosition": wanted, "headPosition": head }))
@@ -554,8 +574,14 @@ impl Refusal {
                 told(404, code, hint)
             }
             Self::TooManyRows { .. } => {
-                told(422, "TOO_MANY_ROWS", "split the file into smaller folders, or send up to 1000 rows in the call")
+                told(422, "TOO_MANY_ROWS", "split the file into smaller folders")
             }
+            Self::AnalysisUnderWay { retry_after, .. } => Told {
+                hint: "repeat the same call after the time in Retry-After: the work goes on, and is done once".to_owned(),
+                ..later(503, "ANALYSIS_UNDER_WAY", *retry_after)
+            },
+            Self::AnalysesBusy { retry_after } => later(503, "OVERLOADED", *retry_after),
+            Self::AnalysisExpired => told(410, "ANALYSIS_EXPIRED", "repeat the call without cursor for a new analysis"),
             Self::CampaignClosed(_) => told(
                 422,
                 "CAMPAIGN_CLOSED",
@@ -832,6 +858,9 @@ mod tests {
             (Refusal::AsOfNotYet, 400, "AS_OF_NOT_YET"),
             (Refusal::ConfirmRequired, 422, "CONFIRM_REQUIRED"),
             (Refusal::PreviewExpired, 410, "PREVIEW_EXPIRED"),
+            (Refusal::AnalysisExpired, 410, "ANALYSIS_EXPIRED"),
+            (Refusal::AnalysisUnderWay { rows: 2, done: 1, retry_after: wait }, 503, "ANALYSIS_UNDER_WAY"),
+            (Refusal::AnalysesBusy { retry_after: wait }, 503, "OVERLOADED"),
             (Refusal::VersionConflict { expected: 1, actual: 2 }, 409, "VERSION_CONFLICT"),
             (Refusal::not_found(Kind::ScriptTemplate, "x"), 404, "TEMPLATE_NOT_FOUND"),
             (Refusal::Campaign(illegal), 422, "ILLEGAL_TRANSITION"),

@@ -8,6 +8,7 @@ mod auditing;
 mod calls;
 mod cqrs;
 mod crash;
+mod deduplication;
 mod faults;
 mod golden;
 mod http;
