@@ -24,6 +24,7 @@ mod queue;
 pub mod read;
 pub mod seal;
 mod tidy;
+mod weighed;
 
 use std::sync::Arc;
 use std::time::Duration;
