@@ -53,7 +53,7 @@ impl Rebuild {
         bar.finish_and_clear();
         opened.close().await;
         super::print(config, &rebuilt?, |report| {
-            format!(
+            let mut text = format!(
                 "{} events of {} organizations folded in {:.1} s ({:.0} events/s), indexes {:.1} s, {} tables equal, switched",
                 report.events,
                 report.organizations,
@@ -61,7 +61,13 @@ impl Rebuild {
                 report.events as f64 / report.fold_seconds.max(f64::EPSILON),
                 report.index_seconds,
                 report.compared
-            )
+            );
+            for halted in &report.halted {
+                let how = if halted.parked { "is parked at" } else { "waits for a newer version at" };
+                let (organization, position) = (halted.organization_id, halted.position);
+                text.push_str(&format!("\n{organization} {how} position {position}: {}", halted.reason));
+            }
+            text
         })
     }
 }
