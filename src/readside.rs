@@ -7,6 +7,7 @@
 
 mod rebuild;
 mod runner;
+mod statistics;
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::statistics::Statistics;
 use super::{LIVE, ReadSide};
 use crate::ledger::read::{self, Portion, ReadError};
 
@@ -93,15 +94,19 @@ pub(super) async fn run(readside: &ReadSide) {
     let mut folding = JoinSet::new();
     let mut under_way: BTreeSet<OrganizationId> = BTreeSet::new();
     let mut again: BTreeSet<OrganizationId> = BTreeSet::new();
+    let mut statistics = Statistics::default();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = heads.nudged() => (),
-            _ = look.tick() => match dirty(readside).await {
-                Ok(organizations) => again.extend(organizations),
-                Err(error) => tracing::warn!(error = %StepError::from(error).reason(), "the cursors cannot be read"),
-            },
+            _ = look.tick() => {
+                match dirty(readside).await {
+                    Ok(organizations) => again.extend(organizations),
+                    Err(error) => tracing::warn!(error = %StepError::from(error).reason(), "the cursors cannot be read"),
+                }
+                statistics.refresh(&readside.pool);
+            }
             Some(finished) = folding.join_next(), if !folding.is_empty() => {
                 if let Ok(organization) = finished {
                     under_way.remove(&organization);
