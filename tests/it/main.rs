@@ -15,6 +15,8 @@ mod http;
 mod imports;
 mod ledger;
 mod organizations;
+#[cfg(target_os = "linux")]
+mod pressure;
 mod qualifying;
 mod readme;
 mod readside;
