@@ -10,6 +10,7 @@ pub mod auth;
 pub mod routes;
 
 mod agents;
+mod body;
 mod call;
 mod calls;
 mod docs;

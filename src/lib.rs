@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod agents;
+pub mod analyses;
 pub mod app;
 pub mod bench;
 pub mod calls;

@@ -6,6 +6,7 @@
 //! previews, idempotency and races mean is settled once, in `call`.
 
 pub mod call;
+mod concise;
 pub mod context;
 pub mod cursor;
 pub mod input;

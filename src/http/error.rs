@@ -72,6 +72,7 @@ impl ApiError {
     /// Fields that cannot be accepted: all of them at once.
     pub fn fields(problems: Vec<FieldProblem>) -> Self {
         let message = match problems.as_slice() {
+            [only] if only.path.is_empty() => only.message.clone(),
             [only] => format!("{}: {}", only.path, only.message),
             several => {
                 let names: Vec<&str> = several.iter().map(|problem| problem.path.as_str()).collect();

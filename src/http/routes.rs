@@ -2,8 +2,8 @@
 //!
 //! The router is made from the table, so that no route can be without roles and no role without a route. The gate
 //! checks in this order: token (401), rate (429), company in the path (400), role and company of the token (403), headers
-//! (400); whether the company exists (404) is asked last, so that an outsider cannot find out. Every call that
-//! reaches the gate is noted in the access log, whatever came of it.
+//! (400); whether the company exists (404) and has its module on (403) is asked last, so that an outsider cannot find
+//! out. Every call that reaches the gate is noted in the access log, whatever came of it.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -15,7 +15,6 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use docket_aggregates::ids::OrganizationId;
-use docket_aggregates::organization::Organization;
 use docket_aggregates::token::Role;
 
 use super::auth::{self, ADMINS, BOARD, READERS, WORKERS};
@@ -52,6 +51,15 @@ impl Deadline {
     }
 }
 
+/// Whether a route works while the outbound CRM module of its organization is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Module {
+    /// No: 403 `CRM_MODULE_DISABLED`.
+    Needed,
+    /// Yes: an organization is still administered, and its ledger still read.
+    Spared,
+}
+
 /// One route of the company API.
 pub struct Route {
     /// The method.
@@ -62,6 +70,8 @@ pub struct Route {
     pub roles: &'static [Role],
     /// How long it may take.
     pub deadline: Deadline,
+    /// Whether it works without the module.
+    pub module: Module,
     /// Method and path: the name of the route in the access log and in the ledger.
     pub name: String,
     /// The path of the handler: its name in the reference.
@@ -71,6 +81,13 @@ pub struct Route {
     handler: fn() -> MethodRouter<HttpState>,
 }
 
+impl Route {
+    /// The same, working without the module.
+    fn without_module(self) -> Self {
+        Self { module: Module::Spared, ..self }
+    }
+}
+
 macro_rules! route {
     ($method:ident $path:literal, $roles:expr, $deadline:ident, $handler:path, $spec:path) => {
         Route {
@@ -78,6 +95,7 @@ macro_rules! route {
             path: $path,
             roles: $roles,
             deadline: Deadline::$deadline,
+            module: Module::Needed,
             name: concat!(stringify!($method), " ", $path).to_owned(),
             id: stringify!($handler),
             spec: $spec,
@@ -113,8 +131,8 @@ pub fn open(routes: Vec<Open>) -> Router<HttpState> {
 #[rustfmt::skip]
 pub fn all() -> &'static [Route] {
     static ALL: LazyLock<Vec<Route>> = LazyLock::new(|| vec![
-        route!(POST  "/api/admin/organizations",                                          ADMINS,  Usual,    organizations::create, organizations::creating),
-        route!(PATCH "/api/admin/organizations/{organizationId}",                         ADMINS,  Usual,    organizations::change, organizations::changing),
+        route!(POST  "/api/admin/organizations",                                          ADMINS,  Usual,    organizations::create, organizations::creating).without_module(),
+        route!(PATCH "/api/admin/organizations/{organizationId}",                         ADMINS,  Usual,    organizations::change, organizations::changing).without_module(),
 
         route!(GET   "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::list, agents::listing),
         route!(POST  "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::register, agents::registering),
@@ -132,7 +150,7 @@ pub fn all() -> &'static [Route] {
 
         route!(POST  "/api/companies/{companyId}/crm/script-executions/{executionId}/auto-qualify", WORKERS, Asking, script_executions::auto_qualify, script_executions::auto_qualifying),
 
-        route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list, events::listing),
+        route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list, events::listing).without_module(),
     ]);
     &ALL
 }
@@ -222,16 +240,17 @@ async fn admit(
         None => OrganizationId::INSTANCE,
         Some(organization) => {
             // The nil UUID names the instance ledger, which is no company.
-            let known = organization != OrganizationId::INSTANCE
-                && state
-                    .app
-                    .ledger
-                    .glance::<Organization>(OrganizationId::INSTANCE, organization)
-                    .await?
-                    .exists();
-            if !known {
+            let known = match organization {
+                OrganizationId::INSTANCE => None,
+                company => state.app.workspaces.get(&state.app.ledger, company).await?,
+            };
+            let Some(known) = known else {
                 noted.organization = None;
                 return Err(ApiError::not_found("ORG_NOT_FOUND", "organization"));
+            };
+            if route.module == Module::Needed && !known.crm_enabled() {
+                let message = "the outbound CRM module is switched off for this organization";
+                return Err(ApiError::new(StatusCode::FORBIDDEN, "CRM_MODULE_DISABLED", message));
             }
             organization
         }

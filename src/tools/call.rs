@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::concise;
 use super::context::{Bound, Call, LIMIT, PageOptions, ReadOptions, ToolContext};
 use super::cursor::{Cursor, List};
 use super::plan::Mint;
@@ -31,8 +32,8 @@ use crate::previews::{self, Preview, Shown};
 
 /// How often a plan that lost a race is made anew.
 const TRIES: usize = 5;
-/// Characters of a text in a concise answer.
-const CONCISE_TEXT: usize = 400;
+/// How often a page that is too long is made anew with fewer rows.
+const PAGE_TRIES: usize = 3;
 /// Input members that only say how an answer is to be made.
 const READ_OPTIONS: [&str; 6] = ["limit", "cursor", "responseFormat", "consistency", "minPosition", "asOf"];
 /// Input members that only say how a plan is to be applied.
@@ -255,8 +256,7 @@ impl Told {
         match &tool.run {
             Run::Read(run) => {
                 let (call, filters) = self.reading(app, caller, tool, organization, &input).await?;
-                let context = ToolContext::new(Arc::new(call));
-                let data = run(context.clone(), input).await?;
+                let (context, data) = self.fitting(tool, run, call, input).await?;
                 self.read(app, tool, &context, &filters, data).await
             }
             Run::Plan(run) => {
@@ -336,18 +336,71 @@ impl Told {
         Ok((call, filters))
     }
 
-    /// The answer of a read: its page is signed, and it is shortened unless everything is wanted.
+    /// What a read answers, made to fit unless everything is wanted.
+    async fn fitting(
+        &mut self,
+        tool: &Tool,
+        run: &super::ReadFn,
+        mut call: Call,
+        input: Value,
+    ) -> ToolResult<(ToolContext, Value)> {
+        let wanted = call.limit;
+        for last in (0..PAGE_TRIES).rev() {
+            let context = ToolContext::new(Arc::new(call.clone()));
+            let mut data = run(context.clone(), input.clone()).await?;
+            if context.detailed() {
+                return Ok((context, data));
+            }
+            let longest = if tool.whole { usize::MAX } else { concise::TEXT_MAX };
+            self.meta.truncated |= concise::tidy(&mut data, longest);
+            if tool.whole {
+                return Ok((context, data));
+            }
+            if tool.pages {
+                if let Some(fewer) = concise::rows_that_fit(&data, call.limit).filter(|_| last > 0) {
+                    call.limit = fewer;
+                    continue;
+                }
+                if call.limit < wanted {
+                    let shown = call.limit;
+                    self.shortened(
+                        format!("{shown} rows fit a concise page; the next ones follow with nextCursor"),
+                        "limit",
+                    );
+                }
+            } else {
+                for cut in concise::cut_lists(&mut data) {
+                    let concise::Cut { path, shown, of } = cut;
+                    self.shortened(
+                        format!("{shown} of {of} {path} fit a concise answer; ask for fewer at a time"),
+                        "",
+                    );
+                }
+            }
+            return Ok((context, data));
+        }
+        Err(Refusal::Defect("a page was made too often".into()))
+    }
+
+    fn shortened(&mut self, message: String, field: &str) {
+        self.meta.truncated = true;
+        let path = (!field.is_empty()).then(|| format!("input.{field}"));
+        let message = format!("{message}, or send responseFormat detailed");
+        self.meta.warnings.push(Warning { code: "SHORTENED".to_owned(), message, path });
+    }
+
+    /// The answer of a read: its page is signed.
     async fn read(
         &mut self,
         app: &App,
         tool: &Tool,
         context: &ToolContext,
         filters: &str,
-        mut data: Value,
+        data: Value,
     ) -> ToolResult<Value> {
         let notes = context.notes();
         self.meta.position = notes.position;
-        self.meta.truncated = notes.truncated;
+        self.meta.truncated |= notes.truncated;
         self.meta.warnings.extend(notes.warnings);
         if let Some((next, total)) = notes.page {
             let position = notes.position.unwrap_or(0);
@@ -372,10 +425,6 @@ impl Told {
                 total_at_least,
                 changed_since: position > began,
             });
-        }
-        let longest = if tool.whole { usize::MAX } else { CONCISE_TEXT };
-        if !context.detailed() && shorten(&mut data, longest) {
-            self.meta.truncated = true;
         }
         Ok(data)
     }
@@ -672,26 +721,6 @@ fn without(input: &Value, members: &[&str]) -> ToolResult<String> {
     canonical::with_fractions(&Value::Object(input)).map_err(|error| Refusal::Defect(error.to_string()))
 }
 
-/// Drops nulls and shortens texts of more than `longest` characters; says whether a text was shortened.
-fn shorten(value: &mut Value, longest: usize) -> bool {
-    match value {
-        Value::String(text) => match text.char_indices().nth(longest) {
-            Some((end, _)) => {
-                text.truncate(end);
-                text.push('…');
-                true
-            }
-            None => false,
-        },
-        Value::Array(items) => items.iter_mut().fold(false, |cut, item| shorten(item, longest) | cut),
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().fold(false, |cut, member| shorten(member, longest) | cut)
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -775,15 +804,5 @@ mod tests {
         }
         let body = json!({"input": {}, "requestId": "é".repeat(120), "reason": "é".repeat(500)});
         assert!(read(body).is_ok());
-    }
-
-    #[test]
-    fn a_concise_answer_has_no_nulls_and_no_long_texts() {
-        let mut data = json!({"a": null, "b": [{"c": null, "d": "é".repeat(500)}]});
-        assert!(!shorten(&mut data.clone(), usize::MAX));
-        assert!(shorten(&mut data, CONCISE_TEXT));
-        assert_eq!(data["b"][0]["d"].as_str().unwrap().chars().count(), CONCISE_TEXT + 1);
-        assert_eq!(data, json!({"b": [{"d": data["b"][0]["d"]}]}));
-        assert!(!shorten(&mut json!({"a": "é".repeat(CONCISE_TEXT)}), CONCISE_TEXT));
     }
 }

@@ -8,6 +8,7 @@ mod auditing;
 mod calls;
 mod cqrs;
 mod crash;
+mod deduplication;
 mod faults;
 mod golden;
 mod http;
@@ -16,6 +17,8 @@ mod ledger;
 mod limits;
 mod mcp;
 mod organizations;
+#[cfg(target_os = "linux")]
+mod pressure;
 mod qualifying;
 mod readme;
 mod readside;
