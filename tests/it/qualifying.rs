@@ -428,7 +428,8 @@ async fn the_same_request_is_answered_once() {
     let story = Story::begin(Some(model.client())).await;
     model.says(&answer(json!({ "owner": true }), "qualified"));
     let headers = [("content-type", "application/json"), ("idempotency-key", "qualify-1")];
-    let send = || story.board.send(hyper::Method::POST, &story.path(), &headers, b"{}".to_vec());
+    let path = story.path();
+    let send = || story.board.send(hyper::Method::POST, &path, &headers, b"{}".to_vec());
     let first = send().await.unwrap();
     let again = send().await.unwrap();
     assert_eq!((first.0, &first), (200, &again));

@@ -275,7 +275,7 @@ fn entries(templates: Option<Vec<Map<String, Value>>>, document: Option<String>)
     };
     // Editors put a byte order mark before the text; it is no part of it.
     let text = text.trim_start_matches('\u{feff}');
-    let mut value = json::read(text.as_bytes())
+    let value = json::read(text.as_bytes())
         .map_err(|fault| Refusal::field("document", fault.code(), format!("cannot be read: {fault}")))?;
     let entries = match value {
         Value::Array(entries) => entries,
