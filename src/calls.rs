@@ -332,10 +332,6 @@ async fn log_once(
     }
     let request = call.request(&entity)?;
     let appended = app.ledger.append(call.command(writes, guards, request)).await?;
-    app.ledger.learn(call.organization, &membership, events);
-    if !opted_out.is_empty() {
-        app.ledger.learn(call.organization, &contact, opted_out);
-    }
     Ok(Done { entity, appended: Some(appended) })
 }
 

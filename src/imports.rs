@@ -153,13 +153,28 @@ async fn append_patiently(ledger: &Ledger, command: &Command) -> Result<Appended
     }
 }
 
-/// Runs work that keeps a processor busy on a thread of its own, so that the runtime's threads serve requests.
+/// Runs work that keeps a processor busy on a thread of its own, which steps back where requests want the processor.
 async fn apart<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     let runtime = tokio::runtime::Handle::current();
-    match tokio::task::spawn_blocking(move || runtime.block_on(work)).await {
-        Ok(result) => result,
-        Err(stopped) => Err(AppendError::Unstorable(format!("an import stopped: {stopped}")).into()),
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("import".into()).spawn(move || {
+        step_back();
+        // Whoever asked may have gone away.
+        let _ = answer.send(runtime.block_on(work));
+    });
+    let stopped = |why: &dyn std::fmt::Display| {
+        Error::from(AppendError::Unstorable(format!("an import stopped: {why}")))
+    };
+    thread.map_err(|error| stopped(&error))?;
+    answered.await.map_err(|_| stopped(&"its thread ended"))?
+}
+
+/// Lowers the priority of this thread. Elsewhere than on Linux that would be the whole process's.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, 10) {
+        tracing::debug!(%error, "an import runs at the usual priority");
     }
 }

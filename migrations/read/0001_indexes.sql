@@ -8,6 +8,8 @@ CREATE INDEX contacts_email ON contacts (organization_id, email_key) WHERE email
 CREATE INDEX contacts_phone ON contacts (organization_id, phone_key) WHERE phone_key IS NOT NULL;
 CREATE INDEX contacts_external ON contacts (organization_id, external_key) WHERE external_key IS NOT NULL;
 
+CREATE INDEX campaigns_name ON campaigns (organization_id, name_key);
+
 CREATE INDEX memberships_agent ON memberships (organization_id, agent_id, contact_id) WHERE agent_id IS NOT NULL;
 CREATE INDEX campaign_counters_agent ON campaign_counters (organization_id, agent_id);
 

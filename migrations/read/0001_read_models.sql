@@ -316,8 +316,11 @@ CREATE TABLE qualifications (
     PRIMARY KEY (organization_id, qualification_id)
 );
 
+-- A ring of 50 rows for each organization: slot is number modulo 50, so that rows are overwritten and not heaped up.
 CREATE TABLE activity (
     organization_id uuid NOT NULL,
+    slot            smallint NOT NULL,
+    number          bigint NOT NULL,
     position        bigint NOT NULL,
     last_position   bigint NOT NULL,
     command_id      uuid NOT NULL,
@@ -326,8 +329,8 @@ CREATE TABLE activity (
     actor_id        text NOT NULL,
     events          jsonb NOT NULL,
     at              timestamptz NOT NULL,
-    PRIMARY KEY (organization_id, position)
-);
+    PRIMARY KEY (organization_id, slot)
+) WITH (fillfactor = 50);
 
 CREATE TABLE organization_counters (
     organization_id uuid NOT NULL PRIMARY KEY,

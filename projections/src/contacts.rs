@@ -101,7 +101,8 @@ pub async fn by_ids(
     let rows = sqlx::query(&format!(
         "SELECT {COLUMNS} FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
          CROSS JOIN LATERAL (
-             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id = wanted.id LIMIT 1) AS c
+             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id BETWEEN wanted.id AND wanted.id
+                 ORDER BY contact_id LIMIT 1) AS c
          ORDER BY c.contact_id"
     ))
     .bind(organization.uuid())
@@ -120,7 +121,8 @@ pub async fn existing(
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "SELECT c.contact_id FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
          CROSS JOIN LATERAL (
-             SELECT contact_id FROM contacts WHERE organization_id = $1 AND contact_id = wanted.id LIMIT 1) AS c
+             SELECT contact_id FROM contacts WHERE organization_id = $1 AND contact_id BETWEEN wanted.id AND wanted.id
+                 ORDER BY contact_id LIMIT 1) AS c
          ORDER BY c.contact_id",
     )
     .bind(organization.uuid())
@@ -155,7 +157,8 @@ pub async fn by_keys(
     let rows = sqlx::query(&format!(
         "SELECT {COLUMNS} FROM ({email} UNION {phone} UNION {external}) AS wanted
          CROSS JOIN LATERAL (
-             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id = wanted.contact_id LIMIT 1) AS c
+             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id BETWEEN wanted.contact_id AND wanted.contact_id
+                 ORDER BY contact_id LIMIT 1) AS c
          ORDER BY c.contact_id LIMIT $5"
     ))
     .persistent(false)
@@ -252,7 +255,8 @@ pub(crate) async fn flags(
         "SELECT c.contact_id, c.do_not_contact, c.imported FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
          CROSS JOIN LATERAL (
              SELECT contact_id, do_not_contact, import_id IS NOT NULL AS imported FROM contacts
-             WHERE organization_id = $1 AND contact_id = wanted.id LIMIT 1) AS c",
+             WHERE organization_id = $1 AND contact_id BETWEEN wanted.id AND wanted.id
+                 ORDER BY contact_id LIMIT 1) AS c",
     )
     .bind(organization.uuid())
     .bind(uuids(contacts))
@@ -285,7 +289,8 @@ pub(crate) async fn fold(
             "DELETE FROM contacts WHERE ctid = ANY(ARRAY(
                  SELECT c.ctid FROM UNNEST($2::uuid[]) AS gone (id)
                  CROSS JOIN LATERAL (
-                     SELECT ctid FROM contacts WHERE organization_id = $1 AND contact_id = gone.id LIMIT 1) AS c))",
+                     SELECT ctid FROM contacts WHERE organization_id = $1 AND contact_id BETWEEN gone.id AND gone.id
+                 ORDER BY contact_id LIMIT 1) AS c))",
         )
         .bind(organization.uuid())
         .bind(stored)

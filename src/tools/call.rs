@@ -6,7 +6,7 @@
 //! A read is one function. A change is planned first; here alone it is decided whether the plan is only shown, kept as
 //! a preview, compared with one, or recorded. A plan that lost a race is made anew, five times at most.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use docket_aggregates::ids::{CommandId, OrganizationId};
@@ -21,7 +21,7 @@ use super::cursor::{Cursor, List};
 use super::plan::Mint;
 use super::refusal::{FieldError, Refusal, ToolResult};
 use super::schema::nearest;
-use super::{CONTRACT, Confirm, Run, Tool, catalog};
+use super::{CONTRACT, Confirm, Risk, Run, Tool, catalog};
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta, Pagination, Warning};
@@ -389,19 +389,38 @@ impl Change<'_> {
         let dry_run = effective_dry_run(gated, self.options.dry_run, confirm)?;
         meta.dry_run = dry_run;
 
-        // The answer to a repeated request comes before anything that depends on the present state.
+        // The answer to a repeated request comes before anything that depends on the present state. Where a plan is
+        // made quickly, the append may find that answer: a refusal is then told only if there is none.
         let request_input = without(&self.input, &["dryRun", "confirm"])?;
-        if let (false, Some(request_id)) = (dry_run, &self.request_id) {
-            let principal = self.caller.principal_id;
-            let ledger = &self.app.ledger;
-            let stored = ledger
-                .answered(self.organization, principal, self.tool.name, request_id, &request_input)
-                .await?;
-            if let Some(stored) = stored {
-                return replay(stored, meta);
-            }
+        let append_finds_it = self.tool.risk == Risk::Write;
+        if !dry_run
+            && !append_finds_it
+            && let Some(stored) = self.stored(&request_input).await?
+        {
+            return replay(stored, meta);
         }
+        match self.attempt(dry_run, &request_input, meta).await {
+            Err(refusal) if !dry_run && append_finds_it => match self.stored(&request_input).await {
+                Ok(Some(stored)) => replay(stored, meta),
+                Err(Refusal::Append(AppendError::RequestConflict)) => {
+                    Err(AppendError::RequestConflict.into())
+                }
+                _ => Err(refusal),
+            },
+            answered_or_refused => answered_or_refused,
+        }
+    }
 
+    /// The answer that this request got before.
+    async fn stored(&self, request_input: &str) -> ToolResult<Option<StoredAnswer>> {
+        let Some(request_id) = &self.request_id else { return Ok(None) };
+        let ledger = &self.app.ledger;
+        let principal = self.caller.principal_id;
+        Ok(ledger.answered(self.organization, principal, self.tool.name, request_id, request_input).await?)
+    }
+
+    /// Plans the change, and shows, keeps or records the plan.
+    async fn attempt(&self, dry_run: bool, request_input: &str, meta: &mut Meta) -> ToolResult<Value> {
         let shown_input = without(&self.input, &APPLY_OPTIONS)?;
         let preview = match &self.options.preview_token {
             None => None,
@@ -436,11 +455,24 @@ impl Change<'_> {
             bound,
         });
         let mut turn = None;
+        let mut by_memory = !dry_run;
         let mut lost = AppendError::Conflict;
         for _ in 0..TRIES {
-            let mint = Mint::replay(first.seed(), first.at());
-            let context = ToolContext { call: call.clone(), notes: Arc::new(Mutex::default()) };
-            let plan = (self.run)(context.clone(), self.input.clone(), mint).await?;
+            let plan_with = |context: &ToolContext| {
+                let mint = Mint::replay(first.seed(), first.at());
+                (self.run)(context.clone(), self.input.clone(), mint)
+            };
+            let now = || ToolContext::new(call.clone());
+            let mut context = if by_memory { ToolContext::by_memory(call.clone()) } else { now() };
+            let mut planned = plan_with(&context).await;
+            // A refusal or a "nothing to do" is told only of the state as it is now.
+            let changes = planned.as_ref().is_ok_and(|plan| !plan.writes.is_empty());
+            if !changes && context.notes().from_memory {
+                context = now();
+                planned = plan_with(&context).await;
+            }
+            by_memory = false;
+            let plan = planned?;
             if let Some(bound) = &call.bound
                 && let Some(drift) = bound.effects.drift(&plan.effects)
                 && (!bound.intersect || drift.added > 0)
@@ -501,7 +533,7 @@ impl Change<'_> {
                 absent: plan.absent,
                 request: self.request_id.clone().map(|request_id| Request {
                     request_id,
-                    input: request_input.clone(),
+                    input: request_input.to_owned(),
                     answer: kept,
                 }),
                 lane,

@@ -755,7 +755,7 @@ async fn update_outbound_campaign(
     mint: Mint,
 ) -> ToolResult<Plan<CampaignUpdated>> {
     let organization = ctx.organization();
-    let before = ctx.app().ledger.load::<Campaign>(organization, input.campaign_id.id).await?;
+    let before = ctx.state::<Campaign>(input.campaign_id.id).await?;
     let listed = shown(&ctx, &input.campaign_id, &before).await?;
     expect(input.expected_version, before.version)?;
 
@@ -959,7 +959,7 @@ async fn attach_campaign_templates(
         let message = "give scriptTemplateId, qualificationTemplateId or both; null detaches";
         return Err(Refusal::field("", "AT_LEAST_ONE_OF", message));
     }
-    let before = ctx.app().ledger.load::<Campaign>(ctx.organization(), input.campaign_id.id).await?;
+    let before = ctx.state::<Campaign>(input.campaign_id.id).await?;
     let listed = shown(&ctx, &input.campaign_id, &before).await?;
     let mut guards = Vec::new();
     let patch = CampaignPatch {

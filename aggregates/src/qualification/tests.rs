@@ -3,7 +3,6 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::Decides;
 use crate::any::AnyEvent;
 use crate::claims::{ClaimChange, ClaimKey, changes_of};
 use crate::ids::{CampaignId, ContactId};
