@@ -16,6 +16,8 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::credentials::Caller;
+use crate::envelope::Answer;
 use crate::ledger::instant::Instant;
 
 /// Calls that wait to be written, at most.
@@ -57,6 +59,29 @@ pub struct Entry {
     pub position: Option<i64>,
     /// How long it took.
     pub duration: Duration,
+}
+
+impl Entry {
+    /// One call of an agent tool, on whichever surface, with what it was answered.
+    pub fn of_call(
+        clock: &Clock,
+        caller: Option<&Caller>,
+        tool: &'static str,
+        answer: &Answer,
+        duration: Duration,
+    ) -> Self {
+        Self {
+            organization: answer.organization.unwrap_or(OrganizationId::INSTANCE),
+            audit_id: answer.audit_id.unwrap_or_else(|| clock.mint()).uuid(),
+            at: clock.now(),
+            principal: caller.map(|caller| caller.principal_id),
+            token: caller.map(|caller| caller.token_id),
+            tool: tool.into(),
+            outcome: answer.outcome.into(),
+            position: answer.position,
+            duration,
+        }
+    }
 }
 
 /// Where calls are noted. Cheap to clone.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 
+use crate::analyses::Analyses;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::imports::Imports;
@@ -40,6 +41,8 @@ pub struct App {
     pub imports: Imports,
     /// The language model that the operator connected, if any.
     pub model: Option<LanguageModel>,
+    /// The analyses that it makes.
+    pub analyses: Analyses,
 }
 
 /// Why the product cannot be opened on a database.
@@ -96,6 +99,7 @@ impl App {
             clock,
             imports: Imports::default(),
             model: None,
+            analyses: Analyses::default(),
         })
     }
 

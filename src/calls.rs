@@ -15,6 +15,7 @@ use docket_aggregates::membership::{
 use docket_aggregates::roster::Roster;
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::{follow_ups, memberships, rosters};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -24,6 +25,7 @@ use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Guard, Stream, Versioned, Write};
 use crate::readside::Consistency;
 use crate::service::{Call, Done, ServiceError};
+use crate::shapes::{Instant, OneOf};
 
 /// How often a call is decided anew because something that it rests on changed.
 const TRIES: usize = 5;
@@ -106,20 +108,26 @@ pub struct NewCall {
 }
 
 /// A call as answers show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallView {
     /// Its id.
+    #[schemars(with = "Uuid")]
     pub call_id: CallId,
     /// In which campaign.
+    #[schemars(with = "Uuid")]
     pub campaign_id: CampaignId,
     /// To whom.
+    #[schemars(with = "Uuid")]
     pub contact_id: ContactId,
     /// By whom.
+    #[schemars(with = "Uuid")]
     pub agent_id: AgentId,
     /// How it went.
+    #[schemars(with = "OneOf<CallOutcome>")]
     pub outcome: CallOutcome,
     /// When it began.
+    #[schemars(with = "Instant")]
     pub started_at: Timestamp,
     /// How long it lasted, in seconds.
     pub duration_seconds: Option<u32>,
@@ -128,10 +136,13 @@ pub struct CallView {
     /// Which attempt it was since the contact was put in, from 1.
     pub attempt: u32,
     /// Where the contact stands after it.
+    #[schemars(with = "OneOf<MembershipStatus>")]
     pub status: MembershipStatus,
     /// The follow-up that was agreed on.
+    #[schemars(with = "Option<Uuid>")]
     pub follow_up_id: Option<FollowUpId>,
     /// When it is due.
+    #[schemars(with = "Option<Instant>")]
     pub follow_up_at: Option<Timestamp>,
 }
 

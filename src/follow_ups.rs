@@ -9,13 +9,16 @@ use docket_aggregates::membership::{Membership, MembershipCommand, MembershipSta
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::follow_ups::{self as rows, FollowUpRow};
 use docket_projections::memberships;
+use schemars::JsonSchema;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::calls::{Ground, Tries, WorkRefusal, active_agent};
 use crate::ledger::{AppendError, Command, Guard, Lane, Stream};
 use crate::readside::Consistency;
 use crate::service::{Call, Done, ServiceError};
+use crate::shapes::Instant;
 
 /// A follow-up that is wanted.
 #[derive(Clone, Debug)]
@@ -33,18 +36,23 @@ pub struct NewFollowUp {
 }
 
 /// A follow-up as answers show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FollowUpView {
     /// Its id.
+    #[schemars(with = "Uuid")]
     pub follow_up_id: FollowUpId,
     /// In which campaign.
+    #[schemars(with = "Uuid")]
     pub campaign_id: CampaignId,
     /// Whom to call.
+    #[schemars(with = "Uuid")]
     pub contact_id: ContactId,
     /// Who is to call.
+    #[schemars(with = "Uuid")]
     pub agent_id: AgentId,
     /// When.
+    #[schemars(with = "Instant")]
     pub due_at: Timestamp,
     /// What for; null also once erased.
     pub note: Option<String>,

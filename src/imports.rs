@@ -24,6 +24,7 @@ use std::time::Duration;
 use docket_aggregates::contact::LegalBasis;
 use docket_aggregates::ids::ImportId;
 use docket_aggregates::import::ImportError;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ledger::{AppendError, Appended, Command, Ledger};
@@ -55,7 +56,7 @@ pub struct Label {
 }
 
 /// One column and what it was taken for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Column {
     /// Its header in the file.
     pub header: String,
@@ -104,6 +105,9 @@ pub enum ImportRefusal {
     /// As many imports wait as may.
     #[error("too many imports are waiting")]
     TooMany,
+    /// The organization uploads as much as it may.
+    #[error("as many uploads of this organization are under way as may be")]
+    ShareTaken,
     /// The process is shutting down.
     #[error("the process is shutting down; the import goes on at its next start")]
     Stopping,
@@ -118,6 +122,15 @@ pub enum ImportRefusal {
 impl From<turns::TooMany> for ImportRefusal {
     fn from(_: turns::TooMany) -> Self {
         Self::TooMany
+    }
+}
+
+impl From<turns::NoPlace> for ImportRefusal {
+    fn from(no_place: turns::NoPlace) -> Self {
+        match no_place {
+            turns::NoPlace::ShareTaken => Self::ShareTaken,
+            turns::NoPlace::AllTaken => Self::TooMany,
+        }
     }
 }
 

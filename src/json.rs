@@ -7,6 +7,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use icu_properties::CodePointSetData;
+use icu_properties::props::DefaultIgnorableCodePoint;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
@@ -99,11 +101,12 @@ pub fn read_within(bytes: &[u8], depth_max: usize) -> Result<Value, Fault> {
         .map_err(|error| fault.take().unwrap_or(Fault::Syntax { line: error.line(), column: error.column() }))
 }
 
-/// Takes the white space off both ends of every text in the value; keys stay as they are.
+/// Takes the white space off both ends of every text in the value, and leaves nothing of one that shows nothing; keys
+/// stay as they are.
 pub fn trim(value: &mut Value) {
     match value {
         Value::String(text) => {
-            let trimmed = text.trim();
+            let trimmed = if is_blank(text) { "" } else { text.trim() };
             if trimmed.len() != text.len() {
                 *text = trimmed.to_owned();
             }
@@ -112,6 +115,13 @@ pub fn trim(value: &mut Value) {
         Value::Object(members) => members.values_mut().for_each(trim),
         Value::Null | Value::Bool(_) | Value::Number(_) => (),
     }
+}
+
+/// Whether a reader would see nothing: white space, and what Unicode calls default-ignorable, such as the zero-width space.
+/// Within a text such characters have their uses (they join the parts of an emoji); alone they name nothing.
+pub fn is_blank(text: &str) -> bool {
+    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    text.chars().all(|c| c.is_whitespace() || (!c.is_ascii() && ignorable.contains(c)))
 }
 
 /// Where in the value the reader is; costs nothing until a fault needs it in words.
@@ -287,6 +297,22 @@ mod tests {
         let value =
             read("{\"e\u{301}\": [25.0, -0.0, 1.5, true, null, \"e\u{301}\\n\"]}".as_bytes()).unwrap();
         assert_eq!(value, json!({"\u{e9}": [25, 0, 1.5, true, null, "\u{e9}\n"]}));
+    }
+
+    #[test]
+    fn a_text_that_shows_nothing_is_no_text() {
+        for text in
+            ["\u{200b}", " \u{200b}\u{2060} ", "\u{ad}", "\u{3164}", "\u{feff}", "\u{e0061}", "\u{2067}"]
+        {
+            let mut value = json!({ "name": text });
+            trim(&mut value);
+            assert_eq!(value, json!({ "name": "" }), "{text:?}");
+        }
+        for text in ["\u{2764}\u{fe0f}", "\u{200b}a", "नमस्\u{200d}ते"] {
+            let mut value = json!(text);
+            trim(&mut value);
+            assert_eq!(value, json!(text), "{text:?}");
+        }
     }
 
     #[test]

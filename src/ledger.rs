@@ -12,6 +12,7 @@
 mod append;
 pub mod canonical;
 pub mod chain;
+pub mod claims;
 pub mod command;
 mod cqrs;
 mod decide;
@@ -23,6 +24,7 @@ mod queue;
 pub mod read;
 pub mod seal;
 mod tidy;
+mod weighed;
 
 use std::sync::Arc;
 use std::time::Duration;

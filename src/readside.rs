@@ -7,6 +7,7 @@
 
 mod rebuild;
 mod runner;
+mod statistics;
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -19,7 +20,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
 use tokio::sync::Notify;
 
-pub use rebuild::{RebuildError, RebuildReport, TableDifference};
+pub use rebuild::{Halted, RebuildError, RebuildReport, TableDifference};
 
 use crate::ledger::{Ledger, pool_of};
 

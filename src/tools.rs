@@ -6,10 +6,12 @@
 //! previews, idempotency and races mean is settled once, in `call`.
 
 pub mod call;
+mod concise;
 pub mod context;
 pub mod cursor;
 pub mod input;
 pub mod plan;
+pub mod progress;
 pub mod refusal;
 pub mod schema;
 
@@ -37,7 +39,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-pub use call::{admit, answer, enter, refuse};
+pub use call::{admit, answer, answer_telling, enter, refuse};
 pub use context::ToolContext;
 pub use plan::{Effects, Mint, Plan};
 pub use refusal::{FieldError, Kind, Refusal, ToolResult};
@@ -248,6 +250,7 @@ pub struct Draft {
     repeatable: bool,
     whole: bool,
     levels: usize,
+    open_world: bool,
     examples: Vec<Example>,
     input: fn(Map<String, Value>) -> Result<InputSchema, String>,
     output: fn() -> Value,
@@ -265,6 +268,7 @@ impl Draft {
             repeatable: risk == Risk::Read,
             whole: false,
             levels: json::DEPTH_MAX,
+            open_world: false,
             examples: Vec::new(),
             input: InputSchema::new::<I>,
             output: schema::output::<O>,
@@ -348,6 +352,12 @@ impl Draft {
         Self { levels, ..self }
     }
 
+    /// It may reach services beyond Docket.
+    #[allow(dead_code, reason = "no tool of this version does")]
+    fn open_world(self) -> Self {
+        Self { open_world: true, ..self }
+    }
+
     /// An input that works in any organization, once [`CAMPAIGN_ID`] and its like are filled in.
     fn example(mut self, title: &'static str, input: Value) -> Self {
         self.examples.push(Example { title, input });
@@ -398,6 +408,8 @@ pub struct Tool {
     pub whole: bool,
     /// Levels of arrays and objects within each other that its body may have.
     pub levels: usize,
+    /// Whether it may reach services beyond Docket.
+    pub open_world: bool,
     /// Inputs that work.
     pub examples: Vec<Example>,
     /// What may be sent.
@@ -444,6 +456,7 @@ impl Tool {
             repeatable: draft.repeatable,
             whole: draft.whole,
             levels: draft.levels,
+            open_world: draft.open_world,
             examples: draft.examples,
             input,
             output,
@@ -454,6 +467,20 @@ impl Tool {
     /// Whether it may change something.
     pub fn mutating(&self) -> bool {
         matches!(self.run, Run::Plan(_))
+    }
+
+    /// Whether it may change many things in one call.
+    pub fn bulk(&self) -> bool {
+        matches!(self.risk, Risk::BulkWrite | Risk::Destructive)
+    }
+
+    /// Whether applying this input needs `confirm: true`.
+    pub fn gated(&self, input: &Value) -> bool {
+        match self.confirm {
+            Confirm::Never => false,
+            Confirm::Always => true,
+            Confirm::With(field) => input.get(field).is_some_and(|value| !value.is_null()),
+        }
     }
 
     /// The tool as `capabilities` shows it, its examples filled in with ids that exist.
@@ -471,6 +498,7 @@ impl Tool {
                 "readOnly": !self.mutating(),
                 "idempotent": self.repeatable,
                 "destructive": self.risk == Risk::Destructive,
+                "openWorld": self.open_world,
             },
             "inputSchema": self.input.schema,
             "outputSchema": self.output,

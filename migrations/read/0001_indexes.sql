@@ -6,6 +6,8 @@ CREATE INDEX contacts_created ON contacts (organization_id, created_at, contact_
 CREATE INDEX contacts_name ON contacts (organization_id, name_key, contact_id);
 CREATE INDEX contacts_email ON contacts (organization_id, email_key) WHERE email_key IS NOT NULL;
 CREATE INDEX contacts_phone ON contacts (organization_id, phone_key) WHERE phone_key IS NOT NULL;
+-- Names by their sound and tagged addresses by their mailbox: what an import is compared with. Each key holds its organization.
+CREATE INDEX contacts_match ON contacts USING gin (match_keys);
 CREATE INDEX contacts_external ON contacts (organization_id, external_key) WHERE external_key IS NOT NULL;
 
 CREATE INDEX campaigns_name ON campaigns (organization_id, name_key);

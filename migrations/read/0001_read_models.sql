@@ -76,7 +76,7 @@ CREATE TABLE contacts (
     city_key        text COLLATE "C",
     name_key        text COLLATE "C" NOT NULL,
     search          text COLLATE "C" NOT NULL,
-    name_keys       text[] COLLATE "C" NOT NULL,
+    match_keys      bigint[] NOT NULL,
     PRIMARY KEY (organization_id, contact_id)
 );
 

@@ -257,15 +257,16 @@ impl Server {
             organization: None,
             agent: None,
             tools: vec![],
+            max_affected: None,
             expires_at: None,
         };
         let token = token::issue(app, order).await?.token().to_owned();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let app = app.clone();
-        let serving =
-            tokio::spawn(
-                async move { crate::http::serve(app, listener, async { drop(stopped.await) }).await },
-            );
+        let serving = tokio::spawn(async move {
+            let settings = crate::http::Settings { rate: None, ..Default::default() };
+            crate::http::serve(app, settings, listener, async { drop(stopped.await) }).await
+        });
         Ok(Self { address, token, stop, serving, runs: AtomicU64::new(0) })
     }
 

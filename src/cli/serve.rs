@@ -33,7 +33,8 @@ impl Serve {
             tracing::info!(%address, "serving on http://{address}");
             let database_ended = AtomicBool::new(false);
             let app = App { model: model.clone(), ..opened.app.clone() };
-            let served = http::serve(app, listener, stopped(&opened, &database_ended)).await;
+            let settings = self.config.settings();
+            let served = http::serve(app, settings, listener, stopped(&opened, &database_ended)).await;
             opened.close().await;
             served.context("the server ended")?;
             if !database_ended.load(Ordering::SeqCst) {

@@ -4,16 +4,19 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use docket_aggregates::ids::ScriptExecutionId;
+use docket_aggregates::qualification::QualificationStatus;
 use serde_json::json;
 
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
 use super::input::{Body, Fields, boolean, id, path_id};
+use super::spec::{Spec, object};
 use crate::language_model::LanguageModelError;
 use crate::qualifications::QualificationRefusal;
 use crate::qualifying::payload::NoPayload;
 use crate::qualifying::{self, QualifyingRefusal, Wanted};
+use crate::shapes;
 
 impl From<QualificationRefusal> for ApiError {
     fn from(refusal: QualificationRefusal) -> Self {
@@ -66,6 +69,40 @@ impl From<QualifyingRefusal> for ApiError {
             QualifyingRefusal::Qualification(refusal) => refusal.into(),
         }
     }
+}
+
+/// What the reference says of [`auto_qualify`].
+pub fn auto_qualifying() -> Spec {
+    let text = || json!({ "type": "string" });
+    let count = || json!({ "type": "integer", "minimum": 0 });
+    let free = || json!({ "type": "object" });
+    let recorded = object([
+        ("qualificationId!", shapes::id()),
+        ("status!", json!({ "enum": QualificationStatus::ALL.map(QualificationStatus::name) })),
+        ("answers!", free()),
+        ("score!", json!({ "type": ["integer", "null"] })),
+        ("missing!", json!({ "type": "array", "items": { "type": "string" } })),
+        ("notes!", shapes::or_null(text())),
+        ("version!", count()),
+    ]);
+    let answer = object([
+        ("executionId!", shapes::id()),
+        ("templateId!", shapes::id()),
+        ("templateVersion!", count()),
+        ("payload!", free()),
+        ("payloadBytes!", count()),
+        ("payloadSha256!", text()),
+        ("sent!", shapes::boolean()),
+        ("model!", shapes::or_null(object([("model!", text()), ("endpoint!", text())]))),
+        ("qualification!", shapes::or_null(recorded)),
+    ]);
+    Spec::new("Have a model qualify a conversation, or show what it would be sent")
+        .body(object([
+            ("templateId", shapes::or_null(shapes::id())),
+            ("dryRun", shapes::or_null(shapes::boolean())),
+        ]))
+        .answers(200, "What was sent and what came of it", answer)
+        .refuses(&[502, 504])
 }
 
 /// `POST .../crm/script-executions/{executionId}/auto-qualify`: `{templateId?, dryRun?}`.

@@ -744,11 +744,14 @@ impl Rows<'_> {
                         organization_id,
                         agent_id,
                         tools,
+                        max_affected,
                         expires_at,
                         holder: _,
                     } => {
                         sqlx::query(
-                            "INSERT INTO ledger.credentials VALUES ($1, decode($2, 'hex'), $3, $4, $5, $6, $7, $8)",
+                            "INSERT INTO ledger.credentials (token_id, secret_sha256, principal_id, role, \
+                                 organization_id, agent_id, tools, expires_at, max_affected) \
+                             VALUES ($1, decode($2, 'hex'), $3, $4, $5, $6, $7, $8, $9)",
                         )
                         .bind(token_id.uuid())
                         .bind(secret_sha256)
@@ -758,6 +761,7 @@ impl Rows<'_> {
                         .bind(agent_id.map(Uuid::from))
                         .bind(tools)
                         .bind(expires_at.map(Instant))
+                        .bind(max_affected.map(|max| i64::try_from(max).unwrap_or(i64::MAX)))
                         .execute(&mut *connection)
                         .await?;
                     }

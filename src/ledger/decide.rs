@@ -11,16 +11,18 @@ use std::time::Duration;
 
 use docket_aggregates::ids::OrganizationId;
 use docket_aggregates::{AnyEvent, Decides};
-use lru::LruCache;
 use uuid::Uuid;
 
 use super::command::{AppendError, Appended, Command, Lane, Origin, Request, Stream, Write};
 use super::read::{self, ReadError};
+use super::weighed::{Weighed, weight_of};
 use super::{Guard, Ledger};
 use docket_aggregates::Timestamp;
 use docket_aggregates::ids::CommandId;
 
 const STATES_REMEMBERED: usize = 16_384;
+/// A contact may have hundreds of fields of its own, so that their number alone bounds nothing.
+const STATES_BYTES: usize = 64 << 20;
 /// Events of a stream that are read at once.
 const PAGE_EVENTS: i64 = 64;
 /// How often a decision that lost a race is made anew.
@@ -36,6 +38,9 @@ trait State: Any + Send + Sync {
 
     /// The state after these events; none if one of them is not of this aggregate.
     fn after(self: Arc<Self>, events: Vec<AnyEvent>) -> Option<Arc<dyn State>>;
+
+    /// About how much memory it takes.
+    fn weight(&self) -> usize;
 }
 
 impl<A: Decides + Clone + 'static> State for A {
@@ -50,6 +55,10 @@ impl<A: Decides + Clone + 'static> State for A {
         }
         Some(self)
     }
+
+    fn weight(&self) -> usize {
+        weight_of(self)
+    }
 }
 
 /// A state, its version, and whether it has been proved old.
@@ -60,11 +69,12 @@ struct Remembered {
 }
 
 /// The states of aggregates, the most recently used ones.
-pub struct States(Mutex<LruCache<StateKey, Remembered>>);
+pub struct States(Mutex<Weighed<StateKey, Remembered>>);
 
 impl Default for States {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(NonZeroUsize::new(STATES_REMEMBERED).unwrap_or(NonZeroUsize::MIN))))
+        let count = NonZeroUsize::new(STATES_REMEMBERED).unwrap_or(NonZeroUsize::MIN);
+        Self(Mutex::new(Weighed::new(count, STATES_BYTES)))
     }
 }
 
@@ -145,7 +155,7 @@ impl Ledger {
         tokio::time::timeout(TURN_WITHIN, turn).await.ok()
     }
 
-    fn states(&self) -> MutexGuard<'_, LruCache<StateKey, Remembered>> {
+    fn states(&self) -> MutexGuard<'_, Weighed<StateKey, Remembered>> {
         // Every change of it is one call; a holder that panicked left nothing half done.
         self.inner.states.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,9 +169,10 @@ impl Ledger {
     }
 
     fn remember(&self, key: StateKey, version: u64, state: Arc<dyn State>) {
+        let weight = state.weight();
         let mut states = self.states();
         if states.peek(&key).is_none_or(|known| known.version <= version) {
-            states.put(key, Remembered { version, state, old: false });
+            states.put(key, weight, Remembered { version, state, old: false });
         }
     }
 

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::statistics::Statistics;
 use super::{LIVE, ReadSide};
 use crate::ledger::read::{self, Portion, ReadError};
 
@@ -30,9 +31,9 @@ const AT_ONCE: usize = 2;
 /// How much is folded in one transaction: about 50 000 ids of contacts.
 const PORTION: Portion = Portion { events: 2_000, bytes: 2 << 20 };
 /// A single event, to tell which one fails.
-const ALONE: Portion = Portion { events: 1, bytes: 1 };
+pub(super) const ALONE: Portion = Portion { events: 1, bytes: 1 };
 /// Failures of one event, alone, after which its organization is parked.
-const FAILURES_MAX: i32 = 3;
+pub(super) const FAILURES_MAX: i32 = 3;
 
 /// What folding a portion came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub(super) enum StepError {
 
 impl StepError {
     /// Whether the event itself is at fault, and not the way to the database.
-    fn is_the_events_fault(&self) -> bool {
+    pub(super) fn is_the_events_fault(&self) -> bool {
         let by_data = |error: &sqlx::Error| {
             let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
             // Data exceptions and integrity violations (SQLSTATE classes 22 and 23).
@@ -77,7 +78,7 @@ impl StepError {
     }
 
     /// A short reason without personal values.
-    fn reason(&self) -> String {
+    pub(super) fn reason(&self) -> String {
         match self {
             Self::Read(error) => error.to_string(),
             Self::Fold(FoldError::Database(_)) | Self::Database(_) => "the database refuses it".to_owned(),
@@ -93,15 +94,19 @@ pub(super) async fn run(readside: &ReadSide) {
     let mut folding = JoinSet::new();
     let mut under_way: BTreeSet<OrganizationId> = BTreeSet::new();
     let mut again: BTreeSet<OrganizationId> = BTreeSet::new();
+    let mut statistics = Statistics::default();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = heads.nudged() => (),
-            _ = look.tick() => match dirty(readside).await {
-                Ok(organizations) => again.extend(organizations),
-                Err(error) => tracing::warn!(error = %StepError::from(error).reason(), "the cursors cannot be read"),
-            },
+            _ = look.tick() => {
+                match dirty(readside).await {
+                    Ok(organizations) => again.extend(organizations),
+                    Err(error) => tracing::warn!(error = %StepError::from(error).reason(), "the cursors cannot be read"),
+                }
+                statistics.refresh(&readside.pool);
+            }
             Some(finished) = folding.join_next(), if !folding.is_empty() => {
                 if let Ok(organization) = finished {
                     under_way.remove(&organization);

@@ -16,12 +16,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::concise;
 use super::context::{Bound, Call, LIMIT, PageOptions, ReadOptions, ToolContext};
 use super::cursor::{Cursor, List};
 use super::plan::Mint;
+use super::progress::{Progress, Step};
 use super::refusal::{FieldError, Refusal, ToolResult};
 use super::schema::nearest;
-use super::{CONTRACT, Confirm, Risk, Run, Tool, catalog};
+use super::{CONTRACT, Risk, Run, Tool, catalog};
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta, Pagination, Warning};
@@ -30,8 +32,8 @@ use crate::previews::{self, Preview, Shown};
 
 /// How often a plan that lost a race is made anew.
 const TRIES: usize = 5;
-/// Characters of a text in a concise answer.
-const CONCISE_TEXT: usize = 400;
+/// How often a page that is too long is made anew with fewer rows.
+const PAGE_TRIES: usize = 3;
 /// Input members that only say how an answer is to be made.
 const READ_OPTIONS: [&str; 6] = ["limit", "cursor", "responseFormat", "consistency", "minPosition", "asOf"];
 /// Input members that only say how a plan is to be applied.
@@ -93,7 +95,7 @@ pub fn admit(caller: &Caller, name: &str) -> ToolResult<&'static Tool> {
         Refusal::UnknownTool { name: name.chars().take(120).collect(), nearest }
     })?;
     if !caller.tools.is_empty() && !caller.tools.iter().any(|allowed| allowed == name) {
-        return Err(Refusal::ToolNotAllowed(name.to_owned()));
+        return Err(Refusal::ToolNotInScope(name.to_owned()));
     }
     Ok(tool)
 }
@@ -114,8 +116,20 @@ pub async fn enter(app: &App, caller: &Caller, text: &str) -> ToolResult<Organiz
 
 /// Answers one call to the tool `name`. `body` is what was sent, read strictly or refused.
 pub async fn answer(app: &App, caller: &Caller, name: &str, body: ToolResult<Value>) -> Answer {
+    answer_telling(app, caller, name, body, Progress::default()).await
+}
+
+/// The same, saying on the way how far a bulk call has come.
+pub async fn answer_telling(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    body: ToolResult<Value>,
+    progress: Progress,
+) -> Answer {
     let started = Instant::now();
     let mut told = Told::new(app, name);
+    told.progress = progress;
     let outcome = told.call(app, caller, name, body).await;
     told.meta.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match outcome {
@@ -206,6 +220,7 @@ impl Ask {
 struct Told {
     meta: Meta,
     organization: Option<OrganizationId>,
+    progress: Progress,
 }
 
 impl Told {
@@ -218,6 +233,7 @@ impl Told {
                 ..Meta::default()
             },
             organization: None,
+            progress: Progress::default(),
         }
     }
 
@@ -240,8 +256,7 @@ impl Told {
         match &tool.run {
             Run::Read(run) => {
                 let (call, filters) = self.reading(app, caller, tool, organization, &input).await?;
-                let context = ToolContext::new(Arc::new(call));
-                let data = run(context.clone(), input).await?;
+                let (context, data) = self.fitting(tool, run, call, input).await?;
                 self.read(app, tool, &context, &filters, data).await
             }
             Run::Plan(run) => {
@@ -255,6 +270,7 @@ impl Told {
                     request_id: ask.request_id,
                     options: options(&input)?,
                     input,
+                    progress: if tool.bulk() { self.progress.clone() } else { Progress::default() },
                 };
                 change.run(&mut self.meta).await
             }
@@ -320,18 +336,71 @@ impl Told {
         Ok((call, filters))
     }
 
-    /// The answer of a read: its page is signed, and it is shortened unless everything is wanted.
+    /// What a read answers, made to fit unless everything is wanted.
+    async fn fitting(
+        &mut self,
+        tool: &Tool,
+        run: &super::ReadFn,
+        mut call: Call,
+        input: Value,
+    ) -> ToolResult<(ToolContext, Value)> {
+        let wanted = call.limit;
+        for last in (0..PAGE_TRIES).rev() {
+            let context = ToolContext::new(Arc::new(call.clone()));
+            let mut data = run(context.clone(), input.clone()).await?;
+            if context.detailed() {
+                return Ok((context, data));
+            }
+            let longest = if tool.whole { usize::MAX } else { concise::TEXT_MAX };
+            self.meta.truncated |= concise::tidy(&mut data, longest);
+            if tool.whole {
+                return Ok((context, data));
+            }
+            if tool.pages {
+                if let Some(fewer) = concise::rows_that_fit(&data, call.limit).filter(|_| last > 0) {
+                    call.limit = fewer;
+                    continue;
+                }
+                if call.limit < wanted {
+                    let shown = call.limit;
+                    self.shortened(
+                        format!("{shown} rows fit a concise page; the next ones follow with nextCursor"),
+                        "limit",
+                    );
+                }
+            } else {
+                for cut in concise::cut_lists(&mut data) {
+                    let concise::Cut { path, shown, of } = cut;
+                    self.shortened(
+                        format!("{shown} of {of} {path} fit a concise answer; ask for fewer at a time"),
+                        "",
+                    );
+                }
+            }
+            return Ok((context, data));
+        }
+        Err(Refusal::Defect("a page was made too often".into()))
+    }
+
+    fn shortened(&mut self, message: String, field: &str) {
+        self.meta.truncated = true;
+        let path = (!field.is_empty()).then(|| format!("input.{field}"));
+        let message = format!("{message}, or send responseFormat detailed");
+        self.meta.warnings.push(Warning { code: "SHORTENED".to_owned(), message, path });
+    }
+
+    /// The answer of a read: its page is signed.
     async fn read(
         &mut self,
         app: &App,
         tool: &Tool,
         context: &ToolContext,
         filters: &str,
-        mut data: Value,
+        data: Value,
     ) -> ToolResult<Value> {
         let notes = context.notes();
         self.meta.position = notes.position;
-        self.meta.truncated = notes.truncated;
+        self.meta.truncated |= notes.truncated;
         self.meta.warnings.extend(notes.warnings);
         if let Some((next, total)) = notes.page {
             let position = notes.position.unwrap_or(0);
@@ -357,10 +426,6 @@ impl Told {
                 changed_since: position > began,
             });
         }
-        let longest = if tool.whole { usize::MAX } else { CONCISE_TEXT };
-        if !context.detailed() && shorten(&mut data, longest) {
-            self.meta.truncated = true;
-        }
         Ok(data)
     }
 }
@@ -376,16 +441,13 @@ struct Change<'a> {
     request_id: Option<String>,
     options: ChangeOptions,
     input: Value,
+    progress: Progress,
 }
 
 impl Change<'_> {
     async fn run(self, meta: &mut Meta) -> ToolResult<Value> {
         let confirm = options::<ConfirmOption>(&self.input)?.confirm;
-        let gated = match self.tool.confirm {
-            Confirm::Never => false,
-            Confirm::Always => true,
-            Confirm::With(field) => self.input.get(field).is_some(),
-        };
+        let gated = self.tool.gated(&self.input);
         let dry_run = effective_dry_run(gated, self.options.dry_run, confirm)?;
         meta.dry_run = dry_run;
 
@@ -458,6 +520,7 @@ impl Change<'_> {
         let mut by_memory = !dry_run;
         let mut lost = AppendError::Conflict;
         for _ in 0..TRIES {
+            self.progress.tell(Step::Resolving);
             let plan_with = |context: &ToolContext| {
                 let mint = Mint::replay(first.seed(), first.at());
                 (self.run)(context.clone(), self.input.clone(), mint)
@@ -482,6 +545,18 @@ impl Change<'_> {
             let notes = context.notes();
             meta.position = notes.position;
             meta.truncated = notes.truncated;
+            let affected = affected(&plan.answer);
+            self.progress.tell(Step::Planned { affected, dry_run });
+            if let Some(max) = self.caller.max_affected
+                && affected > max
+            {
+                let refusal = Refusal::TooManyAffected { affected, max };
+                if !dry_run {
+                    return Err(refusal);
+                }
+                let (code, message) = (refusal.told().code.to_owned(), refusal.to_string());
+                meta.warnings.push(Warning { code, message, path: None });
+            }
             if dry_run {
                 let token = match &self.options.preview_token {
                     Some(token) => token.clone(),
@@ -540,6 +615,7 @@ impl Change<'_> {
             };
             match self.app.ledger.append(command).await {
                 Ok(appended) => {
+                    self.progress.tell(Step::Recorded);
                     meta.audit_id = Some(appended.command_id.uuid());
                     meta.position = Some(appended.position);
                     meta.idempotent_replay = appended.duplicate;
@@ -619,6 +695,11 @@ fn replay(stored: StoredAnswer, meta: &mut Meta) -> ToolResult<Value> {
     Ok(completed(kept.data, false, Some(stored.position)))
 }
 
+/// How many contacts a plan would change: bulk answers count them as `applied`.
+fn affected(answer: &Value) -> u64 {
+    answer["applied"].as_u64().unwrap_or(0)
+}
+
 /// The data of a change with what only the framework knows.
 fn completed(mut data: Value, dry_run: bool, position: Option<i64>) -> Value {
     if let Some(data) = data.as_object_mut() {
@@ -640,26 +721,6 @@ fn without(input: &Value, members: &[&str]) -> ToolResult<String> {
     canonical::with_fractions(&Value::Object(input)).map_err(|error| Refusal::Defect(error.to_string()))
 }
 
-/// Drops nulls and shortens texts of more than `longest` characters; says whether a text was shortened.
-fn shorten(value: &mut Value, longest: usize) -> bool {
-    match value {
-        Value::String(text) => match text.char_indices().nth(longest) {
-            Some((end, _)) => {
-                text.truncate(end);
-                text.push('…');
-                true
-            }
-            None => false,
-        },
-        Value::Array(items) => items.iter_mut().fold(false, |cut, item| shorten(item, longest) | cut),
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().fold(false, |cut, member| shorten(member, longest) | cut)
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -674,6 +735,7 @@ mod tests {
             organization_id: None,
             agent_id: None,
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
+            max_affected: None,
         }
     }
 
@@ -716,7 +778,7 @@ mod tests {
     fn a_token_may_be_limited_to_some_tools() {
         let limited = caller(Role::SuperAdmin, &["list_campaigns"]);
         assert!(admit(&limited, "list_campaigns").is_ok());
-        assert_eq!(admit(&limited, "get_campaign").unwrap_err().told().code, "TOOL_NOT_ALLOWED");
+        assert_eq!(admit(&limited, "get_campaign").unwrap_err().told().code, "TOOL_NOT_IN_SCOPE");
     }
 
     #[test]
@@ -742,15 +804,5 @@ mod tests {
         }
         let body = json!({"input": {}, "requestId": "é".repeat(120), "reason": "é".repeat(500)});
         assert!(read(body).is_ok());
-    }
-
-    #[test]
-    fn a_concise_answer_has_no_nulls_and_no_long_texts() {
-        let mut data = json!({"a": null, "b": [{"c": null, "d": "é".repeat(500)}]});
-        assert!(!shorten(&mut data.clone(), usize::MAX));
-        assert!(shorten(&mut data, CONCISE_TEXT));
-        assert_eq!(data["b"][0]["d"].as_str().unwrap().chars().count(), CONCISE_TEXT + 1);
-        assert_eq!(data, json!({"b": [{"d": data["b"][0]["d"]}]}));
-        assert!(!shorten(&mut json!({"a": "é".repeat(CONCISE_TEXT)}), CONCISE_TEXT));
     }
 }

@@ -24,7 +24,7 @@ use crate::readside::{Consistency, View};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ResponseFormat {
-    /// Without nulls, long texts shortened.
+    /// Without nulls, long texts shortened, and as much as fits into some 2 000 tokens.
     #[default]
     Concise,
     /// Everything.
@@ -46,7 +46,7 @@ pub enum Freshness {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ReadOptions {
-    /// concise leaves out nulls and shortens long texts.
+    /// concise leaves out nulls, shortens long texts, and stays below some 2 000 tokens: pages hold as many rows as fit.
     pub response_format: Option<ResponseFormat>,
     /// strong (the default) includes everything recorded before the call; eventual does not wait.
     pub consistency: Option<Freshness>,
@@ -111,6 +111,7 @@ pub struct ToolContext {
 }
 
 /// One call to a tool.
+#[derive(Clone)]
 pub(super) struct Call {
     pub app: App,
     pub caller: Caller,
@@ -179,6 +180,11 @@ impl ToolContext {
     /// Rows of one page.
     pub fn limit(&self) -> u32 {
         self.call.limit
+    }
+
+    /// A position that the answer must include, if one is asked for.
+    pub fn least_position(&self) -> Option<i64> {
+        self.call.read.min_position
     }
 
     /// Where the list goes on; none for its first page.

@@ -20,6 +20,9 @@ use uuid::Uuid;
 
 use super::schema::CLEARS;
 
+/// What an id looks like, whatever it is the id of.
+pub const ID_PATTERN: &str = "^[A-Za-z0-9_-]{1,64}$";
+
 /// An id as it was given. Text that is no UUID stands for one that nothing bears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given<T> {
@@ -53,7 +56,7 @@ impl<T> JsonSchema for Given<T> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" })
+        json_schema!({ "type": "string", "pattern": ID_PATTERN })
     }
 }
 

@@ -154,7 +154,24 @@ pub enum Refusal {
     NotSuperAdmin,
     /// The token is limited to other tools.
     #[error("the token does not allow tool {0}")]
-    ToolNotAllowed(String),
+    ToolNotInScope(String),
+    /// The token is limited to fewer contacts a call.
+    #[error("{affected} contacts would be affected, and the token allows {max} a call")]
+    TooManyAffected {
+        /// How many the call would affect.
+        affected: u64,
+        /// How many it may.
+        max: u64,
+    },
+    /// The token has made as many calls as it may for now.
+    #[error("the token has made as many calls as it may for now")]
+    RateLimited {
+        /// When there is room again.
+        retry_after: Duration,
+    },
+    /// The call took longer than it may.
+    #[error("the call took too long")]
+    DeadlineExceeded,
     /// There is no such tool.
     #[error("tool {name} does not exist")]
     UnknownTool {
@@ -169,6 +186,12 @@ pub enum Refusal {
     /// The body is larger than one mebibyte.
     #[error("the body is larger than 1 MiB")]
     BodyTooLarge,
+    /// The body trickled in.
+    #[error("the body did not arrive in time")]
+    BodyStalled,
+    /// The body broke off.
+    #[error("the body did not arrive whole")]
+    BodyInterrupted,
     /// The body is not JSON as we take it.
     #[error(transparent)]
     Body(#[from] Fault),
@@ -234,6 +257,25 @@ pub enum Refusal {
         /// The most that is taken.
         max: u64,
     },
+    /// The work that the answer rests on takes longer than a call may.
+    #[error("the folder is being analysed: {done} of {rows} rows are read")]
+    AnalysisUnderWay {
+        /// Its rows.
+        rows: u64,
+        /// Those read so far; then they are compared.
+        done: u64,
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// As many analyses wait as may, or one was cut off.
+    #[error("the analysis cannot be made at the moment")]
+    AnalysesBusy {
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// The analysis that the cursor continues is not kept any more.
+    #[error("the analysis is not kept any more")]
+    AnalysisExpired,
     /// Contacts are neither added to nor assigned in a campaign whose work is over.
     #[error("a campaign that is {0} takes no contacts")]
     CampaignClosed(&'static str),
@@ -315,6 +357,7 @@ pub enum Refusal {
 fn sentence(fields: &[FieldError]) -> String {
     match fields {
         [] => "the input cannot be accepted".to_owned(),
+        [only] if only.path.is_empty() => only.message.clone(),
         [only] => format!("{}: {}", only.path, only.message),
         several => {
             let names: Vec<&str> = several.iter().take(10).map(|field| field.path.as_str()).collect();
@@ -441,6 +484,10 @@ impl Refusal {
             Self::ScriptExecution(ScriptExecutionError::RequiredUnanswered(nodes)) => {
                 Some(json!({ "nodeIds": nodes }))
             }
+            Self::TooManyAffected { affected, max } => {
+                Some(json!({ "affected": affected, "maxAffected": max }))
+            }
+            Self::AnalysisUnderWay { rows, done, .. } => Some(json!({ "rows": rows, "rowsRead": done })),
             Self::ReadSide(ReadSideError::Parked { position }) => Some(json!({ "parkedPosition": position })),
             Self::ReadSide(ReadSideError::BeyondHead { wanted, head }) => {
                 Some(json!({ "wantedPosition": wanted, "headPosition": head }))
@@ -471,9 +518,16 @@ impl Refusal {
             Self::NotSuperAdmin => {
                 told(403, "NOT_SUPER_ADMIN", "ask the operator for a token of the role super-admin")
             }
-            Self::ToolNotAllowed(_) => {
-                told(403, "TOOL_NOT_ALLOWED", "use a tool that the token allows, or ask for another token")
+            Self::ToolNotInScope(_) => {
+                told(403, "TOOL_NOT_IN_SCOPE", "use a tool that the token allows, or ask for another token")
             }
+            Self::TooManyAffected { .. } => told(
+                403,
+                "TOO_MANY_AFFECTED",
+                "narrow the filter or send fewer ids, or ask for a token that allows more; dryRun shows the number",
+            ),
+            Self::RateLimited { retry_after } => later(429, "RATE_LIMITED", *retry_after),
+            Self::DeadlineExceeded => later(503, "DEADLINE_EXCEEDED", SOON),
             Self::UnknownTool { nearest: Some(name), .. } => told(
                 404,
                 "TOOL_NOT_FOUND",
@@ -489,6 +543,8 @@ impl Refusal {
                  what is available now",
             ),
             Self::BodyTooLarge => told(413, "BODY_TOO_LARGE", "send fewer ids in one call, or a filter instead of ids"),
+            Self::BodyStalled => told(408, "BODY_STALLED", "repeat the call with its whole body at once"),
+            Self::BodyInterrupted => told(400, "BODY_INTERRUPTED", "repeat the call with its whole body"),
             Self::Body(fault) => told(400, fault.code(), "send one JSON object {organizationId, input}"),
             Self::Fields(fields) => {
                 let unknown = !fields.is_empty() && fields.iter().all(|field| field.code == "UNKNOWN_FIELD");
@@ -545,8 +601,14 @@ impl Refusal {
                 told(404, code, hint)
             }
             Self::TooManyRows { .. } => {
-                told(422, "TOO_MANY_ROWS", "split the file into smaller folders, or send up to 1000 rows in the call")
+                told(422, "TOO_MANY_ROWS", "split the file into smaller folders")
             }
+            Self::AnalysisUnderWay { retry_after, .. } => Told {
+                hint: "repeat the same call after the time in Retry-After: the work goes on, and is done once".to_owned(),
+                ..later(503, "ANALYSIS_UNDER_WAY", *retry_after)
+            },
+            Self::AnalysesBusy { retry_after } => later(503, "OVERLOADED", *retry_after),
+            Self::AnalysisExpired => told(410, "ANALYSIS_EXPIRED", "repeat the call without cursor for a new analysis"),
             Self::CampaignClosed(_) => told(
                 422,
                 "CAMPAIGN_CLOSED",
@@ -812,7 +874,13 @@ mod tests {
             (Refusal::NotSuperAdmin, 403, "NOT_SUPER_ADMIN"),
             (Refusal::UnknownTool { name: "x".into(), nearest: None }, 404, "TOOL_NOT_FOUND"),
             (Refusal::ToolNotYet("get_qualification".into()), 404, "TOOL_NOT_FOUND"),
+            (Refusal::ToolNotInScope("x".into()), 403, "TOOL_NOT_IN_SCOPE"),
+            (Refusal::TooManyAffected { affected: 2, max: 1 }, 403, "TOO_MANY_AFFECTED"),
+            (Refusal::RateLimited { retry_after: wait }, 429, "RATE_LIMITED"),
+            (Refusal::DeadlineExceeded, 503, "DEADLINE_EXCEEDED"),
             (Refusal::BodyTooLarge, 413, "BODY_TOO_LARGE"),
+            (Refusal::BodyStalled, 408, "BODY_STALLED"),
+            (Refusal::BodyInterrupted, 400, "BODY_INTERRUPTED"),
             (Refusal::Body(Fault::NotUtf8), 400, "NOT_UTF8"),
             (Refusal::Fields(vec![unknown.clone()]), 400, "UNKNOWN_FIELD"),
             (Refusal::Fields(vec![unknown, missing]), 400, "INVALID_INPUT"),
@@ -821,6 +889,9 @@ mod tests {
             (Refusal::AsOfNotYet, 400, "AS_OF_NOT_YET"),
             (Refusal::ConfirmRequired, 422, "CONFIRM_REQUIRED"),
             (Refusal::PreviewExpired, 410, "PREVIEW_EXPIRED"),
+            (Refusal::AnalysisExpired, 410, "ANALYSIS_EXPIRED"),
+            (Refusal::AnalysisUnderWay { rows: 2, done: 1, retry_after: wait }, 503, "ANALYSIS_UNDER_WAY"),
+            (Refusal::AnalysesBusy { retry_after: wait }, 503, "OVERLOADED"),
             (Refusal::VersionConflict { expected: 1, actual: 2 }, 409, "VERSION_CONFLICT"),
             (Refusal::not_found(Kind::ScriptTemplate, "x"), 404, "TEMPLATE_NOT_FOUND"),
             (Refusal::Campaign(illegal), 422, "ILLEGAL_TRANSITION"),
