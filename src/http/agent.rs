@@ -79,7 +79,11 @@ fn looking_up() -> Spec {
     }, "required": ["name", "family", "description", "risk", "inputSchema", "outputSchema", "examples"] });
     Spec::new("Look up what an agent may do")
         .query("organizationId", id, "Whose ids to put into the examples.")
-        .query("family", json!({ "type": "string", "maxLength": PARAMETER_MAX }), "Only tools of this family.")
+        .query(
+            "family",
+            json!({ "type": "string", "maxLength": PARAMETER_MAX }),
+            "Only tools of this family.",
+        )
         .query(
             "query",
             json!({ "type": "string", "maxLength": PARAMETER_MAX }),

@@ -13,6 +13,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::refusal::FieldError;
+use super::strict;
 
 /// Marks a property that takes null, to clear what is there.
 pub const CLEARS: &str = "x-clears";
@@ -24,11 +25,15 @@ pub const LINES: &str = "x-lines";
 pub struct InputSchema {
     /// JSON Schema, draft 2020-12.
     pub schema: Value,
+    /// Its variant for models that are held to it letter by letter.
+    pub strict: Value,
     /// What the tool does: the comment on its input type.
     pub description: String,
     validator: Validator,
     /// Properties whose text may have several lines.
     multiline: BTreeSet<String>,
+    /// Whether null clears something.
+    clears: bool,
 }
 
 /// The schema of a type in one direction, without what only schemars needs.
@@ -83,11 +88,20 @@ impl InputSchema {
             .should_validate_formats(true)
             .build(&schema)
             .map_err(|error| error.to_string())?;
-        Ok(Self { schema, description, validator, multiline })
+        let strict = strict::variant(&schema);
+        let clears = strict::clears(&schema);
+        Ok(Self { schema, strict, description, validator, multiline, clears })
     }
 
     /// Everything that is wrong with the input; it is normalised first.
     pub fn check(&self, input: &mut Value) -> Vec<FieldError> {
+        if self.clears
+            && let Some(members) = input.as_object_mut()
+            && members.get(strict::MARK) == Some(&Value::Bool(true))
+        {
+            members.remove(strict::MARK);
+            strict::read(input, &self.schema);
+        }
         drop_nulls(input, &self.schema);
         let mut faults: Vec<FieldError> =
             self.validator.iter_errors(input).flat_map(|error| self.explain(&error)).collect();
