@@ -14,7 +14,7 @@ use super::routes::{self, Open, Route};
 use super::spec::{Answer, JSON, Parameter, Spec, object};
 use super::{agent, docs, health, mcp};
 use crate::shapes;
-use crate::tools::{Tool, VERSION, catalog};
+use crate::tools::{Tool, VERSION, catalog, strict};
 
 /// Refusals of every route that asks for a token.
 const ALWAYS: &[u16] = &[400, 401, 403, 404, 429, 503];
@@ -178,7 +178,8 @@ impl Writer {
     }
 
     fn tool(&mut self, tool: &Tool) {
-        let input = self.component(&format!("{}.input", tool.name), &tool.input.schema);
+        let accepted = strict::with_nulls(&tool.input.schema);
+        let input = self.component(&format!("{}.input", tool.name), &accepted);
         let data = self.component(&format!("{}.data", tool.name), &tool.output);
         let mut body = object([
             ("input!", input),

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod answer_tokens;
 mod auditing;
 mod calls;
 mod cqrs;
