@@ -24,6 +24,8 @@ use crate::ledger::instant::Instant;
 const QUEUE: usize = 8_192;
 /// Calls in one statement, at most.
 const BATCH: usize = 512;
+/// How long a batch is added to before it is written.
+const LINGER: Duration = Duration::from_millis(50);
 /// How long a call waits for room in the queue.
 const ROOM_WITHIN: Duration = Duration::from_millis(250);
 /// How often a batch is tried, and the pause after each failure.
@@ -132,6 +134,15 @@ async fn write(pool: PgPool, clock: Clock, mut waiting: mpsc::Receiver<Entry>, c
             count = waiting.recv_many(&mut batch, BATCH) => {
                 if count == 0 {
                     return;
+                }
+                if !waiting.is_closed() {
+                    // One statement for many calls: nobody waits for it.
+                    tokio::time::sleep(LINGER).await;
+                }
+                while batch.len() < BATCH
+                    && let Ok(entry) = waiting.try_recv()
+                {
+                    batch.push(entry);
                 }
                 insert(&pool, &batch).await;
                 batch.clear();

@@ -8,7 +8,7 @@ use docket_aggregates::agent::Agent;
 use docket_aggregates::campaign::{Campaign, CampaignStatus};
 use docket_aggregates::contact::{Contact, ContactCommand, ContactError};
 use docket_aggregates::follow_up::{FollowUp, FollowUpCommand, FollowUpError};
-use docket_aggregates::ids::{AgentId, CallId, CampaignId, ContactId, FollowUpId};
+use docket_aggregates::ids::{AgentId, CallId, CampaignId, ContactId, FollowUpId, OrganizationId};
 use docket_aggregates::membership::{
     CallOutcome, Membership, MembershipCommand, MembershipError, MembershipEvent, MembershipStatus, Stay,
 };
@@ -149,6 +149,7 @@ pub struct CallView {
 /// What a decision about one contact of a campaign rests on.
 pub(crate) struct Ground {
     pub stay: Stay,
+    pub agent_id: Option<AgentId>,
     pub membership: Versioned<Membership>,
     pub contact: Versioned<Contact>,
     pub campaign: Versioned<Campaign>,
@@ -159,17 +160,16 @@ impl Ground {
     /// Reads it: as it was last seen, or as it is. What was last seen is fenced by the append.
     pub(crate) async fn read(
         app: &App,
-        call: &Call,
+        organization: OrganizationId,
         consistency: Consistency,
         campaign_id: CampaignId,
         contact_id: ContactId,
     ) -> Result<Self, ServiceError<WorkRefusal>> {
-        let organization = call.organization;
-        let campaign = state::<Campaign>(app, call, consistency, campaign_id).await?;
+        let campaign = state::<Campaign>(app, organization, consistency, campaign_id).await?;
         if !campaign.exists() {
             return Err(ServiceError::Refused(WorkRefusal::UnknownCampaign));
         }
-        let contact = state::<Contact>(app, call, consistency, contact_id).await?;
+        let contact = state::<Contact>(app, organization, consistency, contact_id).await?;
         if !contact.exists() {
             return Err(ServiceError::Refused(WorkRefusal::UnknownContact));
         }
@@ -184,10 +184,10 @@ impl Ground {
         let row = row.ok_or(ServiceError::Refused(WorkRefusal::NotInCampaign))?;
         let roster = Stream::of::<Roster>(organization.roster(campaign_id));
         let membership_id = organization.membership(campaign_id, contact_id);
-        let membership = state::<Membership>(app, call, consistency, membership_id).await?;
+        let membership = state::<Membership>(app, organization, consistency, membership_id).await?;
         let guards = vec![Guard { stream: roster, version }, campaign.guard()];
         let stay = Stay { campaign_id, contact_id, epoch: row.epoch };
-        Ok(Self { stay, membership, contact, campaign, guards })
+        Ok(Self { stay, agent_id: row.agent_id, membership, contact, campaign, guards })
     }
 }
 
@@ -198,7 +198,7 @@ pub(crate) async fn active_agent(
     consistency: Consistency,
     agent_id: AgentId,
 ) -> Result<Versioned<Agent>, ServiceError<WorkRefusal>> {
-    let agent = state::<Agent>(app, call, consistency, agent_id).await?;
+    let agent = state::<Agent>(app, call.organization, consistency, agent_id).await?;
     match (agent.state.exists(), agent.state.active()) {
         (false, _) => Err(ServiceError::Refused(WorkRefusal::UnknownAgent)),
         (true, false) => Err(ServiceError::Refused(WorkRefusal::InactiveAgent)),
@@ -209,13 +209,13 @@ pub(crate) async fn active_agent(
 /// An aggregate as it was last seen, or as it is.
 async fn state<A: Decides + Clone + 'static>(
     app: &App,
-    call: &Call,
+    organization: OrganizationId,
     consistency: Consistency,
     id: impl Into<Uuid>,
 ) -> Result<Versioned<A>, ReadError> {
     match consistency {
-        Consistency::Eventual => app.ledger.glance(call.organization, id).await,
-        Consistency::Strong { .. } => app.ledger.load(call.organization, id).await,
+        Consistency::Eventual => app.ledger.glance(organization, id).await,
+        Consistency::Strong { .. } => app.ledger.load(organization, id).await,
     }
 }
 
@@ -269,9 +269,9 @@ async fn log_once(
     follow_up_id: Option<FollowUpId>,
     consistency: Consistency,
 ) -> Result<Done<CallView>, ServiceError<WorkRefusal>> {
-    let ground = Ground::read(app, call, consistency, new.campaign_id, new.contact_id).await?;
+    let ground = Ground::read(app, call.organization, consistency, new.campaign_id, new.contact_id).await?;
     let agent = active_agent(app, call, consistency, new.agent_id).await?;
-    let Ground { stay, membership, contact, campaign, mut guards } = ground;
+    let Ground { stay, membership, contact, campaign, mut guards, .. } = ground;
     if contact.state.opted_out() {
         return Err(ServiceError::Refused(WorkRefusal::DoNotContact));
     }
@@ -343,10 +343,6 @@ async fn log_once(
     }
     let request = call.request(&entity)?;
     let appended = app.ledger.append(call.command(writes, guards, request)).await?;
-    app.ledger.learn(call.organization, &membership, events);
-    if !opted_out.is_empty() {
-        app.ledger.learn(call.organization, &contact, opted_out);
-    }
     Ok(Done { entity, appended: Some(appended) })
 }
 

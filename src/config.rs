@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::http::Settings;
+use crate::language_model::LanguageModelConfig;
 use crate::ledger::seal::Key;
 use crate::limits::MaybeRate;
 
@@ -39,6 +40,9 @@ pub struct ServeConfig {
     /// The address under which the outside reaches this server.
     #[arg(long, env = "DOCKET_PUBLIC_URL")]
     pub public_url: Option<String>,
+    /// The language model that fills in qualifications.
+    #[command(flatten)]
+    pub language_model: LanguageModelConfig,
     /// Hosts beside that one, and beside this machine's own names, under which `/mcp` may be called.
     #[arg(long = "allow-host", env = "DOCKET_ALLOWED_HOSTS", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,

@@ -10,6 +10,7 @@ pub mod auth;
 pub mod routes;
 
 mod agents;
+mod body;
 mod call;
 mod calls;
 mod docs;
@@ -24,6 +25,7 @@ mod mcp;
 pub mod openapi;
 mod organizations;
 mod reply;
+mod script_executions;
 mod serve;
 mod settings;
 mod spec;

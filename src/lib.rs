@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod agents;
+pub mod analyses;
 pub mod app;
 pub mod bench;
 pub mod calls;
@@ -20,6 +21,7 @@ pub mod follow_ups;
 pub mod http;
 pub mod imports;
 pub mod json;
+pub mod language_model;
 pub mod ledger;
 pub mod limits;
 pub mod mcp;
@@ -28,6 +30,8 @@ pub mod normalise;
 pub mod organizations;
 pub mod postgres;
 pub mod previews;
+pub mod qualifications;
+pub mod qualifying;
 pub mod readside;
 pub mod service;
 pub mod shapes;

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
@@ -17,6 +17,7 @@ use docket_aggregates::token::Role;
 use serde_json::{Value, json};
 
 use super::auth::{self, AuthError};
+use super::body::{Broken, receive};
 use super::call::idempotency_key;
 use super::routes::Open;
 use super::spec::Spec;
@@ -30,8 +31,6 @@ use crate::limits::Allowance;
 use crate::tools::workspace::workspace_of;
 use crate::tools::{self, FieldError, Known, Refusal, ToolResult, VERSION, catalog};
 
-/// A body may be so long.
-const BODY_MAX: usize = 1 << 20;
 /// Characters of a parameter.
 const PARAMETER_MAX: usize = 500;
 /// The name under which looking at the catalog is noted.
@@ -132,16 +131,23 @@ async fn execute(
         Err(refusal) => tools::refuse(app, &name, &refusal),
         Ok(caller) => match tools::admit(&caller, &name) {
             Err(refusal) => tools::refuse(app, &name, &refusal),
-            Ok(_) => tools::answer(app, &caller, &name, read(body, &headers).await).await,
+            Ok(tool) => {
+                let body = read(body, &headers, tool.levels).await;
+                tools::answer(app, &caller, &name, body).await
+            }
         },
     };
     let known = catalog().get(&name).map_or("unknown tool", |tool| tool.name);
     visitor.leave(&state, known, answer, started).await
 }
 
-async fn read(body: Body, headers: &HeaderMap) -> ToolResult<Value> {
-    let bytes = to_bytes(body, BODY_MAX).await.map_err(|_| Refusal::BodyTooLarge)?;
-    let mut body = json::read(&bytes)?;
+async fn read(body: Body, headers: &HeaderMap, levels: usize) -> ToolResult<Value> {
+    let bytes = receive(body).await.map_err(|broken| match broken {
+        Broken::TooLarge => Refusal::BodyTooLarge,
+        Broken::Stalled => Refusal::BodyStalled,
+        Broken::Interrupted => Refusal::BodyInterrupted,
+    })?;
+    let mut body = json::read_within(&bytes, levels)?;
     name_request(&mut body, headers)?;
     Ok(body)
 }

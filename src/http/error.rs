@@ -72,6 +72,7 @@ impl ApiError {
     /// Fields that cannot be accepted: all of them at once.
     pub fn fields(problems: Vec<FieldProblem>) -> Self {
         let message = match problems.as_slice() {
+            [only] if only.path.is_empty() => only.message.clone(),
             [only] => format!("{}: {}", only.path, only.message),
             several => {
                 let names: Vec<&str> = several.iter().map(|problem| problem.path.as_str()).collect();
@@ -175,6 +176,7 @@ impl From<AppendError> for ApiError {
             AppendError::Conflict => Self::conflict("CONFLICT", message),
             AppendError::Taken(Scope::Slug) => Self::conflict("SLUG_TAKEN", message),
             AppendError::Taken(Scope::ImportCommit) => Self::conflict("ALREADY_COMMITTED", message),
+            AppendError::Taken(Scope::OpenQualification) => Self::conflict("QUALIFICATION_OPEN", message),
             AppendError::Taken(_) => Self::conflict("TAKEN", message),
             AppendError::Present(_) => Self::unprocessable("SUPPRESSED", message),
             AppendError::Replayed(_) => Self::conflict("ALREADY_ANSWERED", message),

@@ -10,7 +10,7 @@ use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::calls::{NOTE_MAX, speaks_for};
 use super::error::ApiError;
-use super::input::{Body, Fields, among, id, instant, lines, path_id};
+use super::input::{Body, Fields, among, id, lines, path_id, recent};
 use super::spec::{Spec, object, schema};
 use crate::follow_ups::{self, Ending, FollowUpView, NewFollowUp};
 use crate::shapes;
@@ -54,7 +54,7 @@ pub async fn schedule(
         campaign_id: fields.required("campaignId", id),
         contact_id: fields.required("contactId", id),
         agent_id: fields.required("agentId", id),
-        due_at: fields.required("dueAt", instant),
+        due_at: fields.required("dueAt", recent),
         note: fields.optional("note", lines(NOTE_MAX)),
     };
     fields.finish()?;

@@ -27,13 +27,15 @@ use super::call::{Admitted, replay, settle, wait_preferred};
 use super::error::ApiError;
 use super::input::{Body, Fields, Problem, among, boolean, id, integer, line, one_of, path_id};
 use super::reply::{self, Recorded};
-use crate::imports::reader::{DEFAULT_LIMIT, MapOverrides, Spool, receive};
+use crate::imports::reader::{DEFAULT_LIMIT, MapOverrides, Pace, Spool, receive};
 use crate::imports::{self, Column, ImportRefusal, Label, Outcome, Upload};
 use crate::readside::{Consistency, ReadSideError};
 use crate::shapes::{Instant, OneOf};
 
-/// How long an upload may pause.
-const IDLE_WITHIN: Duration = Duration::from_secs(30);
+/// How slow an upload may be: 4 KiB a second, which the oldest mobile networks carry.
+const PACE: Pace = Pace { within: Duration::from_secs(30), bytes: 120 << 10 };
+/// When to come again for a place to upload.
+const PLACE_FREE_IN: Duration = Duration::from_secs(5);
 /// Up to so many rows a commit is waited for.
 const ROWS_WAITED_FOR: u64 = 10_000;
 /// How long it is waited for then.
@@ -68,7 +70,11 @@ impl From<ImportRefusal> for ApiError {
                 };
                 Self::new(status, error.code(), message)
             }
-            ImportRefusal::TooMany => Self { message, ..Self::busy() },
+            ImportRefusal::TooMany => Self { message, retry_after: Some(PLACE_FREE_IN), ..Self::busy() },
+            ImportRefusal::ShareTaken => Self {
+                retry_after: Some(PLACE_FREE_IN),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "ORGANIZATION_BUSY", message)
+            },
             ImportRefusal::Stopping => Self { message, code: "SHUTTING_DOWN", ..Self::busy() },
             ImportRefusal::Damaged(_) => Self::internal(&refusal),
         }
@@ -97,7 +103,7 @@ pub async fn upload(
     let mut digest = Sha256::new();
     let body = request.into_body().into_data_stream().inspect_ok(|chunk| digest.update(chunk));
     let spool = Spool::create_in(&std::env::temp_dir(), DEFAULT_LIMIT).map_err(ImportRefusal::from)?;
-    let file = receive(spool, body, IDLE_WITHIN).await.map_err(ImportRefusal::from)?;
+    let file = receive(spool, body, PACE).await.map_err(ImportRefusal::from)?;
 
     let call = admitted.call(&json!({ "query": query, "file": hex::encode(digest.finalize()) }))?;
     if let Some(answer) = replay(&state, &call, StatusCode::CREATED).await? {

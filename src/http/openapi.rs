@@ -383,7 +383,9 @@ fn responses() -> Map<String, Value> {
         (422, "It is understood and not possible as things stand"),
         (429, "The token, or the organization, has made as many calls as it may for now"),
         (431, "The head of the request is larger than 64 KiB"),
+        (502, "The service that was asked gave no answer that can be used"),
         (503, "It is not possible at the moment"),
+        (504, "The service that was asked did not answer in time"),
         (507, "There is no room for the file"),
     ];
     for (kind, schema) in [("Company", Some("Refusal")), ("Tool", Some("ToolRefusal")), ("Plain", None)] {
@@ -482,10 +484,10 @@ mod tests {
             let operation = &document["paths"][format!("/crm/agent/tools/{}", tool.name)]["post"];
             assert_eq!(operation["operationId"], tool.name);
             let input = &document["components"]["schemas"][format!("{}.input", tool.name)];
-            let names = |schema: &Value| {
-                schema["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
-            };
-            assert_eq!(names(input), names(&tool.input.schema), "{}", tool.name);
+            // What a schema defines for itself becomes a component of that name.
+            let shown = input["properties"].to_string();
+            let shown = shown.replace(&format!("#/components/schemas/{}.input.", tool.name), "#/$defs/");
+            assert_eq!(shown, tool.input.schema["properties"].to_string(), "{}", tool.name);
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! The router is made from the table, so that no route can be without roles and no role without a route. The gate
 //! checks in this order: token (401), rate (429), company in the path (400), role and company of the token (403), headers
-//! (400); whether the company exists (404) is asked last, so that an outsider cannot find out. Every call that
-//! reaches the gate is noted in the access log, whatever came of it.
+//! (400); whether the company exists (404) and has its module on (403) is asked last, so that an outsider cannot find
+//! out. Every call that reaches the gate is noted in the access log, whatever came of it.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -15,7 +15,6 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use docket_aggregates::ids::OrganizationId;
-use docket_aggregates::organization::Organization;
 use docket_aggregates::token::Role;
 
 use super::auth::{self, ADMINS, BOARD, READERS, WORKERS};
@@ -23,7 +22,9 @@ use super::call::Admitted;
 use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
-use super::{HttpState, agents, calls, events, follow_ups, imports, input, limits, organizations};
+use super::{
+    HttpState, agents, calls, events, follow_ups, imports, input, limits, organizations, script_executions,
+};
 use crate::access_log::Entry;
 use crate::credentials::Caller;
 use crate::limits::Allowance;
@@ -33,6 +34,8 @@ use crate::limits::Allowance;
 pub enum Deadline {
     /// As long as a person waits.
     Usual,
+    /// As long as a service outside may take, and our own work before and after it.
+    Asking,
     /// As long as data keeps coming: uploads, and answers that the client asked to wait for.
     Streamed,
 }
@@ -42,9 +45,19 @@ impl Deadline {
     pub const fn within(self) -> Duration {
         match self {
             Self::Usual => Duration::from_secs(30),
+            Self::Asking => Duration::from_secs(60),
             Self::Streamed => Duration::from_secs(60 * 60),
         }
     }
+}
+
+/// Whether a route works while the outbound CRM module of its organization is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Module {
+    /// No: 403 `CRM_MODULE_DISABLED`.
+    Needed,
+    /// Yes: an organization is still administered, and its ledger still read.
+    Spared,
 }
 
 /// One route of the company API.
@@ -57,6 +70,8 @@ pub struct Route {
     pub roles: &'static [Role],
     /// How long it may take.
     pub deadline: Deadline,
+    /// Whether it works without the module.
+    pub module: Module,
     /// Method and path: the name of the route in the access log and in the ledger.
     pub name: String,
     /// The path of the handler: its name in the reference.
@@ -66,6 +81,13 @@ pub struct Route {
     handler: fn() -> MethodRouter<HttpState>,
 }
 
+impl Route {
+    /// The same, working without the module.
+    fn without_module(self) -> Self {
+        Self { module: Module::Spared, ..self }
+    }
+}
+
 macro_rules! route {
     ($method:ident $path:literal, $roles:expr, $deadline:ident, $handler:path, $spec:path) => {
         Route {
@@ -73,6 +95,7 @@ macro_rules! route {
             path: $path,
             roles: $roles,
             deadline: Deadline::$deadline,
+            module: Module::Needed,
             name: concat!(stringify!($method), " ", $path).to_owned(),
             id: stringify!($handler),
             spec: $spec,
@@ -108,8 +131,8 @@ pub fn open(routes: Vec<Open>) -> Router<HttpState> {
 #[rustfmt::skip]
 pub fn all() -> &'static [Route] {
     static ALL: LazyLock<Vec<Route>> = LazyLock::new(|| vec![
-        route!(POST  "/api/admin/organizations",                                          ADMINS,  Usual,    organizations::create, organizations::creating),
-        route!(PATCH "/api/admin/organizations/{organizationId}",                         ADMINS,  Usual,    organizations::change, organizations::changing),
+        route!(POST  "/api/admin/organizations",                                          ADMINS,  Usual,    organizations::create, organizations::creating).without_module(),
+        route!(PATCH "/api/admin/organizations/{organizationId}",                         ADMINS,  Usual,    organizations::change, organizations::changing).without_module(),
 
         route!(GET   "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::list, agents::listing),
         route!(POST  "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::register, agents::registering),
@@ -125,7 +148,9 @@ pub fn all() -> &'static [Route] {
         route!(POST  "/api/companies/{companyId}/crm/follow-ups",                         WORKERS, Usual,    follow_ups::schedule, follow_ups::scheduling),
         route!(PATCH "/api/companies/{companyId}/crm/follow-ups/{followUpId}",            WORKERS, Usual,    follow_ups::close, follow_ups::closing),
 
-        route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list, events::listing),
+        route!(POST  "/api/companies/{companyId}/crm/script-executions/{executionId}/auto-qualify", WORKERS, Asking, script_executions::auto_qualify, script_executions::auto_qualifying),
+
+        route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list, events::listing).without_module(),
     ]);
     &ALL
 }
@@ -215,16 +240,17 @@ async fn admit(
         None => OrganizationId::INSTANCE,
         Some(organization) => {
             // The nil UUID names the instance ledger, which is no company.
-            let known = organization != OrganizationId::INSTANCE
-                && state
-                    .app
-                    .ledger
-                    .glance::<Organization>(OrganizationId::INSTANCE, organization)
-                    .await?
-                    .exists();
-            if !known {
+            let known = match organization {
+                OrganizationId::INSTANCE => None,
+                company => state.app.workspaces.get(&state.app.ledger, company).await?,
+            };
+            let Some(known) = known else {
                 noted.organization = None;
                 return Err(ApiError::not_found("ORG_NOT_FOUND", "organization"));
+            };
+            if route.module == Module::Needed && !known.crm_enabled() {
+                let message = "the outbound CRM module is switched off for this organization";
+                return Err(ApiError::new(StatusCode::FORBIDDEN, "CRM_MODULE_DISABLED", message));
             }
             organization
         }

@@ -9,8 +9,10 @@ use std::str::FromStr;
 
 use docket_aggregates::Timestamp;
 use docket_aggregates::campaign::CampaignStatus;
-use docket_aggregates::ids::{AgentId, CampaignId, ContactId};
+use docket_aggregates::ids::{AgentId, CampaignId, ContactId, ScriptTemplateId};
 use docket_aggregates::membership::MembershipStatus;
+use docket_aggregates::script_execution::ExecutionStatus;
+use docket_aggregates::script_template::NodeKind;
 use docket_projections::memberships::ContactSource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -90,6 +92,26 @@ impl Listed for CampaignStatus {
 }
 
 impl Listed for MembershipStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+
+    fn listed_name(self) -> &'static str {
+        self.name()
+    }
+}
+
+impl Listed for NodeKind {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+
+    fn listed_name(self) -> &'static str {
+        self.name()
+    }
+}
+
+impl Listed for ExecutionStatus {
     fn all() -> Vec<Self> {
         Self::ALL.to_vec()
     }
@@ -285,6 +307,8 @@ pub type GivenCampaign = Given<CampaignId>;
 pub type GivenAgent = Given<AgentId>;
 /// A contact id as given.
 pub type GivenContact = Given<ContactId>;
+/// A script template id as given.
+pub type GivenScript = Given<ScriptTemplateId>;
 
 #[cfg(test)]
 mod tests {

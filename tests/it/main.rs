@@ -9,6 +9,7 @@ mod auditing;
 mod calls;
 mod cqrs;
 mod crash;
+mod deduplication;
 mod faults;
 mod golden;
 mod http;
@@ -17,6 +18,9 @@ mod ledger;
 mod limits;
 mod mcp;
 mod organizations;
+#[cfg(target_os = "linux")]
+mod pressure;
+mod qualifying;
 mod readme;
 mod readside;
 mod reference;

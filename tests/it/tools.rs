@@ -10,9 +10,14 @@ mod catalog;
 mod contacts;
 mod pages;
 mod previews;
+mod qualification_templates;
+mod qualifications;
 mod reading;
 mod refusals;
 mod repeating;
+mod script_exchange;
+mod script_executions;
+mod script_templates;
 mod strangers;
 
 use std::collections::HashMap;

@@ -7,6 +7,7 @@ use docket::app::App;
 use docket::clock::Clock;
 use docket::credentials;
 use docket::http::Settings;
+use docket::language_model::LanguageModel;
 use docket::ledger::{Origin, QueueBounds};
 use docket::organizations;
 use docket_aggregates::Timestamp;
@@ -108,14 +109,23 @@ impl TestApp {
     /// Serves the product on a fresh database. Its clock stands still, and so would an allowance of calls: there is
     /// none.
     pub async fn start() -> Self {
-        Self::with(Settings { rate: None, ..Settings::default() }).await
+        Self::begin(Settings { rate: None, ..Settings::default() }, None).await
+    }
+
+    /// The same with a language model.
+    pub async fn start_with(model: Option<LanguageModel>) -> Self {
+        Self::begin(Settings { rate: None, ..Settings::default() }, model).await
     }
 
     /// The same with other settings.
     pub async fn with(settings: Settings) -> Self {
+        Self::begin(settings, None).await
+    }
+
+    async fn begin(settings: Settings, model: Option<LanguageModel>) -> Self {
         let database = Arc::new(Database::create().await);
         let clock = held_clock();
-        let app = open(database.options.clone(), clock.clone()).await;
+        let app = App { model, ..open(database.options.clone(), clock.clone()).await };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let readside = app.readside.clone();

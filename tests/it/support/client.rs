@@ -37,6 +37,17 @@ impl Client {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<(u16, Value), String> {
+        self.send_for_headers(method, path, headers, body).await.map(|(status, _, answer)| (status, answer))
+    }
+
+    /// The same with the headers of the answer.
+    pub async fn send_for_headers(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<(u16, HeaderMap, Value), String> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.address))
@@ -48,8 +59,9 @@ impl Client {
         let exchange = async {
             let response = self.http.request(request).await.map_err(|error| error.to_string())?;
             let status = response.status().as_u16();
+            let headers = response.headers().clone();
             let body = response.into_body().collect().await.map_err(|error| error.to_string())?;
-            Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or_default()))
+            Ok((status, headers, serde_json::from_slice(&body.to_bytes()).unwrap_or_default()))
         };
         tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| "no answer in time".to_owned())?
     }
