@@ -1,5 +1,5 @@
-//! The reference of everything that is served: OpenAPI 3.1, made from the tables that the router is made from and from
-//! the catalog of tools. Nothing is listed here that is not listed there.
+//! The reference of everything that is served, in version 3.1 of the `OpenAPI` specification: made from the tables that
+//! the router is made from, and from the catalog of tools. Nothing is listed here that is not listed there.
 //!
 //! A tool has a path of its own in the document, so that its schemas show, although the router has one route for all.
 
