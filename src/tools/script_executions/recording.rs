@@ -314,7 +314,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     async fn execution(&self, id: ScriptExecutionId) -> ToolResult<Versioned<ScriptExecution>> {
-        Ok(self.ctx.app().ledger.load::<ScriptExecution>(self.ctx.organization(), id).await?)
+        self.ctx.state::<ScriptExecution>(id).await
     }
 
     /// Gives up the execution of an earlier stay, if nobody ended it meanwhile.
@@ -371,13 +371,13 @@ impl Work<'_> {
         let template = usable(ctx, script).await?;
         let steps = template.state.content().ok_or(ScriptTemplateError::Erased)?.steps.clone();
         let contact_id = self.membership.contact_id;
-        let contact = ctx.app().ledger.load::<Contact>(organization, contact_id).await?;
+        let contact = ctx.state::<Contact>(contact_id).await?;
         if contact.state.opted_out() {
             return Err(MembershipError::DoNotContact.into());
         }
         let stay = Stay { campaign_id: campaign.campaign_id, contact_id, epoch: self.membership.epoch };
         let membership_id = organization.membership(stay.campaign_id, contact_id);
-        let membership = ctx.app().ledger.load::<Membership>(organization, membership_id).await?;
+        let membership = ctx.state::<Membership>(membership_id).await?;
         let moved = membership.state.decide(MembershipCommand::ScriptStarted { stay })?;
         if !moved.is_empty() {
             self.writes.push(membership.write(moved));
