@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 /// Tokens of a concise answer's data, at most. With the envelope around it that stays below 2 000.
-const TOKENS_MAX: usize = 1_650;
+const TOKENS_MAX: usize = 1_700;
 /// Characters of a text in a concise answer.
 pub const TEXT_MAX: usize = 400;
 /// How deep lists are looked for.
