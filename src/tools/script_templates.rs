@@ -267,7 +267,7 @@ struct GetScriptTemplate {
     template_id: GivenScript,
     /// Which version; the current one if not said.
     #[schemars(range(min = 1))]
-    version: Option<u32>,
+    version: Option<u64>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -291,15 +291,17 @@ async fn version(
     view: &mut View,
     ctx: &ToolContext,
     given: &GivenScript,
-    version: Option<u32>,
+    version: Option<u64>,
 ) -> ToolResult<(Imprint, Option<ScriptContent>)> {
     let organization = ctx.organization();
     let not_found = |id: String| Refusal::not_found(Kind::ScriptTemplate, id);
     let row = script_templates::get(view, organization, given.id).await?;
     let row = row.ok_or_else(|| not_found(given.text.clone()))?;
-    let version = version.unwrap_or(row.version);
+    let wanted = version.unwrap_or(row.version.into());
+    let unknown = || not_found(format!("{} version {wanted}", given.text));
+    let version = u32::try_from(wanted).map_err(|_| unknown())?;
     let found = script_template_versions::get(view, organization, given.id, version).await?;
-    let found = found.ok_or_else(|| not_found(format!("{} version {version}", given.text)))?;
+    let found = found.ok_or_else(unknown)?;
     let imprint = Imprint {
         template_id: given.id,
         version,

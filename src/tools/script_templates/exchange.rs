@@ -66,7 +66,7 @@ struct ExportScriptTemplate {
     template_id: GivenScript,
     /// Which version; the current one if not said.
     #[schemars(range(min = 1))]
-    version: Option<u32>,
+    version: Option<u64>,
     /// json is the only one.
     #[serde(default)]
     #[allow(dead_code, reason = "there is nothing to choose yet")]
