@@ -157,7 +157,7 @@ fn name_request(body: &mut Value, headers: &HeaderMap) -> ToolResult<()> {
     let fault = |code, message: String| {
         Refusal::Fields(vec![FieldError { path: "idempotency-key".to_owned(), code, message }])
     };
-    let key = idempotency_key(headers).map_err(|error| fault("INVALID_KEY", error.message))?;
+    let key = idempotency_key(headers).map_err(|problem| fault(problem.code, problem.message))?;
     let (Some(key), Some(members)) = (key, body.as_object_mut()) else { return Ok(()) };
     match members.get("requestId") {
         None | Some(Value::Null) => {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::error::ApiError;
+use super::error::{ApiError, FieldProblem};
 use super::reply::{self, Recorded};
 use super::{HttpState, input};
 use crate::credentials::Caller;
@@ -65,7 +65,7 @@ impl Admitted {
             tool,
             path: path.to_owned(),
             run_id: run_id(headers)?,
-            idempotency_key: idempotency_key(headers)?,
+            idempotency_key: idempotency_key(headers).map_err(|problem| ApiError::fields(vec![problem]))?,
         })
     }
 
@@ -120,8 +120,13 @@ fn run_id(headers: &HeaderMap) -> Result<Option<Uuid>, ApiError> {
 
 /// The header `Idempotency-Key`. The IETF draft writes it between quotation marks, most clients do not: both mean the
 /// same.
-pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, FieldProblem> {
+    let problem = |message: String| FieldProblem::new("idempotency-key", "INVALID_KEY", message);
+    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = given.next() else { return Ok(None) };
+    if given.next().is_some() {
+        return Err(problem("must be given once".to_owned()));
+    }
     let unquoted = |key| match str::strip_prefix(key, '"') {
         Some(rest) => rest.strip_suffix('"').unwrap_or(key),
         None => key,
@@ -130,8 +135,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> 
     let acceptable = |key: &&str| (1..=KEY_CHARACTERS_MAX).contains(&key.len()) && key.bytes().all(plain);
     let key = value.to_str().ok().map(unquoted).filter(acceptable);
     key.map(|key| Some(key.to_owned())).ok_or_else(|| {
-        let message = format!("must be 1 to {KEY_CHARACTERS_MAX} letters, digits and . _ : / + = @ -");
-        ApiError::field("idempotency-key", "INVALID_KEY", message)
+        problem(format!("must be 1 to {KEY_CHARACTERS_MAX} letters, digits and . _ : / + = @ -"))
     })
 }
 
@@ -223,6 +227,9 @@ mod tests {
         for bad in ["", "{}", "a b", "\"\"", &too_long, "clé"] {
             assert!(idempotency_key(&headers(IDEMPOTENCY_KEY, bad)).is_err(), "{bad:?}");
         }
+        let mut twice = headers(IDEMPOTENCY_KEY, "k-1");
+        twice.append(IDEMPOTENCY_KEY, HeaderValue::from_static("k-2"));
+        assert!(idempotency_key(&twice).is_err());
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn of_session(spec: Spec) -> Spec {
 }
 
 fn sending() -> Spec {
-    let id = json!({ "type": ["string", "integer"] });
+    let id = json!({ "type": ["string", "integer"], "minimum": -(1_i64 << 53), "maximum": 1_i64 << 53 });
     let message = json!({
         "type": "object",
         "properties": {

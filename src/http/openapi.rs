@@ -27,7 +27,8 @@ const OF_TOOL: &[u16] = &[409, 410, 413, 422];
 const TAGS: [(&str, &str); 6] = [
     (
         "Agent tools",
-        "What an agent may do: each tool with its own path, its input and its answer. The same tools are served in the Model Context Protocol at /mcp.",
+        "What an agent may do: each tool with its own path, its input and its answer. The same tools are served in the Model Context Protocol at /mcp. \
+        Every body is read strictly: no unknown or repeated keys, no control characters but line ends and tabs, no number beyond 2^53, 32 levels, 1 MiB.",
     ),
     ("Organizations", "Founding organizations, naming them, and switching their CRM module."),
     ("Company", "What a company's people and systems hand in: callers, imports, calls, follow-ups."),

@@ -55,8 +55,8 @@ pub fn committing() -> Spec {
     Spec::new("Make contacts of a folder's rows")
         .header(
             "Prefer",
-            json!({ "type": "string", "pattern": "^wait=[0-9]{1,2}$" }),
-            "How many seconds to wait for the end (RFC 7240).",
+            json!({ "type": "string" }),
+            "wait=N: how many seconds to wait for the end, 600 at most. Other preferences are ignored (RFC 7240).",
         )
         .body(object([
             ("onDuplicate", shapes::or_null(shapes::one_of::<OnDuplicate>())),

@@ -113,7 +113,7 @@ async fn bulk_assign_campaign_contacts(
     }
     let strategy = input.strategy.unwrap_or(Strategy::RoundRobin);
     if strategy == Strategy::Single && distinct(&input.agent_ids).0.len() != 1 {
-        return Err(Refusal::field("agentIds", "TOO_MANY_ITEMS", "strategy single takes one agent"));
+        return Err(Refusal::field("agentIds", "CONTRADICTION", "strategy single takes one agent"));
     }
     let mut view = ctx.view().await?;
     let listed = found(&mut view, &ctx, &input.campaign_id).await?;
