@@ -1,6 +1,6 @@
 //! The reference, for programs and for people: `/openapi.json`, and a page that shows it.
 //!
-//! The page is three small files of our own, served from here: it needs no network beyond this server, runs no script
+//! The page is four small files of our own, served from here: it needs no network beyond this server, runs no script
 //! but its own, and shows whatever the document says.
 
 use axum::body::Body;
@@ -36,6 +36,7 @@ pub fn all() -> Vec<Open> {
         route("/docs", "docs_page", page_spec, || get(page)),
         route("/docs/page.js", "docs_script", script_spec, || get(script)),
         route("/docs/page.css", "docs_style", style_spec, || get(style)),
+        route("/docs/icon.svg", "docs_icon", icon_spec, || get(icon)),
     ]
 }
 
@@ -59,6 +60,10 @@ fn style_spec() -> Spec {
     text("The page's style", "text/css")
 }
 
+fn icon_spec() -> Spec {
+    text("The page's icon", "image/svg+xml")
+}
+
 async fn document() -> Response {
     static WRITTEN: LazyLock<Bytes> = LazyLock::new(|| openapi::document().to_string().into());
     file("application/json", WRITTEN.clone())
@@ -74,6 +79,10 @@ async fn script() -> Response {
 
 async fn style() -> Response {
     file("text/css; charset=utf-8", Bytes::from_static(include_bytes!("docs/page.css")))
+}
+
+async fn icon() -> Response {
+    file("image/svg+xml", Bytes::from_static(include_bytes!("docs/icon.svg")))
 }
 
 fn file(media_type: &'static str, content: Bytes) -> Response {

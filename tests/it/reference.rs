@@ -65,6 +65,7 @@ async fn the_document_and_its_page_are_served_to_everybody() {
         ("/docs", "text/html; charset=utf-8"),
         ("/docs/page.js", "text/javascript; charset=utf-8"),
         ("/docs/page.css", "text/css; charset=utf-8"),
+        ("/docs/icon.svg", "image/svg+xml"),
     ] {
         let (status, headers, body) = client.exchange(Method::GET, path, &[], vec![]).await;
         assert_eq!((status, headers["content-type"].to_str().unwrap()), (200, media_type), "{path}");

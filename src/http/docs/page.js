@@ -60,7 +60,7 @@ function rows(root, schema, prefix, depth) {
 function fields(root, schema) {
   const found = rows(root, schema, "", 4);
   if (found.length === 0) return element("p", { class: "quiet" }, kind(root, schema));
-  const head = element("tr", {}, ...["Field", "Type", ""].map((text) => element("th", { scope: "col" }, text)));
+  const head = element("tr", {}, ...["Field", "Type", "Meaning"].map((text) => element("th", { scope: "col" }, text)));
   return element("table", {}, element("thead", {}, head), element("tbody", {}, ...found));
 }
 
@@ -84,7 +84,7 @@ function operation(root, path, method, told) {
     parts.push(...section("Body, " + type, fields(root, body.schema)));
     for (const example of Object.values(body.examples || {})) {
       parts.push(element("p", { class: "quiet" }, example.summary),
-        element("pre", {}, JSON.stringify(example.value, null, 2)));
+        element("pre", { tabindex: "0" }, JSON.stringify(example.value, null, 2)));
     }
   }
   for (const [status, answer] of Object.entries(told.responses || {})) {
