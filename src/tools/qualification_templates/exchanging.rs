@@ -40,7 +40,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example(
                 "A file, tried out first",
                 json!({
-                    "document": "{\"schemaVersion\":1,\"template\":{\"name\":\"Roof\",\"fields\":[{\"key\":\"area\",\"label\":\"Area\",\"type\":\"number\"}]}}",
+                    "document": "{\"schemaVersion\":1,\"template\":{\"name\":\"Loft\",\"fields\":[{\"key\":\"area\",\"label\":\"Area\",\"type\":\"number\"}]}}",
                     "mode": "upsert_by_name",
                     "dryRun": true,
                 }),
