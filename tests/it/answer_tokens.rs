@@ -12,12 +12,6 @@ use crate::readme::{Demo, data_dir};
 const FIGURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tools/answer_tokens.json");
 /// Tokens of a concise answer, at most.
 const CONCISE_MAX: u64 = 2_000;
-/// Answers that are known to be longer, by their many ids; they may not grow.
-const LONGER: [(&str, u64); 3] = [
-    ("find_contacts_in_multiple_campaigns", 8_000),
-    ("bulk_get_agent_workloads", 3_000),
-    ("list_outbound_contacts", 3_000),
-];
 /// How far a figure may be from what is measured: names and days of the sample move with the calendar.
 const OFF_BY: f64 = 0.15;
 
@@ -81,9 +75,7 @@ fn answers_cost_what_capabilities_says() {
         return;
     }
     for (tool, sizes) in &measured {
-        let known = LONGER.iter().find(|(name, _)| name == tool);
-        let most = known.map_or(CONCISE_MAX, |(_, most)| *most);
-        assert!(sizes["concise"].as_u64().unwrap() <= most, "{tool}: {sizes}");
+        assert!(sizes["concise"].as_u64().unwrap() <= CONCISE_MAX, "{tool}: {sizes}");
         for format in ["concise", "detailed"] {
             let (now, told) =
                 (sizes[format].as_f64().unwrap(), answer_tokens()[tool][format].as_f64().unwrap());

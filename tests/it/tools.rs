@@ -19,6 +19,7 @@ mod script_exchange;
 mod script_executions;
 mod script_templates;
 mod strangers;
+mod workspaces;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

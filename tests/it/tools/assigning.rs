@@ -1,9 +1,10 @@
 //! Who gets whom.
 
 use futures::future::join_all;
+use hyper::Method;
 use serde_json::json;
 
-use super::{LYON, Office, number};
+use super::{JSON, LYON, Office, number};
 
 const ASSIGN: &str = "bulk_assign_campaign_contacts";
 
@@ -66,4 +67,40 @@ async fn a_campaign_without_contacts_has_nobody_to_assign() {
     let input = json!({ "campaignId": campaign, "agentIds": office.agents, "confirm": true });
     let told = office.done(ASSIGN, input).await;
     assert_eq!((&told["matched"], &told["applied"]), (&json!(0), &json!(0)));
+}
+
+#[tokio::test]
+async fn whoever_does_not_work_gets_nobody() {
+    let office = Office::open().await;
+    let (campaign, _) = office.lyon("Spring").await;
+    let agent = office.client.crm(&format!("agents/{}", office.agents[0]));
+    let inactive = json!({ "active": false }).to_string().into_bytes();
+    assert_eq!(office.client.send(Method::PATCH, &agent, &[JSON], inactive).await.unwrap().0, 200);
+    let input = json!({ "campaignId": campaign, "agentIds": office.agents, "confirm": true });
+    office.ask(ASSIGN, input).await.refused(422, "AGENT_UNASSIGNABLE");
+    assert_eq!(office.counts(&campaign).await["assigned"], json!(0), "nor does anybody else of the call");
+    let workloads = office.done("bulk_get_agent_workloads", json!({ "agentIds": office.agents })).await;
+    for workload in workloads["workloads"].as_array().unwrap() {
+        assert_eq!((&workload["totalAssigned"], &workload["open"]), (&json!(0), &json!(0)), "{workload}");
+    }
+    assert_eq!(workloads["workloads"].as_array().unwrap().len(), office.agents.len());
+}
+
+#[tokio::test]
+async fn whoever_is_done_with_is_not_assigned() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let call = json!({
+        "campaignId": campaign, "contactId": contacts[0], "agentId": office.agents[0],
+        "outcome": "not_interested", "startedAt": "2026-11-21T17:00:00Z",
+    });
+    assert_eq!(office.client.post(&office.client.crm("calls"), call).await.0, 201);
+    let input = json!({
+        "campaignId": campaign, "agentIds": office.agents, "contactIds": contacts, "reassign": true, "confirm": true,
+    });
+    let told = office.done(ASSIGN, input).await;
+    assert_eq!(
+        (&told["applied"], &told["skippedByReason"]),
+        (&json!(LYON - 1), &json!({ "TERMINAL_STATUS": 1 }))
+    );
 }

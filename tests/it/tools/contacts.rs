@@ -201,3 +201,48 @@ async fn unknown_ids_are_named_and_repeated_ones_count_once() {
         office.done("bulk_get_campaign_contact_counts", json!({ "campaignIds": [NOBODY, campaign] })).await;
     assert_eq!((&told["notFound"], &told["counts"][0]["total"]), (&json!([NOBODY]), &json!(contacts.len())));
 }
+
+#[tokio::test]
+async fn whoever_wants_no_contact_is_left_out() {
+    let office = Office::open().await;
+    let (spring, contacts) = office.lyon("Spring").await;
+    let call = json!({
+        "campaignId": spring, "contactId": contacts[0], "agentId": office.agents[0],
+        "outcome": "do_not_contact", "startedAt": "2026-11-21T17:00:00Z",
+    });
+    assert_eq!(office.client.post(&office.client.crm("calls"), call).await.0, 201);
+    let summer = office.campaign("Summer").await;
+    let told = office.done(ADD, add(&summer, json!({ "source": "crm", "city": "Lyon" }))).await;
+    assert_eq!(told["applied"], json!(LYON - 1));
+    assert_eq!(told["skippedByReason"], json!({ "DO_NOT_CONTACT": 1 }));
+    let left_out = &told["samplesByReason"]["DO_NOT_CONTACT"];
+    assert_eq!(texts(left_out, "contactId"), contacts[..1]);
+}
+
+#[tokio::test]
+async fn whoever_is_in_another_campaign_too_can_be_taken_out() {
+    let office = Office::open().await;
+    let (spring, contacts) = office.lyon("Spring").await;
+    let summer = office.campaign("Summer").await;
+    let some = json!({ "source": "crm", "contactIds": contacts[..3] });
+    office.done(ADD, add(&summer, some)).await;
+    let also = json!({ "campaignId": spring, "filter": { "alsoInCampaignIds": [summer] }, "confirm": true });
+    let told = office.done(REMOVE, also).await;
+    assert_eq!((&told["applied"], &told["alsoInOtherCampaigns"]), (&json!(3), &json!(3)));
+    assert_eq!(office.counts(&summer).await["total"], json!(3), "the other campaign keeps them");
+    assert_eq!(office.counts(&spring).await["total"], json!(LYON - 3));
+}
+
+#[tokio::test]
+async fn a_campaign_that_is_named_twice_counts_once() {
+    let office = Office::open().await;
+    let (spring, _) = office.lyon("Spring").await;
+    let (summer, contacts) = office.lyon("Summer").await;
+    let leave = json!({ "campaignId": summer, "contactIds": contacts[2..], "confirm": true });
+    office.done(REMOVE, leave).await;
+    let both = json!({ "campaignIds": [spring, spring, summer], "minCampaigns": 2 });
+    let told = office.done("find_contacts_in_multiple_campaigns", both).await;
+    assert_eq!(told["totalContacts"], json!(2), "{told}");
+    let three = json!({ "campaignIds": [spring, spring, summer], "minCampaigns": 3 });
+    office.ask("find_contacts_in_multiple_campaigns", three).await.refused(400, "INVALID_INPUT");
+}

@@ -4,6 +4,7 @@ use docket::ledger::Command;
 use docket_aggregates::ids::CampaignId;
 use serde_json::{Value, json};
 
+use super::catalog::office_for_examples;
 use super::{LYON, Office, script_templates, with};
 use crate::support::{commands, eventually};
 
@@ -90,6 +91,65 @@ async fn a_token_belongs_to_what_was_shown() {
         office.done("get_campaign", json!({ "campaignId": shown })).await["campaign"]["name"],
         json!("Spring")
     );
+}
+
+#[tokio::test]
+async fn a_preview_is_kept_for_a_day() {
+    let office = Office::empty().await;
+    let spring = || json!({ "name": "Spring" });
+    let preview = office.ask(CREATE, with(spring(), "dryRun", true)).await;
+    office.app.clock.advance(24 * 3_600_000 + 1_000);
+    let late = with(spring(), "previewToken", preview.token());
+    office.ask(CREATE, late).await.refused(410, "PREVIEW_EXPIRED");
+    let preview = office.ask(CREATE, with(spring(), "dryRun", true)).await;
+    office.app.clock.advance(23 * 3_600_000);
+    office.done(CREATE, with(spring(), "previewToken", preview.token())).await;
+}
+
+/// The examples of every tool that changes something, with ids of this office, to be tried out or made.
+async fn changes(office: &Office) -> Vec<(String, Value)> {
+    let path = format!("/crm/agent/capabilities?organizationId={}", office.client.organization);
+    let (_, listed) = office.client.get(&path).await;
+    let tools = listed["data"]["tools"].as_array().unwrap().iter();
+    tools
+        .filter(|tool| tool["mutating"] == json!(true))
+        .flat_map(|tool| tool["examples"].as_array().unwrap().iter().map(move |example| (tool, example)))
+        .map(|(tool, example)| {
+            let mut input = example["input"].clone();
+            input.as_object_mut().unwrap().remove("dryRun");
+            if tool["inputSchema"]["properties"]["confirm"].is_object() {
+                input["confirm"] = true.into();
+            }
+            (tool["name"].as_str().unwrap().to_owned(), input)
+        })
+        .collect()
+}
+
+/// Of every tool that there is: none can be forgotten here.
+#[tokio::test]
+async fn every_example_of_a_change_is_applied_as_it_was_shown() {
+    let mut office = office_for_examples().await;
+    let mut examples = changes(&office).await;
+    let mut changed = 0;
+    for n in 0..examples.len() {
+        let (tool, input) = examples[n].clone();
+        let mut preview = office.ask(&tool, with(input.clone(), "dryRun", true)).await;
+        if preview.status != 200 {
+            // An example before has taken away what this one is about.
+            office = office_for_examples().await;
+            examples = changes(&office).await;
+            preview = office.ask(&tool, with(examples[n].1.clone(), "dryRun", true)).await;
+        }
+        let input = examples[n].1.clone();
+        let before = office.events().await;
+        let again = office.ask(&tool, with(input.clone(), "dryRun", true)).await;
+        assert_eq!((again.status, office.events().await), (200, before), "{tool}: a preview writes nothing");
+        let applied = office.ask(&tool, with(input.clone(), "previewToken", preview.token())).await;
+        assert_eq!(applied.data()["dryRun"], json!(false), "{tool} {input}");
+        assert_eq!(applied.outcome(), preview.outcome(), "{tool} {input}");
+        changed += usize::from(office.events().await > before);
+    }
+    assert!(2 * changed > examples.len(), "{changed} of {} examples change anything", examples.len());
 }
 
 /// What a call with those options comes to.

@@ -28,6 +28,12 @@ async fn what_a_read_cannot_answer_is_refused() {
             400,
             "INVALID_INPUT",
         ),
+        (
+            "list_campaigns",
+            json!({ "createdAfter": "2026-01-01T00:00:00Z", "createdBefore": "2026-01-01T00:00:00Z" }),
+            400,
+            "INVALID_INPUT",
+        ),
         ("list_campaigns", json!({ "status": ["open"] }), 400, "INVALID_INPUT"),
         ("get_campaign", json!({}), 400, "INVALID_INPUT"),
         ("get_campaign", json!({ "campaignId": "x" }), 404, "CAMPAIGN_NOT_FOUND"),

@@ -1,9 +1,11 @@
 //! A request that is sent again has one effect and one answer.
 
+use docket_aggregates::token::Role;
 use futures::future::join_all;
-use serde_json::json;
+use hyper::Method;
+use serde_json::{Value, json};
 
-use super::Office;
+use super::{JSON, Office, Told};
 
 const CREATE: &str = "create_outbound_campaign";
 
@@ -45,4 +47,79 @@ async fn neither_a_refusal_nor_a_preview_uses_up_a_request_id() {
     let applied = office.ask_as("r-1", CREATE, json!({ "name": "Spring" })).await;
     assert_eq!(applied.meta()["idempotentReplay"], json!(false));
     assert_ne!(applied.data()["campaign"]["campaignId"], preview.data()["campaign"]["campaignId"]);
+}
+
+#[tokio::test]
+async fn the_header_and_the_request_id_are_one_name() {
+    let office = Office::empty().await;
+    let call = async |tool: &str, key: &str, input: Value, request_id: Value| {
+        let headers = [JSON, ("idempotency-key", key)];
+        let body =
+            json!({ "organizationId": office.client.organization, "input": input, "requestId": request_id });
+        let path = format!("/crm/agent/tools/{tool}");
+        let answer = office.client.send(Method::POST, &path, &headers, body.to_string().into_bytes()).await;
+        Told::checked(tool, answer.unwrap())
+    };
+    let spring = || json!({ "name": "Spring" });
+    let first = call(CREATE, "k-1", spring(), Value::Null).await;
+    assert_eq!(first.meta()["requestId"], json!("k-1"));
+    for again in [
+        call(CREATE, "\"k-1\"", spring(), Value::Null).await,
+        call(CREATE, "k-1", spring(), json!("k-1")).await,
+        office.ask_as("k-1", CREATE, spring()).await,
+    ] {
+        assert_eq!(again.data(), first.data());
+        assert_eq!(again.meta()["idempotentReplay"], json!(true));
+    }
+    call(CREATE, "k-1", json!({ "name": "Other" }), Value::Null).await.refused(409, "IDEMPOTENCY_CONFLICT");
+    let too_long = "k".repeat(121);
+    for (key, request_id) in
+        [("k-1", json!("k-2")), ("", Value::Null), ("a b", Value::Null), (too_long.as_str(), Value::Null)]
+    {
+        let refused = call(CREATE, key, spring(), request_id).await;
+        refused.refused(400, "INVALID_INPUT");
+        assert_eq!(refused.meta()["fieldErrors"][0]["path"], json!("idempotency-key"), "{key}");
+    }
+    // A name is one of a tool.
+    let steps = json!([{ "id": "a", "type": "instruction", "text": "Bonjour." }]);
+    let script =
+        call("create_script_template", "k-1", json!({ "name": "First", "steps": steps }), Value::Null).await;
+    assert_eq!(script.meta()["idempotentReplay"], json!(false));
+}
+
+#[tokio::test]
+async fn a_request_id_belongs_to_who_sent_it() {
+    let office = Office::empty().await;
+    let first = office.ask_as("r-1", CREATE, json!({ "name": "Spring" })).await;
+    let somebody_else = office.app.client(Role::SuperAdmin, office.client.organization).await;
+    let answer = somebody_else.try_tool(CREATE, &json!({ "name": "Summer" }), Some("r-1")).await.unwrap();
+    let theirs = Told::checked(CREATE, answer);
+    assert_eq!(theirs.meta()["idempotentReplay"], json!(false));
+    assert_ne!(theirs.data()["campaign"]["campaignId"], first.data()["campaign"]["campaignId"]);
+}
+
+#[tokio::test]
+async fn reasons_and_request_ids_are_counted_in_characters() {
+    let office = Office::empty().await;
+    let call = async |more: Value| {
+        let mut body = json!({ "organizationId": office.client.organization, "input": {} });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = office.client.post("/crm/agent/tools/list_campaigns", body).await;
+        Told::checked("list_campaigns", answer)
+    };
+    for (more, status) in [
+        (json!({ "reason": "é".repeat(500) }), 200),
+        (json!({ "reason": "é".repeat(501) }), 400),
+        (json!({ "reason": "a\u{0}b" }), 400),
+        (json!({ "reason": 5 }), 400),
+        (json!({ "reason": null, "requestId": null }), 200),
+        (json!({ "requestId": "é".repeat(120) }), 200),
+        (json!({ "requestId": "é".repeat(121) }), 400),
+        (json!({ "requestId": "a\u{7}b" }), 400),
+        (json!({ "requestId": "a\nb" }), 400),
+        (json!({ "requestId": " " }), 400),
+        (json!({ "requestId": 5 }), 400),
+    ] {
+        assert_eq!(call(more.clone()).await.status, status, "{more}");
+    }
 }

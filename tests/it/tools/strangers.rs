@@ -3,6 +3,7 @@
 use docket_aggregates::token::Role;
 use serde_json::json;
 
+use super::catalog::office_for_examples;
 use super::{Office, ask, campaign, furnish, script_templates, text, texts};
 
 #[tokio::test]
@@ -170,4 +171,32 @@ async fn what_belongs_to_another_organization_is_not_found() {
         let told = office.ask(tool, input.clone()).await;
         assert_eq!((told.status, told.code()), (status, code), "{tool} {input}: {}", told.body);
     }
+}
+
+/// Of every tool that there is: none can be forgotten here.
+#[tokio::test]
+async fn an_example_with_the_ids_of_another_organization_finds_nothing() {
+    let office = office_for_examples().await;
+    let other = office.app.client(Role::SuperAdmin, office.app.organization().await).await;
+    let with_ids = format!("/crm/agent/capabilities?organizationId={}", office.client.organization);
+    let (_, theirs) = office.client.get(&with_ids).await;
+    let (_, nobodys) = office.client.get("/crm/agent/capabilities").await;
+    let before = office.events().await;
+    let mut refused = 0;
+    let both =
+        theirs["data"]["tools"].as_array().unwrap().iter().zip(nobodys["data"]["tools"].as_array().unwrap());
+    for (tool, without) in both {
+        let name = tool["name"].as_str().unwrap();
+        let examples =
+            tool["examples"].as_array().unwrap().iter().zip(without["examples"].as_array().unwrap());
+        // An example is filled in with ids where it names something.
+        for (example, _) in examples.filter(|(filled, bare)| filled["input"] != bare["input"]) {
+            let told = ask(&other, name, example["input"].clone()).await;
+            let not_found = told.status == 404 || (told.status, told.code()) == (422, "AGENT_UNASSIGNABLE");
+            assert!(not_found, "{name} {}: {}", example["input"], told.body);
+            refused += 1;
+        }
+    }
+    assert!(refused > 30, "only {refused} examples name anything");
+    assert_eq!(office.events().await, before);
 }
