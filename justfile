@@ -32,6 +32,12 @@ db:
 deny:
     cargo deny check
 
+# What clients say that nobody here wrote: conformance, requests made of the reference, a browser.
+strangers:
+    tests/mcp/run
+    tests/openapi/run
+    tests/browser/run
+
 # Everything that continuous integration runs.
 ci:
     .ci/run
