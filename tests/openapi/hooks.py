@@ -161,13 +161,16 @@ def before_call(context, case, kwargs):
 BEYOND_THE_SCHEMA = {
     # How its fields go together. The strict schemas of models have no words for alternatives.
     "CONTRADICTION", "EXACTLY_ONE_OF", "AT_LEAST_ONE_OF", "EMPTY_INTERVAL", "EMPTY_WINDOW",
+    "END_BEFORE_START",
     # What is: now, in the ledger, in the list.
     "AS_OF_NOT_YET", "POSITION_BEYOND_HEAD", "BEYOND_HEAD", "UNKNOWN_ID", "INVALID_CURSOR", "TOO_EARLY",
     "IN_THE_FUTURE", "UNKNOWN_COUNTRY", "UNKNOWN_TIME_ZONE",
     # How any body is read.
     "CONTROL_CHARACTER", "NUMBER_OUT_OF_RANGE",
-    # What is in a file.
-    "MAP_UNKNOWN_FIELD", "NO_KNOWN_COLUMN", "BAD_HEADER", "FILE_EMPTY", "MALFORMED_JSON",
+    # What is in a file, and how it is mapped to it.
+    "BAD_HEADER", "COLUMN_NAME_TOO_LONG", "FILE_EMPTY", "MALFORMED_JSON", "MAP_BAD_CUSTOM_NAME", "MAP_NOT_A_PAIR",
+    "MAP_REPEATED_COLUMN", "MAP_TOO_LONG", "MAP_UNKNOWN_FIELD", "NO_HEADER", "NO_KNOWN_COLUMN", "NO_SUCH_COLUMN",
+    "TOO_FEW_COLUMNS", "TOO_MANY_COLUMNS", "UNSUPPORTED_ENCODING", "UNSUPPORTED_SEPARATOR",
 }
 # Rules of the same kind under a code that the schema's rules have too.
 IN_THESE_WORDS = (
