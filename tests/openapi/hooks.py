@@ -62,8 +62,8 @@ def known():
         "executionId": executions,
         "scriptExecutionId": executions,
         "qualificationId": [one["qualificationId"] for one in found],
-        # The smaller ones: they are analysed within a call by an unoptimized build too.
-        "importFolderId": [row["importFolderId"] for row in ask(f"{COMPANY}/imports") if row["rows"] < 10_000],
+        # The smallest: it is analysed within a call by an unoptimized build too.
+        "importFolderId": [row["importFolderId"] for row in ask(f"{COMPANY}/imports") if row["rows"] < 5_000],
         "followUpId": [ask(f"{COMPANY}/follow-ups", due)["followUpId"]],
     }
 
