@@ -8,6 +8,7 @@ pub mod agents;
 pub mod app;
 pub mod bench;
 pub mod calls;
+pub mod channels;
 pub mod cli;
 pub mod clock;
 pub mod config;
