@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::channels::ChannelConfig;
 use crate::ledger::seal::Key;
 
 /// What every command needs to reach the database.
@@ -37,6 +38,9 @@ pub struct ServeConfig {
     /// The address under which the outside reaches this server.
     #[arg(long, env = "DOCKET_PUBLIC_URL")]
     pub public_url: Option<String>,
+    /// Where the providers are, and whom we trust.
+    #[command(flatten)]
+    pub channels: ChannelConfig,
 }
 
 /// Why the configuration cannot be used.

@@ -30,4 +30,5 @@ pub mod previews;
 pub mod readside;
 pub mod service;
 pub mod tools;
+pub mod unsubscribe;
 pub mod workspaces;

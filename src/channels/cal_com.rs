@@ -163,11 +163,13 @@ pub async fn deliver(http: &Http, base: &reqwest::Url, outgoing: &Outgoing, book
         Err(outcome) => return outcome,
     };
     if answer.is_success() {
-        let uid = answer.json::<Answered>().filter(|told| told.status == "success").and_then(|told| match told.data
-        {
-            Booked::One(booked) => Some(booked.uid),
-            Booked::Many(booked) => booked.into_iter().next().map(|booked| booked.uid),
-        });
+        let uid =
+            answer.json::<Answered>().filter(|told| told.status == "success").and_then(|told| {
+                match told.data {
+                    Booked::One(booked) => Some(booked.uid),
+                    Booked::Many(booked) => booked.into_iter().next().map(|booked| booked.uid),
+                }
+            });
         return match uid {
             Some(uid) if !uid.is_empty() => Outcome::accepted(uid),
             _ => answer.by_status(PROVIDER),
@@ -224,7 +226,13 @@ fn refused(answer: &Answer, never: &[&str]) -> Outcome {
         format!("{PROVIDER} answered {} {}: {}", answer.status, said(&code, never), said(&message, never));
     let words = message.to_ascii_lowercase();
     // The only way to tell that nobody is free is what it says; it comes as 400, 409 or 500, and nothing was booked.
-    let taken = ["already has booking", "not available", "no_available_users", "no available users", "already booked"];
+    let taken = [
+        "already has booking",
+        "not available",
+        "no_available_users",
+        "no available users",
+        "already booked",
+    ];
     if taken.iter().any(|phrase| words.contains(phrase)) {
         return Outcome::rejected(Code::Content, reason);
     }

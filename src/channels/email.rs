@@ -134,7 +134,8 @@ impl Payload {
         let html = fields.optional("html", text(BODY_MAX));
         let reply_to = fields.optional("replyTo", address);
         let headers = fields.optional("headers", headers).unwrap_or_default();
-        let has_body = payload.get("text").or_else(|| payload.get("html")).is_some_and(|body| !body.is_null());
+        let has_body =
+            payload.get("text").or_else(|| payload.get("html")).is_some_and(|body| !body.is_null());
         if !has_body {
             fields.problem("text", "REQUIRED", "or html is required");
         }

@@ -102,7 +102,8 @@ impl Http {
     }
 
     async fn body(&self, mut response: Response) -> Option<Vec<u8>> {
-        let announced = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let announced =
+            response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length: usize| length > self.answer_bytes_max) {
             return None;
         }
@@ -124,7 +125,9 @@ fn after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = match wanted.parse::<u64>() {
         Ok(seconds) => seconds,
         Err(_) => {
-            let date = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|date| Timestamp::from(date.timestamp()));
+            let date = |text: &str| {
+                jiff::fmt::rfc2822::parse(text).ok().map(|date| Timestamp::from(date.timestamp()))
+            };
             let millis = date(wanted)?.millis() - date(text(DATE)?)?.millis();
             u64::try_from(millis).ok()?.div_ceil(1_000)
         }
@@ -193,10 +196,10 @@ mod tests {
             ("-1", None),
             ("soon", None),
         ] {
-            let headers =
-                HeaderMap::from_iter([(RETRY_AFTER, wanted), (DATE, date)].map(|(name, value)| {
-                    (name, HeaderValue::from_static(value))
-                }));
+            let headers = HeaderMap::from_iter(
+                [(RETRY_AFTER, wanted), (DATE, date)]
+                    .map(|(name, value)| (name, HeaderValue::from_static(value))),
+            );
             assert_eq!(after(&headers), seconds.map(Duration::from_secs), "{wanted}");
         }
         assert_eq!(after(&HeaderMap::new()), None);

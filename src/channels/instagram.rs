@@ -74,7 +74,10 @@ struct Sent {
 pub async fn deliver(http: &Http, base: &reqwest::Url, outgoing: &Outgoing, message: &Message) -> Outcome {
     let to = outgoing.to.address.as_str();
     if to.is_empty() || to.len() > 64 || !to.bytes().all(|b| b.is_ascii_digit()) {
-        return Outcome::rejected(Code::Recipient, "the recipient is no Instagram-scoped id, which has only digits");
+        return Outcome::rejected(
+            Code::Recipient,
+            "the recipient is no Instagram-scoped id, which has only digits",
+        );
     }
     if outgoing.last_heard.closed(outgoing.at) {
         let reason = "the recipient has not written within 24 hours, and Instagram allows no other message";

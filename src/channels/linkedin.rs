@@ -147,7 +147,8 @@ pub async fn deliver(http: &Http, base: Option<&reqwest::Url>, outgoing: &Outgoi
             .post(base, &["api", "v1", "users", "invite"])
             .json(&json!({ "account_id": account, "provider_id": to, "message": text })),
     };
-    let request = request.header("X-API-KEY", outgoing.credential.expose()).header("accept", "application/json");
+    let request =
+        request.header("X-API-KEY", outgoing.credential.expose()).header("accept", "application/json");
     let answer = match http.call(request, outgoing.within).await.answer(PROVIDER) {
         Ok(answer) => answer,
         Err(outcome) => return outcome,
@@ -170,27 +171,47 @@ fn refused(answer: &Answer, never: &[&str]) -> Outcome {
     // The version after this one says `provider/…` and `api/…`; what follows the stroke means the same.
     let kind = refusal.kind.rsplit('/').next().unwrap_or_default();
     let words = refusal.detail.as_deref().unwrap_or(&refusal.title);
-    let reason =
-        format!("{PROVIDER} answered {} {}: {}", answer.status, said(&refusal.kind, never), said(words, never));
+    let reason = format!(
+        "{PROVIDER} answered {} {}: {}",
+        answer.status,
+        said(&refusal.kind, never),
+        said(words, never)
+    );
     match kind {
-        "disconnected_account" | "account_restricted" | "wrong_account" | "account_mismatch"
-        | "multiple_sessions" | "checkpoint_error" | "subscription_required" | "session_mismatch" => {
-            Outcome::rejected(Code::Account, reason)
-        }
-        "missing_credentials" | "invalid_credentials" | "expired_credentials" | "insufficient_privileges"
-        | "insufficient_permissions" | "invalid_api_key" | "unauthorized" => {
-            Outcome::rejected(Code::Credential, reason)
-        }
-        "invalid_recipient" | "recipient_cannot_be_reached" | "unreachable_recipient"
-        | "no_connection_with_recipient" | "blocked_recipient" | "user_unreachable" => {
-            Outcome::rejected(Code::Recipient, reason)
-        }
-        "already_connected" | "already_invited_recently" | "invalid_parameters" | "malformed_request"
-        | "content_too_large" | "invalid_message" | "unprocessable_entity" => {
-            Outcome::rejected(Code::Content, reason)
-        }
+        "disconnected_account"
+        | "account_restricted"
+        | "wrong_account"
+        | "account_mismatch"
+        | "multiple_sessions"
+        | "checkpoint_error"
+        | "subscription_required"
+        | "session_mismatch" => Outcome::rejected(Code::Account, reason),
+        "missing_credentials"
+        | "invalid_credentials"
+        | "expired_credentials"
+        | "insufficient_privileges"
+        | "insufficient_permissions"
+        | "invalid_api_key"
+        | "unauthorized" => Outcome::rejected(Code::Credential, reason),
+        "invalid_recipient"
+        | "recipient_cannot_be_reached"
+        | "unreachable_recipient"
+        | "no_connection_with_recipient"
+        | "blocked_recipient"
+        | "user_unreachable" => Outcome::rejected(Code::Recipient, reason),
+        "already_connected"
+        | "already_invited_recently"
+        | "invalid_parameters"
+        | "malformed_request"
+        | "content_too_large"
+        | "invalid_message"
+        | "unprocessable_entity" => Outcome::rejected(Code::Content, reason),
         // LinkedIn's limit: it comes as 422, 429 or 500.
-        "cannot_resend_yet" | "limit_exceeded" | "limit_too_high" | "too_many_requests" | "rate_limit_exceeded"
+        "cannot_resend_yet"
+        | "limit_exceeded"
+        | "limit_too_high"
+        | "too_many_requests"
+        | "rate_limit_exceeded"
         | "insufficient_credit" => {
             let after = answer.after.or((kind != "too_many_requests").then_some(DAY));
             Outcome::retry_after(Code::RateLimited, reason, after)

@@ -102,7 +102,10 @@ pub(super) fn line(max: usize) -> impl Fn(&Value) -> Result<String, Fault> {
             return Err(("EMPTY", "must not be empty".into()));
         }
         if text.chars().any(char::is_control) {
-            return Err(("CONTROL_CHARACTER", "must not hold line breaks or other control characters".into()));
+            return Err((
+                "CONTROL_CHARACTER",
+                "must not hold line breaks or other control characters".into(),
+            ));
         }
         bounded(text, max)
     }

@@ -34,7 +34,10 @@ impl Reference {
     pub fn of_local_part(local: &str) -> Option<Self> {
         let local = local.to_ascii_lowercase();
         let (organization, message) = local.strip_prefix(PREFIX)?.split_once('-')?;
-        Some(Self { organization: OrganizationId(from_base32(organization)?), message: from_base32(message)? })
+        Some(Self {
+            organization: OrganizationId(from_base32(organization)?),
+            message: from_base32(message)?,
+        })
     }
 
     /// The `Message-ID`, the same for every try.
@@ -100,7 +103,10 @@ mod tests {
     use super::*;
 
     fn reference(organization: u128, message: u128) -> Reference {
-        Reference { organization: OrganizationId(Uuid::from_u128(organization)), message: Uuid::from_u128(message) }
+        Reference {
+            organization: OrganizationId(Uuid::from_u128(organization)),
+            message: Uuid::from_u128(message),
+        }
     }
 
     #[test]
@@ -121,10 +127,7 @@ mod tests {
     #[test]
     fn the_text_of_a_reference_never_changes() {
         // It stands in mail that was sent: a change here loses every reply to it.
-        assert_eq!(
-            reference(1, 2).to_string(),
-            "dkt-aaaaaaaaaaaaaaaaaaaaaaaaab-aaaaaaaaaaaaaaaaaaaaaaaaac"
-        );
+        assert_eq!(reference(1, 2).to_string(), "dkt-aaaaaaaaaaaaaaaaaaaaaaaaab-aaaaaaaaaaaaaaaaaaaaaaaaac");
     }
 
     #[test]

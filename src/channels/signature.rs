@@ -71,11 +71,13 @@ pub fn check_standard(
         return Err(SignatureError::Missing);
     };
     let key = secret.expose().trim();
-    let key = STANDARD.decode(key.strip_prefix("whsec_").unwrap_or(key)).map_err(|_| SignatureError::BadSecret)?;
+    let key =
+        STANDARD.decode(key.strip_prefix("whsec_").unwrap_or(key)).map_err(|_| SignatureError::BadSecret)?;
     if key.is_empty() {
         return Err(SignatureError::BadSecret);
     }
-    let signed = mac(&key).chain_update(id).chain_update(".").chain_update(at).chain_update(".").chain_update(body);
+    let signed =
+        mac(&key).chain_update(id).chain_update(".").chain_update(at).chain_update(".").chain_update(body);
     let right = given.split_whitespace().take(16).any(|signature| {
         let bytes = signature.strip_prefix("v1,").and_then(|text| STANDARD.decode(text).ok());
         bytes.is_some_and(|bytes| signed.clone().verify_slice(&bytes).is_ok())
@@ -118,7 +120,11 @@ pub fn hub_challenge(query: &str, verify_token: &Secret) -> Result<String, Signa
     // It is repeated to whoever asks: nothing but the plain token that Meta sends may come back.
     let plain = (1..=256).contains(&challenge.len())
         && challenge.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    if mode != "subscribe" || !plain || verify_token.expose().is_empty() || !verify_token.matches(token.as_bytes()) {
+    if mode != "subscribe"
+        || !plain
+        || verify_token.expose().is_empty()
+        || !verify_token.matches(token.as_bytes())
+    {
         return Err(SignatureError::Wrong);
     }
     Ok(challenge)
@@ -230,7 +236,9 @@ mod tests {
 
     #[test]
     fn a_shared_secret_is_compared_whole() {
-        let with = |value: &str| check_shared(&headers(&[("unipile-auth", value)]), "unipile-auth", &secret("s3cret"));
+        let with = |value: &str| {
+            check_shared(&headers(&[("unipile-auth", value)]), "unipile-auth", &secret("s3cret"))
+        };
         assert_eq!(with("s3cret"), Ok(()));
         for wrong in ["", "s3cre", "s3crett", "S3CRET"] {
             assert_eq!(with(wrong), Err(SignatureError::Wrong), "{wrong}");

@@ -36,8 +36,7 @@ pub fn client(extra: &[CertificateDer<'static>]) -> Result<Trust, rustls::Error>
 
 /// The certificates of a PEM file.
 pub fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, OpenError> {
-    let pem = std::fs::read(path)
-        .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    let pem = std::fs::read(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
     let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match roots {
         Ok(roots) if !roots.is_empty() => Ok(roots),

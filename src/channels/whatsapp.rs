@@ -128,7 +128,9 @@ fn variables(value: &Value) -> Result<Variables, (&'static str, String)> {
     match value {
         Value::Array(values) if values.len() > VARIABLES_MAX => Err(too_many),
         Value::Object(values) if values.len() > VARIABLES_MAX => Err(too_many),
-        Value::Array(values) => values.iter().map(variable).collect::<Result<_, _>>().map(Variables::Numbered),
+        Value::Array(values) => {
+            values.iter().map(variable).collect::<Result<_, _>>().map(Variables::Numbered)
+        }
         Value::Object(values) => {
             let mut numbered = Vec::new();
             for number in 1..=values.len() {
@@ -221,7 +223,8 @@ fn body(outgoing: &Outgoing, message: &Message, to: &str) -> Value {
         Payload::Template { name, language, variables } => {
             body["type"] = json!("template");
             let code = language.as_ref().unwrap_or(&message.settings.language);
-            let mut template = json!({ "name": name, "language": { "policy": "deterministic", "code": code } });
+            let mut template =
+                json!({ "name": name, "language": { "policy": "deterministic", "code": code } });
             let parameters: Vec<Value> = match variables {
                 Variables::Numbered(texts) => {
                     texts.iter().map(|text| json!({ "type": "text", "text": text })).collect()
@@ -247,11 +250,15 @@ mod tests {
     #[test]
     fn a_payload_is_text_or_a_template() {
         let numbered = |texts: &[&str]| Variables::Numbered(texts.iter().map(|t| (*t).to_owned()).collect());
-        let template = |variables| Payload::Template { name: "hello_world".into(), language: None, variables };
+        let template =
+            |variables| Payload::Template { name: "hello_world".into(), language: None, variables };
         for (payload, expected) in [
             (json!({ "text": "Hello" }), Payload::Text("Hello".into())),
             (json!({ "templateSid": "hello_world" }), template(numbered(&[]))),
-            (json!({ "templateSid": "hello_world", "variables": ["Ada", 3] }), template(numbered(&["Ada", "3"]))),
+            (
+                json!({ "templateSid": "hello_world", "variables": ["Ada", 3] }),
+                template(numbered(&["Ada", "3"])),
+            ),
             (
                 json!({ "templateSid": "hello_world", "variables": { "2": "b", "1": "a" } }),
                 template(numbered(&["a", "b"])),

@@ -16,8 +16,8 @@ mod whatsapp;
 use std::time::Duration;
 
 use docket::channels::{
-    ChannelName, Channels, Content, Endpoints, LastHeard, Limits, Outcome, Outgoing, Recipient, Reference, Secret,
-    Targets,
+    ChannelName, Channels, Content, Endpoints, LastHeard, Limits, Outcome, Outgoing, Recipient, Reference,
+    Secret, Targets,
 };
 use docket_aggregates::Timestamp;
 use docket_aggregates::ids::OrganizationId;
@@ -86,7 +86,9 @@ pub fn told(outcome: &Outcome) -> String {
         }
         Outcome::Rejected { code, .. } => format!("rejected {}", code.name()),
         Outcome::Retry { code, after: None, .. } => format!("retry {}", code.name()),
-        Outcome::Retry { code, after: Some(after), .. } => format!("retry {} {}", code.name(), after.as_secs()),
+        Outcome::Retry { code, after: Some(after), .. } => {
+            format!("retry {} {}", code.name(), after.as_secs())
+        }
         Outcome::Unknown { .. } => "unknown".into(),
     }
 }

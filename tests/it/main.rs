@@ -6,6 +6,7 @@ mod support;
 
 mod auditing;
 mod calls;
+mod channels;
 mod cqrs;
 mod crash;
 mod faults;

@@ -68,7 +68,8 @@ pub fn read(headers: &HeaderMap, secret: &Secret, body: &[u8]) -> Result<Vec<Del
         "BOOKING_REJECTED" => Happening::Cancelled { uid, declined: true },
         event => Happening::Booked { uid, start, confirmed: event != "BOOKING_REQUESTED" },
     };
-    let reference = booking.metadata.as_ref().and_then(|metadata| metadata.get(REFERENCE)?.as_str()?.parse().ok());
+    let reference =
+        booking.metadata.as_ref().and_then(|metadata| metadata.get(REFERENCE)?.as_str()?.parse().ok());
     Ok(vec![Delivery {
         about: About {
             reference,

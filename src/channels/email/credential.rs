@@ -78,7 +78,11 @@ impl Credential {
         let text = secret.expose().trim();
         if let Some(key) = text.strip_prefix(PREFIX_RESEND) {
             let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
-            return if plain { Ok(Self::Resend(Secret::new(key.to_owned()))) } else { Err(CredentialError::Form) };
+            return if plain {
+                Ok(Self::Resend(Secret::new(key.to_owned())))
+            } else {
+                Err(CredentialError::Form)
+            };
         }
         let url = Url::parse(text).map_err(|_| CredentialError::Form)?;
         let implicit = match url.scheme() {
@@ -113,7 +117,11 @@ impl Credential {
 
 fn decoded(text: &str) -> Result<Secret, CredentialError> {
     let decoded = percent_decode_str(text).decode_utf8().map_err(|_| CredentialError::Escape)?;
-    if decoded.contains(['\r', '\n', '\0']) { Err(CredentialError::Escape) } else { Ok(Secret::new(decoded.into())) }
+    if decoded.contains(['\r', '\n', '\0']) {
+        Err(CredentialError::Escape)
+    } else {
+        Ok(Secret::new(decoded.into()))
+    }
 }
 
 #[cfg(test)]

@@ -57,7 +57,9 @@ impl Key {
     pub fn parse(pem: &Secret) -> Result<Self, DkimError> {
         let der = PrivateKeyDer::from_pem_slice(pem.expose().as_bytes()).map_err(|_| DkimError::Key)?;
         match &der {
-            PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()).map(Box::new).map(Self::Rsa),
+            PrivateKeyDer::Pkcs1(der) => {
+                RsaKeyPair::from_der(der.secret_pkcs1_der()).map(Box::new).map(Self::Rsa)
+            }
             PrivateKeyDer::Pkcs8(der) => {
                 let der = der.secret_pkcs8_der();
                 match RsaKeyPair::from_pkcs8(der) {
@@ -127,7 +129,8 @@ pub fn sign(
     signed.extend_from_slice(b"dkim-signature:");
     signed.extend_from_slice(&relaxed_value(unsigned.as_bytes()));
     let signature = STANDARD.encode(key.sign(&signed)?);
-    let folded: Vec<&str> = signature.as_bytes().chunks(72).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    let folded: Vec<&str> =
+        signature.as_bytes().chunks(72).filter_map(|line| std::str::from_utf8(line).ok()).collect();
 
     let mut out = format!("DKIM-Signature: {unsigned}{}\r\n", folded.join("\r\n\t ")).into_bytes();
     out.extend_from_slice(mail);
@@ -139,7 +142,9 @@ fn fields(head: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut fields: Vec<(String, Vec<u8>)> = Vec::new();
     for line in head.split_inclusive(|byte| *byte == b'\n') {
         match fields.last_mut() {
-            Some((_, value)) if line.starts_with(b" ") || line.starts_with(b"\t") => value.extend_from_slice(line),
+            Some((_, value)) if line.starts_with(b" ") || line.starts_with(b"\t") => {
+                value.extend_from_slice(line)
+            }
             _ => {
                 if let Some(colon) = line.iter().position(|byte| *byte == b':') {
                     let name = String::from_utf8_lossy(&line[..colon]).trim_end().to_ascii_lowercase();
@@ -153,7 +158,8 @@ fn fields(head: &[u8]) -> Vec<(String, Vec<u8>)> {
 
 /// Unfolded, every run of white space one space, none at the ends (section 3.4.2).
 fn relaxed_value(value: &[u8]) -> Vec<u8> {
-    let words = value.split(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).filter(|word| !word.is_empty());
+    let words =
+        value.split(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(&b' ')
 }
 
@@ -247,10 +253,12 @@ mod tests {
     #[test]
     fn both_headers_of_one_click_unsubscribing_are_signed() {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-        let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(&pkcs8));
+        let pem =
+            format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(&pkcs8));
         let key = Key::parse(&Secret::new(pem)).unwrap();
         let Key::Ed25519(pair) = &key else { panic!("an Ed25519 key") };
-        let signed = sign(&key, "example.com", "s1", Timestamp::from_millis(1_795_284_000_123), MAIL).unwrap();
+        let signed =
+            sign(&key, "example.com", "s1", Timestamp::from_millis(1_795_284_000_123), MAIL).unwrap();
         assert!(signed.ends_with(MAIL));
         assert!(signed.split(|b| *b == b'\n').all(|line| line.len() < 998));
         let (data, signature, body_hash, names) = verified(&signed);

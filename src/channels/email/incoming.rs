@@ -71,14 +71,20 @@ pub fn read(sender: &str, recipient: &str, mail: &[u8]) -> Incoming {
         Some(Report::Failed { status }) => bounce(status.as_deref()),
         Some(Report::Abuse) => Kind::Complaint,
         Some(Report::Other) => Kind::Other,
-        None if automatic(&message) => if answers { Kind::AutomaticReply } else { Kind::Other },
+        None if automatic(&message) => {
+            if answers {
+                Kind::AutomaticReply
+            } else {
+                Kind::Other
+            }
+        }
         // The null return path declares that nobody is to answer. To an address of ours it is a bounce of a server
         // that does not write reports: what exactly failed, it does not say.
         None if sender.is_empty() && addressed.is_some() => bounce(None),
         None if sender.is_empty() || from_a_daemon(&message) => Kind::Other,
-        None if answers => {
-            Kind::Reply { text: message.body_text(0).map(|text| beginning(&text)).filter(|text| !text.is_empty()) }
-        }
+        None if answers => Kind::Reply {
+            text: message.body_text(0).map(|text| beginning(&text)).filter(|text| !text.is_empty()),
+        },
         None => Kind::Other,
     };
     let from = message.from().and_then(|from| from.first()?.address().map(str::to_owned));
@@ -92,7 +98,9 @@ fn bounce(status: Option<&str>) -> Kind {
             let code = enhanced.refused().unwrap_or(Code::Refused);
             Kind::Bounce { permanent: code == Code::Recipient, status: status.map(str::to_owned), code }
         }
-        Some(_) => Kind::Bounce { permanent: false, status: status.map(str::to_owned), code: Code::Unavailable },
+        Some(_) => {
+            Kind::Bounce { permanent: false, status: status.map(str::to_owned), code: Code::Unavailable }
+        }
         None => Kind::Bounce { permanent: false, status: None, code: Code::Refused },
     }
 }

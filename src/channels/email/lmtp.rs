@@ -64,8 +64,12 @@ pub enum Verdict {
 }
 
 /// Serves until `ending` is over; sessions that are then open are given up between two commands' time.
-pub async fn serve<F, Fut>(listener: TcpListener, limits: LmtpLimits, take: F, ending: impl Future<Output = ()>)
-where
+pub async fn serve<F, Fut>(
+    listener: TcpListener,
+    limits: LmtpLimits,
+    take: F,
+    ending: impl Future<Output = ()>,
+) where
     F: Fn(Incoming) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Verdict> + Send,
 {

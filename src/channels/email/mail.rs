@@ -3,9 +3,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::address::{Address, Envelope};
+use lettre::message::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
-use lettre::message::Message;
 
 use super::{Letter, dkim};
 use crate::channels::{Code, Outcome, Outgoing};
@@ -23,13 +23,12 @@ pub struct Mail {
 /// Writes the mail, and signs it where the outbox says so. The same message gives the same `Message-ID` every time.
 pub fn write(outgoing: &Outgoing, letter: &Letter) -> Result<Mail, Outcome> {
     let settings = &letter.settings;
-    let configured = |_| Outcome::rejected(Code::Configuration, "the outbox's fromAddress cannot be written from");
+    let configured =
+        |_| Outcome::rejected(Code::Configuration, "the outbox's fromAddress cannot be written from");
     let from: Address = settings.from_address.parse().map_err(configured)?;
-    let to: Address = outgoing
-        .to
-        .address
-        .parse()
-        .map_err(|_| Outcome::rejected(Code::Recipient, "the recipient's e-mail address cannot be written to"))?;
+    let to: Address = outgoing.to.address.parse().map_err(|_| {
+        Outcome::rejected(Code::Recipient, "the recipient's e-mail address cannot be written to")
+    })?;
     let return_path = match &settings.return_path_domain {
         Some(domain) => outgoing.reference.return_path(domain).parse().map_err(configured)?,
         None => from.clone(),
@@ -39,7 +38,10 @@ pub fn write(outgoing: &Outgoing, letter: &Letter) -> Result<Mail, Outcome> {
     let millis = u64::try_from(outgoing.at.millis()).unwrap_or_default();
     let mut builder = Message::builder()
         .from(Mailbox::new(settings.from_name.clone(), from))
-        .to(Mailbox::new(outgoing.to.name.clone().filter(|name| !name.chars().any(char::is_control)), to.clone()))
+        .to(Mailbox::new(
+            outgoing.to.name.clone().filter(|name| !name.chars().any(char::is_control)),
+            to.clone(),
+        ))
         .subject(&letter.payload.subject)
         .date(UNIX_EPOCH + Duration::from_millis(millis))
         .message_id(Some(message_id.clone()));
@@ -73,7 +75,8 @@ pub fn write(outgoing: &Outgoing, letter: &Letter) -> Result<Mail, Outcome> {
         (None, Some(html)) => builder.singlepart(single(ContentType::TEXT_HTML, html)),
         (None, None) => return Err(Outcome::rejected(Code::Content, "the mail has no body")),
     };
-    let written = built.map_err(|_| Outcome::rejected(Code::Content, "the mail cannot be written"))?.formatted();
+    let written =
+        built.map_err(|_| Outcome::rejected(Code::Content, "the mail cannot be written"))?.formatted();
     let bytes = match &settings.dkim {
         None => written,
         Some(dkim) => {
@@ -91,9 +94,13 @@ pub fn write(outgoing: &Outgoing, letter: &Letter) -> Result<Mail, Outcome> {
 
 /// The two headers of RFC 8058, for an address that they can hold.
 pub fn unsubscribe_headers(url: &str) -> Result<[(&'static str, String); 2], Outcome> {
-    let plain = url.len() <= 900 && url.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b','));
+    let plain =
+        url.len() <= 900 && url.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b','));
     if !plain || !(url.starts_with("https://") || url.starts_with("http://")) {
-        return Err(Outcome::rejected(Code::Configuration, "the address for unsubscribing cannot stand in a header"));
+        return Err(Outcome::rejected(
+            Code::Configuration,
+            "the address for unsubscribing cannot stand in a header",
+        ));
     }
     Ok([
         ("List-Unsubscribe", format!("<{url}>")),
@@ -109,7 +116,7 @@ fn with_crlf(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels::{Content, ChannelName, LastHeard, Recipient, Reference, Secret};
+    use crate::channels::{ChannelName, Content, LastHeard, Recipient, Reference, Secret};
     use docket_aggregates::Timestamp;
     use docket_aggregates::ids::OrganizationId;
     use serde_json::{Value, json};
@@ -118,7 +125,10 @@ mod tests {
     fn outgoing(config: &Value, payload: &Value) -> Outgoing {
         let at: Timestamp = "2026-11-21T18:00:00Z".parse().unwrap();
         Outgoing {
-            reference: Reference { organization: OrganizationId(Uuid::from_u128(1)), message: Uuid::from_u128(2) },
+            reference: Reference {
+                organization: OrganizationId(Uuid::from_u128(1)),
+                message: Uuid::from_u128(2),
+            },
             at,
             to: Recipient { address: "ada@example.org".into(), name: Some("Ada Löwe".into()) },
             content: Content::read(ChannelName::Email, config, payload, at).unwrap(),
@@ -169,7 +179,8 @@ mod tests {
         let (_, text) = mail(config.clone(), json!({ "subject": "a", "text": "b" }), Some(&long)).unwrap();
         assert!(text.lines().any(|line| line == format!("List-Unsubscribe: <{long}>")), "{text}");
         for bad in ["mailto:a@b", "https://a b", "https://a>,<mailto:b", "https://é.example"] {
-            let refused = mail(config.clone(), json!({ "subject": "a", "text": "b" }), Some(bad)).err().unwrap();
+            let refused =
+                mail(config.clone(), json!({ "subject": "a", "text": "b" }), Some(bad)).err().unwrap();
             assert!(matches!(refused, Outcome::Rejected { code: Code::Configuration, .. }), "{bad}");
         }
     }

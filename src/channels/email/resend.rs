@@ -66,7 +66,10 @@ pub async fn deliver(
 fn body(outgoing: &Outgoing, letter: &Letter) -> Result<Value, Outcome> {
     let settings = &letter.settings;
     if crate::normalise::normalise_email(&outgoing.to.address, false).is_err() {
-        return Err(Outcome::rejected(Code::Recipient, "the recipient's e-mail address cannot be written to"));
+        return Err(Outcome::rejected(
+            Code::Recipient,
+            "the recipient's e-mail address cannot be written to",
+        ));
     }
     let named = |address: &str, name: Option<&String>| match name {
         // A name in quotes, with what would end them taken out.
@@ -97,7 +100,11 @@ fn body(outgoing: &Outgoing, letter: &Letter) -> Result<Value, Outcome> {
         "tags": [{ "name": TAG, "value": outgoing.reference.to_string() }],
     });
     let reply_to = letter.payload.reply_to.as_ref().or(settings.reply_to.as_ref());
-    for (name, value) in [("text", letter.payload.text.as_ref()), ("html", letter.payload.html.as_ref()), ("reply_to", reply_to)] {
+    for (name, value) in [
+        ("text", letter.payload.text.as_ref()),
+        ("html", letter.payload.html.as_ref()),
+        ("reply_to", reply_to),
+    ] {
         if let Some(value) = value {
             body[name] = json!(value);
         }
@@ -134,7 +141,10 @@ fn refused(answer: &Answer, never: &[&str]) -> Outcome {
         "invalid_to_address" => Outcome::rejected(Code::Recipient, reason),
         // The domain is not verified, or the account is still a trial.
         "validation_error" if status == 403 => Outcome::rejected(Code::Configuration, reason),
-        "validation_error" | "missing_required_field" | "invalid_parameter" | "invalid_attachment"
+        "validation_error"
+        | "missing_required_field"
+        | "invalid_parameter"
+        | "invalid_attachment"
         | "invalid_idempotency_key" => Outcome::rejected(Code::Content, reason),
         "security_error" => Outcome::rejected(Code::Account, reason),
         "application_error" | "internal_server_error" => {

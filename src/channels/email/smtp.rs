@@ -84,7 +84,11 @@ impl Smtp {
     fn pool(&self, server: &Server) -> Arc<Pool> {
         let mut pools = self.shared.pools.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let limits = &self.shared.limits;
-        pools.get_or_insert(server.identity, || Arc::new(Pool::new(limits.connections_max, limits.idle_within))).clone()
+        pools
+            .get_or_insert(server.identity, || {
+                Arc::new(Pool::new(limits.connections_max, limits.idle_within))
+            })
+            .clone()
     }
 
     async fn hand_over(
@@ -142,7 +146,8 @@ impl Smtp {
         let mut last = Outcome::retry(Code::Unavailable, "the mail server was not connected");
         for address in addresses {
             let implicit = (server.tls == Tls::Implicit).then(|| tls.clone());
-            let connecting = AsyncSmtpConnection::connect_tokio1(address, Some(within), hello, implicit, None);
+            let connecting =
+                AsyncSmtpConnection::connect_tokio1(address, Some(within), hello, implicit, None);
             match tokio::time::timeout(within, connecting).await {
                 Ok(Ok(connection)) => return self.enter(connection, server, hello, tls, never).await,
                 Ok(Err(error)) => last = codes::outcome(Stage::Connect, &error, never),
@@ -285,7 +290,8 @@ impl Smtp {
                 (Outcome::retry(Code::Unavailable, reason), false)
             }
             Ok(Err(_)) => {
-                let reason = "the connection to the mail server broke before it said whether it took the mail";
+                let reason =
+                    "the connection to the mail server broke before it said whether it took the mail";
                 (Outcome::unknown(reason), false)
             }
             Err(_) => {

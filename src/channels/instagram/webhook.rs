@@ -80,7 +80,8 @@ pub fn read(headers: &HeaderMap, app_secret: &Secret, body: &[u8]) -> Result<Vec
     let mut told = Vec::new();
     for entry in webhook.entry {
         let changed = entry.changes.into_iter().filter(|change| change.field == "messages");
-        let changed = changed.map(|change| serde_json::from_value(change.value).map_err(|_| WebhookError::Malformed));
+        let changed =
+            changed.map(|change| serde_json::from_value(change.value).map_err(|_| WebhookError::Malformed));
         for messaging in entry.messaging.into_iter().map(Ok).chain(changed) {
             told.extend(happened(messaging?));
         }
@@ -94,15 +95,20 @@ fn happened(messaging: Messaging) -> Option<Delivery> {
     if let Some(read) = messaging.read {
         let mid = read.mid?;
         let notice = Some(format!("{mid}/read"));
-        let about = About { reference: None, provider_message_id: Some(mid), person: Some(them), account: Some(us) };
+        let about =
+            About { reference: None, provider_message_id: Some(mid), person: Some(them), account: Some(us) };
         return Some(Delivery { about, at, happening: Happening::Read, notice });
     }
     let message = messaging.message.filter(|message| !message.is_deleted)?;
     if message.is_echo {
         // What we sent comes back, with sender and recipient as they were.
         let notice = Some(format!("{}/sent", message.mid));
-        let about =
-            About { reference: None, provider_message_id: Some(message.mid), person: Some(us), account: Some(them) };
+        let about = About {
+            reference: None,
+            provider_message_id: Some(message.mid),
+            person: Some(us),
+            account: Some(them),
+        };
         return Some(Delivery { about, at, happening: Happening::Accepted, notice });
     }
     Some(Delivery {

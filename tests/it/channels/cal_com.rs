@@ -23,7 +23,8 @@ fn booked(uid: &str) -> Value {
 
 #[tokio::test]
 async fn a_booking_names_the_version_and_carries_the_reference() {
-    let provider = Provider::start([Act::answer(201, json!({ "status": "success", "data": booked("bk_1") }))]).await;
+    let provider =
+        Provider::start([Act::answer(201, json!({ "status": "success", "data": booked("bk_1") }))]).await;
     let mut message = outgoing(ChannelName::CalCom, TO, &json!({ "language": "fr" }), &payload());
     message.to.name = Some("Ada Lovelace".into());
     assert_eq!(told(&channels(&provider.base).deliver(&message).await), "accepted bk_1");

@@ -35,14 +35,31 @@ fn original() -> String {
 
 #[test]
 fn a_bounce_tells_whether_writing_again_is_pointless() {
-    let bounced = |status: &str| Kind::Bounce { permanent: false, status: Some(status.into()), code: Code::Refused };
+    let bounced =
+        |status: &str| Kind::Bounce { permanent: false, status: Some(status.into()), code: Code::Refused };
     for (action, status, expected) in [
-        ("failed", "5.1.1", Kind::Bounce { permanent: true, status: Some("5.1.1".into()), code: Code::Recipient }),
-        ("Failed", "5.2.1", Kind::Bounce { permanent: true, status: Some("5.2.1".into()), code: Code::Recipient }),
-        ("failed", "5.4.4 (no route)", Kind::Bounce { permanent: true, status: Some("5.4.4".into()), code: Code::Recipient }),
+        (
+            "failed",
+            "5.1.1",
+            Kind::Bounce { permanent: true, status: Some("5.1.1".into()), code: Code::Recipient },
+        ),
+        (
+            "Failed",
+            "5.2.1",
+            Kind::Bounce { permanent: true, status: Some("5.2.1".into()), code: Code::Recipient },
+        ),
+        (
+            "failed",
+            "5.4.4 (no route)",
+            Kind::Bounce { permanent: true, status: Some("5.4.4".into()), code: Code::Recipient },
+        ),
         ("failed", "5.7.1", bounced("5.7.1")),
         ("failed", "5.0.0", bounced("5.0.0")),
-        ("failed", "4.4.1", Kind::Bounce { permanent: false, status: Some("4.4.1".into()), code: Code::Unavailable }),
+        (
+            "failed",
+            "4.4.1",
+            Kind::Bounce { permanent: false, status: Some("4.4.1".into()), code: Code::Unavailable },
+        ),
         ("delayed", "4.4.1", Kind::Other),
         ("delivered", "2.0.0", Kind::Other),
         ("relayed", "2.0.0", Kind::Other),
@@ -102,7 +119,11 @@ fn an_absence_is_no_reply() {
     ] {
         for sender in ["ada@example.org", ""] {
             let incoming = read(sender, "ops@example.com", answer(headers).as_bytes());
-            assert_eq!((incoming.kind, incoming.reference), (Kind::AutomaticReply, Some(reference())), "{headers}");
+            assert_eq!(
+                (incoming.kind, incoming.reference),
+                (Kind::AutomaticReply, Some(reference())),
+                "{headers}"
+            );
         }
     }
     for headers in ["", "Auto-Submitted: no\r\n", "X-Auto-Response-Suppress: All\r\n"] {
@@ -118,7 +139,11 @@ fn a_reply_is_matched_by_what_it_answers_or_by_where_it_went() {
     let ours = at("example.com");
     for (recipient, headers, matched) in [
         ("ops@example.com".to_owned(), format!("In-Reply-To: <{ours}>\r\n"), true),
-        ("ops@example.com".into(), format!("References: <a@b> <{ours}> <c@d>\r\nIn-Reply-To: <c@d>\r\n"), true),
+        (
+            "ops@example.com".into(),
+            format!("References: <a@b> <{ours}> <c@d>\r\nIn-Reply-To: <c@d>\r\n"),
+            true,
+        ),
         ("ops@example.com".into(), format!("References: <{}>\r\n", ours.to_uppercase()), true),
         (at("b.example.com"), String::new(), true),
         ("ops@example.com".into(), "In-Reply-To: <x@example.com>\r\n".into(), false),

@@ -25,7 +25,8 @@ fn error(code: i64, subcode: Option<i64>) -> Value {
 
 #[tokio::test]
 async fn a_text_is_sent_to_an_instagram_scoped_id() {
-    let provider = Provider::start([Act::answer(200, json!({ "recipient_id": TO, "message_id": "aWdfZA" }))]).await;
+    let provider =
+        Provider::start([Act::answer(200, json!({ "recipient_id": TO, "message_id": "aWdfZA" }))]).await;
     let message = outgoing(ChannelName::Instagram, TO, &config(), &json!({ "text": "Hello" }));
     assert_eq!(told(&channels(&provider.base).deliver(&message).await), "accepted aWdfZA");
     let request = provider.only();

@@ -55,7 +55,10 @@ async fn an_invitation_and_an_in_mail_are_told_apart() {
     let in_mail = outgoing(ChannelName::LinkedIn, TO, &config, &payload);
     assert_eq!(told(&channels(&provider.base).deliver(&in_mail).await), "accepted -");
     let body = provider.only().body;
-    assert!(body.contains("name=\"linkedin[inmail]\"\r\n\r\ntrue\r\n") && body.contains("A question"), "{body}");
+    assert!(
+        body.contains("name=\"linkedin[inmail]\"\r\n\r\ntrue\r\n") && body.contains("A question"),
+        "{body}"
+    );
 }
 
 #[tokio::test]
@@ -82,7 +85,8 @@ async fn limits_and_disconnected_accounts_have_their_meaning() {
         (504, "errors/request_timeout", "unknown"),
         (404, "errors/something_new", "rejected configuration"),
     ] {
-        let body = json!({ "status": status, "type": kind, "title": "No", "detail": format!("{TO} {CANARY}") });
+        let body =
+            json!({ "status": status, "type": kind, "title": "No", "detail": format!("{TO} {CANARY}") });
         let provider = Provider::start([Act::answer(status, body)]).await;
         let message = outgoing(ChannelName::LinkedIn, TO, &config(), &message());
         let outcome = channels(&provider.base).deliver(&message).await;

@@ -85,7 +85,8 @@ async fn a_reply_is_taken_for_each_recipient_by_itself() {
 async fn what_is_not_recorded_is_not_acknowledged() {
     for (verdict, code) in [(Verdict::Kept, "250"), (Verdict::Refused, "550"), (Verdict::Later, "451")] {
         let lmtp = start(limits(), verdict).await;
-        let mail = b"LHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<b@c.example>\r\nDATA\r\nSubject: x\r\n\r\n.\r\nQUIT\r\n";
+        let mail =
+            b"LHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<b@c.example>\r\nDATA\r\nSubject: x\r\n\r\n.\r\nQUIT\r\n";
         let heard = talk(&lmtp, mail).await;
         assert_eq!(codes(&heard), ["220", "250", "250", "250", "354", code, "221"], "{heard}");
     }
@@ -153,7 +154,8 @@ async fn only_a_dot_on_a_line_of_its_own_ends_a_mail() {
 
 #[tokio::test]
 async fn sessions_are_bounded_and_end_with_the_server() {
-    let lmtp = start(LmtpLimits { command_within: Duration::from_millis(200), ..limits() }, Verdict::Kept).await;
+    let lmtp =
+        start(LmtpLimits { command_within: Duration::from_millis(200), ..limits() }, Verdict::Kept).await;
     let heard = talk(&lmtp, b"LHLO a\r\n").await;
     assert_eq!(codes(&heard), ["220", "250", "421"], "whoever says nothing is sent away: {heard}");
 

@@ -172,7 +172,11 @@ impl Session {
                     return Some(stream.into_inner());
                 }
                 "AUTH" => {
-                    let given = line.split(' ').nth(2).and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
+                    let given = line
+                        .split(' ')
+                        .nth(2)
+                        .and_then(|text| STANDARD.decode(text).ok())
+                        .unwrap_or_default();
                     let login = String::from_utf8_lossy(&given).replace('\0', "/");
                     self.note(|conversation| conversation.login = Some(login));
                     &self.script.auth
@@ -243,7 +247,8 @@ pub fn certificate(name: &str) -> (Arc<rustls::ServerConfig>, CertificateDer<'st
     let root = authority.self_signed(&authority_key).unwrap();
     let issuer = Issuer::new(authority, authority_key);
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let certificate =
+        CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)

@@ -15,8 +15,6 @@ pub enum Act {
     Raw(Vec<u8>),
     /// Reads the request and closes without a word.
     Cut,
-    /// Closes before it has read anything.
-    Refuse,
     /// Reads the request and never answers.
     Hang,
 }
@@ -77,9 +75,6 @@ impl Provider {
             let mut kept = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
                 let act = script.lock().unwrap().pop_front().unwrap_or(Act::Hang);
-                if matches!(act, Act::Refuse) {
-                    continue;
-                }
                 let Some(request) = read(&mut stream).await else { continue };
                 seen.lock().unwrap().push(request);
                 match act {
@@ -87,7 +82,7 @@ impl Provider {
                         let _ = stream.write_all(&bytes).await;
                         let _ = stream.shutdown().await;
                     }
-                    Act::Cut | Act::Refuse => (),
+                    Act::Cut => (),
                     Act::Hang => kept.push(stream),
                 }
             }

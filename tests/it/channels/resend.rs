@@ -9,8 +9,10 @@ use super::{CANARY, REFERENCE, assert_discreet, channels, outgoing, told};
 const TO: &str = "ada@example.org";
 
 fn mail() -> Outgoing {
-    let config = json!({ "fromAddress": "ops@example.com", "fromName": "Ops \"1\"", "replyTo": "in@example.com" });
-    let payload = json!({ "subject": "Hi", "text": "Hello", "html": "<p>Hello</p>", "headers": { "X-A": "b" } });
+    let config =
+        json!({ "fromAddress": "ops@example.com", "fromName": "Ops \"1\"", "replyTo": "in@example.com" });
+    let payload =
+        json!({ "subject": "Hi", "text": "Hello", "html": "<p>Hello</p>", "headers": { "X-A": "b" } });
     let mut mail = outgoing(ChannelName::Email, TO, &config, &payload);
     mail.credential = Secret::new(format!("resend://{CANARY}"));
     mail

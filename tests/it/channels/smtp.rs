@@ -132,7 +132,7 @@ async fn a_mail_that_was_cut_off_in_the_middle_is_tried_again() {
     let mut mail = mail(&plain(&server));
     let Content::Email(letter) = &mut mail.content else { unreachable!() };
     // More than the buffers between both sides hold.
-    letter.payload.text = Some("All work and no play makes Jack a dull boy.\n".repeat(1_000_000));
+    letter.payload.text = Some("All work and no play makes Jack a dull boy.\n".repeat(200_000));
     let outcome = channels(NOWHERE).deliver(&mail).await;
     assert_eq!(told(&outcome), "retry unavailable");
     assert!(server.mails().is_empty());
@@ -155,7 +155,8 @@ async fn the_messages_own_time_is_kept_wherever_it_runs_out() {
 async fn mail_goes_out_by_starttls_and_by_tls_with_a_login() {
     let (tls, root) = certificate("localhost");
     for implicit in [false, true] {
-        let offers: &[&str] = if implicit { &["AUTH PLAIN LOGIN"] } else { &["STARTTLS", "AUTH PLAIN LOGIN"] };
+        let offers: &[&str] =
+            if implicit { &["AUTH PLAIN LOGIN"] } else { &["STARTTLS", "AUTH PLAIN LOGIN"] };
         let script = Script { offers, tls: Some(tls.clone()), implicit, ..Script::default() };
         let server = MailServer::start(script).await;
         let scheme = if implicit { "smtps" } else { "smtp" };

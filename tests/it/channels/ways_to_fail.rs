@@ -38,7 +38,12 @@ fn messages() -> Vec<Outgoing> {
             &json!({ "phoneNumberId": "1" }),
             &json!({ "text": "Hello" }),
         ),
-        outgoing(ChannelName::Instagram, "1535148674817116", &json!({ "accountId": "1" }), &json!({ "text": "Hello" })),
+        outgoing(
+            ChannelName::Instagram,
+            "1535148674817116",
+            &json!({ "accountId": "1" }),
+            &json!({ "text": "Hello" }),
+        ),
     ]
 }
 
@@ -110,7 +115,11 @@ async fn a_refusal_in_nobodys_words_is_judged_by_its_status() {
             (413, "", "rejected content"),
             (418, "", "rejected refused"),
             (429, "retry-after: 30\r\n", "retry rate_limited 30"),
-            (429, "date: Sat, 21 Nov 2026 18:00:00 GMT\r\nretry-after: Sat, 21 Nov 2026 18:00:45 GMT\r\n", "retry rate_limited 45"),
+            (
+                429,
+                "date: Sat, 21 Nov 2026 18:00:00 GMT\r\nretry-after: Sat, 21 Nov 2026 18:00:45 GMT\r\n",
+                "retry rate_limited 45",
+            ),
             (429, "retry-after: 9999999999\r\n", "retry rate_limited 86400"),
             (503, "retry-after: 3\r\n", "retry unavailable 3"),
         ] {

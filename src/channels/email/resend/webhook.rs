@@ -73,7 +73,12 @@ pub fn read(
     };
     let person = data.to.as_str().or_else(|| data.to.get(0)?.as_str()).map(str::to_owned);
     Ok(vec![Delivery {
-        about: About { reference: reference(&data.tags), provider_message_id: data.email_id, person, account: None },
+        about: About {
+            reference: reference(&data.tags),
+            provider_message_id: data.email_id,
+            person,
+            account: None,
+        },
         at: created_at.and_then(|at| at.parse().ok()),
         happening,
         notice: Some(notice),
