@@ -16,12 +16,16 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::credentials::Caller;
+use crate::envelope::Answer;
 use crate::ledger::instant::Instant;
 
 /// Calls that wait to be written, at most.
 const QUEUE: usize = 8_192;
 /// Calls in one statement, at most.
 const BATCH: usize = 512;
+/// How long a batch is added to before it is written.
+const LINGER: Duration = Duration::from_millis(50);
 /// How long a call waits for room in the queue.
 const ROOM_WITHIN: Duration = Duration::from_millis(250);
 /// How often a batch is tried, and the pause after each failure.
@@ -55,6 +59,29 @@ pub struct Entry {
     pub position: Option<i64>,
     /// How long it took.
     pub duration: Duration,
+}
+
+impl Entry {
+    /// One call of an agent tool, on whichever surface, with what it was answered.
+    pub fn of_call(
+        clock: &Clock,
+        caller: Option<&Caller>,
+        tool: &'static str,
+        answer: &Answer,
+        duration: Duration,
+    ) -> Self {
+        Self {
+            organization: answer.organization.unwrap_or(OrganizationId::INSTANCE),
+            audit_id: answer.audit_id.unwrap_or_else(|| clock.mint()).uuid(),
+            at: clock.now(),
+            principal: caller.map(|caller| caller.principal_id),
+            token: caller.map(|caller| caller.token_id),
+            tool: tool.into(),
+            outcome: answer.outcome.into(),
+            position: answer.position,
+            duration,
+        }
+    }
 }
 
 /// Where calls are noted. Cheap to clone.
@@ -107,6 +134,15 @@ async fn write(pool: PgPool, clock: Clock, mut waiting: mpsc::Receiver<Entry>, c
             count = waiting.recv_many(&mut batch, BATCH) => {
                 if count == 0 {
                     return;
+                }
+                if !waiting.is_closed() {
+                    // One statement for many calls: nobody waits for it.
+                    tokio::time::sleep(LINGER).await;
+                }
+                while batch.len() < BATCH
+                    && let Ok(entry) = waiting.try_recv()
+                {
+                    batch.push(entry);
                 }
                 insert(&pool, &batch).await;
                 batch.clear();

@@ -3,16 +3,19 @@
 use docket_aggregates::agent::{Agent, AgentCommand, AgentError, AgentProfile};
 use docket_aggregates::ids::AgentId;
 use docket_projections::agents::AgentRow;
+use schemars::JsonSchema;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::service::{Call, Done, ServiceError};
 
 /// A caller as answers show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentView {
     /// Its id.
+    #[schemars(with = "Uuid")]
     pub agent_id: AgentId,
     /// Display name; null once erased.
     pub name: Option<String>,

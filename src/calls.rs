@@ -8,13 +8,14 @@ use docket_aggregates::agent::Agent;
 use docket_aggregates::campaign::{Campaign, CampaignStatus};
 use docket_aggregates::contact::{Contact, ContactCommand, ContactError};
 use docket_aggregates::follow_up::{FollowUp, FollowUpCommand, FollowUpError};
-use docket_aggregates::ids::{AgentId, CallId, CampaignId, ContactId, FollowUpId};
+use docket_aggregates::ids::{AgentId, CallId, CampaignId, ContactId, FollowUpId, OrganizationId};
 use docket_aggregates::membership::{
     CallOutcome, Membership, MembershipCommand, MembershipError, MembershipEvent, MembershipStatus, Stay,
 };
 use docket_aggregates::roster::Roster;
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::{follow_ups, memberships, rosters};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -24,6 +25,7 @@ use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Guard, Stream, Versioned, Write};
 use crate::readside::Consistency;
 use crate::service::{Call, Done, ServiceError};
+use crate::shapes::{Instant, OneOf};
 
 /// How often a call is decided anew because something that it rests on changed.
 const TRIES: usize = 5;
@@ -106,20 +108,26 @@ pub struct NewCall {
 }
 
 /// A call as answers show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallView {
     /// Its id.
+    #[schemars(with = "Uuid")]
     pub call_id: CallId,
     /// In which campaign.
+    #[schemars(with = "Uuid")]
     pub campaign_id: CampaignId,
     /// To whom.
+    #[schemars(with = "Uuid")]
     pub contact_id: ContactId,
     /// By whom.
+    #[schemars(with = "Uuid")]
     pub agent_id: AgentId,
     /// How it went.
+    #[schemars(with = "OneOf<CallOutcome>")]
     pub outcome: CallOutcome,
     /// When it began.
+    #[schemars(with = "Instant")]
     pub started_at: Timestamp,
     /// How long it lasted, in seconds.
     pub duration_seconds: Option<u32>,
@@ -128,16 +136,20 @@ pub struct CallView {
     /// Which attempt it was since the contact was put in, from 1.
     pub attempt: u32,
     /// Where the contact stands after it.
+    #[schemars(with = "OneOf<MembershipStatus>")]
     pub status: MembershipStatus,
     /// The follow-up that was agreed on.
+    #[schemars(with = "Option<Uuid>")]
     pub follow_up_id: Option<FollowUpId>,
     /// When it is due.
+    #[schemars(with = "Option<Instant>")]
     pub follow_up_at: Option<Timestamp>,
 }
 
 /// What a decision about one contact of a campaign rests on.
 pub(crate) struct Ground {
     pub stay: Stay,
+    pub agent_id: Option<AgentId>,
     pub membership: Versioned<Membership>,
     pub contact: Versioned<Contact>,
     pub campaign: Versioned<Campaign>,
@@ -148,17 +160,16 @@ impl Ground {
     /// Reads it: as it was last seen, or as it is. What was last seen is fenced by the append.
     pub(crate) async fn read(
         app: &App,
-        call: &Call,
+        organization: OrganizationId,
         consistency: Consistency,
         campaign_id: CampaignId,
         contact_id: ContactId,
     ) -> Result<Self, ServiceError<WorkRefusal>> {
-        let organization = call.organization;
-        let campaign = state::<Campaign>(app, call, consistency, campaign_id).await?;
+        let campaign = state::<Campaign>(app, organization, consistency, campaign_id).await?;
         if !campaign.exists() {
             return Err(ServiceError::Refused(WorkRefusal::UnknownCampaign));
         }
-        let contact = state::<Contact>(app, call, consistency, contact_id).await?;
+        let contact = state::<Contact>(app, organization, consistency, contact_id).await?;
         if !contact.exists() {
             return Err(ServiceError::Refused(WorkRefusal::UnknownContact));
         }
@@ -173,10 +184,10 @@ impl Ground {
         let row = row.ok_or(ServiceError::Refused(WorkRefusal::NotInCampaign))?;
         let roster = Stream::of::<Roster>(organization.roster(campaign_id));
         let membership_id = organization.membership(campaign_id, contact_id);
-        let membership = state::<Membership>(app, call, consistency, membership_id).await?;
+        let membership = state::<Membership>(app, organization, consistency, membership_id).await?;
         let guards = vec![Guard { stream: roster, version }, campaign.guard()];
         let stay = Stay { campaign_id, contact_id, epoch: row.epoch };
-        Ok(Self { stay, membership, contact, campaign, guards })
+        Ok(Self { stay, agent_id: row.agent_id, membership, contact, campaign, guards })
     }
 }
 
@@ -187,7 +198,7 @@ pub(crate) async fn active_agent(
     consistency: Consistency,
     agent_id: AgentId,
 ) -> Result<Versioned<Agent>, ServiceError<WorkRefusal>> {
-    let agent = state::<Agent>(app, call, consistency, agent_id).await?;
+    let agent = state::<Agent>(app, call.organization, consistency, agent_id).await?;
     match (agent.state.exists(), agent.state.active()) {
         (false, _) => Err(ServiceError::Refused(WorkRefusal::UnknownAgent)),
         (true, false) => Err(ServiceError::Refused(WorkRefusal::InactiveAgent)),
@@ -198,13 +209,13 @@ pub(crate) async fn active_agent(
 /// An aggregate as it was last seen, or as it is.
 async fn state<A: Decides + Clone + 'static>(
     app: &App,
-    call: &Call,
+    organization: OrganizationId,
     consistency: Consistency,
     id: impl Into<Uuid>,
 ) -> Result<Versioned<A>, ReadError> {
     match consistency {
-        Consistency::Eventual => app.ledger.glance(call.organization, id).await,
-        Consistency::Strong { .. } => app.ledger.load(call.organization, id).await,
+        Consistency::Eventual => app.ledger.glance(organization, id).await,
+        Consistency::Strong { .. } => app.ledger.load(organization, id).await,
     }
 }
 
@@ -258,9 +269,9 @@ async fn log_once(
     follow_up_id: Option<FollowUpId>,
     consistency: Consistency,
 ) -> Result<Done<CallView>, ServiceError<WorkRefusal>> {
-    let ground = Ground::read(app, call, consistency, new.campaign_id, new.contact_id).await?;
+    let ground = Ground::read(app, call.organization, consistency, new.campaign_id, new.contact_id).await?;
     let agent = active_agent(app, call, consistency, new.agent_id).await?;
-    let Ground { stay, membership, contact, campaign, mut guards } = ground;
+    let Ground { stay, membership, contact, campaign, mut guards, .. } = ground;
     if contact.state.opted_out() {
         return Err(ServiceError::Refused(WorkRefusal::DoNotContact));
     }
@@ -332,10 +343,6 @@ async fn log_once(
     }
     let request = call.request(&entity)?;
     let appended = app.ledger.append(call.command(writes, guards, request)).await?;
-    app.ledger.learn(call.organization, &membership, events);
-    if !opted_out.is_empty() {
-        app.ledger.learn(call.organization, &contact, opted_out);
-    }
     Ok(Done { entity, appended: Some(appended) })
 }
 

@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod import;
+mod mcp;
 mod open;
 mod organization;
 mod rebuild;
@@ -46,6 +47,8 @@ enum Verb {
     Token(token::Token),
     /// Read a file of contacts into an import folder.
     Import(import::Import),
+    /// Speak the Model Context Protocol over standard input and output.
+    Mcp(mcp::Mcp),
     /// List the agent tools.
     Tools(tools::Tools),
     /// Print an organization's events as JSON lines.
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         match cli.verb {
             Verb::Demo(verb) => verb.run(&config).await,
             Verb::Import(verb) => verb.run(&config).await,
+            Verb::Mcp(verb) => verb.run(&config).await,
             Verb::Tools(verb) => verb.run(&config),
             Verb::Serve(verb) => verb.run(&config).await,
             Verb::Organization(verb) => verb.run(&config).await,

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::channels::ChannelConfig;
+use crate::http::Settings;
+use crate::language_model::LanguageModelConfig;
 use crate::ledger::seal::Key;
+use crate::limits::MaybeRate;
 
 /// What every command needs to reach the database.
 #[derive(Clone, Debug, Args)]
@@ -41,6 +44,34 @@ pub struct ServeConfig {
     /// Where the providers are, and whom we trust.
     #[command(flatten)]
     pub channels: ChannelConfig,
+    /// The language model that fills in qualifications.
+    #[command(flatten)]
+    pub language_model: LanguageModelConfig,
+    /// Hosts beside that one, and beside this machine's own names, under which `/mcp` may be called.
+    #[arg(long = "allow-host", env = "DOCKET_ALLOWED_HOSTS", value_delimiter = ',')]
+    pub allowed_hosts: Vec<String>,
+    /// Origins of web pages that may call `/mcp`, as in `https://app.example.com:443`; all others may not.
+    #[arg(long = "allow-origin", env = "DOCKET_ALLOWED_ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+    /// How many calls one token may make: in a minute, and at once; `off` for any number.
+    #[arg(long, env = "DOCKET_RATE_LIMIT", default_value = "600/100")]
+    pub rate_limit: MaybeRate,
+}
+
+impl ServeConfig {
+    /// The settings of the HTTP surface.
+    pub fn settings(&self) -> Settings {
+        let mut settings = Settings { rate: self.rate_limit.0, ..Settings::default() };
+        if !self.listen.ip().is_unspecified() {
+            settings.allowed_hosts.push(self.listen.ip().to_string());
+        }
+        settings.allowed_hosts.extend(self.allowed_hosts.iter().cloned());
+        settings.allowed_origins.extend(self.allowed_origins.iter().cloned());
+        match &self.public_url {
+            Some(public_url) => settings.reached_at(public_url),
+            None => settings,
+        }
+    }
 }
 
 /// Why the configuration cannot be used.

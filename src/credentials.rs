@@ -60,9 +60,16 @@ pub struct Caller {
     pub agent_id: Option<AgentId>,
     /// The only tools that it may call; empty means all.
     pub tools: Vec<String>,
+    /// How many contacts one call may affect; none means any number.
+    pub max_affected: Option<u64>,
 }
 
 impl Caller {
+    /// Whether it may do less than its role: such a token calls agent tools and nothing else.
+    pub fn is_narrowed(&self) -> bool {
+        !self.tools.is_empty() || self.max_affected.is_some()
+    }
+
     /// The actor for the ledger.
     pub fn actor(&self) -> Actor {
         let kind = if self.agent_id.is_some() || self.role == Role::Agent { "agent" } else { "person" };
@@ -133,7 +140,7 @@ impl Credentials {
 
     async fn read(&self, token_id: TokenId, now: Timestamp) -> Result<Option<Credential>, sqlx::Error> {
         let row = sqlx::query(
-            "SELECT secret_sha256, principal_id, role, organization_id, agent_id, tools, expires_at, revoked \
+            "SELECT secret_sha256, principal_id, role, organization_id, agent_id, tools, expires_at, revoked, max_affected \
              FROM ledger.credentials WHERE token_id = $1",
         )
         .bind(token_id.uuid())
@@ -150,6 +157,7 @@ impl Credentials {
                 organization_id: row.try_get::<Option<Uuid>, _>(3)?.map(OrganizationId),
                 agent_id: row.try_get::<Option<Uuid>, _>(4)?.map(AgentId),
                 tools: row.try_get(5)?,
+                max_affected: row.try_get::<Option<i64>, _>(8)?.map(i64::unsigned_abs),
             },
             expires_at: row.try_get::<Option<Instant>, _>(6)?.map(|at| at.0),
             revoked: row.try_get(7)?,

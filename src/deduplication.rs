@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::normalise::{Country, EmailError, PhoneError};
-use columns::Columns;
+use columns::Reader;
 pub use keys::{MatchKey, match_keys};
 
 /// What two records may be found to be one by.
@@ -245,7 +245,7 @@ pub struct RowErrors {
 
 /// Counts of rows. `rows = unique + duplicates_in_import + existing_in_crm + invalid`: of a group's rows the first is
 /// unique, or existing if the group has a contact, and the others are duplicates.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// All rows.
@@ -295,18 +295,60 @@ fn threads(work: usize, enough: usize) -> usize {
     }
 }
 
-/// Finds the rows that are one contact, with each other and with `contacts`.
-///
-/// `contacts` need not be the whole CRM: those that share a match key with a row are enough (see [`match_keys`]).
-/// Contacts are never compared with each other.
-///
-/// Works for seconds when the records are many: call it where blocking is allowed. Large inputs use up to
-/// [`THREADS_MAX`] threads; the answer does not depend on how many.
+/// An analysis that is fed batch by batch: of each record only what is compared is kept, about a quarter of a kilobyte.
+pub struct Analyser(Reader);
+
+impl Analyser {
+    /// An analysis of nothing yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self(Reader::new(options))
+    }
+
+    /// Takes rows in. They are numbered from 0 in the order of their coming; their keys are not read.
+    pub fn rows(&mut self, rows: &[Record]) {
+        self.0.rows(rows);
+    }
+
+    /// Takes contacts in, each of which must come once. They need not be the whole CRM: those that share a match key with a
+    /// row are enough (see [`match_keys`]). Contacts are never compared with each other.
+    pub fn contacts(&mut self, contacts: &[Record]) {
+        self.0.contacts(contacts);
+    }
+
+    /// Finds the rows that are one contact, with each other and with the contacts, and hands out the groups in the order
+    /// of their first rows.
+    ///
+    /// Works for seconds when the records are many: call it where blocking is allowed. Large inputs use up to
+    /// [`THREADS_MAX`] threads; the answer does not depend on how many.
+    pub fn finish(self, each: impl FnMut(Group)) -> Outline {
+        let (mut columns, options) = self.0.finish();
+        let edges = candidates::weigh_all(&mut columns, &options);
+        let summary = grouping::group(&columns, edges, &options, each);
+        Outline { summary, invalid_rows: columns.invalid, warnings: columns.warnings }
+    }
+}
+
+/// An analysis without its groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// Counts of rows.
+    pub summary: Summary,
+    /// The first 10 000 rows without one usable value to match on.
+    pub invalid_rows: Vec<RowErrors>,
+    /// The first 10 000 rows that were analysed although one of their values cannot be read.
+    pub warnings: Vec<RowErrors>,
+}
+
+/// The same in one go.
 #[must_use]
 pub fn analyse(rows: &[Record], contacts: &[Record], options: &Options) -> Analysis {
-    let mut columns = Columns::read(rows, contacts, options);
-    let edges = candidates::weigh_all(&mut columns, options);
-    grouping::group(rows, contacts, &columns, edges, options)
+    let mut analyser = Analyser::new(options.clone());
+    analyser.rows(rows);
+    analyser.contacts(contacts);
+    let mut groups = Vec::new();
+    let Outline { summary, invalid_rows, warnings } = analyser.finish(|group| groups.push(group));
+    Analysis { summary, groups, invalid_rows, warnings }
 }
 
 #[cfg(test)]

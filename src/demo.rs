@@ -15,13 +15,15 @@ use std::time::Duration;
 
 use docket_aggregates::agent::{AgentError, AgentProfile};
 use docket_aggregates::contact::LegalBasis;
-use docket_aggregates::ids::{AgentId, CampaignId, ImportId, OrganizationId};
+use docket_aggregates::ids::{
+    AgentId, CampaignId, ImportId, OrganizationId, QualificationTemplateId, ScriptTemplateId,
+};
 use docket_aggregates::import::OnDuplicate;
 use docket_aggregates::organization::{OrganizationError, OrganizationProfile};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use self::data::{DemoAgent, DemoData, DemoImport};
+use self::data::{DemoAgent, DemoData, DemoForm, DemoImport, DemoScript};
 use crate::app::App;
 use crate::calls::WorkRefusal;
 use crate::credentials::Caller;
@@ -73,6 +75,8 @@ pub struct Loaded {
     pub agents: BTreeMap<&'static str, AgentId>,
     /// Its import folders, in the order of the sample.
     pub imports: Vec<ImportId>,
+    /// Its call scripts, by their keys within the sample.
+    pub scripts: BTreeMap<&'static str, ScriptTemplateId>,
     /// Its campaigns, by their keys within the sample.
     pub campaigns: BTreeMap<&'static str, CampaignId>,
     /// Contacts that the imports made.
@@ -81,6 +85,12 @@ pub struct Loaded {
     pub calls: u64,
     /// Follow-ups that were promised, closed ones among them.
     pub follow_ups: u64,
+    /// Runs through a script, ended ones among them.
+    pub executions: u64,
+    /// Its qualification templates, by their keys within the sample.
+    pub forms: BTreeMap<&'static str, QualificationTemplateId>,
+    /// What was found out about contacts, drafts among it.
+    pub qualifications: u64,
 }
 
 /// How far the loading has come: a sentence, and a share of the whole from 0 to 100.
@@ -100,6 +110,12 @@ pub async fn load(
     loading.organization(data).await?;
     for agent in &data.agents {
         loading.agent(agent).await?;
+    }
+    for script in &data.scripts {
+        loading.script(script).await?;
+    }
+    for form in &data.forms {
+        loading.form(form).await?;
     }
     for (index, import) in data.imports.iter().enumerate() {
         watch(&format!("importing {}", import.name), 2 + 18 * index as u64);
@@ -151,6 +167,24 @@ impl Loading<'_> {
         let call = self.call(self.operator.actor());
         let registered = agents::register(self.app, &call, profile, agent.active).await?;
         self.loaded.agents.insert(agent.key, registered.entity.agent_id);
+        Ok(())
+    }
+
+    async fn script(&mut self, script: &DemoScript) -> Result<(), DemoError> {
+        const TOOL: &str = "create_script_template";
+        let data = self.tool(TOOL, script.template.clone()).await?;
+        let id = data["template"]["templateId"].as_str().and_then(|id| id.parse().ok());
+        let id = id.ok_or(DemoError::NoAnswer { tool: TOOL, field: "templateId" })?;
+        self.loaded.scripts.insert(script.key, id);
+        Ok(())
+    }
+
+    async fn form(&mut self, form: &DemoForm) -> Result<(), DemoError> {
+        const TOOL: &str = "create_qualification_template";
+        let data = self.tool(TOOL, form.template.clone()).await?;
+        let id = data["template"]["templateId"].as_str().and_then(|id| id.parse().ok());
+        let id = id.ok_or(DemoError::NoAnswer { tool: TOOL, field: "templateId" })?;
+        self.loaded.forms.insert(form.key, id);
         Ok(())
     }
 

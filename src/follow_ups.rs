@@ -9,13 +9,16 @@ use docket_aggregates::membership::{Membership, MembershipCommand, MembershipSta
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::follow_ups::{self as rows, FollowUpRow};
 use docket_projections::memberships;
+use schemars::JsonSchema;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::calls::{Ground, Tries, WorkRefusal, active_agent};
-use crate::ledger::{AppendError, Guard, Stream};
+use crate::ledger::{AppendError, Command, Guard, Lane, Stream};
 use crate::readside::Consistency;
 use crate::service::{Call, Done, ServiceError};
+use crate::shapes::Instant;
 
 /// A follow-up that is wanted.
 #[derive(Clone, Debug)]
@@ -33,18 +36,23 @@ pub struct NewFollowUp {
 }
 
 /// A follow-up as answers show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FollowUpView {
     /// Its id.
+    #[schemars(with = "Uuid")]
     pub follow_up_id: FollowUpId,
     /// In which campaign.
+    #[schemars(with = "Uuid")]
     pub campaign_id: CampaignId,
     /// Whom to call.
+    #[schemars(with = "Uuid")]
     pub contact_id: ContactId,
     /// Who is to call.
+    #[schemars(with = "Uuid")]
     pub agent_id: AgentId,
     /// When.
+    #[schemars(with = "Instant")]
     pub due_at: Timestamp,
     /// What for; null also once erased.
     pub note: Option<String>,
@@ -105,7 +113,7 @@ async fn schedule_once(
     follow_up_id: FollowUpId,
     consistency: Consistency,
 ) -> Result<Done<FollowUpView>, ServiceError<WorkRefusal>> {
-    let ground = Ground::read(app, call, consistency, new.campaign_id, new.contact_id).await?;
+    let ground = Ground::read(app, call.organization, consistency, new.campaign_id, new.contact_id).await?;
     let agent = active_agent(app, call, consistency, new.agent_id).await?;
     let Ground { stay, membership, contact, mut guards, .. } = ground;
     if contact.state.opted_out() {
@@ -143,7 +151,6 @@ async fn schedule_once(
     let writes = vec![follow_up.write(scheduled), membership.write(moved.clone())];
     let request = call.request(&entity)?;
     let appended = app.ledger.append(call.command(writes, guards, request)).await?;
-    app.ledger.learn(call.organization, &membership, moved);
     Ok(Done { entity, appended: Some(appended) })
 }
 
@@ -217,7 +224,6 @@ async fn close_once(
     let writes = vec![follow_up.write(closed), membership.write(moved.clone())];
     let request = call.request(&entity)?;
     let appended = app.ledger.append(call.command(writes, guards, request)).await?;
-    app.ledger.learn(organization, &membership, moved);
     Ok(Done { entity, appended: Some(appended) })
 }
 
@@ -225,29 +231,46 @@ async fn close_once(
 /// the status that it needs, and left it there. Then the contact is put back into it.
 async fn restore(app: &App, call: &Call, campaign_id: CampaignId, contact_id: ContactId) {
     let organization = call.organization;
-    let restored: Result<(), ServiceError<WorkRefusal>> = async {
+    let once = async || -> Result<(), ServiceError<WorkRefusal>> {
         let mut view = app.readside.view(organization, Consistency::STRONG).await?;
         let pending = rows::pending(&mut view, organization, campaign_id, &[contact_id]).await?;
         let stay = memberships::get(&mut view, organization, campaign_id, contact_id).await?;
         drop(view);
-        let (Some(row), false) = (stay, pending.is_empty()) else { return Ok(()) };
+        let (Some(row), Some(promised)) = (stay, pending.first()) else { return Ok(()) };
         let stay = Stay { campaign_id, contact_id, epoch: row.epoch };
+        let id = organization.membership(campaign_id, contact_id);
+        let membership = app.ledger.load::<Membership>(organization, id).await?;
+        let restore = MembershipCommand::FollowUpScheduled { stay };
+        let events = membership.state.decide(restore).map_err(|error| ServiceError::Refused(error.into()))?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        // Only while that promise stands: it may be closed in this very moment, and the status with it.
+        let guard =
+            Guard { stream: Stream::of::<FollowUp>(promised.follow_up_id), version: promised.version };
         let mut origin = call.origin.clone();
         (origin.request_id, origin.causation) = (None, Some(call.command_id));
-        app.ledger
-            .order::<Membership>(
-                organization,
-                organization.membership(campaign_id, contact_id),
-                app.clock.mint(),
-                app.clock.now(),
-                &origin,
-                None,
-                MembershipCommand::FollowUpScheduled { stay },
-            )
-            .await?;
+        let command = Command {
+            id: app.clock.mint(),
+            organization,
+            at: app.clock.now(),
+            origin,
+            writes: vec![membership.write(events)],
+            guards: vec![guard],
+            absent: vec![],
+            request: None,
+            lane: Lane::Normal,
+        };
+        app.ledger.append(command).await?;
         Ok(())
-    }
-    .await;
+    };
+    let mut tries = Tries::begin();
+    let restored = loop {
+        let result = once().await;
+        if !tries.again(&result) {
+            break result;
+        }
+    };
     match restored {
         Ok(()) | Err(ServiceError::Append(AppendError::Conflict) | ServiceError::Refused(_)) => (),
         Err(error) => tracing::warn!(error = %error, "a contact's follow-up status was not looked at again"),

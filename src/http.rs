@@ -1,7 +1,7 @@
 //! The HTTP surface.
 //!
-//! `routes` is the company API as a table with its roles; `agent` is the door of the agent tools; `health` is for
-//! whoever runs the process. What holds for every request is here: connections, heads, requests in flight and
+//! `routes` is the company API as a table with its roles; `agent` is the door of the agent tools, `mcp` the same in the
+//! Model Context Protocol; `health` is for whoever runs the process. What holds for every request is here: connections, heads, requests in flight and
 //! time are bounded, a panic is one request's failure and nobody else's, every request has an id, and what is
 //! unknown is refused in JSON.
 
@@ -10,17 +10,25 @@ pub mod auth;
 pub mod routes;
 
 mod agents;
+mod body;
 mod call;
 mod calls;
+mod docs;
 mod error;
 mod events;
 mod follow_ups;
 mod health;
 mod imports;
 mod input;
+mod limits;
+mod mcp;
+pub mod openapi;
 mod organizations;
 mod reply;
+mod script_executions;
 mod serve;
+mod settings;
+mod spec;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -33,15 +41,18 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::access_log::AccessLog;
 use crate::app::App;
 use crate::clock::Clock;
+use crate::limits::Limiter;
 
 pub use error::{ApiError, FieldProblem};
 pub use serve::serve;
+pub use settings::Settings;
 
 /// Requests that are served at once, at most; health and metrics not counted.
 const IN_FLIGHT_MAX: usize = 1_024;
@@ -58,14 +69,28 @@ pub struct HttpState {
     pub access_log: AccessLog,
     /// What was measured.
     pub recorder: &'static PrometheusHandle,
+    /// Who reaches it, and how often.
+    pub settings: Arc<Settings>,
+    /// Counts the calls of every token.
+    limiter: Limiter,
     /// Set once the process is shutting down.
     draining: Arc<AtomicBool>,
+    /// Ends streams that would stay open for ever.
+    ending: CancellationToken,
 }
 
 impl HttpState {
     /// The state of a server over this app.
-    pub fn new(app: App, access_log: AccessLog) -> Self {
-        Self { app, access_log, recorder: crate::metrics::recorder(), draining: Arc::default() }
+    pub fn new(app: App, access_log: AccessLog, settings: Settings) -> Self {
+        Self {
+            limiter: Limiter::new(settings.rate, &app.clock),
+            app,
+            access_log,
+            recorder: crate::metrics::recorder(),
+            settings: Arc::new(settings),
+            draining: Arc::default(),
+            ending: CancellationToken::new(),
+        }
     }
 }
 
@@ -74,9 +99,11 @@ pub fn router(state: HttpState) -> Router {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     let clock = state.app.clock.clone();
     routes::router(&state)
-        .merge(agent::routes().layer(from_fn(hurry)))
+        .merge(routes::open(agent::all()).layer(from_fn(hurry)))
+        .merge(mcp::routes(&state))
         .layer(from_fn_with_state(in_flight, take_turns))
-        .merge(health::routes())
+        .merge(routes::open(docs::all()))
+        .merge(routes::open(health::all()))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(from_fn_with_state(clock, observe))

@@ -24,6 +24,7 @@ use std::time::Duration;
 use docket_aggregates::contact::LegalBasis;
 use docket_aggregates::ids::ImportId;
 use docket_aggregates::import::ImportError;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ledger::{AppendError, Appended, Command, Ledger};
@@ -55,7 +56,7 @@ pub struct Label {
 }
 
 /// One column and what it was taken for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Column {
     /// Its header in the file.
     pub header: String,
@@ -104,6 +105,9 @@ pub enum ImportRefusal {
     /// As many imports wait as may.
     #[error("too many imports are waiting")]
     TooMany,
+    /// The organization uploads as much as it may.
+    #[error("as many uploads of this organization are under way as may be")]
+    ShareTaken,
     /// The process is shutting down.
     #[error("the process is shutting down; the import goes on at its next start")]
     Stopping,
@@ -118,6 +122,15 @@ pub enum ImportRefusal {
 impl From<turns::TooMany> for ImportRefusal {
     fn from(_: turns::TooMany) -> Self {
         Self::TooMany
+    }
+}
+
+impl From<turns::NoPlace> for ImportRefusal {
+    fn from(no_place: turns::NoPlace) -> Self {
+        match no_place {
+            turns::NoPlace::ShareTaken => Self::ShareTaken,
+            turns::NoPlace::AllTaken => Self::TooMany,
+        }
     }
 }
 
@@ -153,13 +166,28 @@ async fn append_patiently(ledger: &Ledger, command: &Command) -> Result<Appended
     }
 }
 
-/// Runs work that keeps a processor busy on a thread of its own, so that the runtime's threads serve requests.
+/// Runs work that keeps a processor busy on a thread of its own, which steps back where requests want the processor.
 async fn apart<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     let runtime = tokio::runtime::Handle::current();
-    match tokio::task::spawn_blocking(move || runtime.block_on(work)).await {
-        Ok(result) => result,
-        Err(stopped) => Err(AppendError::Unstorable(format!("an import stopped: {stopped}")).into()),
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("import".into()).spawn(move || {
+        step_back();
+        // Whoever asked may have gone away.
+        let _ = answer.send(runtime.block_on(work));
+    });
+    let stopped = |why: &dyn std::fmt::Display| {
+        Error::from(AppendError::Unstorable(format!("an import stopped: {why}")))
+    };
+    thread.map_err(|error| stopped(&error))?;
+    answered.await.map_err(|_| stopped(&"its thread ended"))?
+}
+
+/// Lowers the priority of this thread. Elsewhere than on Linux that would be the whole process's.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, 10) {
+        tracing::debug!(%error, "an import runs at the usual priority");
     }
 }

@@ -7,11 +7,13 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use icu_properties::CodePointSetData;
+use icu_properties::props::DefaultIgnorableCodePoint;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-/// Levels of arrays and objects within each other, at most.
+/// Levels of arrays and objects within each other, at most, where nothing else is said.
 pub const DEPTH_MAX: usize = 32;
 /// Whole numbers up to here mean the same to every reader (RFC 8259, section 6).
 const SAFE: i64 = 1 << 53;
@@ -37,10 +39,12 @@ pub enum Fault {
         path: String,
     },
     /// Too many levels.
-    #[error("nested deeper than {DEPTH_MAX} levels: {path}")]
+    #[error("nested deeper than {max} levels: {path}")]
     TooDeep {
         /// Where.
         path: String,
+        /// The most there may be.
+        max: usize,
     },
     /// A control character other than a tab or a line break.
     #[error("control character in the text of {path}")]
@@ -74,7 +78,7 @@ impl Fault {
         match self {
             Self::NotUtf8 | Self::Syntax { .. } => "",
             Self::DuplicateKey { path }
-            | Self::TooDeep { path }
+            | Self::TooDeep { path, .. }
             | Self::ControlCharacter { path }
             | Self::NumberOutOfRange { path } => path,
         }
@@ -83,20 +87,26 @@ impl Fault {
 
 /// The one value that the bytes hold.
 pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
+    read_within(bytes, DEPTH_MAX)
+}
+
+/// The same with another limit of nesting. Beyond about 120 levels the parser itself gives up.
+pub fn read_within(bytes: &[u8], depth_max: usize) -> Result<Value, Fault> {
     let text = std::str::from_utf8(bytes).map_err(|_| Fault::NotUtf8)?;
     let fault = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let strict = Strict { place: &Place::Root, depth: 0, fault: &fault };
+    let strict = Strict { place: &Place::Root, depth: 0, depth_max, fault: &fault };
     let value = strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     value
         .map_err(|error| fault.take().unwrap_or(Fault::Syntax { line: error.line(), column: error.column() }))
 }
 
-/// Takes the white space off both ends of every text in the value; keys stay as they are.
+/// Takes the white space off both ends of every text in the value, and leaves nothing of one that shows nothing; keys
+/// stay as they are.
 pub fn trim(value: &mut Value) {
     match value {
         Value::String(text) => {
-            let trimmed = text.trim();
+            let trimmed = if is_blank(text) { "" } else { text.trim() };
             if trimmed.len() != text.len() {
                 *text = trimmed.to_owned();
             }
@@ -105,6 +115,13 @@ pub fn trim(value: &mut Value) {
         Value::Object(members) => members.values_mut().for_each(trim),
         Value::Null | Value::Bool(_) | Value::Number(_) => (),
     }
+}
+
+/// Whether a reader would see nothing: white space, and what Unicode calls default-ignorable, such as the zero-width space.
+/// Within a text such characters have their uses (they join the parts of an emoji); alone they name nothing.
+pub fn is_blank(text: &str) -> bool {
+    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    text.chars().all(|c| c.is_whitespace() || (!c.is_ascii() && ignorable.contains(c)))
 }
 
 /// Where in the value the reader is; costs nothing until a fault needs it in words.
@@ -128,6 +145,7 @@ impl fmt::Display for Place<'_> {
 struct Strict<'a> {
     place: &'a Place<'a>,
     depth: usize,
+    depth_max: usize,
     fault: &'a RefCell<Option<Fault>>,
 }
 
@@ -146,14 +164,14 @@ impl Strict<'_> {
     }
 
     fn inner<'a>(&'a self, place: &'a Place<'a>) -> Strict<'a> {
-        Strict { place, depth: self.depth + 1, fault: self.fault }
+        Strict { place, depth: self.depth + 1, depth_max: self.depth_max, fault: self.fault }
     }
 
     fn deeper<E: serde::de::Error>(&self) -> Result<(), E> {
-        if self.depth < DEPTH_MAX {
+        if self.depth < self.depth_max {
             Ok(())
         } else {
-            Err(self.refuse(Fault::TooDeep { path: self.place.to_string() }))
+            Err(self.refuse(Fault::TooDeep { path: self.place.to_string(), max: self.depth_max }))
         }
     }
 
@@ -270,6 +288,8 @@ mod tests {
         assert_eq!(read(b"\"\xff\"").unwrap_err(), Fault::NotUtf8);
         assert!(read(nested(32).as_bytes()).is_ok());
         assert_eq!(read(nested(33).as_bytes()).unwrap_err().code(), "TOO_DEEP");
+        assert!(read_within(nested(96).as_bytes(), 96).is_ok());
+        assert_eq!(read_within(nested(97).as_bytes(), 96).unwrap_err().code(), "TOO_DEEP");
     }
 
     #[test]
@@ -277,6 +297,22 @@ mod tests {
         let value =
             read("{\"e\u{301}\": [25.0, -0.0, 1.5, true, null, \"e\u{301}\\n\"]}".as_bytes()).unwrap();
         assert_eq!(value, json!({"\u{e9}": [25, 0, 1.5, true, null, "\u{e9}\n"]}));
+    }
+
+    #[test]
+    fn a_text_that_shows_nothing_is_no_text() {
+        for text in
+            ["\u{200b}", " \u{200b}\u{2060} ", "\u{ad}", "\u{3164}", "\u{feff}", "\u{e0061}", "\u{2067}"]
+        {
+            let mut value = json!({ "name": text });
+            trim(&mut value);
+            assert_eq!(value, json!({ "name": "" }), "{text:?}");
+        }
+        for text in ["\u{2764}\u{fe0f}", "\u{200b}a", "नमस्\u{200d}ते"] {
+            let mut value = json!(text);
+            trim(&mut value);
+            assert_eq!(value, json!(text), "{text:?}");
+        }
     }
 
     #[test]

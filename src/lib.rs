@@ -1,10 +1,11 @@
 //! Docket: an event-sourced CRM and outreach backend in which nothing happens off the record.
 //!
 //! Read in this order: `ledger` is the write side, `readside` keeps the read models up to date, `tools` is what
-//! an agent may do, `http` is how it is reached.
+//! an agent may do, `http` and `mcp` are how it is reached.
 
 pub mod access_log;
 pub mod agents;
+pub mod analyses;
 pub mod app;
 pub mod bench;
 pub mod calls;
@@ -21,14 +22,20 @@ pub mod follow_ups;
 pub mod http;
 pub mod imports;
 pub mod json;
+pub mod language_model;
 pub mod ledger;
+pub mod limits;
+pub mod mcp;
 pub mod metrics;
 pub mod normalise;
 pub mod organizations;
 pub mod postgres;
 pub mod previews;
+pub mod qualifications;
+pub mod qualifying;
 pub mod readside;
 pub mod service;
+pub mod shapes;
 pub mod tools;
 pub mod unsubscribe;
 pub mod workspaces;

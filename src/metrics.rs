@@ -89,6 +89,12 @@ pub const LIST: &[Metric] = &[
     ),
     ("docket_imports_running", Kind::Gauge, "", "Imports that this process is staging or committing."),
     ("docket_imports_waiting", Kind::Gauge, "", "Imports that wait for their turn."),
+    (
+        "docket_model_questions_total",
+        Kind::Counter,
+        "outcome",
+        "Questions to the language model: answered, too_slow, unreachable, or unusable (a status or an answer that is none).",
+    ),
     ("docket_access_log_depth", Kind::Gauge, "", "Calls that wait to be written to the access log."),
     (
         "docket_access_log_lost_total",

@@ -4,9 +4,8 @@
 //! Nothing here decides that two contacts are one person; `deduplication` does.
 
 pub mod email;
-pub mod name;
 pub mod phone;
 
+pub use docket_projections::names::{self as name, fold_name};
 pub use email::{Email, EmailError, normalise_email};
-pub use name::fold_name;
 pub use phone::{Country, CountryError, Phone, PhoneError, normalise_phone};

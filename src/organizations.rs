@@ -4,16 +4,19 @@ use docket_aggregates::ids::{CommandId, OrganizationId};
 use docket_aggregates::organization::{
     Organization, OrganizationCommand, OrganizationError, OrganizationProfile,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::ledger::{DecideError, Decided, Origin, Request};
 
 /// An organization as answers show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrganizationView {
     /// Its id.
+    #[schemars(with = "Uuid")]
     pub id: OrganizationId,
     /// Display name; empty once erased.
     pub name: String,

@@ -7,6 +7,7 @@
 
 mod rebuild;
 mod runner;
+mod statistics;
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -15,22 +16,24 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use docket_aggregates::ids::OrganizationId;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
 use tokio::sync::Notify;
 
-pub use rebuild::{RebuildError, RebuildReport, TableDifference};
+pub use rebuild::{Halted, RebuildError, RebuildReport, TableDifference};
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, pool_of};
 
 /// The schema that is read from.
 const LIVE: &str = "read";
 /// How long a strong view waits.
 const WAIT: Duration = Duration::from_secs(2);
+/// Connections for views and for folding.
+const VIEWS: u32 = 16;
 /// Connections for single statements.
 const PEEKS: u32 = 8;
-/// How long a single statement waits for a connection.
-const PEEK_WITHIN: Duration = Duration::from_secs(5);
+/// How long a reader waits for a connection.
+const CONNECTION_WITHIN: Duration = Duration::from_secs(5);
 /// How often a waiting view looks for what another process folded.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -159,15 +162,19 @@ pub enum PrepareError {
 }
 
 impl ReadSide {
-    /// The read models of the ledger's database.
-    pub fn new(ledger: Ledger) -> Self {
-        let pool = ledger.pool().clone();
-        let options = (*pool.connect_options()).clone().options([("search_path", LIVE)]);
-        let peeks = PgPoolOptions::new()
-            .max_connections(PEEKS)
-            .acquire_timeout(PEEK_WITHIN)
-            .connect_lazy_with(options);
+    /// The read models of the ledger's database, which is reached as `options` say.
+    pub fn new(ledger: Ledger, options: PgConnectOptions) -> Self {
+        let pool = |connections| pool_of(connections).acquire_timeout(CONNECTION_WITHIN);
+        // Peeks are by key; see the ledger's own pool.
+        let by_key = options.clone().options([("search_path", LIVE), ("enable_seqscan", "off")]);
+        let peeks = pool(PEEKS).connect_lazy_with(by_key);
+        let pool = pool(VIEWS).connect_lazy_with(options);
         Self { ledger, pool, peeks, progress: Arc::default() }
+    }
+
+    /// Lets the database go.
+    pub async fn close(&self) {
+        tokio::join!(self.pool.close(), self.peeks.close());
     }
 
     /// Makes the live schema if there is none, and rebuilds one that another version of Docket made. For a server:
@@ -219,35 +226,45 @@ impl ReadSide {
         consistency: Consistency,
     ) -> Result<View, ReadSideError> {
         let started = Stopwatch::now();
-        let mut target = None;
+        let (view, at) = self.look(organization).await?;
+        let target = match consistency {
+            Consistency::Eventual => 0,
+            Consistency::Strong { min_position: Some(wanted) } if wanted > at.head => {
+                return Err(ReadSideError::BeyondHead { wanted, head: at.head });
+            }
+            Consistency::Strong { .. } => at.head,
+        };
+        let (mut view, mut parked) = (Some(view), at.parked);
+        let mut looked = started;
+        if at.folded < target {
+            self.ledger.heads().wanted(organization);
+        }
         loop {
             let folded = self.progress.folded.notified();
             tokio::pin!(folded);
             folded.as_mut().enable();
 
-            if target.is_none_or(|target| self.progress.position(organization) >= target || may_look(started))
-            {
-                let (view, at) = self.look(organization).await?;
-                let target = *target.get_or_insert(match consistency {
-                    Consistency::Eventual => 0,
-                    Consistency::Strong { min_position: None } => at.head,
-                    Consistency::Strong { min_position: Some(wanted) } if wanted > at.head => {
-                        return Err(ReadSideError::BeyondHead { wanted, head: at.head });
-                    }
-                    Consistency::Strong { min_position: Some(_) } => at.head,
-                });
-                if view.position >= target {
-                    if consistency != Consistency::Eventual {
-                        metrics::histogram!("docket_read_wait_seconds")
-                            .record(started.elapsed().as_secs_f64());
-                    }
-                    return Ok(view);
+            if self.progress.position(organization) >= target && view.is_none() {
+                view = Some(self.look(organization).await?.0);
+            } else if view.is_none() && looked.elapsed() >= LOOK {
+                // Another process may have folded: the database is asked now and then, not at every fold of this one.
+                looked = Stopwatch::now();
+                let at = self.standing(organization).await?;
+                parked = at.parked;
+                if at.folded >= target {
+                    view = Some(self.look(organization).await?.0);
+                } else {
+                    self.ledger.heads().wanted(organization);
                 }
-                if let Some(position) = at.parked {
-                    return Err(ReadSideError::Parked { position });
+            }
+            if let Some(view) = view.take().filter(|view| view.position >= target) {
+                if consistency != Consistency::Eventual {
+                    metrics::histogram!("docket_read_wait_seconds").record(started.elapsed().as_secs_f64());
                 }
-                drop(view);
-                self.ledger.heads().wanted(organization);
+                return Ok(view);
+            }
+            if let Some(position) = parked {
+                return Err(ReadSideError::Parked { position });
             }
             if started.elapsed() >= WAIT {
                 return Err(ReadSideError::Behind { retry_after: Duration::from_secs(1) });
@@ -269,27 +286,38 @@ impl ReadSide {
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {LIVE}"
             ))
             .await?;
+        let at = Standing::read(&mut transaction, organization).await?;
+        Ok((View { transaction, position: at.folded }, at))
+    }
+
+    async fn standing(&self, organization: OrganizationId) -> Result<Standing, ReadSideError> {
+        let mut peek = self.peek().await?;
+        Standing::read(&mut peek, organization).await
+    }
+}
+
+/// How far an organization's ledger reaches and its read models follow.
+struct Standing {
+    head: i64,
+    folded: i64,
+    parked: Option<i64>,
+}
+
+impl Standing {
+    async fn read(
+        connection: &mut PgConnection,
+        organization: OrganizationId,
+    ) -> Result<Self, ReadSideError> {
         let row = sqlx::query(
             "SELECT h.position, coalesce(c.position, 0), c.parked_position \
              FROM ledger.heads h LEFT JOIN cursors c USING (organization_id) WHERE organization_id = $1",
         )
         .bind(organization.uuid())
-        .fetch_optional(&mut *transaction)
+        .fetch_optional(connection)
         .await?
         .ok_or(ReadSideError::UnknownOrganization)?;
-        let standing = Standing { head: row.try_get(0)?, parked: row.try_get(2)? };
-        Ok((View { transaction, position: row.try_get(1)? }, standing))
+        Ok(Self { head: row.try_get(0)?, folded: row.try_get(1)?, parked: row.try_get(2)? })
     }
-}
-
-/// A waiting view asks the database at every look: another process may have folded.
-fn may_look(started: Stopwatch) -> bool {
-    started.elapsed() >= LOOK
-}
-
-struct Standing {
-    head: i64,
-    parked: Option<i64>,
 }
 
 /// Makes the tables of the read models in a schema of their own, and notes their version on it.

@@ -6,10 +6,12 @@
 //! previews, idempotency and races mean is settled once, in `call`.
 
 pub mod call;
+mod concise;
 pub mod context;
 pub mod cursor;
 pub mod input;
 pub mod plan;
+pub mod progress;
 pub mod refusal;
 pub mod schema;
 
@@ -19,6 +21,10 @@ mod campaigns;
 mod comparisons;
 mod contacts;
 mod deduplication;
+mod qualification_templates;
+mod qualifications;
+mod script_executions;
+mod script_templates;
 pub mod workspace;
 
 use std::collections::HashMap;
@@ -33,16 +39,20 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-pub use call::{admit, answer, enter, refuse};
+pub use call::{admit, answer, answer_telling, enter, refuse};
 pub use context::ToolContext;
 pub use plan::{Effects, Mint, Plan};
 pub use refusal::{FieldError, Kind, Refusal, ToolResult};
+
+#[cfg(test)]
+pub use qualification_templates::form_of_document;
 
 use call::{ChangeOptions, ConfirmOption};
 use context::{PageOptions, ReadOptions};
 use schema::InputSchema;
 
 use crate::app::App;
+use crate::json;
 use crate::readside::Consistency;
 
 /// The version of the contract.
@@ -131,6 +141,20 @@ pub enum Confirm {
 pub const CAMPAIGN_ID: &str = "CAMPAIGN_ID";
 /// Stands in examples for the id of some agent.
 pub const AGENT_ID: &str = "AGENT_ID";
+/// Stands in examples for the id of some contact of the campaign: one with an open script execution, if there is one.
+pub const CONTACT_ID: &str = "CONTACT_ID";
+/// Stands in examples for the id of some script template.
+pub const SCRIPT_TEMPLATE_ID: &str = "SCRIPT_TEMPLATE_ID";
+/// Stands in examples for the id of that contact's open script execution.
+pub const EXECUTION_ID: &str = "EXECUTION_ID";
+/// Stands in examples for a question of the script that is gone through there.
+pub const SCRIPT_NODE_ID: &str = "SCRIPT_NODE_ID";
+/// Stands in examples for the id of some qualification template.
+pub const QUALIFICATION_TEMPLATE_ID: &str = "QUALIFICATION_TEMPLATE_ID";
+/// Stands in examples for the id of some qualification.
+pub const QUALIFICATION_ID: &str = "QUALIFICATION_ID";
+/// Stands in examples for the id of some contact of that campaign, of whom no qualification is open.
+pub const QUALIFIABLE_CONTACT_ID: &str = "QUALIFIABLE_CONTACT_ID";
 
 /// An input that works, for the reader and for the tests.
 #[derive(Clone, Debug, Serialize)]
@@ -148,6 +172,16 @@ pub struct Known {
     pub campaign_id: Option<Uuid>,
     /// An agent that takes assignments.
     pub agent_id: Option<Uuid>,
+    /// A script template that is not deleted.
+    pub script_template_id: Option<Uuid>,
+    /// An open script execution of the campaign.
+    pub execution: Option<script_executions::Open>,
+    /// A qualification template.
+    pub qualification_template_id: Option<Uuid>,
+    /// A qualification.
+    pub qualification_id: Option<Uuid>,
+    /// A contact of the campaign, of whom no qualification is open.
+    pub contact_id: Option<Uuid>,
 }
 
 impl Known {
@@ -156,7 +190,21 @@ impl Known {
         let mut view = app.readside.view(organization, Consistency::Eventual).await?;
         let campaigns = campaigns::newest_open(&mut view, organization).await?;
         let agents = docket_projections::agents::active_ids(&mut view, organization, 1).await?;
-        Ok(Self { campaign_id: campaigns, agent_id: agents.first().map(|agent| agent.uuid()) })
+        let script = docket_projections::script_templates::newest(&mut view, organization).await?;
+        let execution = match campaigns {
+            Some(campaign) => script_executions::some_open(&mut view, organization, campaign.into()).await?,
+            None => None,
+        };
+        Ok(Self {
+            campaign_id: campaigns,
+            agent_id: agents.first().map(|agent| agent.uuid()),
+            script_template_id: script.map(|script| script.template_id.uuid()),
+            execution,
+            qualification_template_id: qualification_templates::some_template(&mut view, organization)
+                .await?,
+            qualification_id: qualifications::some_qualification(&mut view, organization).await?,
+            contact_id: qualifications::some_contact(&mut view, organization, campaigns).await?,
+        })
     }
 
     fn fill(&self, example: &Example) -> Example {
@@ -168,13 +216,21 @@ impl Known {
     fn fill_in(&self, value: &mut Value) {
         match value {
             Value::String(text) => {
-                let id = match text.as_str() {
-                    CAMPAIGN_ID => self.campaign_id,
-                    AGENT_ID => self.agent_id,
+                let execution = self.execution.as_ref();
+                let known = match text.as_str() {
+                    CAMPAIGN_ID => self.campaign_id.map(|id| id.to_string()),
+                    AGENT_ID => self.agent_id.map(|id| id.to_string()),
+                    SCRIPT_TEMPLATE_ID => self.script_template_id.map(|id| id.to_string()),
+                    CONTACT_ID => execution.map(|open| open.contact_id.to_string()),
+                    EXECUTION_ID => execution.map(|open| open.execution_id.to_string()),
+                    SCRIPT_NODE_ID => execution.and_then(|open| open.question.clone()),
+                    QUALIFICATION_TEMPLATE_ID => self.qualification_template_id.map(|id| id.to_string()),
+                    QUALIFICATION_ID => self.qualification_id.map(|id| id.to_string()),
+                    QUALIFIABLE_CONTACT_ID => self.contact_id.map(|id| id.to_string()),
                     _ => None,
                 };
-                if let Some(id) = id {
-                    *text = id.to_string();
+                if let Some(known) = known {
+                    *text = known;
                 }
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.fill_in(item)),
@@ -192,6 +248,9 @@ pub struct Draft {
     pages: bool,
     confirm: Confirm,
     repeatable: bool,
+    whole: bool,
+    levels: usize,
+    open_world: bool,
     examples: Vec<Example>,
     input: fn(Map<String, Value>) -> Result<InputSchema, String>,
     output: fn() -> Value,
@@ -207,6 +266,9 @@ impl Draft {
             pages: false,
             confirm: Confirm::Never,
             repeatable: risk == Risk::Read,
+            whole: false,
+            levels: json::DEPTH_MAX,
+            open_world: false,
             examples: Vec::new(),
             input: InputSchema::new::<I>,
             output: schema::output::<O>,
@@ -280,7 +342,23 @@ impl Draft {
         Self { repeatable: true, ..self }
     }
 
-    /// An input that works in any organization, once [`CAMPAIGN_ID`] and [`AGENT_ID`] are filled in.
+    /// Its texts are never shortened: they are there to be sent back.
+    fn whole(self) -> Self {
+        Self { whole: true, ..self }
+    }
+
+    /// Its body may be nested so deep.
+    fn levels(self, levels: usize) -> Self {
+        Self { levels, ..self }
+    }
+
+    /// It may reach services beyond Docket.
+    #[allow(dead_code, reason = "no tool of this version does")]
+    fn open_world(self) -> Self {
+        Self { open_world: true, ..self }
+    }
+
+    /// An input that works in any organization, once [`CAMPAIGN_ID`] and its like are filled in.
     fn example(mut self, title: &'static str, input: Value) -> Self {
         self.examples.push(Example { title, input });
         self
@@ -326,6 +404,12 @@ pub struct Tool {
     pub confirm: Confirm,
     /// Whether applying twice changes no more than applying once.
     pub repeatable: bool,
+    /// Whether its texts are never shortened.
+    pub whole: bool,
+    /// Levels of arrays and objects within each other that its body may have.
+    pub levels: usize,
+    /// Whether it may reach services beyond Docket.
+    pub open_world: bool,
     /// Inputs that work.
     pub examples: Vec<Example>,
     /// What may be sent.
@@ -370,6 +454,9 @@ impl Tool {
             pages: draft.pages,
             confirm: draft.confirm,
             repeatable: draft.repeatable,
+            whole: draft.whole,
+            levels: draft.levels,
+            open_world: draft.open_world,
             examples: draft.examples,
             input,
             output,
@@ -380,6 +467,20 @@ impl Tool {
     /// Whether it may change something.
     pub fn mutating(&self) -> bool {
         matches!(self.run, Run::Plan(_))
+    }
+
+    /// Whether it may change many things in one call.
+    pub fn bulk(&self) -> bool {
+        matches!(self.risk, Risk::BulkWrite | Risk::Destructive)
+    }
+
+    /// Whether applying this input needs `confirm: true`.
+    pub fn gated(&self, input: &Value) -> bool {
+        match self.confirm {
+            Confirm::Never => false,
+            Confirm::Always => true,
+            Confirm::With(field) => input.get(field).is_some_and(|value| !value.is_null()),
+        }
     }
 
     /// The tool as `capabilities` shows it, its examples filled in with ids that exist.
@@ -397,6 +498,7 @@ impl Tool {
                 "readOnly": !self.mutating(),
                 "idempotent": self.repeatable,
                 "destructive": self.risk == Risk::Destructive,
+                "openWorld": self.open_world,
             },
             "inputSchema": self.input.schema,
             "outputSchema": self.output,
@@ -507,6 +609,10 @@ pub fn catalog() -> &'static Catalog {
                 .flatten()
                 .collect(),
             ),
+            ("Script templates", script_templates::tools()),
+            ("Qualification templates", qualification_templates::tools()),
+            ("Script executions", script_executions::tools()),
+            ("Qualifications", qualifications::tools()),
         ])
         .expect("the catalog depends on nothing but this code, and a test makes it")
     });
@@ -542,11 +648,33 @@ mod tests {
 
     #[test]
     fn examples_are_filled_in_with_ids_that_exist() {
-        let known = Known { campaign_id: Some(Uuid::from_u128(1)), agent_id: Some(Uuid::from_u128(2)) };
+        let known = Known {
+            campaign_id: Some(Uuid::from_u128(1)),
+            agent_id: Some(Uuid::from_u128(2)),
+            script_template_id: Some(Uuid::from_u128(3)),
+            execution: Some(script_executions::Open {
+                execution_id: Uuid::from_u128(4),
+                contact_id: Uuid::from_u128(5),
+                question: Some("budget".to_owned()),
+            }),
+            qualification_template_id: Some(Uuid::from_u128(6)),
+            qualification_id: Some(Uuid::from_u128(7)),
+            contact_id: Some(Uuid::from_u128(8)),
+        };
         let filled = Value::from(catalog().capabilities(None, None, &known)).to_string();
-        assert!(
-            !filled.contains(&format!("\"{CAMPAIGN_ID}\"")) && !filled.contains(&format!("\"{AGENT_ID}\""))
-        );
+        for stand_in in [
+            CAMPAIGN_ID,
+            AGENT_ID,
+            CONTACT_ID,
+            SCRIPT_TEMPLATE_ID,
+            EXECUTION_ID,
+            SCRIPT_NODE_ID,
+            QUALIFICATION_TEMPLATE_ID,
+            QUALIFICATION_ID,
+            QUALIFIABLE_CONTACT_ID,
+        ] {
+            assert!(!filled.contains(&format!("\"{stand_in}\"")), "{stand_in}");
+        }
     }
 
     #[test]

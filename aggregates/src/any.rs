@@ -47,6 +47,15 @@ macro_rules! any_event {
             }
         })+
 
+        $(impl TryFrom<AnyEvent> for crate::$module::$event {
+            type Error = ();
+
+            /// Fails if it is an event of another aggregate.
+            fn try_from(event: AnyEvent) -> Result<Self, ()> {
+                if let AnyEvent::$variant(event) = event { Ok(event) } else { Err(()) }
+            }
+        })+
+
         impl AnyEvent {
             /// Every stored type: aggregate type, event type, version that is written today.
             pub fn stored() -> Vec<(&'static str, &'static str, &'static str)> {
@@ -117,6 +126,10 @@ any_event! {
     Roster(roster::Roster, RosterEvent),
     Membership(membership::Membership, MembershipEvent),
     FollowUp(follow_up::FollowUp, FollowUpEvent),
+    ScriptTemplate(script_template::ScriptTemplate, ScriptTemplateEvent),
+    ScriptExecution(script_execution::ScriptExecution, ScriptExecutionEvent),
+    QualificationTemplate(qualification_template::QualificationTemplate, QualificationTemplateEvent),
+    Qualification(qualification::Qualification, QualificationEvent),
 }
 
 #[cfg(test)]

@@ -9,8 +9,11 @@ use uuid::Uuid;
 
 use crate::any::AnyEvent;
 use crate::contact::ContactEvent;
+use crate::ids::{CampaignId, ContactId};
 use crate::import::ImportEvent;
 use crate::organization::OrganizationEvent;
+use crate::qualification::QualificationEvent;
+use crate::script_execution::ScriptExecutionEvent;
 
 /// What kind of thing is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +24,10 @@ pub enum Scope {
     ImportCommit,
     /// An address that nothing may be sent to.
     SuppressedAddress,
+    /// The one open script execution of a contact within a campaign.
+    OpenExecution,
+    /// The one open qualification of a contact's stay in a campaign.
+    OpenQualification,
 }
 
 impl Scope {
@@ -30,6 +37,8 @@ impl Scope {
             Self::Slug => "slug",
             Self::ImportCommit => "import_commit",
             Self::SuppressedAddress => "suppressed_address",
+            Self::OpenExecution => "open_execution",
+            Self::OpenQualification => "open_qualification",
         }
     }
 }
@@ -51,6 +60,16 @@ impl ClaimKey {
         hasher.update([0]);
         hasher.update(key);
         Self { scope, hash: hasher.finalize().into() }
+    }
+
+    /// The claim of the open script execution of a contact within a campaign.
+    pub fn open_execution(campaign: CampaignId, contact: ContactId) -> Self {
+        Self::new(Scope::OpenExecution, &format!("{campaign}/{contact}"))
+    }
+
+    /// The claim of the open qualification of a contact's stay.
+    pub fn open_qualification(campaign: CampaignId, contact: ContactId, epoch: u64) -> Self {
+        Self::new(Scope::OpenQualification, &format!("{campaign}/{contact}/{epoch}"))
     }
 }
 
@@ -81,6 +100,34 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
             .iter()
             .map(|hash| ClaimChange::Ensure(ClaimKey::new(Scope::SuppressedAddress, hash), aggregate_id))
             .collect(),
+        AnyEvent::ScriptExecution(event) => match event {
+            ScriptExecutionEvent::ScriptExecutionStarted {
+                execution_id, campaign_id, contact_id, ..
+            } => {
+                let key = ClaimKey::open_execution(*campaign_id, *contact_id);
+                vec![ClaimChange::Take(key, execution_id.uuid())]
+            }
+            ScriptExecutionEvent::ScriptExecutionCompleted { campaign_id, contact_id, .. }
+            | ScriptExecutionEvent::ScriptExecutionAbandoned { campaign_id, contact_id, .. } => {
+                vec![ClaimChange::Release(ClaimKey::open_execution(*campaign_id, *contact_id))]
+            }
+            ScriptExecutionEvent::ScriptAnswersRecorded { .. } => vec![],
+        },
+        AnyEvent::Qualification(
+            QualificationEvent::QualificationOpened { campaign_id, contact_id, epoch, .. }
+            | QualificationEvent::QualificationReopened { campaign_id, contact_id, epoch },
+        ) => {
+            let key = ClaimKey::open_qualification(*campaign_id, *contact_id, *epoch);
+            vec![ClaimChange::Take(key, aggregate_id)]
+        }
+        AnyEvent::Qualification(QualificationEvent::QualificationConcluded {
+            campaign_id,
+            contact_id,
+            epoch,
+            verdict: _,
+        }) => {
+            vec![ClaimChange::Release(ClaimKey::open_qualification(*campaign_id, *contact_id, *epoch))]
+        }
         _ => vec![],
     }
 }

@@ -79,8 +79,12 @@ ids! {
     FollowUpId,
     /// A call script template.
     ScriptTemplateId,
+    /// One run through a call script with one contact of a campaign.
+    ScriptExecutionId,
     /// A qualification template.
     QualificationTemplateId,
+    /// What was found out about one contact of a campaign.
+    QualificationId,
 }
 
 impl OrganizationId {

@@ -9,6 +9,7 @@
 
 mod stored;
 
+pub mod decimal;
 pub mod ids;
 pub mod personal;
 pub mod time;
@@ -25,7 +26,11 @@ pub mod contact;
 pub mod follow_up;
 pub mod import;
 pub mod membership;
+pub mod qualification;
+pub mod qualification_template;
 pub mod roster;
+pub mod script_execution;
+pub mod script_template;
 
 pub use any::{AnyEvent, DecodeError};
 pub use personal::Personal;

@@ -166,7 +166,7 @@ impl std::str::FromStr for CallOutcome {
 }
 
 /// Which stay in which campaign a command is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stay {
     /// The campaign.
     pub campaign_id: CampaignId,
@@ -209,6 +209,18 @@ pub enum MembershipCommand {
     FollowUpsClosed {
         /// For whom.
         stay: Stay,
+    },
+    /// A caller began to go through a script with the contact.
+    ScriptStarted {
+        /// With whom.
+        stay: Stay,
+    },
+    /// A qualification came to a verdict.
+    Judged {
+        /// About whom.
+        stay: Stay,
+        /// Whether the contact is one to win.
+        qualified: bool,
     },
 }
 
@@ -283,6 +295,23 @@ impl Membership {
                 }
                 _ => Ok(vec![]),
             },
+            MembershipCommand::ScriptStarted { stay } => match self.at(stay)?.0 {
+                MembershipStatus::DoNotContact => Err(MembershipError::DoNotContact),
+                MembershipStatus::New | MembershipStatus::Assigned => {
+                    Ok(vec![moved(stay, MembershipStatus::InProgress, "script_started")])
+                }
+                _ => Ok(vec![]),
+            },
+            MembershipCommand::Judged { stay, qualified } => {
+                let verdict =
+                    if qualified { MembershipStatus::Qualified } else { MembershipStatus::NotInterested };
+                Ok(match self.at(stay)?.0 {
+                    // What the contact asked for is not overruled by what somebody thinks of it.
+                    MembershipStatus::DoNotContact => vec![],
+                    before if before == verdict => vec![],
+                    _ => vec![moved(stay, verdict, "qualification")],
+                })
+            }
         }
     }
 
@@ -437,6 +466,25 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_moves_the_contact_unless_it_asked_to_be_left_alone() {
+        use MembershipStatus as S;
+        for (before, qualified, after) in [
+            (S::InProgress, true, Some(S::Qualified)),
+            (S::FollowUp, false, Some(S::NotInterested)),
+            (S::Qualified, false, Some(S::NotInterested)),
+            (S::Qualified, true, None),
+            (S::DoNotContact, true, None),
+        ] {
+            let judged = MembershipCommand::Judged { stay: STAY, qualified };
+            let expected = after.map(|status| moved(STAY, status, "qualification")).into_iter().collect();
+            Given::with(())
+                .given(vec![logged(8, 4, CallOutcome::Reached, 1, before)])
+                .when(judged)
+                .then_expect_events(expected);
+        }
+    }
+
+    #[test]
     fn a_stay_that_is_over_takes_no_calls() {
         let later = logged(8, 6, CallOutcome::Reached, 1, MembershipStatus::InProgress);
         Given::with(())
@@ -486,5 +534,28 @@ mod tests {
             .given(vec![done])
             .when(MembershipCommand::FollowUpsClosed { stay: STAY })
             .then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn going_through_a_script_begins_the_work_and_takes_nothing_back() {
+        let begun = moved(STAY, MembershipStatus::InProgress, "script_started");
+        let rows = [
+            (MembershipStatus::New, vec![begun.clone()]),
+            (MembershipStatus::Assigned, vec![begun]),
+            (MembershipStatus::InProgress, vec![]),
+            (MembershipStatus::FollowUp, vec![]),
+            (MembershipStatus::Qualified, vec![]),
+            (MembershipStatus::Done, vec![]),
+        ];
+        for (status, expected) in rows {
+            Given::with(())
+                .given(vec![moved(STAY, status, "test")])
+                .when(MembershipCommand::ScriptStarted { stay: STAY })
+                .then_expect_events(expected);
+        }
+        Given::with(())
+            .given(vec![moved(STAY, MembershipStatus::DoNotContact, "test")])
+            .when(MembershipCommand::ScriptStarted { stay: STAY })
+            .then_expect_error(MembershipError::DoNotContact);
     }
 }

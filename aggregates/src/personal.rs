@@ -46,6 +46,11 @@ impl<T> Personal<T> {
         self.value.as_ref()
     }
 
+    /// Another value about the same subject.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Personal<U> {
+        Personal { subject: self.subject, value: self.value.map(f) }
+    }
+
     /// The value, while it is known.
     pub fn into_value(self) -> Option<T> {
         self.value

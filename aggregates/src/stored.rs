@@ -70,7 +70,7 @@ macro_rules! aggregate {
 }
 
 /// An aggregate whose whole business is one pure function.
-pub trait Decides: cqrs_es::Aggregate {
+pub trait Decides: cqrs_es::Aggregate<Event: Into<crate::AnyEvent> + TryFrom<crate::AnyEvent>> {
     /// The events that `command` causes in this state, or the refusal. No event means that nothing is to do.
     fn decide(&self, command: Self::Command) -> Result<Vec<Self::Event>, Self::Error>;
 }

@@ -86,6 +86,8 @@ pub enum TokenCommand {
         agent_id: Option<AgentId>,
         /// The only tools that it may call; empty means all.
         tools: Vec<String>,
+        /// How many contacts one call may affect; none means any number.
+        max_affected: Option<u64>,
         /// When it stops working by itself.
         expires_at: Option<Timestamp>,
         /// For whom: `Name <mail>`.
@@ -134,6 +136,7 @@ impl Token {
                     organization_id,
                     agent_id,
                     tools,
+                    max_affected,
                     expires_at,
                     holder,
                 },
@@ -146,6 +149,7 @@ impl Token {
                 organization_id,
                 agent_id,
                 tools,
+                max_affected,
                 expires_at,
                 holder: Personal::known(principal_id.uuid(), holder),
             }]),
@@ -182,6 +186,7 @@ mod tests {
             organization_id,
             agent_id: None,
             tools: vec![],
+            max_affected: None,
             expires_at: None,
             holder: "Ada <ada@example.com>".into(),
         }
@@ -196,6 +201,7 @@ mod tests {
             organization_id: None,
             agent_id: None,
             tools: vec![],
+            max_affected: None,
             expires_at: None,
             holder: Personal::known(Uuid::from_u128(2), "Ada <ada@example.com>".into()),
         }

@@ -6,7 +6,11 @@ CREATE INDEX contacts_created ON contacts (organization_id, created_at, contact_
 CREATE INDEX contacts_name ON contacts (organization_id, name_key, contact_id);
 CREATE INDEX contacts_email ON contacts (organization_id, email_key) WHERE email_key IS NOT NULL;
 CREATE INDEX contacts_phone ON contacts (organization_id, phone_key) WHERE phone_key IS NOT NULL;
+-- Names by their sound and tagged addresses by their mailbox: what an import is compared with. Each key holds its organization.
+CREATE INDEX contacts_match ON contacts USING gin (match_keys);
 CREATE INDEX contacts_external ON contacts (organization_id, external_key) WHERE external_key IS NOT NULL;
+
+CREATE INDEX campaigns_name ON campaigns (organization_id, name_key);
 
 CREATE INDEX memberships_agent ON memberships (organization_id, agent_id, contact_id) WHERE agent_id IS NOT NULL;
 CREATE INDEX campaign_counters_agent ON campaign_counters (organization_id, agent_id);
@@ -16,3 +20,9 @@ CREATE INDEX contact_sets_several ON contact_sets (organization_id, set_id, cont
 
 CREATE INDEX follow_ups_pending ON follow_ups (organization_id, contact_id, campaign_id, due_at) WHERE status = 'pending';
 CREATE INDEX follow_ups_due ON follow_ups (organization_id, agent_id, due_at) WHERE status = 'pending';
+
+CREATE INDEX script_executions_contact ON script_executions (organization_id, campaign_id, contact_id, started_at);
+CREATE INDEX script_executions_template ON script_executions (organization_id, script_template_id);
+CREATE INDEX qualifications_created ON qualifications (organization_id, created_at, qualification_id);
+CREATE INDEX qualifications_contact ON qualifications (organization_id, contact_id, campaign_id);
+CREATE INDEX qualifications_campaign ON qualifications (organization_id, campaign_id, created_at, qualification_id);

@@ -76,7 +76,7 @@ CREATE TABLE contacts (
     city_key        text COLLATE "C",
     name_key        text COLLATE "C" NOT NULL,
     search          text COLLATE "C" NOT NULL,
-    name_keys       text[] COLLATE "C" NOT NULL,
+    match_keys      bigint[] NOT NULL,
     PRIMARY KEY (organization_id, contact_id)
 );
 
@@ -228,8 +228,99 @@ CREATE TABLE follow_ups (
     PRIMARY KEY (organization_id, follow_up_id)
 );
 
+CREATE TABLE script_templates (
+    organization_id uuid NOT NULL,
+    template_id     uuid NOT NULL,
+    name            text,
+    description     text,
+    language        text,
+    nodes           integer NOT NULL,
+    version         integer NOT NULL,
+    status          text NOT NULL,
+    name_key        text COLLATE "C" NOT NULL,
+    search          text COLLATE "C" NOT NULL,
+    revision        bigint NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, template_id)
+);
+
+-- Every version there ever was; a row never changes.
+CREATE TABLE script_template_versions (
+    organization_id uuid NOT NULL,
+    template_id     uuid NOT NULL,
+    version         integer NOT NULL,
+    content         jsonb,
+    created_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, template_id, version)
+);
+
+CREATE TABLE script_executions (
+    organization_id uuid NOT NULL,
+    execution_id    uuid NOT NULL,
+    campaign_id     uuid NOT NULL,
+    contact_id      uuid NOT NULL,
+    epoch           bigint NOT NULL,
+    agent_id        uuid,
+    script_template_id uuid NOT NULL,
+    script_template_version integer NOT NULL,
+    status          text NOT NULL,
+    answers         jsonb NOT NULL,
+    version         bigint NOT NULL,
+    started_at      timestamptz NOT NULL,
+    ended_at        timestamptz,
+    updated_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, execution_id)
+);
+
+CREATE TABLE qualification_templates (
+    organization_id uuid NOT NULL,
+    template_id     uuid NOT NULL,
+    name            text,
+    fields          integer NOT NULL,
+    scored          boolean NOT NULL,
+    name_key        text COLLATE "C" NOT NULL,
+    search          text COLLATE "C" NOT NULL,
+    version         bigint NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, template_id)
+);
+
+CREATE TABLE qualification_template_versions (
+    organization_id uuid NOT NULL,
+    template_id     uuid NOT NULL,
+    version         bigint NOT NULL,
+    form            jsonb,
+    made_at         timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, template_id, version)
+);
+
+CREATE TABLE qualifications (
+    organization_id uuid NOT NULL,
+    qualification_id uuid NOT NULL,
+    campaign_id     uuid NOT NULL,
+    contact_id      uuid NOT NULL,
+    epoch           bigint NOT NULL,
+    agent_id        uuid,
+    template_id     uuid NOT NULL,
+    template_version bigint NOT NULL,
+    script_execution_id uuid,
+    status          text NOT NULL,
+    record          jsonb,
+    answers         jsonb NOT NULL,
+    by_model        jsonb,
+    version         bigint NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, qualification_id)
+);
+
+-- A ring of 50 rows for each organization: slot is number modulo 50, so that rows are overwritten and not heaped up.
 CREATE TABLE activity (
     organization_id uuid NOT NULL,
+    slot            smallint NOT NULL,
+    number          bigint NOT NULL,
     position        bigint NOT NULL,
     last_position   bigint NOT NULL,
     command_id      uuid NOT NULL,
@@ -238,11 +329,15 @@ CREATE TABLE activity (
     actor_id        text NOT NULL,
     events          jsonb NOT NULL,
     at              timestamptz NOT NULL,
-    PRIMARY KEY (organization_id, position)
-);
+    PRIMARY KEY (organization_id, slot)
+) WITH (fillfactor = 50);
 
 CREATE TABLE organization_counters (
     organization_id uuid NOT NULL PRIMARY KEY,
     contacts        bigint NOT NULL,
-    calls           bigint NOT NULL
+    calls           bigint NOT NULL,
+    script_templates bigint NOT NULL,
+    executions      bigint NOT NULL,
+    qualification_templates bigint NOT NULL,
+    qualifications  bigint NOT NULL
 ) WITH (fillfactor = 50);

@@ -1,7 +1,8 @@
 //! The last fifty commands of an organization: who did what, in how many events.
 //!
 //! A command's events stand next to each other in the ledger, so one row is one run of events with the same command.
-//! A run that was cut by the border of a batch is continued, so that the rows do not depend on the batches.
+//! A run that was cut by the border of a batch is continued, so that the rows do not depend on the batches. The rows
+//! are a ring: deleting fifty for every fifty that come would leave the table full of dead ones.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -23,6 +24,8 @@ const KEPT: usize = 50;
 /// A command that changed something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActivityRow {
+    /// How many commands there were up to it.
+    pub number: i64,
     /// Where its first event stands.
     pub position: i64,
     /// Where its last event stands.
@@ -58,6 +61,7 @@ pub async fn recent(
 
 fn row(row: &PgRow) -> sqlx::Result<ActivityRow> {
     Ok(ActivityRow {
+        number: row.try_get("number")?,
         position: row.try_get("position")?,
         last_position: row.try_get("last_position")?,
         command_id: row.id("command_id")?,
@@ -80,20 +84,12 @@ pub(crate) async fn fold(
     }
     let last = recent(conn, organization, 1).await?.pop();
     let runs = plan(batch, last);
-    write(conn, organization, &runs).await?;
-    sqlx::query(
-        "DELETE FROM activity WHERE organization_id = $1 AND position <
-             (SELECT position FROM activity WHERE organization_id = $1 ORDER BY position DESC OFFSET $2 LIMIT 1)",
-    )
-    .bind(organization.uuid())
-    .bind(KEPT as i64 - 1)
-    .execute(conn)
-    .await?;
-    Ok(())
+    write(conn, organization, &runs).await
 }
 
 /// The last runs of the batch, the first of which may continue the last one stored.
 fn plan(batch: &[Recorded], last: Option<ActivityRow>) -> VecDeque<ActivityRow> {
+    let mut number = last.as_ref().map_or(0, |last| last.number);
     let mut runs: VecDeque<ActivityRow> = last.into_iter().collect();
     for recorded in batch {
         match runs.back_mut() {
@@ -105,7 +101,9 @@ fn plan(batch: &[Recorded], last: Option<ActivityRow>) -> VecDeque<ActivityRow> 
                 if runs.len() == KEPT {
                     runs.pop_front();
                 }
+                number += 1;
                 runs.push_back(ActivityRow {
+                    number,
                     position: recorded.position,
                     last_position: recorded.position,
                     command_id: recorded.command_id,
@@ -137,14 +135,17 @@ async fn write(
         runs.iter().map(column).collect()
     }
     sqlx::query(
-        "INSERT INTO activity (organization_id, position, last_position, command_id, tool, actor_type, actor_id,
-                               events, at)
-         SELECT $1, position, last_position, command_id, tool, actor_type, actor_id, events::jsonb, at
+        "INSERT INTO activity (organization_id, slot, number, position, last_position, command_id, tool, actor_type,
+                               actor_id, events, at)
+         SELECT $1, number % $11, number, position, last_position, command_id, tool, actor_type, actor_id,
+             events::jsonb, at
          FROM UNNEST($2::bigint[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
-                     $9::timestamptz[])
-              AS run (position, last_position, command_id, tool, actor_type, actor_id, events, at)
-         ON CONFLICT (organization_id, position) DO UPDATE SET last_position = excluded.last_position,
-             events = excluded.events",
+                     $9::timestamptz[], $10::bigint[])
+              AS run (position, last_position, command_id, tool, actor_type, actor_id, events, at, number)
+         ON CONFLICT (organization_id, slot) DO UPDATE SET number = excluded.number, position = excluded.position,
+             last_position = excluded.last_position, command_id = excluded.command_id, tool = excluded.tool,
+             actor_type = excluded.actor_type, actor_id = excluded.actor_id, events = excluded.events,
+             at = excluded.at",
     )
     .bind(organization.uuid())
     .bind(each(runs, |run| run.position))
@@ -155,6 +156,8 @@ async fn write(
     .bind(each(runs, |run| run.actor_id.clone()))
     .bind(events)
     .bind(each(runs, |run| At(run.at)))
+    .bind(each(runs, |run| run.number))
+    .bind(KEPT as i64)
     .execute(conn)
     .await?;
     Ok(())
@@ -187,6 +190,6 @@ mod tests {
     fn only_the_last_fifty_are_planned() {
         let batch: Vec<_> = (1..=120).map(|n| event(n, n.unsigned_abs().into())).collect();
         let runs = plan(&batch, None);
-        assert_eq!((runs.len(), runs[0].position), (KEPT, 71));
+        assert_eq!((runs.len(), runs[0].position, runs[0].number), (KEPT, 71, 71));
     }
 }

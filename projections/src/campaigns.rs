@@ -190,8 +190,27 @@ pub async fn get(
     organization: OrganizationId,
     campaign: CampaignId,
 ) -> sqlx::Result<Option<CampaignListed>> {
-    let rows = by_ids(conn, organization, &[campaign]).await?;
-    Ok(counted(conn, organization, rows).await?.pop())
+    // One statement, because changes of campaigns ask this with every call.
+    let found = sqlx::query(
+        "SELECT c.*, n.contacts, n.assigned FROM campaigns c CROSS JOIN LATERAL (
+             SELECT coalesce(sum(n), 0)::bigint AS contacts, coalesce(sum(n) FILTER (WHERE agent_id <> $3), 0)::bigint
+                 AS assigned
+             FROM campaign_counters WHERE organization_id = $1 AND campaign_id = $2) n
+         WHERE c.organization_id = $1 AND c.campaign_id = $2",
+    )
+    .bind(organization.uuid())
+    .bind(campaign.uuid())
+    .bind(Uuid::nil())
+    .fetch_optional(conn)
+    .await?;
+    let listed = |found: PgRow| {
+        Ok(CampaignListed {
+            campaign: row(&found)?,
+            contact_count: found.count("contacts")?,
+            assigned_count: found.count("assigned")?,
+        })
+    };
+    found.map(listed).transpose()
 }
 
 /// Those of `campaigns` that exist, by id.
@@ -244,6 +263,43 @@ pub async fn with_name(
     .fetch_all(conn)
     .await?;
     rows.iter().map(|row| row.id("campaign_id")).collect()
+}
+
+/// A campaign that a template is attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignUsing {
+    /// The template.
+    pub script_template_id: ScriptTemplateId,
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// Its name; empty once erased.
+    pub name: String,
+}
+
+/// The campaigns that these script templates are attached to, by name; archived ones do not count.
+pub async fn using_scripts(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    templates: &[ScriptTemplateId],
+) -> sqlx::Result<Vec<CampaignUsing>> {
+    let rows = sqlx::query(
+        "SELECT script_template_id, campaign_id, coalesce(name, '') AS name FROM campaigns
+         WHERE organization_id = $1 AND script_template_id = ANY($2) AND status <> 'archived'
+         ORDER BY name_key, campaign_id",
+    )
+    .bind(organization.uuid())
+    .bind(uuids(templates))
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(CampaignUsing {
+                script_template_id: row.id("script_template_id")?,
+                campaign_id: row.id("campaign_id")?,
+                name: row.try_get("name")?,
+            })
+        })
+        .collect()
 }
 
 /// How many campaigns stand in each status; statuses without any are left out.
@@ -304,10 +360,7 @@ pub(crate) async fn fold(
         return Ok(());
     }
     let before = by_ids(conn, organization, &touched).await?;
-    for row in plan(batch, before)?.values() {
-        write(conn, organization, row).await?;
-    }
-    Ok(())
+    Ok(write(conn, organization, &plan(batch, before)?).await?)
 }
 
 fn plan(
@@ -390,16 +443,42 @@ impl CampaignRow {
     }
 }
 
-async fn write(conn: &mut PgConnection, organization: OrganizationId, row: &CampaignRow) -> sqlx::Result<()> {
-    let text = row.text.as_ref();
-    let description = text.and_then(|text| text.description.as_deref());
-    let goal = text.and_then(|text| text.goal.as_deref());
-    let window = row.settings.call_window.as_ref();
+async fn write(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    rows: &BTreeMap<CampaignId, CampaignRow>,
+) -> sqlx::Result<()> {
+    fn each<'a, T>(
+        rows: &'a BTreeMap<CampaignId, CampaignRow>,
+        column: impl Fn(&'a CampaignRow) -> T,
+    ) -> Vec<T> {
+        rows.values().map(column).collect()
+    }
+    fn of_text(rows: &BTreeMap<CampaignId, CampaignRow>, part: TextPart) -> Vec<Option<&str>> {
+        each(rows, |row| row.text.as_ref().and_then(part))
+    }
+    fn of_window(
+        rows: &BTreeMap<CampaignId, CampaignRow>,
+        part: fn(&CallWindow) -> &str,
+    ) -> Vec<Option<&str>> {
+        each(rows, |row| row.settings.call_window.as_ref().map(part))
+    }
+    type TextPart = fn(&CampaignText) -> Option<&str>;
+    const PARTS: [TextPart; 3] =
+        [|text| Some(&text.name), |text| text.description.as_deref(), |text| text.goal.as_deref()];
+    let [name, description, goal] = PARTS.map(|part| of_text(rows, part));
+    let search = each(rows, |row| search_text(PARTS.map(|part| row.text.as_ref().and_then(part))));
     sqlx::query(
         "INSERT INTO campaigns (organization_id, campaign_id, name, description, goal, status, script_template_id,
              qualification_template_id, agent_ids, start_date, end_date, max_attempts, call_window_start,
              call_window_end, call_window_tz, name_key, search, version, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+         SELECT $1, id, name, description, goal, status, script, qualification, agents::uuid[], first, last, attempts,
+             window_start, window_end, tz, name_key, search, version, created, updated
+         FROM UNNEST($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::uuid[], $9::text[],
+                     $10::text[], $11::text[], $12::smallint[], $13::text[], $14::text[], $15::text[], $16::text[],
+                     $17::text[], $18::bigint[], $19::timestamptz[], $20::timestamptz[])
+              AS campaign (id, name, description, goal, status, script, qualification, agents, first, last, attempts,
+                           window_start, window_end, tz, name_key, search, version, created, updated)
          ON CONFLICT (organization_id, campaign_id) DO UPDATE SET name = excluded.name,
              description = excluded.description, goal = excluded.goal, status = excluded.status,
              script_template_id = excluded.script_template_id,
@@ -411,26 +490,32 @@ async fn write(conn: &mut PgConnection, organization: OrganizationId, row: &Camp
              created_at = excluded.created_at, updated_at = excluded.updated_at",
     )
     .bind(organization.uuid())
-    .bind(row.campaign_id.uuid())
-    .bind(text.map(|text| text.name.as_str()))
+    .bind(each(rows, |row| row.campaign_id.uuid()))
+    .bind(name)
     .bind(description)
     .bind(goal)
-    .bind(row.status.name())
-    .bind(row.script_template_id.map(Uuid::from))
-    .bind(row.qualification_template_id.map(Uuid::from))
-    .bind(uuids(&row.agent_ids))
-    .bind(row.start_date.as_deref())
-    .bind(row.end_date.as_deref())
-    .bind(row.settings.max_attempts.map(i16::from))
-    .bind(window.map(|window| window.start.as_str()))
-    .bind(window.map(|window| window.end.as_str()))
-    .bind(window.map(|window| window.tz.as_str()))
-    .bind(folded(row.name()))
-    .bind(search_text([text.map(|text| text.name.as_str()), description, goal]))
-    .bind(row.version.cast_signed())
-    .bind(At(row.created_at))
-    .bind(At(row.updated_at))
+    .bind(each(rows, |row| row.status.name()))
+    .bind(each(rows, |row| row.script_template_id.map(Uuid::from)))
+    .bind(each(rows, |row| row.qualification_template_id.map(Uuid::from)))
+    .bind(each(rows, |row| array(&row.agent_ids)))
+    .bind(each(rows, |row| row.start_date.as_deref()))
+    .bind(each(rows, |row| row.end_date.as_deref()))
+    .bind(each(rows, |row| row.settings.max_attempts.map(i16::from)))
+    .bind(of_window(rows, |window| &window.start))
+    .bind(of_window(rows, |window| &window.end))
+    .bind(of_window(rows, |window| &window.tz))
+    .bind(each(rows, |row| folded(row.name())))
+    .bind(search)
+    .bind(each(rows, |row| row.version.cast_signed()))
+    .bind(each(rows, |row| At(row.created_at)))
+    .bind(each(rows, |row| At(row.updated_at)))
     .execute(conn)
     .await
     .map(drop)
+}
+
+/// Ids as Postgres writes an array: an array of arrays that differ in length cannot be sent in any other way.
+fn array(ids: &[AgentId]) -> String {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    format!("{{{}}}", ids.join(","))
 }

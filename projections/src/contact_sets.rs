@@ -30,7 +30,8 @@ pub async fn of_contacts(
         "SELECT s.contact_id, s.set_id FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
          CROSS JOIN LATERAL (
              SELECT contact_id, set_id FROM contact_sets
-             WHERE organization_id = $1 AND contact_id = wanted.id LIMIT 1) AS s",
+             WHERE organization_id = $1 AND contact_id BETWEEN wanted.id AND wanted.id
+                 ORDER BY contact_id LIMIT 1) AS s",
     )
     .bind(organization.uuid())
     .bind(uuids(contacts))

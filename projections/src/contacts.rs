@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::columns::{Columns, uuids};
 use crate::copy::Copy;
 use crate::memberships::ContactSource;
-use crate::searchable::{MatchKeys, folded, search_text};
+use crate::searchable::{MatchKeys, folded, search_text, stored_keys};
 use crate::{FoldError, ReadModel, Recorded};
 
 /// The tables written here.
@@ -101,7 +101,8 @@ pub async fn by_ids(
     let rows = sqlx::query(&format!(
         "SELECT {COLUMNS} FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
          CROSS JOIN LATERAL (
-             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id = wanted.id LIMIT 1) AS c
+             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id BETWEEN wanted.id AND wanted.id
+                 ORDER BY contact_id LIMIT 1) AS c
          ORDER BY c.contact_id"
     ))
     .bind(organization.uuid())
@@ -120,7 +121,8 @@ pub async fn existing(
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "SELECT c.contact_id FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
          CROSS JOIN LATERAL (
-             SELECT contact_id FROM contacts WHERE organization_id = $1 AND contact_id = wanted.id LIMIT 1) AS c
+             SELECT contact_id FROM contacts WHERE organization_id = $1 AND contact_id BETWEEN wanted.id AND wanted.id
+                 ORDER BY contact_id LIMIT 1) AS c
          ORDER BY c.contact_id",
     )
     .bind(organization.uuid())
@@ -155,7 +157,8 @@ pub async fn by_keys(
     let rows = sqlx::query(&format!(
         "SELECT {COLUMNS} FROM ({email} UNION {phone} UNION {external}) AS wanted
          CROSS JOIN LATERAL (
-             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id = wanted.contact_id LIMIT 1) AS c
+             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id BETWEEN wanted.contact_id AND wanted.contact_id
+                 ORDER BY contact_id LIMIT 1) AS c
          ORDER BY c.contact_id LIMIT $5"
     ))
     .persistent(false)
@@ -188,6 +191,64 @@ pub async fn by_names(
     .persistent(false)
     .bind(organization.uuid())
     .bind(wanted)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(row).collect()
+}
+
+/// The contacts that share one of these stored keys (see `searchable::stored_keys`), by id: of each key the first `each`, and
+/// `limit` at most. A key that more contacts share says little about any of them.
+pub async fn by_match_keys(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    keys: &[i64],
+    each: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<ContactRow>> {
+    let mut wanted = keys.to_vec();
+    wanted.sort_unstable();
+    wanted.dedup();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    // The inverted index is asked alone, whatever the statistics say of the other conditions.
+    let rows = sqlx::query(&format!(
+        "SELECT {COLUMNS} FROM (
+             SELECT DISTINCT contact_id FROM (
+                 SELECT contact_id, row_number() OVER (PARTITION BY key ORDER BY contact_id) AS place
+                 FROM (SELECT organization_id, contact_id, match_keys FROM contacts
+                     WHERE match_keys && $2 OFFSET 0) AS sharing
+                 CROSS JOIN LATERAL UNNEST(match_keys) AS own (key)
+                 WHERE organization_id = $1 AND key = ANY($2)) AS placed
+             WHERE place <= $3) AS wanted
+         CROSS JOIN LATERAL (
+             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id = wanted.contact_id LIMIT 1) AS c
+         ORDER BY c.contact_id LIMIT $4"
+    ))
+    .persistent(false)
+    .bind(organization.uuid())
+    .bind(wanted)
+    .bind(each)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(row).collect()
+}
+
+/// All contacts by id, `limit` at once: those after `after`.
+pub async fn after(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    after: Option<ContactId>,
+    limit: i64,
+) -> sqlx::Result<Vec<ContactRow>> {
+    let rows = sqlx::query(&format!(
+        "SELECT {COLUMNS} FROM contacts c WHERE organization_id = $1 AND contact_id > $2
+         ORDER BY contact_id LIMIT $3"
+    ))
+    .bind(organization.uuid())
+    .bind(after.map_or(Uuid::nil(), ContactId::uuid))
     .bind(limit)
     .fetch_all(conn)
     .await?;
@@ -252,7 +313,8 @@ pub(crate) async fn flags(
         "SELECT c.contact_id, c.do_not_contact, c.imported FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
          CROSS JOIN LATERAL (
              SELECT contact_id, do_not_contact, import_id IS NOT NULL AS imported FROM contacts
-             WHERE organization_id = $1 AND contact_id = wanted.id LIMIT 1) AS c",
+             WHERE organization_id = $1 AND contact_id BETWEEN wanted.id AND wanted.id
+                 ORDER BY contact_id LIMIT 1) AS c",
     )
     .bind(organization.uuid())
     .bind(uuids(contacts))
@@ -285,7 +347,8 @@ pub(crate) async fn fold(
             "DELETE FROM contacts WHERE ctid = ANY(ARRAY(
                  SELECT c.ctid FROM UNNEST($2::uuid[]) AS gone (id)
                  CROSS JOIN LATERAL (
-                     SELECT ctid FROM contacts WHERE organization_id = $1 AND contact_id = gone.id LIMIT 1) AS c))",
+                     SELECT ctid FROM contacts WHERE organization_id = $1 AND contact_id BETWEEN gone.id AND gone.id
+                 ORDER BY contact_id LIMIT 1) AS c))",
         )
         .bind(organization.uuid())
         .bind(stored)
@@ -382,7 +445,7 @@ async fn write(
             "city_key",
             "name_key",
             "search",
-            "name_keys",
+            "match_keys",
         ],
     );
     let nothing = ContactProfile::default();
@@ -417,7 +480,7 @@ async fn write(
             .text_opt(profile.city.as_deref().map(folded).as_deref())
             .text(&name_key(profile))
             .text(&search(profile))
-            .texts(&[]);
+            .i64s(&stored_keys(organization, profile));
     }
     copy.send(conn).await?;
     Ok(())

@@ -12,6 +12,7 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const MESSAGE: usize = 1 << 20;
 /// The fixed type numbers of array elements.
 const TEXT: u32 = 25;
+const INT8: u32 = 20;
 
 /// Rows of one table, encoded.
 pub(crate) struct Copy {
@@ -62,16 +63,28 @@ impl Copy {
     }
 
     pub fn texts(&mut self, values: &[String]) -> &mut Self {
+        self.array(TEXT, values, |copy, value| {
+            copy.text(value);
+        })
+    }
+
+    pub fn i64s(&mut self, values: &[i64]) -> &mut Self {
+        self.array(INT8, values, |copy, value| {
+            copy.i64(*value);
+        })
+    }
+
+    fn array<T>(&mut self, element: u32, values: &[T], write: impl Fn(&mut Self, &T)) -> &mut Self {
         let start = self.open();
         let dimensions: i32 = if values.is_empty() { 0 } else { 1 };
         self.buffer.extend_from_slice(&dimensions.to_be_bytes());
         self.buffer.extend_from_slice(&0_i32.to_be_bytes()); // No null among them.
-        self.buffer.extend_from_slice(&TEXT.to_be_bytes());
+        self.buffer.extend_from_slice(&element.to_be_bytes());
         if !values.is_empty() {
             self.length(values.len());
             self.buffer.extend_from_slice(&1_i32.to_be_bytes()); // Postgres counts from 1.
             for value in values {
-                self.text(value);
+                write(self, value);
             }
         }
         self.close(start)

@@ -19,6 +19,14 @@ pub struct Overview {
     pub contacts: u64,
     /// Calls.
     pub calls: u64,
+    /// Script templates that are not deleted.
+    pub script_templates: u64,
+    /// Script executions, ended ones among them.
+    pub executions: u64,
+    /// Qualification templates.
+    pub qualification_templates: u64,
+    /// Qualifications.
+    pub qualifications: u64,
     /// Campaigns by status; statuses without any are left out.
     pub campaigns_by_status: BTreeMap<CampaignStatus, u64>,
     /// Contacts in campaigns by status; a contact counts once for each campaign.
@@ -50,6 +58,10 @@ pub async fn get(
     Ok(Overview {
         contacts: counts.contacts,
         calls: counts.calls,
+        script_templates: counts.script_templates,
+        executions: counts.executions,
+        qualification_templates: counts.qualification_templates,
+        qualifications: counts.qualifications,
         campaigns_by_status: campaigns::count_by_status(conn, organization).await?,
         assigned: memberships.assigned,
         unassigned: memberships.unassigned(),

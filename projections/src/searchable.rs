@@ -4,11 +4,16 @@
 //! one does not match it. Equality of addresses is exact after lower-casing. A key is a hash: the same for the
 //! same value for ever, narrow in an index, and the same size for every value.
 
+use std::borrow::Cow;
+
 use docket_aggregates::contact::ContactProfile;
+use docket_aggregates::ids::OrganizationId;
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use uuid::Uuid;
+
+use crate::name_keys::NameWords;
 
 /// The text in small letters, without accents, with single spaces.
 pub fn folded(text: &str) -> String {
@@ -141,6 +146,48 @@ pub fn external_key(external_id: &str) -> Option<Uuid> {
     key("external", &external_id.trim().to_lowercase())
 }
 
+/// An e-mail address without its `+tag`: the mailbox that it is delivered to, with most providers.
+pub fn without_tag(email: &str) -> Cow<'_, str> {
+    let untagged = email.split_once('@').and_then(|(local, domain)| {
+        let (mailbox, _) = local.split_once('+').filter(|(mailbox, _)| !mailbox.is_empty())?;
+        Some(format!("{mailbox}@{domain}"))
+    });
+    untagged.map_or(Cow::Borrowed(email), Cow::Owned)
+}
+
+/// The keys of a contact that stand in no column of their own: those of its name, and the mailbox of a tagged address.
+/// A key is a hash that begins with the organization, so that one index serves them all and nobody meets another's.
+pub fn stored_keys(organization: OrganizationId, profile: &ContactProfile) -> Vec<i64> {
+    let names = NameWords::read(
+        profile.first_name.as_deref(),
+        profile.last_name.as_deref(),
+        profile.company.as_deref(),
+        profile.city.as_deref(),
+    );
+    let mut keys: Vec<i64> = names.keys().iter().map(|key| stored_key(organization, key)).collect();
+    if let Some(email) = profile.email.as_deref().map(|email| email.trim().to_lowercase())
+        && let Cow::Owned(mailbox) = without_tag(&email)
+    {
+        keys.push(mailbox_key(organization, &mailbox));
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// The stored form of a name's key.
+pub fn stored_key(organization: OrganizationId, key: &str) -> i64 {
+    let digest = digest(&[organization.uuid().as_bytes(), key.as_bytes()]);
+    let (high, _) = digest.as_u64_pair();
+    high.cast_signed()
+}
+
+/// The key under which contacts are found whose address is this mailbox with a tag. `email` may have a tag itself.
+pub fn mailbox_key(organization: OrganizationId, email: &str) -> i64 {
+    let email = email.trim().to_lowercase();
+    stored_key(organization, &format!("email:{}", without_tag(&email)))
+}
+
 fn key(kind: &str, value: &str) -> Option<Uuid> {
     (!value.is_empty()).then(|| digest(&[kind.as_bytes(), value.as_bytes()]))
 }
@@ -215,6 +262,34 @@ mod tests {
         assert_ne!(email_key("a@x.com"), email_key("a+tag@x.com"));
         assert_eq!(email_key("  "), None);
         assert_ne!(email_key("1"), phone_key("1"));
+    }
+
+    #[test]
+    fn a_tagged_address_is_found_by_its_mailbox_within_its_organization() {
+        let (own, other) = (OrganizationId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(2)));
+        let keys = |email: &str| {
+            stored_keys(own, &ContactProfile { email: Some(email.to_owned()), ..ContactProfile::default() })
+        };
+        assert!(keys("a@x.com").is_empty(), "an address without a tag has a column of its own");
+        assert_eq!(keys("A+Tag@x.com"), [mailbox_key(own, "a@x.com")]);
+        assert_eq!(keys("a+other@x.com"), [mailbox_key(own, "a+tag@X.com")]);
+        assert_ne!(keys("a+tag@x.com"), [mailbox_key(other, "a@x.com")]);
+        for (email, mailbox) in [("a+b+c@x.com", "a@x.com"), ("+b@x.com", "+b@x.com"), ("a+b", "a+b")] {
+            assert_eq!(without_tag(email), mailbox);
+        }
+    }
+
+    #[test]
+    fn a_contact_is_found_by_the_sound_of_its_name() {
+        let own = OrganizationId(Uuid::from_u128(1));
+        let named = |first: &str, last: &str| ContactProfile {
+            first_name: Some(first.to_owned()),
+            last_name: Some(last.to_owned()),
+            ..ContactProfile::default()
+        };
+        let (one, other) =
+            (stored_keys(own, &named("Jean", "Dupont")), stored_keys(own, &named("JEAN", "Dupond")));
+        assert!(one.iter().any(|key| other.contains(key)));
     }
 
     #[test]

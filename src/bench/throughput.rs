@@ -18,12 +18,15 @@ use tokio::task::JoinSet;
 use super::http::Connection;
 use super::report::{Figure, Report};
 use super::workload::{self, LIFE};
-use super::{Plan, stock};
+use super::{Folding, Plan, stock};
 use crate::app::App;
 use crate::cli::token;
 use crate::ledger::{Actor, Origin, Request};
 use crate::organizations;
 use crate::readside::Consistency;
+
+/// How long the read models may take to fold what the scenarios before appended.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(300);
 
 /// Runs every scenario at every number of callers.
 pub async fn run(
@@ -37,7 +40,9 @@ pub async fn run(
     if !SCENARIOS.iter().any(|scenario| plan.wants(scenario)) {
         return Ok(());
     }
-    let options = (*app.ledger.pool().connect_options()).clone();
+    // As a stock program connects, without the ledger's preferences.
+    let as_usual = [("enable_seqscan", "on"), ("enable_sort", "on")];
+    let options = (*app.ledger.pool().connect_options()).clone().options(as_usual);
     let stock = Arc::new(stock::open(options).await?);
     let one = organization(app, "bench-one").await?;
     let mut hundred = Vec::new();
@@ -67,7 +72,11 @@ pub async fn run(
                     measure(scenario, callers, plan.seconds, |n| ledger_caller(app.clone(), hundred[n % 100]))
                         .await
                 }
-                _ => server.measure(app, one, callers, plan.seconds).await?,
+                _ => {
+                    let organization = organization(app, &format!("bench-http-{callers}")).await?;
+                    let _folding = Folding::begin(app);
+                    server.measure(app, organization, callers, plan.seconds).await?
+                }
             };
             report.scenarios.push(figure);
         }
@@ -248,15 +257,16 @@ impl Server {
             organization: None,
             agent: None,
             tools: vec![],
+            max_affected: None,
             expires_at: None,
         };
         let token = token::issue(app, order).await?.token().to_owned();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let app = app.clone();
-        let serving =
-            tokio::spawn(
-                async move { crate::http::serve(app, listener, async { drop(stopped.await) }).await },
-            );
+        let serving = tokio::spawn(async move {
+            let settings = crate::http::Settings { rate: None, ..Default::default() };
+            crate::http::serve(app, settings, listener, async { drop(stopped.await) }).await
+        });
         Ok(Self { address, token, stop, serving, runs: AtomicU64::new(0) })
     }
 
@@ -274,6 +284,7 @@ impl Server {
         }
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let connections = std::sync::Mutex::new(connections);
+        caught_up(app).await?;
         let over = Arc::new(AtomicBool::new(false));
         let watching = tokio::spawn(watch_lag(app.clone(), organization, over.clone()));
         let mut figure = measure("http", callers, time, |n| {
@@ -303,6 +314,19 @@ impl Server {
         let _ = self.stop.send(());
         let _ = self.serving.await;
     }
+}
+
+/// Waits until nothing is left to fold of what was appended before.
+async fn caught_up(app: &App) -> anyhow::Result<()> {
+    let organizations: Vec<uuid::Uuid> =
+        sqlx::query_scalar("SELECT organization_id FROM ledger.heads").fetch_all(app.ledger.pool()).await?;
+    for organization in organizations.into_iter().map(OrganizationId) {
+        let deadline = Instant::now() + CATCH_UP_WITHIN;
+        while app.readside.view(organization, Consistency::STRONG).await.is_err() {
+            anyhow::ensure!(Instant::now() < deadline, "the read models do not catch up");
+        }
+    }
+    Ok(())
 }
 
 /// Longest and 99th percentile of the time from a head to its being folded, looked at twenty times a second.

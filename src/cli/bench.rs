@@ -59,7 +59,8 @@ impl Bench {
         if own.database_url.is_none() {
             own.data_dir = Some(folder.path().join("data"));
         }
-        let opened = Opened::to_serve(&own).await?;
+        let opened = Opened::ledger(&own).await?;
+        opened.app.readside.prepare().await?;
         let plan = Plan {
             callers: self.callers,
             seconds: Duration::from_secs_f64(self.seconds),

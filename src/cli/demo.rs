@@ -114,7 +114,9 @@ impl Demo {
             super::print(&own, &told, text)?;
             let database_ended = AtomicBool::new(false);
             let stopped = stopped(&opened, &database_ended);
-            http::serve(opened.app.clone(), listener, stopped).await.context("the server ended")?;
+            http::serve(opened.app.clone(), self.config.settings(), listener, stopped)
+                .await
+                .context("the server ended")?;
             if database_ended.load(Ordering::SeqCst) {
                 bail!("the demo's PostgreSQL ended; --keep starts it again with all that was done");
             }
@@ -199,7 +201,8 @@ async fn load(app: &App, folder: &Path, url: String) -> anyhow::Result<Told> {
 async fn issue(app: &App, role: Role, holder: String, loaded: Option<&Loaded>) -> anyhow::Result<String> {
     let organization = loaded.map(|loaded| loaded.organization).filter(|_| role.needs_organization());
     let agent = loaded.and_then(|loaded| loaded.agents.get(CALLER).copied()).filter(|_| role == Role::Agent);
-    let order = Order { role, holder, organization, agent, tools: vec![], expires_at: None };
+    let order =
+        Order { role, holder, organization, agent, tools: vec![], max_affected: None, expires_at: None };
     Ok(token::issue(app, order).await?.token().to_owned())
 }
 

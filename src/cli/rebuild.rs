@@ -1,22 +1,41 @@
-//! `docket rebuild`: makes the read models anew beside the live ones, compares and switches.
+//! `docket rebuild`: makes the read models anew beside the live ones, compares and switches. With `--claims` it makes an
+//! organization's claims anew instead, from its events.
 
 use clap::Args;
+use docket_aggregates::ids::OrganizationId;
 
 use super::open::Opened;
 use crate::config::Config;
 use crate::readside::PrepareError;
 
-/// Makes the read models anew.
+/// Makes the read models anew, or an organization's claims.
 #[derive(Debug, Args)]
 pub struct Rebuild {
     /// Remove what a rebuild that was cut off left behind.
     #[arg(long)]
     restart: bool,
+    /// Make the claims of an organization anew, and leave the read models alone.
+    #[arg(long, requires = "organization", conflicts_with = "restart")]
+    claims: bool,
+    /// Whose claims; the nil UUID is the instance's own ledger.
+    #[arg(long, requires = "claims")]
+    organization: Option<OrganizationId>,
 }
 
 impl Rebuild {
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
         let opened = Opened::ledger(config).await?;
+        if let (true, Some(organization)) = (self.claims, self.organization) {
+            let rebuilt = opened.app.ledger.rebuild_claims(organization).await;
+            opened.close().await;
+            return super::print(config, &rebuilt?, |rebuilt| {
+                let found = rebuilt.found;
+                format!(
+                    "{} claims justified by {} events: {} were missing, {} had another owner, {} had no event",
+                    found.justified, rebuilt.events, found.missing, found.misowned, found.unjustified
+                )
+            });
+        }
         match opened.app.readside.ensure().await {
             // Another version's read models are what a rebuild is for.
             Ok(()) | Err(PrepareError::OtherVersion) => (),
@@ -34,7 +53,7 @@ impl Rebuild {
         bar.finish_and_clear();
         opened.close().await;
         super::print(config, &rebuilt?, |report| {
-            format!(
+            let mut text = format!(
                 "{} events of {} organizations folded in {:.1} s ({:.0} events/s), indexes {:.1} s, {} tables equal, switched",
                 report.events,
                 report.organizations,
@@ -42,7 +61,13 @@ impl Rebuild {
                 report.events as f64 / report.fold_seconds.max(f64::EPSILON),
                 report.index_seconds,
                 report.compared
-            )
+            );
+            for halted in &report.halted {
+                let how = if halted.parked { "is parked at" } else { "waits for a newer version at" };
+                let (organization, position) = (halted.organization_id, halted.position);
+                text.push_str(&format!("\n{organization} {how} position {position}: {}", halted.reason));
+            }
+            text
         })
     }
 }

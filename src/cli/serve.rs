@@ -7,8 +7,10 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use super::open::Opened;
+use crate::app::App;
 use crate::config::{Config, ServeConfig};
 use crate::http;
+use crate::language_model::LanguageModel;
 
 /// Serves the API until it is told to stop.
 #[derive(Debug, Args)]
@@ -21,6 +23,7 @@ impl Serve {
     /// Serves; when the private PostgreSQL ends (its owner was another process, or it died), opens it again and goes
     /// on.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
+        let model = LanguageModel::open(&self.config.language_model)?;
         loop {
             let opened = Opened::to_serve(config).await?;
             let listen = self.config.listen;
@@ -29,7 +32,9 @@ impl Serve {
             let address = listener.local_addr()?;
             tracing::info!(%address, "serving on http://{address}");
             let database_ended = AtomicBool::new(false);
-            let served = http::serve(opened.app.clone(), listener, stopped(&opened, &database_ended)).await;
+            let app = App { model: model.clone(), ..opened.app.clone() };
+            let settings = self.config.settings();
+            let served = http::serve(app, settings, listener, stopped(&opened, &database_ended)).await;
             opened.close().await;
             served.context("the server ended")?;
             if !database_ended.load(Ordering::SeqCst) {

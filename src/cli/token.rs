@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::credentials;
 use crate::ledger::Origin;
 use crate::ledger::instant::Instant;
+use crate::tools::CONTRACT;
 
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
@@ -37,6 +38,9 @@ pub enum Token {
         /// A tool that it may call; repeat for more. Without it, all that its role allows.
         #[arg(long)]
         tool: Vec<String>,
+        /// How many contacts one call of an agent tool may affect. Without it, any number.
+        #[arg(long)]
+        max_affected: Option<u64>,
         /// How long it works, as in `30d` or `12h`.
         #[arg(long)]
         expires_in: Option<String>,
@@ -74,6 +78,8 @@ pub struct Order {
     pub agent: Option<AgentId>,
     /// The only tools that it may call.
     pub tools: Vec<String>,
+    /// How many contacts one call may affect.
+    pub max_affected: Option<u64>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
 }
@@ -88,12 +94,15 @@ impl Issued {
 /// Issues a token. The principal is the caller that it acts as, else whoever the address names, so that a rotated
 /// token keeps its principal.
 pub async fn issue(app: &App, order: Order) -> anyhow::Result<Issued> {
-    let Order { role, holder, organization, agent, tools, expires_at } = order;
+    let Order { role, holder, organization, agent, tools, max_affected, expires_at } = order;
     if let Some(organization) = organization {
         let known = app.ledger.load::<Organization>(OrganizationId::INSTANCE, organization).await?;
         if !known.exists() {
             bail!("--organization {organization} does not exist");
         }
+    }
+    if let Some(name) = tools.iter().find(|name| !CONTRACT.contains(&name.as_str())) {
+        bail!("--tool {name} does not exist");
     }
     let keys = app.ledger.keys().organization(OrganizationId::INSTANCE).await?;
     let address = address_of(&holder)?;
@@ -110,6 +119,7 @@ pub async fn issue(app: &App, order: Order) -> anyhow::Result<Issued> {
         organization_id: organization,
         agent_id: agent,
         tools,
+        max_affected,
         expires_at,
         holder: holder.clone(),
     };
@@ -134,9 +144,10 @@ impl Token {
 
     async fn with(self, config: &Config, app: &App) -> anyhow::Result<()> {
         match self {
-            Self::Create { role, holder, organization, agent, tool, expires_in } => {
+            Self::Create { role, holder, organization, agent, tool, max_affected, expires_in } => {
                 let expires_at = expires_in.map(|text| expiry(app.clock.now(), &text)).transpose()?;
-                let order = Order { role, holder, organization, agent, tools: tool, expires_at };
+                let order =
+                    Order { role, holder, organization, agent, tools: tool, max_affected, expires_at };
                 let issued = issue(app, order).await?;
                 super::print(config, &issued, |issued| issued.token.clone())
             }

@@ -1,4 +1,5 @@
-//! `docket verify`: recomputes the hash chain of an organization from its stored events.
+//! `docket verify`: recomputes the hash chain of an organization from its stored events, and compares its claims with
+//! what these events justify.
 
 use anyhow::bail;
 use clap::Args;
@@ -8,11 +9,11 @@ use serde::Serialize;
 use super::open::Opened;
 use crate::app::App;
 use crate::config::Config;
-use crate::ledger::canonical;
 use crate::ledger::chain::{self, LeafParts};
 use crate::ledger::read::{self, Portion, Stored};
+use crate::ledger::{canonical, claims};
 
-/// Recomputes an organization's hash chain.
+/// Recomputes an organization's hash chain, and compares its claims with its events.
 #[derive(Debug, Args)]
 pub struct Verify {
     /// Which ledger; the nil UUID is the instance's own.
@@ -26,6 +27,7 @@ struct Verified {
     organization_id: OrganizationId,
     events: i64,
     chain: String,
+    claims: i64,
 }
 
 const PORTION: Portion = Portion { events: 1_000, bytes: 4 << 20 };
@@ -70,12 +72,27 @@ impl Verify {
         if stored != link {
             bail!("the head does not end the chain: events are missing at the end");
         }
-        let verified =
-            Verified { organization_id: self.organization, events: head, chain: hex::encode(link) };
+        let checked = claims::check(&mut connection, self.organization).await?;
+        if !checked.hold() {
+            bail!(
+                "the claims are not what the events justify: {} missing, {} of another owner, {} without an event; \
+                 `docket rebuild --claims --organization {}` makes them anew",
+                checked.missing,
+                checked.misowned,
+                checked.unjustified,
+                self.organization
+            );
+        }
+        let verified = Verified {
+            organization_id: self.organization,
+            events: head,
+            chain: hex::encode(link),
+            claims: checked.justified,
+        };
         super::print(config, &verified, |verified| {
             format!(
-                "{} events of {} verified, chain {}",
-                verified.events, verified.organization_id, verified.chain
+                "{} events and {} claims of {} verified, chain {}",
+                verified.events, verified.claims, verified.organization_id, verified.chain
             )
         })
     }

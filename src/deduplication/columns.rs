@@ -10,7 +10,7 @@ use indexmap::IndexSet;
 use sha2::{Digest, Sha256};
 
 use super::keys::{KEYS_MAX, MatchKey, Normal};
-use super::{MatchOn, Options, Record, RowError, RowErrors, threads};
+use super::{MatchOn, Options, Record, RecordKey, RowError, RowErrors, threads};
 use crate::normalise::name::is_generic;
 
 /// Numbers texts in the order of their coming. 0 is the empty text: absent.
@@ -134,13 +134,29 @@ fn at(counts: &mut Vec<u32>, number: u32) -> &mut u32 {
     &mut counts[place]
 }
 
+/// What is kept of a contact beside its node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ContactSeen {
+    pub key: RecordKey,
+    pub node: u32,
+    pub suppressed: bool,
+    pub in_campaign: bool,
+}
+
+/// Rows whose faults are kept, of either sort. The others are only counted.
+const FAULTS_MAX: usize = 10_000;
+
 pub(super) struct Columns {
     pub nodes: Vec<Node>,
     /// The node of each row; none for an invalid row.
     pub node_of_row: Vec<Option<u32>>,
-    /// The node of each contact.
-    pub node_of_contact: Vec<u32>,
+    /// Of each row, whether it must not be contacted.
+    pub suppressed: Vec<bool>,
+    pub contacts: Vec<ContactSeen>,
+    /// How many rows are invalid, and the first of them.
+    pub invalid_count: u64,
     pub invalid: Vec<RowErrors>,
+    /// The first rows that have an unreadable value beside a usable one.
     pub warnings: Vec<RowErrors>,
     pub persons: Counts,
     pub companies: Counts,
@@ -154,37 +170,23 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    pub(super) fn read(rows: &[Record], contacts: &[Record], options: &Options) -> Self {
-        let mut reader = Reader {
-            columns: Self {
-                nodes: Vec::with_capacity(rows.len() + contacts.len()),
-                node_of_row: Vec::with_capacity(rows.len()),
-                node_of_contact: Vec::with_capacity(contacts.len()),
-                invalid: Vec::new(),
-                warnings: Vec::new(),
-                persons: Counts::default(),
-                companies: Counts::default(),
-                cities: Vec::new(),
-                texts: Texts::new(),
-                emails: Texts::new(),
-                known: Vec::new(),
-                words: Vec::new(),
-            },
-            seen: HashMap::new(),
-            options,
-        };
-        for (batch, start) in rows.chunks(BATCH).zip((0u32..).step_by(BATCH)) {
-            for (row_index, normal) in (start..).zip(normalised(batch, options)) {
-                reader.row(row_index, normal);
-            }
+    fn new() -> Self {
+        Self {
+            nodes: Vec::new(),
+            node_of_row: Vec::new(),
+            suppressed: Vec::new(),
+            contacts: Vec::new(),
+            invalid_count: 0,
+            invalid: Vec::new(),
+            warnings: Vec::new(),
+            persons: Counts::default(),
+            companies: Counts::default(),
+            cities: Vec::new(),
+            texts: Texts::new(),
+            emails: Texts::new(),
+            known: Vec::new(),
+            words: Vec::new(),
         }
-        for batch in contacts.chunks(BATCH) {
-            for normal in normalised(batch, options) {
-                reader.contact(&normal);
-            }
-        }
-        reader.columns.count();
-        reader.columns
     }
 
     pub(super) fn word(&self, number: u32) -> Word {
@@ -231,8 +233,8 @@ impl Columns {
 }
 
 /// Records that are normalised before the next are: a bound on what is held twice.
-const BATCH: usize = 16_384;
-const RECORDS_FOR_THREADS: usize = 4_096;
+const BATCH: usize = 2_048;
+const RECORDS_FOR_THREADS: usize = 1_024;
 
 /// The records' values, read by as many threads as is worth it, in order.
 fn normalised(batch: &[Record], options: &Options) -> Vec<Normal> {
@@ -254,27 +256,60 @@ fn normalised(batch: &[Record], options: &Options) -> Vec<Normal> {
     })
 }
 
-struct Reader<'a> {
+/// Takes records in, batch by batch. Nothing of a record is kept but what is compared.
+pub(super) struct Reader {
     columns: Columns,
     /// Rows by a digest of all they say.
     seen: HashMap<[u8; 16], u32>,
-    options: &'a Options,
+    options: Options,
 }
 
-impl Reader<'_> {
-    fn row(&mut self, row_index: u32, mut normal: Normal) {
+impl Reader {
+    pub(super) fn new(options: Options) -> Self {
+        Self { columns: Columns::new(), seen: HashMap::new(), options }
+    }
+
+    /// Rows, numbered in the order of their coming.
+    pub(super) fn rows(&mut self, rows: &[Record]) {
+        for batch in rows.chunks(BATCH) {
+            for (record, normal) in batch.iter().zip(normalised(batch, &self.options)) {
+                self.row(record.suppressed, normal);
+            }
+        }
+    }
+
+    pub(super) fn contacts(&mut self, contacts: &[Record]) {
+        for batch in contacts.chunks(BATCH) {
+            for (record, normal) in batch.iter().zip(normalised(batch, &self.options)) {
+                self.contact(record, &normal);
+            }
+        }
+    }
+
+    /// Everything that was taken in, counted.
+    pub(super) fn finish(self) -> (Columns, Options) {
+        let Self { mut columns, options, seen } = self;
+        drop(seen);
+        columns.count();
+        (columns, options)
+    }
+
+    fn row(&mut self, suppressed: bool, mut normal: Normal) {
+        let row_index = u32::try_from(self.columns.node_of_row.len()).expect("rows are counted by u32");
+        self.columns.suppressed.push(suppressed);
         let mut errors = std::mem::take(&mut normal.errors);
         let usable = self.options.match_on.iter().any(|kind| normal.has(*kind));
         if !usable {
             if errors.is_empty() {
                 errors.push(RowError::NoKey);
             }
-            self.columns.invalid.push(RowErrors { row_index, errors });
+            self.columns.invalid_count += 1;
+            keep(&mut self.columns.invalid, row_index, errors);
             self.columns.node_of_row.push(None);
             return;
         }
         if !errors.is_empty() {
-            self.columns.warnings.push(RowErrors { row_index, errors });
+            keep(&mut self.columns.warnings, row_index, errors);
         }
         let node = self.node(&normal, false);
         let digest = self.digest(&node);
@@ -287,11 +322,16 @@ impl Reader<'_> {
         self.columns.node_of_row.push(Some(number));
     }
 
-    fn contact(&mut self, normal: &Normal) {
+    fn contact(&mut self, record: &Record, normal: &Normal) {
         let node = self.node(normal, true);
         let number = self.next();
         self.columns.nodes.push(node);
-        self.columns.node_of_contact.push(number);
+        self.columns.contacts.push(ContactSeen {
+            key: record.key,
+            node: number,
+            suppressed: record.suppressed,
+            in_campaign: record.in_campaign,
+        });
     }
 
     fn next(&self) -> u32 {
@@ -300,8 +340,8 @@ impl Reader<'_> {
 
     fn node(&mut self, normal: &Normal, is_contact: bool) -> Node {
         let keys = self.keys(normal);
-        let person_name = self.name(&normal.person);
-        let company_name = self.name(&normal.company);
+        let person_name = self.name(&normal.names.person);
+        let company_name = self.name(&normal.names.company);
         let email = normal.email.as_ref().map_or("", |email| email.key());
         let phone = normal.phone.as_ref();
         Node {
@@ -314,12 +354,12 @@ impl Reader<'_> {
                 .texts
                 .number(phone.and_then(|phone| phone.extension()).unwrap_or_default()),
             external: self.columns.texts.number(normal.external.as_deref().unwrap_or_default()),
-            city: self.columns.texts.number(&normal.city.join(" ")),
+            city: self.columns.texts.number(&normal.names.city.join(" ")),
             person_name,
             company_name,
-            person: self.span(&normal.person),
-            company: self.span(&normal.company),
-            city_words: self.span(&normal.city),
+            person: self.span(&normal.names.person),
+            company: self.span(&normal.names.company),
+            city_words: self.span(&normal.names.city),
             keys,
             phone_holders: 1,
             email_holders: 1,
@@ -365,6 +405,12 @@ impl Reader<'_> {
         let mut short = [0; 16];
         short.copy_from_slice(&digest.finalize()[..16]);
         short
+    }
+}
+
+fn keep(kept: &mut Vec<RowErrors>, row_index: u32, errors: Vec<RowError>) {
+    if kept.len() < FAULTS_MAX {
+        kept.push(RowErrors { row_index, errors });
     }
 }
 

@@ -9,9 +9,7 @@ use sha2::{Digest, Sha256};
 use super::candidates::Edge;
 use super::columns::Columns;
 use super::evidence::{Scales, UNSURE_BITS, asked, bit, bits_of, probability};
-use super::{
-    Action, Analysis, CONFIDENT, Group, GroupId, LIKELY, MatchOn, Options, Record, RecordKey, Summary,
-};
+use super::{Action, CONFIDENT, Group, GroupId, LIKELY, MatchOn, Options, RecordKey, Summary};
 
 /// A pair that contradicts itself gives way to one that does not, by so many bits.
 const RIVAL_BITS: f32 = 4.0;
@@ -23,13 +21,13 @@ const COMPARED_MAX: usize = 16;
 /// Near records that a group names.
 const NEAR_MAX: usize = 5;
 
+/// Hands out the groups in the order of their first rows, and counts them.
 pub(super) fn group(
-    rows: &[Record],
-    contacts: &[Record],
     columns: &Columns,
     mut edges: Vec<Edge>,
     options: &Options,
-) -> Analysis {
+    each: impl FnMut(Group),
+) -> Summary {
     yield_to_rivals(columns, &mut edges);
     let mut clusters = Clusters::new(columns.nodes.len());
     edges.sort_by(|one, other| {
@@ -51,7 +49,7 @@ pub(super) fn group(
     }
     drop(edges);
     let scales = Scales::new(columns, options);
-    Assembly { rows, contacts, columns, scales, clusters, near, asked: asked(options) }.analysis()
+    Assembly { columns, scales, clusters, near, asked: asked(options) }.hand_out(each)
 }
 
 /// Weakens pairs whose names contradict each other where one of the two has a better pair, and drops what is merely
@@ -138,9 +136,41 @@ impl Clusters {
     }
 }
 
+/// The records of each group, in their order: one list after the other, so that a million groups are two vectors.
+struct Members {
+    /// Where each group's records begin; one more than there are groups.
+    starts: Vec<u32>,
+    records: Vec<u32>,
+}
+
+impl Members {
+    /// `place_of` says into which of `groups` groups a record belongs, if into any; it is asked twice.
+    fn gather(groups: usize, records: u32, mut place_of: impl FnMut(u32) -> Option<u32>) -> Self {
+        let mut starts = vec![0_u32; groups + 1];
+        for place in (0..records).filter_map(&mut place_of) {
+            starts[place as usize + 1] += 1;
+        }
+        for group in 0..groups {
+            starts[group + 1] += starts[group];
+        }
+        let mut next = starts.clone();
+        let mut members = vec![0; starts[groups] as usize];
+        for record in 0..records {
+            if let Some(place) = place_of(record) {
+                let slot = &mut next[place as usize];
+                members[*slot as usize] = record;
+                *slot += 1;
+            }
+        }
+        Self { starts, records: members }
+    }
+
+    fn of(&self, group: usize) -> &[u32] {
+        &self.records[self.starts[group] as usize..self.starts[group + 1] as usize]
+    }
+}
+
 struct Assembly<'a> {
-    rows: &'a [Record],
-    contacts: &'a [Record],
     columns: &'a Columns,
     scales: Scales<'a>,
     clusters: Clusters,
@@ -150,11 +180,16 @@ struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    fn analysis(mut self) -> Analysis {
-        let places = self.places();
-        let row_members = self.members(&places, self.columns.node_of_row.iter().copied());
-        let contact_members =
-            self.members(&places, self.columns.node_of_contact.iter().map(|node| Some(*node)));
+    fn hand_out(mut self, mut each: impl FnMut(Group)) -> Summary {
+        let (places, groups) = self.places();
+        let columns = self.columns;
+        let placed = |place: u32| (place != u32::MAX).then_some(place);
+        let rows = Members::gather(groups, count(columns.node_of_row.len()), |row| {
+            placed(places[self.clusters.root(columns.node_of_row[row as usize]?) as usize])
+        });
+        let contacts = Members::gather(groups, count(columns.contacts.len()), |contact| {
+            placed(places[self.clusters.root(columns.contacts[contact as usize].node) as usize])
+        });
         // By group, the likeliest first.
         let mut near = std::mem::take(&mut self.near);
         for (alone, _, _) in &mut near {
@@ -165,34 +200,28 @@ impl Assembly<'_> {
         });
         near.dedup_by_key(|(group, other, _)| (*group, *other));
         let records_of_node = self.first_records();
-        let mut groups = Vec::with_capacity(row_members.len());
         let mut summary = Summary {
-            rows: self.rows.len() as u64,
-            invalid: self.columns.invalid.len() as u64,
+            rows: columns.node_of_row.len() as u64,
+            invalid: columns.invalid_count,
             ..Summary::default()
         };
-        for (place, (rows, contacts)) in row_members.iter().zip(&contact_members).enumerate() {
-            let place = u32::try_from(place).expect("fewer groups than rows");
-            let from = near.partition_point(|(group, _, _)| *group < place);
-            let to = near.partition_point(|(group, _, _)| *group <= place);
+        for place in 0..groups {
+            let number = count(place);
+            let from = near.partition_point(|(group, _, _)| *group < number);
+            let to = near.partition_point(|(group, _, _)| *group <= number);
             let nearest = near[from..to].first().map(|(_, _, bits)| *bits);
             let nearby: Vec<RecordKey> = near[from..to]
                 .iter()
                 .take(NEAR_MAX)
                 .filter_map(|(_, node, _)| records_of_node[*node as usize])
                 .collect();
-            groups.push(self.group(rows, contacts, nearest, nearby, &mut summary));
+            each(self.group(rows.of(place), contacts.of(place), nearest, nearby, &mut summary));
         }
-        Analysis {
-            summary,
-            groups,
-            invalid_rows: self.columns.invalid.clone(),
-            warnings: self.columns.warnings.clone(),
-        }
+        summary
     }
 
-    /// The place of each cluster's group, by root; `u32::MAX` for a cluster without a row.
-    fn places(&mut self) -> Vec<u32> {
+    /// The place of each cluster's group, by root, and how many groups there are; `u32::MAX` for a cluster without a row.
+    fn places(&mut self) -> (Vec<u32>, usize) {
         let mut places = vec![u32::MAX; self.columns.nodes.len()];
         let mut next = 0;
         for node in self.columns.node_of_row.iter().flatten() {
@@ -202,32 +231,18 @@ impl Assembly<'_> {
                 next += 1;
             }
         }
-        places
-    }
-
-    /// The records of each group, in their order.
-    fn members(&mut self, places: &[u32], nodes: impl Iterator<Item = Option<u32>>) -> Vec<Vec<u32>> {
-        let groups = places.iter().filter(|place| **place != u32::MAX).count();
-        let mut members = vec![Vec::new(); groups];
-        for (record, node) in (0u32..).zip(nodes) {
-            let Some(node) = node else { continue };
-            let place = places[self.clusters.root(node) as usize];
-            if let Some(group) = members.get_mut(place as usize) {
-                group.push(record);
-            }
-        }
-        members
+        (places, next as usize)
     }
 
     fn first_records(&self) -> Vec<Option<RecordKey>> {
         let mut first = vec![None; self.columns.nodes.len()];
-        for (row, node) in self.rows.iter().zip(&self.columns.node_of_row) {
+        for (row, node) in (0..).zip(&self.columns.node_of_row) {
             if let Some(node) = node {
-                first[*node as usize].get_or_insert(row.key);
+                first[*node as usize].get_or_insert(RecordKey::Row(row));
             }
         }
-        for (contact, node) in self.contacts.iter().zip(&self.columns.node_of_contact) {
-            first[*node as usize] = Some(contact.key);
+        for contact in &self.columns.contacts {
+            first[contact.node as usize] = Some(contact.key);
         }
         first
     }
@@ -250,15 +265,16 @@ impl Assembly<'_> {
         let agreed = self.clusters.agreed[root] | alike;
         let claimed = weakest >= bits_of(LIKELY);
         let confidence = probability(weakest.min(nearest.unwrap_or(f32::INFINITY)));
-        let mut members: Vec<RecordKey> = rows.iter().map(|row| self.rows[*row as usize].key).collect();
-        let mut contact_keys: Vec<RecordKey> =
-            contacts.iter().map(|contact| self.contacts[*contact as usize].key).collect();
+        let mut members: Vec<RecordKey> = rows.iter().map(|row| RecordKey::Row(*row)).collect();
+        let contact = |contact: &u32| &self.columns.contacts[*contact as usize];
+        let mut contact_keys: Vec<RecordKey> = contacts.iter().map(|one| contact(one).key).collect();
         contact_keys.sort_unstable();
         members.extend(contact_keys);
 
-        let suppressed = rows.iter().any(|row| self.rows[*row as usize].suppressed)
-            || claimed && contacts.iter().any(|contact| self.contacts[*contact as usize].suppressed);
-        let in_campaign = contacts.iter().any(|contact| self.contacts[*contact as usize].in_campaign);
+        let asked_not_to = |row: &u32| self.columns.suppressed[*row as usize];
+        let suppressed =
+            rows.iter().any(asked_not_to) || claimed && contacts.iter().any(|one| contact(one).suppressed);
+        let in_campaign = contacts.iter().any(|one| contact(one).in_campaign);
         let count = rows.len() as u64;
         if claimed {
             summary.duplicates_in_import += count - 1;
@@ -271,8 +287,7 @@ impl Assembly<'_> {
             summary.suppressed += u64::from(suppressed);
         } else {
             summary.unique += count;
-            summary.suppressed +=
-                rows.iter().filter(|row| self.rows[**row as usize].suppressed).count() as u64;
+            summary.suppressed += rows.iter().filter(|row| asked_not_to(row)).count() as u64;
         }
 
         let suggested_action = if contacts.len() > 1 || confidence < CONFIDENT {
@@ -300,7 +315,7 @@ impl Assembly<'_> {
     /// over a record without a name.
     fn contradicts_itself(&self, rows: &[u32], contacts: &[u32]) -> bool {
         let of_rows = rows.iter().filter_map(|row| self.columns.node_of_row[*row as usize]);
-        let of_contacts = contacts.iter().map(|contact| self.columns.node_of_contact[*contact as usize]);
+        let of_contacts = contacts.iter().map(|contact| self.columns.contacts[*contact as usize].node);
         let mut nodes: Vec<u32> = of_rows.chain(of_contacts).collect();
         nodes.sort_unstable();
         nodes.dedup();
@@ -334,7 +349,7 @@ impl Assembly<'_> {
 
     /// Whether every value of the rows is the contact's already.
     fn adds_nothing(&self, rows: &[u32], contact: u32) -> bool {
-        let held = &self.columns.nodes[self.columns.node_of_contact[contact as usize] as usize];
+        let held = &self.columns.nodes[self.columns.contacts[contact as usize].node as usize];
         rows.iter().all(|row| {
             let Some(node) = self.columns.node_of_row[*row as usize] else { return false };
             let node = &self.columns.nodes[node as usize];
@@ -348,6 +363,10 @@ impl Assembly<'_> {
                 && within(node.company_name, held.company_name)
         })
     }
+}
+
+fn count(records: usize) -> u32 {
+    u32::try_from(records).expect("records are counted by u32")
 }
 
 fn group_id(members: &[RecordKey]) -> GroupId {

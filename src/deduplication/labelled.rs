@@ -487,6 +487,25 @@ mod tests {
         assert!(report.to_string().contains("name read as company"));
     }
 
+    /// Invented people and firms with what imports bring: other spellings, swapped columns, tags, missing values, and beside
+    /// them siblings, namesakes and colleagues, who are somebody else.
+    #[test]
+    fn people_are_found_in_other_spellings_and_nobody_is_merged_with_a_stranger() {
+        let file = |name: &str| {
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/deduplication").join(name)
+        };
+        let (contacts, rows, truth) = (file("contacts.csv"), file("rows.csv"), file("truth.csv"));
+        let report = evaluate(&contacts, &rows, &truth, &LabelledOptions::default()).unwrap();
+        assert_eq!((report.left, report.right, report.truth), (20, 22, 16));
+        for measurement in &report.measurements {
+            let merged = measurement.merged;
+            assert_eq!(merged.precision, 1.0, "{:?}: {report}", measurement.match_on);
+        }
+        let all = report.measurements.last().unwrap();
+        assert!(all.found.recall >= 1.0 && all.found.precision >= 0.84, "{report}");
+        assert!(all.merged.recall >= 0.93, "what is sure needs no review: {report}");
+    }
+
     #[test]
     fn columns_are_known_by_their_names_in_several_languages() {
         for (header, values) in [

@@ -4,8 +4,9 @@
 //! word cut in two. What a pair is worth depends on how rare the word is in the records at hand; what remains unpaired
 //! counts against. Order never counts: `Hotel Bel-Air` is `Bel-Air Hotel`, and a surname may stand in the wrong column.
 
+use docket_projections::name_keys::WORDS_MAX;
+
 use super::columns::{Columns, Counts, Node};
-use super::keys::WORDS_MAX;
 
 /// Whose name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

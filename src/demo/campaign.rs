@@ -1,4 +1,5 @@
-//! One campaign of the sample: made, filled, dealt out, called through, and brought to the status it ends in.
+//! One campaign of the sample: made, filled, dealt out, called through, its scripts gone through, and brought to the
+//! status it ends in.
 //!
 //! The calls to one contact are logged one after the other, those to different contacts at once.
 
@@ -19,6 +20,8 @@ use crate::service::Call;
 
 /// Contacts that are called at once.
 const AT_ONCE: usize = 48;
+/// Executions that are recorded at once: each reads what the one before it wrote.
+const RECORDED_AT_ONCE: usize = 8;
 /// Contacts that one call of the assigning tool may name.
 const NAMED_MAX: usize = 500;
 const MINUTE_MILLIS: i64 = 60_000;
@@ -33,6 +36,8 @@ impl Loading<'_> {
         }
         let members = self.members(id).await?;
         self.called(id, campaign, &members).await?;
+        self.captured(id, campaign, &members).await?;
+        self.found_out(id, campaign, &members).await?;
         for status in path_to(campaign.final_status) {
             self.moved(id, *status).await?;
         }
@@ -58,6 +63,14 @@ impl Loading<'_> {
         });
         if let Some(end) = campaign.end_date {
             input["endDate"] = json!(end);
+        }
+        if let Some(key) = campaign.script_key {
+            let script = self.loaded.scripts.get(key).ok_or(DemoError::Unknown(key))?;
+            input["scriptTemplateId"] = json!(script);
+        }
+        if let Some(key) = campaign.form_key {
+            let form = self.loaded.forms.get(key).ok_or(DemoError::Unknown(key))?;
+            input["qualificationTemplateId"] = json!(form);
         }
         let data = self.tool(TOOL, input).await?;
         let id = data["campaign"]["campaignId"].as_str().and_then(|id| id.parse().ok());
@@ -126,6 +139,60 @@ impl Loading<'_> {
             self.loaded.calls += calls;
             self.loaded.follow_ups += follow_ups;
         }
+        Ok(())
+    }
+
+    /// Records what was captured on the calls.
+    async fn captured(
+        &mut self,
+        id: CampaignId,
+        campaign: &DemoCampaign,
+        members: &[Selected],
+    ) -> Result<(), DemoError> {
+        let runs = campaign.executions.iter().filter_map(|run| Some((members.get(run.nth_member)?, run)));
+        let recorded: Vec<Value> = stream::iter(runs)
+            .map(|(member, run)| {
+                let answers = run.answers.iter();
+                let responses: Vec<Value> =
+                    answers.map(|(node, value)| json!({ "nodeId": node, "value": value })).collect();
+                let input = json!({
+                    "campaignId": id,
+                    "contactId": member.contact_id,
+                    "responses": responses,
+                    "status": run.end.name(),
+                });
+                self.tool("upsert_script_execution", input)
+            })
+            .buffer_unordered(RECORDED_AT_ONCE)
+            .try_collect()
+            .await?;
+        self.loaded.executions += recorded.len() as u64;
+        Ok(())
+    }
+
+    /// Records what was found out about the contacts that were spoken to.
+    async fn found_out(
+        &mut self,
+        id: CampaignId,
+        campaign: &DemoCampaign,
+        members: &[Selected],
+    ) -> Result<(), DemoError> {
+        let found = campaign.qualifications.iter();
+        let found = found.filter_map(|one| Some((members.get(one.nth_member)?, one)));
+        let recorded: Vec<Value> = stream::iter(found)
+            .map(|(member, one)| {
+                let input = json!({
+                    "campaignId": id,
+                    "contactId": member.contact_id,
+                    "answers": one.answers,
+                    "status": one.status,
+                });
+                self.tool("create_qualification", input)
+            })
+            .buffer_unordered(RECORDED_AT_ONCE)
+            .try_collect()
+            .await?;
+        self.loaded.qualifications += recorded.len() as u64;
         Ok(())
     }
 

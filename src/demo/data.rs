@@ -14,11 +14,13 @@ mod campaigns;
 mod cities;
 mod companies;
 mod dice;
+mod forms;
 mod mess;
 mod names;
 mod people;
 mod phones;
 mod population;
+mod scripts;
 mod sheets;
 
 use std::ops::Add;
@@ -36,6 +38,10 @@ pub struct DemoData {
     pub imports: Vec<DemoImport>,
     /// Fifteen callers.
     pub agents: Vec<DemoAgent>,
+    /// What they go through on the telephone, in two languages.
+    pub scripts: Vec<DemoScript>,
+    /// What they want to know of a contact.
+    pub forms: Vec<DemoForm>,
     /// To be loaded in this order, each whole (create, activate, add, assign, call, then its final status).
     /// Somebody who asks in one campaign not to be called again is then no longer called in a later one.
     pub campaigns: Vec<DemoCampaign>,
@@ -141,6 +147,64 @@ pub struct DemoAgent {
     pub active: bool,
 }
 
+/// A call script.
+pub struct DemoScript {
+    /// Names the script within the sample.
+    pub key: &'static str,
+    /// As `create_script_template` takes it.
+    pub template: serde_json::Value,
+}
+
+/// A qualification template.
+pub struct DemoForm {
+    /// Names the form within the sample.
+    pub key: &'static str,
+    /// As `create_qualification_template` takes it.
+    pub template: serde_json::Value,
+}
+
+/// What a caller found out about one contact.
+pub struct DemoQualification {
+    /// Index into the members, as for calls.
+    pub nth_member: usize,
+    /// Answers by the keys of the form's fields.
+    pub answers: serde_json::Value,
+    /// The name of the status in the API.
+    pub status: &'static str,
+}
+
+/// What a caller captured of one contact.
+pub struct DemoExecution {
+    /// Index into the members, as for calls.
+    pub nth_member: usize,
+    /// In the order of the call: the node, and what was recorded.
+    pub answers: &'static [(&'static str, &'static str)],
+    /// Where it stands.
+    pub end: ExecutionEnd,
+}
+
+/// Where a run through a script stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecutionEnd {
+    /// It will go on with the next call.
+    Open,
+    /// Everything that was required is answered.
+    Completed,
+    /// The contact did not want to go on.
+    Abandoned,
+}
+
+impl ExecutionEnd {
+    /// The name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "in_progress",
+            Self::Completed => "completed",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
 /// A campaign, whom it is for and what was done in it.
 pub struct DemoCampaign {
     /// Names the campaign within the sample.
@@ -165,8 +229,16 @@ pub struct DemoCampaign {
     pub selection: DemoSelection,
     /// None: nobody has been told yet.
     pub assignment: Option<DemoAssignment>,
+    /// What its callers go through.
+    pub script_key: Option<&'static str>,
     /// The oldest first.
     pub calls: Vec<DemoCall>,
+    /// What was captured on the way.
+    pub executions: Vec<DemoExecution>,
+    /// What its callers want to know.
+    pub form_key: Option<&'static str>,
+    /// What they found out.
+    pub qualifications: Vec<DemoQualification>,
 }
 
 /// Where a campaign stands.
@@ -358,6 +430,8 @@ pub fn demo_data(now: Timestamp) -> DemoData {
         },
         imports,
         agents: agents.into(),
+        scripts: scripts::scripts(),
+        forms: forms::forms(),
         campaigns: campaigns::campaigns(SEED, now),
     }
 }

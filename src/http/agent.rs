@@ -5,39 +5,111 @@
 
 use std::time::Instant;
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use docket_aggregates::ids::OrganizationId;
 use docket_aggregates::token::Role;
 use serde_json::{Value, json};
 
-use super::HttpState;
 use super::auth::{self, AuthError};
-use super::reply;
+use super::body::{Broken, receive};
+use super::call::idempotency_key;
+use super::routes::Open;
+use super::spec::Spec;
+use super::{HttpState, limits, reply};
 use crate::access_log::Entry;
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta};
 use crate::json;
+use crate::limits::Allowance;
 use crate::tools::workspace::workspace_of;
 use crate::tools::{self, FieldError, Known, Refusal, ToolResult, VERSION, catalog};
 
-/// A body may be so long.
-const BODY_MAX: usize = 1 << 20;
+/// Characters of a parameter.
+const PARAMETER_MAX: usize = 500;
 /// The name under which looking at the catalog is noted.
 const CAPABILITIES: &str = "capabilities";
 
+/// Where every tool is called. The reference shows a path for each.
+pub const TOOLS: &str = "/crm/agent/tools/{tool_name}";
+
 /// The routes of the agent tools.
-pub fn routes() -> Router<HttpState> {
-    Router::new()
-        .route("/crm/agent/capabilities", get(capabilities).fallback(wrong_method))
-        .route("/crm/agent/tools/{tool_name}", post(execute).fallback(wrong_method))
+pub fn all() -> Vec<Open> {
+    vec![
+        Open {
+            method: Method::GET,
+            path: "/crm/agent/capabilities",
+            id: CAPABILITIES,
+            tag: "Agent tools",
+            token: true,
+            spec: looking_up,
+            handler: || get(capabilities).fallback(wrong_method),
+        },
+        Open {
+            method: Method::POST,
+            path: TOOLS,
+            id: "tools",
+            tag: "Agent tools",
+            token: true,
+            spec: || Spec::new("Call a tool"),
+            handler: || post(execute).fallback(wrong_method),
+        },
+    ]
+}
+
+/// What the reference says of [`capabilities`].
+fn looking_up() -> Spec {
+    let id = json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" });
+    let tool = json!({ "type": "object", "properties": {
+        "name": { "type": "string" },
+        "family": { "type": "string" },
+        "description": { "type": "string" },
+        "risk": { "type": "string" },
+        "inputSchema": { "type": "object" },
+        "strictInputSchema": { "type": "object" },
+        "outputSchema": { "type": "object" },
+        "examples": { "type": "array" },
+    }, "required": ["name", "family", "description", "risk", "inputSchema", "outputSchema", "examples"] });
+    Spec::new("Look up what an agent may do")
+        .query("organizationId", id, "Whose ids to put into the examples.")
+        .query(
+            "family",
+            json!({ "type": "string", "maxLength": PARAMETER_MAX }),
+            "Only tools of this family.",
+        )
+        .query(
+            "query",
+            json!({ "type": "string", "maxLength": PARAMETER_MAX }),
+            "What is to be done, in words: the best first.",
+        )
+        .answers(
+            200,
+            "The tools",
+            json!({
+                "type": "object",
+                "properties": {
+                    "success": { "const": true },
+                    "data": {
+                        "type": "object",
+                        "properties": {
+                            "version": { "type": "string" },
+                            "tools": { "type": "array", "items": tool },
+                            "organization": { "type": "object" },
+                        },
+                        "required": ["version", "tools"],
+                    },
+                    "error": { "type": "null" },
+                    "meta": { "type": "object" },
+                },
+                "required": ["success", "data", "error", "meta"],
+            }),
+        )
 }
 
 async fn wrong_method(State(state): State<HttpState>) -> Response {
@@ -54,24 +126,86 @@ async fn execute(
     let app = &state.app;
     // A name that is no text is no tool.
     let name = name.map_or_else(|_| String::new(), |Path(name)| name);
-    let (caller, answer) = match auth::bearer(&headers, app).await {
-        Err(error) => (None, tools::refuse(app, &name, &turned_away(error))),
-        Ok(caller) => {
-            let answer = match tools::admit(&caller, &name) {
-                Err(refusal) => tools::refuse(app, &name, &refusal),
-                Ok(_) => tools::answer(app, &caller, &name, read(body).await).await,
-            };
-            (Some(caller), answer)
-        }
+    let mut visitor = Visitor::default();
+    let answer = match visitor.enter(&state, &headers).await {
+        Err(refusal) => tools::refuse(app, &name, &refusal),
+        Ok(caller) => match tools::admit(&caller, &name) {
+            Err(refusal) => tools::refuse(app, &name, &refusal),
+            Ok(tool) => {
+                let body = read(body, &headers, tool.levels).await;
+                tools::answer(app, &caller, &name, body).await
+            }
+        },
     };
     let known = catalog().get(&name).map_or("unknown tool", |tool| tool.name);
-    note(&state, caller.as_ref(), known, &answer, started).await;
-    sent(answer)
+    visitor.leave(&state, known, answer, started).await
 }
 
-async fn read(body: Body) -> ToolResult<Value> {
-    let bytes = to_bytes(body, BODY_MAX).await.map_err(|_| Refusal::BodyTooLarge)?;
-    Ok(json::read(&bytes)?)
+async fn read(body: Body, headers: &HeaderMap, levels: usize) -> ToolResult<Value> {
+    let bytes = receive(body).await.map_err(|broken| match broken {
+        Broken::TooLarge => Refusal::BodyTooLarge,
+        Broken::Stalled => Refusal::BodyStalled,
+        Broken::Interrupted => Refusal::BodyInterrupted,
+    })?;
+    let mut body = json::read_within(&bytes, levels)?;
+    name_request(&mut body, headers)?;
+    Ok(body)
+}
+
+/// The header `Idempotency-Key` is the `requestId` of the body in another place: given in both, they must agree.
+fn name_request(body: &mut Value, headers: &HeaderMap) -> ToolResult<()> {
+    let fault = |code, message: String| {
+        Refusal::Fields(vec![FieldError { path: "idempotency-key".to_owned(), code, message }])
+    };
+    let key = idempotency_key(headers).map_err(|error| fault("INVALID_KEY", error.message))?;
+    let (Some(key), Some(members)) = (key, body.as_object_mut()) else { return Ok(()) };
+    match members.get("requestId") {
+        None | Some(Value::Null) => {
+            members.insert("requestId".to_owned(), key.into());
+            Ok(())
+        }
+        Some(Value::String(given)) if given.trim() == key => Ok(()),
+        Some(_) => Err(fault("CONTRADICTION", "differs from requestId: leave one of them out".to_owned())),
+    }
+}
+
+/// Who comes in, and what is left to it.
+#[derive(Default)]
+pub(super) struct Visitor {
+    /// The caller, once its token is accepted.
+    pub caller: Option<Caller>,
+    /// What its token may still do.
+    pub allowance: Option<Allowance>,
+}
+
+impl Visitor {
+    /// The caller, if its token is accepted and has calls left.
+    pub async fn enter(&mut self, state: &HttpState, headers: &HeaderMap) -> ToolResult<Caller> {
+        let caller = auth::bearer(headers, &state.app).await.map_err(turned_away)?;
+        self.caller = Some(caller.clone());
+        self.allowance = state.limiter.take(caller.token_id);
+        match self.allowance.and_then(|allowance| allowance.wait) {
+            Some(retry_after) => Err(Refusal::RateLimited { retry_after }),
+            None => Ok(caller),
+        }
+    }
+
+    /// Notes the call and answers it.
+    pub async fn leave(
+        self,
+        state: &HttpState,
+        tool: &'static str,
+        answer: Answer,
+        started: Instant,
+    ) -> Response {
+        let entry = Entry::of_call(&state.app.clock, self.caller.as_ref(), tool, &answer, started.elapsed());
+        state.access_log.record(entry).await;
+        let mut response = sent(answer);
+        if let Some(allowance) = &self.allowance {
+            limits::tell(response.headers_mut(), allowance);
+        }
+        response
+    }
 }
 
 const fn turned_away(error: AuthError) -> Refusal {
@@ -90,20 +224,17 @@ async fn capabilities(
     let started = Instant::now();
     let app = &state.app;
     let mut meta = Meta { audit_id: Some(app.clock.mint()), ..Meta::default() };
-    let (caller, outcome) = match auth::bearer(&headers, app).await {
-        Err(error) => (None, Err(turned_away(error))),
-        Ok(caller) => {
-            let outcome = looked_up(app, &caller, query, &mut meta).await;
-            (Some(caller), outcome)
-        }
+    let mut visitor = Visitor::default();
+    let outcome = match visitor.enter(&state, &headers).await {
+        Err(refusal) => Err(refusal),
+        Ok(caller) => looked_up(app, &caller, query, &mut meta).await,
     };
     meta.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let answer = match outcome {
         Ok((organization, data)) => Answer::success(organization, data, meta),
         Err(refusal) => Answer::refusal(None, &refusal, meta),
     };
-    note(&state, caller.as_ref(), CAPABILITIES, &answer, started).await;
-    sent(answer)
+    visitor.leave(&state, CAPABILITIES, answer, started).await
 }
 
 async fn looked_up(
@@ -130,6 +261,9 @@ async fn looked_up(
                 return Err(fault(&name, "UNKNOWN_FIELD", message));
             }
         };
+        if value.chars().nth(PARAMETER_MAX).is_some() {
+            return Err(fault(&name, "TOO_LONG", "must have at most 500 characters"));
+        }
         if place.replace(value).is_some() {
             return Err(fault(&name, "REPEATED", "must be given once"));
         }
@@ -151,29 +285,7 @@ async fn looked_up(
     Ok((entered, data))
 }
 
-/// Puts the call into the access log.
-async fn note(
-    state: &HttpState,
-    caller: Option<&Caller>,
-    tool: &'static str,
-    answer: &Answer,
-    started: Instant,
-) {
-    let entry = Entry {
-        organization: answer.organization.unwrap_or(OrganizationId::INSTANCE),
-        audit_id: answer.audit_id.unwrap_or_else(|| state.app.clock.mint()).uuid(),
-        at: state.app.clock.now(),
-        principal: caller.map(|caller| caller.principal_id),
-        token: caller.map(|caller| caller.token_id),
-        tool: tool.into(),
-        outcome: answer.outcome.into(),
-        position: answer.position,
-        duration: started.elapsed(),
-    };
-    state.access_log.record(entry).await;
-}
-
-fn sent(answer: Answer) -> Response {
+pub(super) fn sent(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = reply::json(status, &answer.body);
     if let Some(after) = answer.retry_after {

@@ -14,8 +14,10 @@ use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
 use super::input::{Body, Fields, boolean, email, id, integer, line, path_id};
 use super::reply;
+use super::spec::{Spec, object, schema};
 use crate::agents::{self, AgentChange, AgentView};
 use crate::readside::Consistency;
+use crate::shapes;
 
 /// Characters of a name or role.
 const NAME_MAX: usize = 200;
@@ -28,6 +30,40 @@ impl From<AgentError> for ApiError {
             AgentError::Erased => Self::unprocessable("ERASED", error),
         }
     }
+}
+
+/// What the reference says of [`list`].
+pub fn listing() -> Spec {
+    Spec::new("List the callers, by name").page(
+        schema::<AgentView>(),
+        100,
+        shapes::id(),
+        "The agentId of the last one seen.",
+    )
+}
+
+/// What the reference says of [`register`].
+pub fn registering() -> Spec {
+    Spec::new("Register a caller")
+        .body(object([
+            ("name!", shapes::line(NAME_MAX)),
+            ("email!", shapes::email()),
+            ("role", shapes::or_null(shapes::line(NAME_MAX))),
+            ("active", shapes::or_null(shapes::boolean())),
+        ]))
+        .answers(201, "The caller", schema::<AgentView>())
+}
+
+/// What the reference says of [`change`].
+pub fn changing() -> Spec {
+    Spec::new("Change a caller; role null clears it")
+        .patch([
+            ("name", shapes::line(NAME_MAX)),
+            ("email", shapes::email()),
+            ("role", shapes::or_null(shapes::line(NAME_MAX))),
+            ("active", shapes::boolean()),
+        ])
+        .answers(200, "The caller", schema::<AgentView>())
 }
 
 /// `GET .../crm/agents?limit=&after=`: by name; `after` is the id of the last one seen.

@@ -36,8 +36,8 @@ pub enum AuthError {
     /// The role does not allow it.
     #[error("the role {} may not do this", .0.name())]
     Role(Role),
-    /// The token is limited to some agent tools, and this is none of them.
-    #[error("the token is limited to some agent tools")]
+    /// The token is limited to some agent tools, or in what they may affect, and this is none of them.
+    #[error("the token is limited to agent tools")]
     ToolScope,
     /// The token is limited to another organization.
     #[error("the token is limited to another organization")]
@@ -70,7 +70,7 @@ pub fn admit(caller: &Caller, roles: &[Role], organization: Option<OrganizationI
     if !roles.contains(&caller.role) {
         return Err(AuthError::Role(caller.role));
     }
-    if !caller.tools.is_empty() {
+    if caller.is_narrowed() {
         return Err(AuthError::ToolScope);
     }
     match (caller.organization_id, organization) {
@@ -98,6 +98,7 @@ mod tests {
             organization_id,
             agent_id: None,
             tools: vec![],
+            max_affected: None,
         }
     }
 
@@ -132,6 +133,8 @@ mod tests {
         let narrow = Caller { tools: vec!["list_campaigns".into()], ..caller(Role::SuperAdmin, None) };
         assert_eq!(admit(&narrow, BOARD, Some(OWN)), Err(AuthError::ToolScope));
         assert_eq!(admit(&narrow, ADMINS, None), Err(AuthError::ToolScope));
+        let narrow = Caller { max_affected: Some(10), ..caller(Role::SuperAdmin, None) };
+        assert_eq!(admit(&narrow, BOARD, Some(OWN)), Err(AuthError::ToolScope));
     }
 
     #[test]

@@ -23,6 +23,8 @@ use crate::service::{Call, Done, Idempotency, ServiceError};
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The run that the caller says it belongs to.
 const RUN_ID: HeaderName = HeaderName::from_static("x-run-id");
+/// What the header may be, for the reference.
+pub const KEY_PATTERN: &str = "^([A-Za-z0-9._:/+=@-]{1,120}|\"[A-Za-z0-9._:/+=@-]{1,120}\")$";
 /// Characters of an idempotency key, at most.
 const KEY_CHARACTERS_MAX: usize = 120;
 /// How long a client may ask an answer to wait.
@@ -116,12 +118,19 @@ fn run_id(headers: &HeaderMap) -> Result<Option<Uuid>, ApiError> {
     run.map(Some).ok_or_else(|| ApiError::field("x-run-id", "MALFORMED_ID", "must be a UUID"))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+/// The header `Idempotency-Key`. The IETF draft writes it between quotation marks, most clients do not: both mean the
+/// same.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let acceptable = |key: &&str| !key.is_empty() && key.len() <= KEY_CHARACTERS_MAX;
-    let key = value.to_str().ok().filter(acceptable);
+    let unquoted = |key| match str::strip_prefix(key, '"') {
+        Some(rest) => rest.strip_suffix('"').unwrap_or(key),
+        None => key,
+    };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:/+=@-".contains(&b);
+    let acceptable = |key: &&str| (1..=KEY_CHARACTERS_MAX).contains(&key.len()) && key.bytes().all(plain);
+    let key = value.to_str().ok().map(unquoted).filter(acceptable);
     key.map(|key| Some(key.to_owned())).ok_or_else(|| {
-        let message = format!("must be 1 to {KEY_CHARACTERS_MAX} visible ASCII characters");
+        let message = format!("must be 1 to {KEY_CHARACTERS_MAX} letters, digits and . _ : / + = @ -");
         ApiError::field("idempotency-key", "INVALID_KEY", message)
     })
 }
@@ -209,8 +218,9 @@ mod tests {
     fn an_idempotency_key_is_bounded_and_not_empty() {
         assert_eq!(idempotency_key(&HeaderMap::new()).unwrap(), None);
         assert_eq!(idempotency_key(&headers(IDEMPOTENCY_KEY, "k-1")).unwrap().as_deref(), Some("k-1"));
+        assert_eq!(idempotency_key(&headers(IDEMPOTENCY_KEY, "\"k-1\"")).unwrap().as_deref(), Some("k-1"));
         let too_long = "k".repeat(KEY_CHARACTERS_MAX + 1);
-        for bad in ["", &too_long, "clé"] {
+        for bad in ["", "{}", "a b", "\"\"", &too_long, "clé"] {
             assert!(idempotency_key(&headers(IDEMPOTENCY_KEY, bad)).is_err(), "{bad:?}");
         }
     }

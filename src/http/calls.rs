@@ -9,8 +9,10 @@ use docket_aggregates::membership::CallOutcome;
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
-use super::input::{Body, Fields, id, instant, integer, lines, one_of};
-use crate::calls::{self, NewCall, WorkRefusal};
+use super::input::{Body, Fields, id, integer, lines, one_of, recent};
+use super::spec::{Spec, object, schema};
+use crate::calls::{self, CallView, NewCall, WorkRefusal};
+use crate::shapes;
 
 /// How far a caller's clock may run ahead of ours.
 const AHEAD_MILLIS: i64 = 5 * 60 * 1_000;
@@ -47,6 +49,22 @@ pub fn speaks_for(admitted: &Admitted, agent: AgentId) -> Result<(), ApiError> {
     }
 }
 
+/// What the reference says of [`log`].
+pub fn logging() -> Spec {
+    Spec::new("Log a call, and what was agreed on")
+        .body(object([
+            ("campaignId!", shapes::id()),
+            ("contactId!", shapes::id()),
+            ("agentId!", shapes::id()),
+            ("outcome!", shapes::one_of::<CallOutcome>()),
+            ("startedAt!", shapes::instant()),
+            ("durationSeconds", shapes::or_null(shapes::integer(0, DURATION_MAX))),
+            ("note", shapes::or_null(shapes::lines(NOTE_MAX))),
+            ("followUpAt", shapes::or_null(shapes::instant())),
+        ]))
+        .answers(201, "The call", schema::<CallView>())
+}
+
 /// `POST .../crm/calls`: `{campaignId, contactId, agentId, outcome, startedAt, durationSeconds?, note?, followUpAt?}`.
 pub async fn log(
     State(state): State<HttpState>,
@@ -58,10 +76,10 @@ pub async fn log(
     let (campaign_id, contact_id) = (fields.required("campaignId", id), fields.required("contactId", id));
     let agent_id = fields.required("agentId", id);
     let outcome = fields.required("outcome", |value| one_of::<CallOutcome>(value).map(Some));
-    let started_at = fields.required("startedAt", instant);
+    let started_at = fields.required("startedAt", recent);
     let duration_seconds = fields.optional("durationSeconds", integer(0, DURATION_MAX));
     let note = fields.optional("note", lines(NOTE_MAX));
-    let follow_up_at = fields.optional("followUpAt", instant);
+    let follow_up_at = fields.optional("followUpAt", recent);
     if started_at > admitted.at.plus_millis(AHEAD_MILLIS) {
         fields.problem("startedAt", "IN_THE_FUTURE", "must not lie in the future");
     }

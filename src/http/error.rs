@@ -72,6 +72,7 @@ impl ApiError {
     /// Fields that cannot be accepted: all of them at once.
     pub fn fields(problems: Vec<FieldProblem>) -> Self {
         let message = match problems.as_slice() {
+            [only] if only.path.is_empty() => only.message.clone(),
             [only] => format!("{}: {}", only.path, only.message),
             several => {
                 let names: Vec<&str> = several.iter().map(|problem| problem.path.as_str()).collect();
@@ -117,6 +118,12 @@ impl ApiError {
     pub fn busy() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", "too many requests are being served")
             .after(Duration::from_secs(1))
+    }
+
+    /// The token has made as many requests as it may for now.
+    pub fn too_often(wait: Duration) -> Self {
+        let message = "the token has made as many requests as it may for now";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message).after(wait)
     }
 
     /// The request took longer than it may.
@@ -169,6 +176,7 @@ impl From<AppendError> for ApiError {
             AppendError::Conflict => Self::conflict("CONFLICT", message),
             AppendError::Taken(Scope::Slug) => Self::conflict("SLUG_TAKEN", message),
             AppendError::Taken(Scope::ImportCommit) => Self::conflict("ALREADY_COMMITTED", message),
+            AppendError::Taken(Scope::OpenQualification) => Self::conflict("QUALIFICATION_OPEN", message),
             AppendError::Taken(_) => Self::conflict("TAKEN", message),
             AppendError::Present(_) => Self::unprocessable("SUPPRESSED", message),
             AppendError::Replayed(_) => Self::conflict("ALREADY_ANSWERED", message),

@@ -4,25 +4,32 @@ use axum::extract::{OriginalUri, State};
 use axum::response::Response;
 use docket_aggregates::Timestamp;
 use docket_aggregates::ids::{CommandId, EventId, OrganizationId};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::HttpState;
 use super::call::Admitted;
 use super::error::ApiError;
 use super::input::{Fields, integer};
 use super::reply;
+use super::spec::{Spec, schema};
 use crate::ledger::read::{self, Portion, Stored};
+use crate::shapes::{self, Instant};
 
 /// Bytes of stored payload on one page, after which no further event is put on it.
 const PAGE_BYTES: i64 = 8 << 20;
 
 /// An event as it is stored; the names are those of the leaf that `docs/auditing.md` defines.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct EventView {
+    #[schemars(with = "Uuid")]
     organization_id: OrganizationId,
     position: i64,
+    #[schemars(with = "Uuid")]
     event_id: EventId,
+    #[schemars(with = "Uuid")]
     command_id: CommandId,
     aggregate_type: String,
     aggregate_id: String,
@@ -31,7 +38,9 @@ struct EventView {
     event_version: String,
     payload: Value,
     metadata: Value,
+    #[schemars(with = "Instant")]
     occurred_at: Timestamp,
+    #[schemars(with = "Instant")]
     recorded_at: Timestamp,
     leaf: String,
     chain: String,
@@ -57,6 +66,16 @@ impl EventView {
             chain: hex::encode(stored.chain),
         }
     }
+}
+
+/// What the reference says of [`list`].
+pub fn listing() -> Spec {
+    Spec::new("Read the ledger, in order and sealed").page(
+        schema::<EventView>(),
+        1_000,
+        shapes::integer(0, 1 << 53),
+        "The position of the last event seen.",
+    )
 }
 
 /// `GET .../crm/events?after=&limit=`: the events after a position, in order.

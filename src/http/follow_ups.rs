@@ -4,16 +4,43 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use docket_aggregates::ids::FollowUpId;
+use serde_json::json;
 
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::calls::{NOTE_MAX, speaks_for};
 use super::error::ApiError;
-use super::input::{Body, Fields, among, id, instant, lines, path_id};
-use crate::follow_ups::{self, Ending, NewFollowUp};
+use super::input::{Body, Fields, among, id, lines, path_id, recent};
+use super::spec::{Spec, object, schema};
+use crate::follow_ups::{self, Ending, FollowUpView, NewFollowUp};
+use crate::shapes;
 
 const ENDINGS: &[(&str, Option<Ending>)] =
     &[("done", Some(Ending::Done)), ("cancelled", Some(Ending::Cancelled))];
+
+/// What the reference says of [`schedule`].
+pub fn scheduling() -> Spec {
+    Spec::new("Promise to call again")
+        .body(object([
+            ("campaignId!", shapes::id()),
+            ("contactId!", shapes::id()),
+            ("agentId!", shapes::id()),
+            ("dueAt!", shapes::instant()),
+            ("note", shapes::or_null(shapes::lines(NOTE_MAX))),
+        ]))
+        .answers(201, "The follow-up", schema::<FollowUpView>())
+}
+
+/// What the reference says of [`close`].
+pub fn closing() -> Spec {
+    let status =
+        json!({ "type": "string", "enum": ENDINGS.iter().map(|(name, _)| name).collect::<Vec<_>>() });
+    Spec::new("Close a follow-up").body(object([("status!", status)])).answers(
+        200,
+        "The follow-up",
+        schema::<FollowUpView>(),
+    )
+}
 
 /// `POST .../crm/follow-ups`: `{campaignId, contactId, agentId, dueAt, note?}`.
 pub async fn schedule(
@@ -27,7 +54,7 @@ pub async fn schedule(
         campaign_id: fields.required("campaignId", id),
         contact_id: fields.required("contactId", id),
         agent_id: fields.required("agentId", id),
-        due_at: fields.required("dueAt", instant),
+        due_at: fields.required("dueAt", recent),
         note: fields.optional("note", lines(NOTE_MAX)),
     };
     fields.finish()?;

@@ -1,18 +1,20 @@
 //! Whether the process lives, whether it can serve, and what it measures. No token is asked for, and nothing of
 //! any organization is told.
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
-use axum::{Router, body::Body};
 use docket_aggregates::ids::OrganizationId;
 use serde_json::json;
 use sqlx::Row;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::routes::Open;
+use super::spec::Spec;
 use super::{HttpState, reply};
 use crate::readside::{Consistency, ReadSideError};
 
@@ -20,8 +22,47 @@ use crate::readside::{Consistency, ReadSideError};
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// The routes for whoever runs the process.
-pub fn routes() -> Router<HttpState> {
-    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).route("/metrics", get(metrics))
+pub fn all() -> Vec<Open> {
+    let route = |path, id, spec, handler| Open {
+        method: Method::GET,
+        path,
+        id,
+        tag: "Operation",
+        token: false,
+        spec,
+        handler,
+    };
+    vec![
+        route("/healthz", "health_alive", alive_spec, || get(alive)),
+        route("/readyz", "health_ready", ready_spec, || get(ready)),
+        route("/metrics", "health_metrics", metrics_spec, || get(metrics)),
+    ]
+}
+
+fn alive_spec() -> Spec {
+    let status =
+        json!({ "type": "object", "properties": { "status": { "const": "alive" } }, "required": ["status"] });
+    Spec::new("Whether the process lives").answers(200, "It does", status).refuses(&[431])
+}
+
+fn ready_spec() -> Spec {
+    let told = |status: &str| {
+        json!({
+            "type": "object",
+            "properties": { "status": { "const": status }, "reason": { "type": "string" } },
+            "required": ["status"],
+        })
+    };
+    Spec::new("Whether it can serve")
+        .answers(200, "It can", told("ready"))
+        .answers(503, "It cannot, and why", told("not_ready"))
+        .refuses(&[431])
+}
+
+fn metrics_spec() -> Spec {
+    Spec::new("What is measured, in the text form of Prometheus")
+        .answers_with(200, "The metrics", "text/plain", json!({ "type": "string" }))
+        .refuses(&[431])
 }
 
 async fn alive() -> Response {

@@ -14,21 +14,28 @@ use docket_aggregates::{Timestamp, ids::OrganizationId};
 use docket_projections::import_invalid_rows;
 use docket_projections::imports::{self as rows, ImportRow};
 use futures::TryStreamExt;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+pub mod specs;
 
 use super::HttpState;
 use super::call::{Admitted, replay, settle, wait_preferred};
 use super::error::ApiError;
 use super::input::{Body, Fields, Problem, among, boolean, id, integer, line, one_of, path_id};
 use super::reply::{self, Recorded};
-use crate::imports::reader::{DEFAULT_LIMIT, MapOverrides, Spool, receive};
+use crate::imports::reader::{DEFAULT_LIMIT, MapOverrides, Pace, Spool, receive};
 use crate::imports::{self, Column, ImportRefusal, Label, Outcome, Upload};
 use crate::readside::{Consistency, ReadSideError};
+use crate::shapes::{Instant, OneOf};
 
-/// How long an upload may pause.
-const IDLE_WITHIN: Duration = Duration::from_secs(30);
+/// How slow an upload may be: 4 KiB a second, which the oldest mobile networks carry.
+const PACE: Pace = Pace { within: Duration::from_secs(30), bytes: 120 << 10 };
+/// When to come again for a place to upload.
+const PLACE_FREE_IN: Duration = Duration::from_secs(5);
 /// Up to so many rows a commit is waited for.
 const ROWS_WAITED_FOR: u64 = 10_000;
 /// How long it is waited for then.
@@ -63,7 +70,11 @@ impl From<ImportRefusal> for ApiError {
                 };
                 Self::new(status, error.code(), message)
             }
-            ImportRefusal::TooMany => Self { message, ..Self::busy() },
+            ImportRefusal::TooMany => Self { message, retry_after: Some(PLACE_FREE_IN), ..Self::busy() },
+            ImportRefusal::ShareTaken => Self {
+                retry_after: Some(PLACE_FREE_IN),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "ORGANIZATION_BUSY", message)
+            },
             ImportRefusal::Stopping => Self { message, code: "SHUTTING_DOWN", ..Self::busy() },
             ImportRefusal::Damaged(_) => Self::internal(&refusal),
         }
@@ -92,7 +103,7 @@ pub async fn upload(
     let mut digest = Sha256::new();
     let body = request.into_body().into_data_stream().inspect_ok(|chunk| digest.update(chunk));
     let spool = Spool::create_in(&std::env::temp_dir(), DEFAULT_LIMIT).map_err(ImportRefusal::from)?;
-    let file = receive(spool, body, IDLE_WITHIN).await.map_err(ImportRefusal::from)?;
+    let file = receive(spool, body, PACE).await.map_err(ImportRefusal::from)?;
 
     let call = admitted.call(&json!({ "query": query, "file": hex::encode(digest.finalize()) }))?;
     if let Some(answer) = replay(&state, &call, StatusCode::CREATED).await? {
@@ -128,13 +139,16 @@ fn expect_csv(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// A folder as answers show it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct FolderView {
+    #[schemars(with = "Uuid")]
     import_folder_id: ImportId,
     name: Option<String>,
     source: Option<String>,
+    #[schemars(with = "OneOf<LegalBasis>")]
     legal_basis: LegalBasis,
+    #[schemars(with = "OneOf<ImportStage>")]
     state: ImportStage,
     encoding: String,
     separator: String,
@@ -143,11 +157,14 @@ struct FolderView {
     invalid: u64,
     chunks: u64,
     committed_chunks: u64,
+    #[schemars(with = "Option<OneOf<OnDuplicate>>")]
     on_duplicate: Option<OnDuplicate>,
     created: u64,
     updated: u64,
     skipped: u64,
+    #[schemars(with = "Instant")]
     created_at: Timestamp,
+    #[schemars(with = "Instant")]
     updated_at: Timestamp,
 }
 
@@ -231,11 +248,40 @@ async fn fresh_or_behind(
 }
 
 /// A row that cannot become a contact.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct InvalidRowView {
     line: u64,
+    #[schemars(with = "Vec<Fault>")]
     errors: Vec<RowFault>,
     cells: Option<Vec<String>>,
+}
+
+/// One thing wrong with a row, as [`RowFault`] is written.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "only its schema is looked at")]
+struct Fault {
+    code: String,
+    field: Option<String>,
+    message: String,
+}
+
+/// What a commit came to, or has come to so far.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct CommitView {
+    #[schemars(with = "Uuid")]
+    import_folder_id: ImportId,
+    /// Whether nothing was changed because only a count was asked for.
+    dry_run: bool,
+    /// `committed`, or `committing` while it goes on; absent from a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    /// Rows of the folder, while it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<u64>,
+    created: u64,
+    updated: u64,
+    skipped: u64,
 }
 
 /// `GET .../crm/imports/{importFolderId}/rows?state=invalid&limit=&after=`: by line; `after` is the last line seen.
@@ -286,10 +332,15 @@ pub async fn commit(
 
     if dry_run {
         let counted = imports::dry_run(&state.app, admitted.organization, id, on_duplicate).await?;
-        let body = json!({
-            "importFolderId": id, "dryRun": true,
-            "created": counted.created, "updated": counted.updated, "skipped": counted.skipped,
-        });
+        let body = CommitView {
+            import_folder_id: id,
+            dry_run: true,
+            state: None,
+            rows: None,
+            created: counted.created,
+            updated: counted.updated,
+            skipped: counted.skipped,
+        };
         return Ok(reply::json(StatusCode::OK, &body));
     }
     let mut ordered = imports::commit(&state.app, &call, id, on_duplicate, |_| ()).await?;
@@ -300,10 +351,15 @@ pub async fn commit(
     };
     let mut response = match ordered.ended(patience).await {
         Some(Outcome::Done(done)) => {
-            let body = json!({
-                "importFolderId": id, "dryRun": false, "state": "committed",
-                "created": done.created, "updated": done.updated, "skipped": done.skipped,
-            });
+            let body = CommitView {
+                import_folder_id: id,
+                dry_run: false,
+                state: Some("committed"),
+                rows: None,
+                created: done.created,
+                updated: done.updated,
+                skipped: done.skipped,
+            };
             reply::json(StatusCode::OK, &body)
         }
         None => under_way(&state, admitted.organization, id, ordered.rows).await?,
@@ -334,10 +390,15 @@ async fn under_way(
     let folder = rows::get(&mut view, organization, id).await?;
     let (created, updated, skipped) =
         folder.map(|folder| (folder.created, folder.updated, folder.skipped)).unwrap_or_default();
-    let body = json!({
-        "importFolderId": id, "dryRun": false, "state": "committing", "rows": rows,
-        "created": created, "updated": updated, "skipped": skipped,
-    });
+    let body = CommitView {
+        import_folder_id: id,
+        dry_run: false,
+        state: Some("committing"),
+        rows: Some(rows),
+        created,
+        updated,
+        skipped,
+    };
     let mut response = reply::json(StatusCode::ACCEPTED, &body);
     let location = format!("/api/companies/{organization}/crm/imports/{id}");
     if let Ok(location) = HeaderValue::from_str(&location) {

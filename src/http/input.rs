@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 
-use axum::body::to_bytes;
 use axum::extract::{FromRequest, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
@@ -11,10 +10,8 @@ use serde_json::{Map, Value, json};
 use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
+use super::body::{self, Broken};
 use super::error::{ApiError, FieldProblem};
-
-/// The largest body of JSON that is read, in bytes.
-pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// What is wrong with a value, without the field's name.
 pub type Problem = (&'static str, String);
@@ -34,15 +31,13 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 "the body must be JSON, with the header content-type: application/json",
             ));
         }
-        let bytes = to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|error| {
-            let too_large = std::error::Error::source(&error)
-                .is_some_and(|source| source.to_string().contains("length limit"));
-            if too_large {
-                let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
-                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", message)
-            } else {
-                ApiError::new(StatusCode::BAD_REQUEST, "BODY_INTERRUPTED", "the body did not arrive whole")
-            }
+        let bytes = body::receive(request.into_body()).await.map_err(|broken| {
+            let (status, code) = match broken {
+                Broken::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
+                Broken::Stalled => (StatusCode::REQUEST_TIMEOUT, "BODY_STALLED"),
+                Broken::Interrupted => (StatusCode::BAD_REQUEST, "BODY_INTERRUPTED"),
+            };
+            ApiError::new(status, code, broken.to_string())
         })?;
         parse(&bytes).map(Self)
     }
@@ -196,7 +191,7 @@ pub fn lines(max: usize) -> impl Fn(Value) -> Result<String, Problem> {
 fn text(value: Value, max: usize, refused: impl Fn(char) -> bool) -> Result<String, Problem> {
     let text: String = string(value)?.nfc().collect();
     let text = text.trim();
-    if text.is_empty() {
+    if crate::json::is_blank(text) {
         return Err(("EMPTY", "must not be empty".into()));
     }
     if text.chars().any(refused) {
@@ -236,6 +231,19 @@ pub fn instant(value: Value) -> Result<Timestamp, Problem> {
     string(value)?
         .parse()
         .map_err(|error: docket_aggregates::time::NotAnInstant| ("INVALID_INSTANT", error.to_string()))
+}
+
+/// The first instant that anything of ours can have happened at, or be planned for: 2000-01-01. What is earlier is a slip of the
+/// pen or a clock that was never set.
+const EARLIEST_MILLIS: i64 = 946_684_800_000;
+
+/// An RFC 3339 instant of this century.
+pub fn recent(value: Value) -> Result<Timestamp, Problem> {
+    let at = instant(value)?;
+    if at < Timestamp::from_millis(EARLIEST_MILLIS) {
+        return Err(("TOO_EARLY", "must not be before the year 2000".into()));
+    }
+    Ok(at)
 }
 
 /// True or false.
@@ -320,6 +328,7 @@ mod tests {
         for (text, code) in [
             ("", "EMPTY"),
             ("  ", "EMPTY"),
+            ("\u{200b}\u{2060}", "EMPTY"),
             ("a\0b", "CONTROL_CHARACTER"),
             ("a\nb", "CONTROL_CHARACTER"),
             ("abcd", "TOO_LONG"),
@@ -327,6 +336,18 @@ mod tests {
             assert_eq!(line(3)(json!(text)).unwrap_err().0, code, "{text:?}");
         }
         assert_eq!(lines(3)(json!("a\nb")), Ok("a\nb".into()));
+    }
+
+    #[test]
+    fn what_happened_before_this_century_did_not_happen_here() {
+        assert!(recent(json!("2000-01-01T00:00:00Z")).is_ok());
+        for (text, code) in [
+            ("0001-01-01T00:00:00Z", "TOO_EARLY"),
+            ("1999-12-31T23:59:59.999Z", "TOO_EARLY"),
+            ("yesterday", "INVALID_INSTANT"),
+        ] {
+            assert_eq!(recent(json!(text)).unwrap_err().0, code, "{text}");
+        }
     }
 
     #[test]

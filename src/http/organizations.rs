@@ -11,8 +11,10 @@ use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
 use super::input::{Body, Fields, Problem, boolean, email, line, path_id};
+use super::spec::{Spec, object, schema};
 use crate::organizations::{self, OrganizationView};
 use crate::service::{Done, ServiceError};
+use crate::shapes;
 
 impl From<OrganizationError> for ApiError {
     fn from(error: OrganizationError) -> Self {
@@ -32,6 +34,25 @@ fn slug(value: Value) -> Result<String, Problem> {
     } else {
         Err(("INVALID_SLUG", "must have 1 to 64 of the characters a-z, 0-9 and -".into()))
     }
+}
+
+/// What the reference says of [`create`].
+pub fn creating() -> Spec {
+    Spec::new("Found an organization")
+        .body(object([
+            ("name!", shapes::line(200)),
+            ("slug!", shapes::slug()),
+            ("ownerEmail!", shapes::email()),
+            ("crmEnabled", shapes::or_null(shapes::boolean())),
+        ]))
+        .answers(201, "The organization", schema::<OrganizationView>())
+}
+
+/// What the reference says of [`change`].
+pub fn changing() -> Spec {
+    Spec::new("Name an organization, or switch its CRM module")
+        .patch([("name", shapes::line(200)), ("crmEnabled", shapes::boolean())])
+        .answers(200, "The organization", schema::<OrganizationView>())
 }
 
 /// `POST /api/admin/organizations`: `{name, slug, ownerEmail, crmEnabled?}`.

@@ -1,9 +1,9 @@
 //! The company API as a table: every route with its roles and its deadline, and the gate in front of each.
 //!
 //! The router is made from the table, so that no route can be without roles and no role without a route. The gate
-//! checks in this order: token (401), company in the path (400), role and company of the token (403), headers
-//! (400); whether the company exists (404) is asked last, so that an outsider cannot find out. Every call that
-//! reaches the gate is noted in the access log, whatever came of it.
+//! checks in this order: token (401), rate (429), company in the path (400), role and company of the token (403), headers
+//! (400); whether the company exists (404) and has its module on (403) is asked last, so that an outsider cannot find
+//! out. Every call that reaches the gate is noted in the access log, whatever came of it.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -15,22 +15,27 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use docket_aggregates::ids::OrganizationId;
-use docket_aggregates::organization::Organization;
 use docket_aggregates::token::Role;
 
 use super::auth::{self, ADMINS, BOARD, READERS, WORKERS};
 use super::call::Admitted;
 use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
-use super::{HttpState, agents, calls, events, follow_ups, imports, input, organizations};
+use super::spec::Spec;
+use super::{
+    HttpState, agents, calls, events, follow_ups, imports, input, limits, organizations, script_executions,
+};
 use crate::access_log::Entry;
 use crate::credentials::Caller;
+use crate::limits::Allowance;
 
 /// How long a request may take until its answer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadline {
     /// As long as a person waits.
     Usual,
+    /// As long as a service outside may take, and our own work before and after it.
+    Asking,
     /// As long as data keeps coming: uploads, and answers that the client asked to wait for.
     Streamed,
 }
@@ -40,9 +45,19 @@ impl Deadline {
     pub const fn within(self) -> Duration {
         match self {
             Self::Usual => Duration::from_secs(30),
+            Self::Asking => Duration::from_secs(60),
             Self::Streamed => Duration::from_secs(60 * 60),
         }
     }
+}
+
+/// Whether a route works while the outbound CRM module of its organization is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Module {
+    /// No: 403 `CRM_MODULE_DISABLED`.
+    Needed,
+    /// Yes: an organization is still administered, and its ledger still read.
+    Spared,
 }
 
 /// One route of the company API.
@@ -55,46 +70,87 @@ pub struct Route {
     pub roles: &'static [Role],
     /// How long it may take.
     pub deadline: Deadline,
+    /// Whether it works without the module.
+    pub module: Module,
     /// Method and path: the name of the route in the access log and in the ledger.
     pub name: String,
+    /// The path of the handler: its name in the reference.
+    pub id: &'static str,
+    /// What the reference says of it.
+    pub spec: fn() -> Spec,
     handler: fn() -> MethodRouter<HttpState>,
 }
 
+impl Route {
+    /// The same, working without the module.
+    fn without_module(self) -> Self {
+        Self { module: Module::Spared, ..self }
+    }
+}
+
 macro_rules! route {
-    ($method:ident $path:literal, $roles:expr, $deadline:ident, $handler:path) => {
+    ($method:ident $path:literal, $roles:expr, $deadline:ident, $handler:path, $spec:path) => {
         Route {
             method: Method::$method,
             path: $path,
             roles: $roles,
             deadline: Deadline::$deadline,
+            module: Module::Needed,
             name: concat!(stringify!($method), " ", $path).to_owned(),
+            id: stringify!($handler),
+            spec: $spec,
             handler: || on(MethodFilter::$method, $handler),
         }
     };
+}
+
+/// A route that is not of the company API: it has its own gate, or none.
+pub struct Open {
+    /// The method.
+    pub method: Method,
+    /// The path, with its parameters in braces.
+    pub path: &'static str,
+    /// Its name in the reference.
+    pub id: &'static str,
+    /// Its group in the reference.
+    pub tag: &'static str,
+    /// Whether it asks for a token.
+    pub token: bool,
+    /// What the reference says of it.
+    pub spec: fn() -> Spec,
+    /// What serves it.
+    pub handler: fn() -> MethodRouter<HttpState>,
+}
+
+/// The router of such routes.
+pub fn open(routes: Vec<Open>) -> Router<HttpState> {
+    routes.into_iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()))
 }
 
 /// Every route of the company API.
 #[rustfmt::skip]
 pub fn all() -> &'static [Route] {
     static ALL: LazyLock<Vec<Route>> = LazyLock::new(|| vec![
-        route!(POST  "/api/admin/organizations",                                          ADMINS,  Usual,    organizations::create),
-        route!(PATCH "/api/admin/organizations/{organizationId}",                         ADMINS,  Usual,    organizations::change),
+        route!(POST  "/api/admin/organizations",                                          ADMINS,  Usual,    organizations::create, organizations::creating).without_module(),
+        route!(PATCH "/api/admin/organizations/{organizationId}",                         ADMINS,  Usual,    organizations::change, organizations::changing).without_module(),
 
-        route!(GET   "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::list),
-        route!(POST  "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::register),
-        route!(PATCH "/api/companies/{companyId}/crm/agents/{agentId}",                   BOARD,   Usual,    agents::change),
+        route!(GET   "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::list, agents::listing),
+        route!(POST  "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::register, agents::registering),
+        route!(PATCH "/api/companies/{companyId}/crm/agents/{agentId}",                   BOARD,   Usual,    agents::change, agents::changing),
 
-        route!(POST  "/api/companies/{companyId}/crm/imports",                            BOARD,   Streamed, imports::upload),
-        route!(GET   "/api/companies/{companyId}/crm/imports",                            BOARD,   Usual,    imports::list),
-        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}",           BOARD,   Usual,    imports::show),
-        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}/rows",      BOARD,   Usual,    imports::rows),
-        route!(POST  "/api/companies/{companyId}/crm/imports/{importFolderId}/commit",    BOARD,   Streamed, imports::commit),
+        route!(POST  "/api/companies/{companyId}/crm/imports",                            BOARD,   Streamed, imports::upload, imports::specs::uploading),
+        route!(GET   "/api/companies/{companyId}/crm/imports",                            BOARD,   Usual,    imports::list, imports::specs::listing),
+        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}",           BOARD,   Usual,    imports::show, imports::specs::showing),
+        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}/rows",      BOARD,   Usual,    imports::rows, imports::specs::rows),
+        route!(POST  "/api/companies/{companyId}/crm/imports/{importFolderId}/commit",    BOARD,   Streamed, imports::commit, imports::specs::committing),
 
-        route!(POST  "/api/companies/{companyId}/crm/calls",                              WORKERS, Usual,    calls::log),
-        route!(POST  "/api/companies/{companyId}/crm/follow-ups",                         WORKERS, Usual,    follow_ups::schedule),
-        route!(PATCH "/api/companies/{companyId}/crm/follow-ups/{followUpId}",            WORKERS, Usual,    follow_ups::close),
+        route!(POST  "/api/companies/{companyId}/crm/calls",                              WORKERS, Usual,    calls::log, calls::logging),
+        route!(POST  "/api/companies/{companyId}/crm/follow-ups",                         WORKERS, Usual,    follow_ups::schedule, follow_ups::scheduling),
+        route!(PATCH "/api/companies/{companyId}/crm/follow-ups/{followUpId}",            WORKERS, Usual,    follow_ups::close, follow_ups::closing),
 
-        route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list),
+        route!(POST  "/api/companies/{companyId}/crm/script-executions/{executionId}/auto-qualify", WORKERS, Asking, script_executions::auto_qualify, script_executions::auto_qualifying),
+
+        route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list, events::listing).without_module(),
     ]);
     &ALL
 }
@@ -115,7 +171,8 @@ async fn gate(
     let started = Instant::now();
     let at = state.app.clock.now();
     let mut noted = Noted::default();
-    let mut response = match admit(&state, route, request, &mut noted).await {
+    let admitted = admit(&state, route, request, &mut noted).await;
+    let mut response = match admitted {
         Ok(request) => match tokio::time::timeout(route.deadline.within(), next.run(request)).await {
             Ok(response) => response,
             Err(_) => {
@@ -125,6 +182,9 @@ async fn gate(
         },
         Err(refusal) => refusal.into_response(),
     };
+    if let Some(allowance) = &noted.allowance {
+        limits::tell(response.headers_mut(), allowance);
+    }
     let extensions = response.extensions_mut();
     let recorded = extensions.remove::<Recorded>();
     let outcome = extensions.remove::<Outcome>();
@@ -157,6 +217,7 @@ async fn gate(
 struct Noted {
     caller: Option<Caller>,
     organization: Option<OrganizationId>,
+    allowance: Option<Allowance>,
 }
 
 async fn admit(
@@ -168,6 +229,10 @@ async fn admit(
     let (mut parts, body) = request.into_parts();
     let caller = auth::bearer(&parts.headers, &state.app).await?;
     noted.caller = Some(caller.clone());
+    noted.allowance = state.limiter.take(caller.token_id);
+    if let Some(wait) = noted.allowance.and_then(|allowance| allowance.wait) {
+        return Err(ApiError::too_often(wait));
+    }
     let organization = organization_in(&mut parts).await?;
     auth::admit(&caller, route.roles, organization)?;
     noted.organization = organization;
@@ -175,16 +240,17 @@ async fn admit(
         None => OrganizationId::INSTANCE,
         Some(organization) => {
             // The nil UUID names the instance ledger, which is no company.
-            let known = organization != OrganizationId::INSTANCE
-                && state
-                    .app
-                    .ledger
-                    .glance::<Organization>(OrganizationId::INSTANCE, organization)
-                    .await?
-                    .exists();
-            if !known {
+            let known = match organization {
+                OrganizationId::INSTANCE => None,
+                company => state.app.workspaces.get(&state.app.ledger, company).await?,
+            };
+            let Some(known) = known else {
                 noted.organization = None;
                 return Err(ApiError::not_found("ORG_NOT_FOUND", "organization"));
+            };
+            if route.module == Module::Needed && !known.crm_enabled() {
+                let message = "the outbound CRM module is switched off for this organization";
+                return Err(ApiError::new(StatusCode::FORBIDDEN, "CRM_MODULE_DISABLED", message));
             }
             organization
         }

@@ -17,7 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::HttpState;
+use super::{HttpState, Settings};
 use crate::access_log::AccessLog;
 use crate::app::App;
 
@@ -39,9 +39,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Serves until `shutdown` comes, then drains within 30 seconds.
-pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn serve(
+    app: App,
+    settings: Settings,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
     let (access_log, writing) = AccessLog::open(app.ledger.pool().clone(), app.clock.clone());
-    let state = HttpState::new(app.clone(), access_log.clone());
+    let state = HttpState::new(app.clone(), access_log.clone(), settings);
     let service = TowerToHyperService::new(super::router(state.clone()));
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
@@ -88,6 +93,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output
 
     tracing::info!(connections = graceful.count(), "shutting down");
     state.draining.store(true, Ordering::Relaxed);
+    state.ending.cancel();
     drop(listener);
     resuming.abort();
     app.imports.stop();

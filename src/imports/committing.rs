@@ -259,7 +259,7 @@ impl<'a> Commit<'a> {
     }
 
     async fn run(mut self, watch: &(impl Fn(Progress) + Sync)) -> Result<Committed, Error> {
-        let mut staged = None;
+        let mut ahead: Option<Ready> = None;
         let mut view = Some(self.caught_up().await?);
         while self.folder.state.stage() == ImportStage::Committing {
             let (total, number) = self.folder.state.chunks();
@@ -271,19 +271,21 @@ impl<'a> Commit<'a> {
                 return Err(ImportRefusal::Stopping.into());
             }
             let started = Instant::now();
-            let rows = match staged.take() {
-                Some((ready, rows)) if ready == number => rows,
-                _ => read_chunk(self.app, self.organization, self.import_id, number).await?,
+            let ready = match ahead.take() {
+                Some(ready) if ready.number == number => ready,
+                _ => self.source().read(number, view.take()).await?,
             };
-            // While this chunk is written, the next one is read.
-            let ahead = read_chunk(self.app, self.organization, self.import_id, number + 1);
-            let (done, next) = tokio::join!(self.commit_chunk(number, &rows, view.take()), async {
-                if number + 1 < total { Some(ahead.await) } else { None }
+            // While this chunk is written, the next one is read and looked up. What this one makes meanwhile is not
+            // in that view, and is remembered.
+            let source = self.source();
+            let (done, next) = tokio::join!(self.commit_chunk(ready), async {
+                if number + 1 < total { Some(source.read(number + 1, None).await) } else { None }
             });
+            ahead = next.transpose()?;
             if !done? {
+                ahead = None;
                 view = Some(self.caught_up().await?);
             }
-            staged = next.transpose()?.map(|rows| (number + 1, rows));
             metrics::histogram!("docket_import_chunk_seconds", "step" => "commit")
                 .record(started.elapsed().as_secs_f64());
             let (created, updated, skipped) = self.folder.state.outcomes();
@@ -300,8 +302,8 @@ impl<'a> Commit<'a> {
             if self.app.imports.stopping() {
                 return Err(ImportRefusal::Stopping.into());
             }
-            let rows = read_chunk(self.app, self.organization, self.import_id, number).await?;
-            let plan = self.plan(&rows, view.take()).await?;
+            let ready = self.source().read(number, view.take()).await?;
+            let plan = self.plan(&ready).await?;
             counted.created += plan.created.len() as u64;
             counted.updated += plan.updated.len() as u64;
             counted.skipped += plan.skipped.len() as u64;
@@ -324,15 +326,11 @@ impl<'a> Commit<'a> {
     }
 
     /// Commits a chunk; says whether this process did so, or another one.
-    async fn commit_chunk(
-        &mut self,
-        number: u64,
-        rows: &[StagedRow],
-        mut view: Option<View>,
-    ) -> Result<bool, Error> {
+    async fn commit_chunk(&mut self, mut ready: Ready) -> Result<bool, Error> {
         let id: CommandId = self.app.clock.mint();
+        let number = ready.number;
         for _ in 0..TRIES {
-            let plan = self.plan(rows, view.take()).await?;
+            let plan = self.plan(&ready).await?;
             let events = self
                 .folder
                 .state
@@ -348,7 +346,7 @@ impl<'a> Commit<'a> {
             let command = self.command(id, writes);
             match append_patiently(&self.app.ledger, &command).await {
                 Ok(appended) => {
-                    self.folder = self.app.ledger.learn(self.organization, &self.folder, events);
+                    self.folder = self.app.ledger.after(self.organization, &self.folder, events);
                     self.recent.remember(appended.position, plan.made());
                     for (step, rows) in
                         [("created", &plan.created), ("updated", &plan.updated), ("skipped", &plan.skipped)]
@@ -364,7 +362,8 @@ impl<'a> Commit<'a> {
                         // Another process did this chunk, and made contacts that this one does not know.
                         return Ok(false);
                     }
-                    view = Some(self.caught_up().await?);
+                    let view = self.caught_up().await?;
+                    ready = self.source().read(number, Some(view)).await?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -377,7 +376,7 @@ impl<'a> Commit<'a> {
         let command = self.command(self.app.clock.mint(), vec![self.folder.write(events.clone())]);
         match append_patiently(&self.app.ledger, &command).await {
             Ok(_) => {
-                self.folder = self.app.ledger.learn(self.organization, &self.folder, events);
+                self.folder = self.app.ledger.after(self.organization, &self.folder, events);
                 Ok(())
             }
             Err(AppendError::Conflict) => {
@@ -403,35 +402,29 @@ impl<'a> Commit<'a> {
         }
     }
 
-    /// Decides what becomes of each row of a chunk.
-    async fn plan(&mut self, rows: &[StagedRow], view: Option<View>) -> Result<Plan, Error> {
-        // A row whose subject was erased since it was staged is nobody's any more.
-        let rows: Vec<(&StagedRow, &StagedContact)> =
-            rows.iter().filter_map(|row| Some((row, row.contact.value()?))).collect();
-        let profiles: Vec<&ContactProfile> = rows.iter().map(|(_, contact)| &contact.profile).collect();
-        let mut view = match view {
-            Some(view) => view,
-            None => self.app.readside.view(self.organization, Consistency::Eventual).await?,
-        };
-        self.recent.folded_to(view.position);
-        let known = Known::read(&mut view, self.organization, &profiles).await?;
-        drop(view);
+    fn source(&self) -> Source {
+        Source {
+            app: self.app.clone(),
+            organization: self.organization,
+            import_id: self.import_id,
+            keys: self.keys.clone(),
+        }
+    }
 
+    /// Decides what becomes of each row of a chunk.
+    async fn plan(&mut self, ready: &Ready) -> Result<Plan, Error> {
+        self.recent.folded_to(ready.position);
+        let Ready { known, hashes, suppressed, .. } = ready;
+        let rows: Vec<(&StagedRow, &StagedContact)> = ready.rows().collect();
         let mut chunk = Known::default();
         let mut matched: Vec<Option<ContactId>> = Vec::with_capacity(rows.len());
         for (row, contact) in &rows {
-            let found = find(&contact.profile, &known, &self.recent, &chunk);
+            let found = find(&contact.profile, known, &self.recent, &chunk);
             if found.is_none() {
                 chunk.made(contact_id(row), &contact.profile);
             }
             matched.push(found);
         }
-        let hashes: Vec<Vec<String>> =
-            profiles.iter().map(|profile| address_hashes(&self.keys, profile)).collect();
-        let fresh = |index: &usize| matched[*index].is_none();
-        let suppressed =
-            self.suppressed((0..rows.len()).filter(fresh).flat_map(|index| &hashes[index])).await?;
-
         let mine: HashSet<ContactId> = rows
             .iter()
             .zip(&matched)
@@ -482,31 +475,6 @@ impl<'a> Commit<'a> {
             outcomes.push(RowOutcome { line: row.line, subject: row.contact.subject(), contact_id: id });
         }
         Ok(plan)
-    }
-
-    /// Which of these addresses must not be contacted. Asked of the claims, which outlive an erasure.
-    async fn suppressed<'h>(
-        &self,
-        hashes: impl Iterator<Item = &'h String>,
-    ) -> Result<HashSet<String>, Error> {
-        let by_key: BTreeMap<[u8; 32], &String> =
-            hashes.map(|hash| (ClaimKey::new(Scope::SuppressedAddress, hash).hash, hash)).collect();
-        if by_key.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let keys: Vec<&[u8]> = by_key.keys().map(<[u8; 32]>::as_slice).collect();
-        let found: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT c.key_hash FROM unnest($3::bytea[]) AS wanted (key_hash) CROSS JOIN LATERAL ( \
-                 SELECT key_hash FROM ledger.claims \
-                 WHERE organization_id = $1 AND scope = $2 AND key_hash = wanted.key_hash LIMIT 1) c",
-        )
-        .bind(self.organization.uuid())
-        .bind(Scope::SuppressedAddress.name())
-        .bind(keys)
-        .fetch_all(self.app.ledger.pool())
-        .await?;
-        let hash = |key: Vec<u8>| by_key.get(key.as_slice()).map(|hash| (*hash).clone());
-        Ok(found.into_iter().filter_map(hash).collect())
     }
 
     /// These contacts as the ledger knows them, read at once.
@@ -602,21 +570,96 @@ impl Plan {
     }
 }
 
-/// One staged chunk, opened. Its place in the stream follows from its number.
-async fn read_chunk(
-    app: &App,
+/// Where the chunks of a folder are read from.
+struct Source {
+    app: App,
     organization: OrganizationId,
     import_id: ImportId,
+    keys: std::sync::Arc<OrganizationKeys>,
+}
+
+/// A staged chunk with all that is known of its rows.
+struct Ready {
     number: u64,
-) -> Result<Vec<StagedRow>, Error> {
-    let stream = Stream::of::<Import>(import_id);
-    let ledger = &app.ledger;
-    let mut page = read::stream_page(ledger.pool(), organization, stream, number + BEFORE_CHUNKS, 1).await?;
-    read::open(ledger.keys(), organization, &mut page).await?;
-    let event = page.pop().and_then(|stored| serde_json::from_value(stored.payload).ok());
-    match event {
-        Some(ImportEvent::RowsStaged { chunk, rows, .. }) if chunk == number => Ok(rows),
-        _ => Err(ImportRefusal::Damaged(number).into()),
+    staged: Vec<StagedRow>,
+    /// The contacts of the read models that its rows may be about, and the position up to which these are folded.
+    known: Known,
+    position: i64,
+    /// The hashes of each row's addresses, and those of them that must not be contacted.
+    hashes: Vec<Vec<String>>,
+    suppressed: HashSet<String>,
+}
+
+impl Ready {
+    /// Its rows; one whose subject was erased since it was staged is nobody's any more.
+    fn rows(&self) -> impl Iterator<Item = (&StagedRow, &StagedContact)> {
+        self.staged.iter().filter_map(|row| Some((row, row.contact.value()?)))
+    }
+}
+
+impl Source {
+    /// Reads a chunk and looks its rows up, in the given view or in whatever the read models have.
+    async fn read(&self, number: u64, view: Option<View>) -> Result<Ready, Error> {
+        let staged = self.read_chunk(number).await?;
+        let mut ready = Ready {
+            number,
+            staged,
+            known: Known::default(),
+            position: 0,
+            hashes: vec![],
+            suppressed: HashSet::new(),
+        };
+        let profiles: Vec<&ContactProfile> = ready.rows().map(|(_, contact)| &contact.profile).collect();
+        let hashes: Vec<Vec<String>> =
+            profiles.iter().map(|profile| address_hashes(&self.keys, profile)).collect();
+        let suppressed = self.suppressed(hashes.iter().flatten()).await?;
+        let mut view = match view {
+            Some(view) => view,
+            None => self.app.readside.view(self.organization, Consistency::Eventual).await?,
+        };
+        let known = Known::read(&mut view, self.organization, &profiles).await?;
+        (ready.known, ready.position, ready.hashes, ready.suppressed) =
+            (known, view.position, hashes, suppressed);
+        Ok(ready)
+    }
+
+    /// One staged chunk, opened. Its place in the stream follows from its number.
+    async fn read_chunk(&self, number: u64) -> Result<Vec<StagedRow>, Error> {
+        let stream = Stream::of::<Import>(self.import_id);
+        let ledger = &self.app.ledger;
+        let after = number + BEFORE_CHUNKS;
+        let mut page = read::stream_page(ledger.pool(), self.organization, stream, after, 1).await?;
+        read::open(ledger.keys(), self.organization, &mut page).await?;
+        let event = page.pop().and_then(|stored| serde_json::from_value(stored.payload).ok());
+        match event {
+            Some(ImportEvent::RowsStaged { chunk, rows, .. }) if chunk == number => Ok(rows),
+            _ => Err(ImportRefusal::Damaged(number).into()),
+        }
+    }
+
+    /// Which of these addresses must not be contacted. Asked of the claims, which outlive an erasure.
+    async fn suppressed<'h>(
+        &self,
+        hashes: impl Iterator<Item = &'h String>,
+    ) -> Result<HashSet<String>, Error> {
+        let by_key: BTreeMap<[u8; 32], &String> =
+            hashes.map(|hash| (ClaimKey::new(Scope::SuppressedAddress, hash).hash, hash)).collect();
+        if by_key.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let keys: Vec<&[u8]> = by_key.keys().map(<[u8; 32]>::as_slice).collect();
+        let found: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT c.key_hash FROM unnest($3::bytea[]) AS wanted (key_hash) CROSS JOIN LATERAL ( \
+                 SELECT key_hash FROM ledger.claims \
+                 WHERE organization_id = $1 AND scope = $2 AND key_hash = wanted.key_hash LIMIT 1) c",
+        )
+        .bind(self.organization.uuid())
+        .bind(Scope::SuppressedAddress.name())
+        .bind(keys)
+        .fetch_all(self.app.ledger.pool())
+        .await?;
+        let hash = |key: Vec<u8>| by_key.get(key.as_slice()).map(|hash| (*hash).clone());
+        Ok(found.into_iter().filter_map(hash).collect())
     }
 }
 

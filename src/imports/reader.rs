@@ -36,7 +36,7 @@ pub use encoding::Encoding;
 pub use error::{MapError, ReadError};
 pub use mapping::{MapOverrides, Mapping};
 pub use row::{Row, RowValues};
-pub use spool::{DEFAULT_LIMIT, Scan, Spool, SpoolError, Spooled, receive};
+pub use spool::{DEFAULT_LIMIT, Pace, Scan, Spool, SpoolError, Spooled, receive};
 
 /// The rows of one file, in its order.
 ///

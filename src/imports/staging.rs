@@ -9,7 +9,9 @@ use std::time::Instant;
 use docket_aggregates::Decides;
 use docket_aggregates::ids::{CommandId, ImportId};
 use docket_aggregates::import::{Import, ImportCommand, ImportEvent, ImportLabel, InvalidRow, StagedRow};
+use schemars::JsonSchema;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::reader::{self, ImportReader, MapOverrides, Scan, Spooled};
 use super::rows::{Judged, Sheet, judge};
@@ -28,10 +30,11 @@ const NUMBERS_SAMPLED: usize = 400;
 const ROWS_SAMPLED: usize = 5_000;
 
 /// A folder whose file was read to its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Staged {
     /// The folder.
+    #[schemars(with = "Uuid")]
     pub import_folder_id: ImportId,
     /// Rows in the file, valid or not.
     pub rows: u64,
@@ -228,7 +231,7 @@ impl Folder<'_> {
             lane: Lane::Bulk,
         };
         let appended = append_patiently(&self.app.ledger, &command).await?;
-        self.folder = self.app.ledger.learn(self.call.organization, &self.folder, events);
+        self.folder = self.app.ledger.after(self.call.organization, &self.folder, events);
         Ok(appended)
     }
 }

@@ -17,9 +17,11 @@ use super::committing::Outcome;
 const RUNNING_MAX: usize = 2;
 /// Imports that wait for their turn.
 const WAITING_MAX: usize = 16;
-/// Uploads that are received at once, and those of one organization.
-const UPLOADS_MAX: usize = 8;
+/// Uploads that are received at once, and those of one organization. Each takes half a megabyte of memory and a file on
+/// disk; the last quarter is for organizations that have none under way, so that a few busy ones leave room for the others.
+const UPLOADS_MAX: usize = 16;
 const UPLOADS_SHARE: usize = 3;
+const UPLOADS_OF_NEWCOMERS: usize = UPLOADS_MAX / 4;
 
 /// The imports that this process works on. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,6 +47,15 @@ struct State {
 /// As many imports wait as may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany;
+
+/// Why an upload is not received now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// The organization has as many under way as one may have.
+    ShareTaken,
+    /// There are as many under way as may be.
+    AllTaken,
+}
 
 impl Default for Imports {
     fn default() -> Self {
@@ -97,11 +108,15 @@ impl Imports {
     }
 
     /// The permission to receive one upload; dropping it gives it back.
-    pub(crate) fn upload(&self, organization: OrganizationId) -> Result<Receiving, TooMany> {
+    pub(crate) fn upload(&self, organization: OrganizationId) -> Result<Receiving, NoPlace> {
         let mut state = self.lock();
         let own = state.uploads.iter().filter(|other| **other == organization).count();
-        if state.uploads.len() >= UPLOADS_MAX || own >= UPLOADS_SHARE {
-            return Err(TooMany);
+        let places = if own == 0 { UPLOADS_MAX } else { UPLOADS_MAX - UPLOADS_OF_NEWCOMERS };
+        if own >= UPLOADS_SHARE {
+            return Err(NoPlace::ShareTaken);
+        }
+        if state.uploads.len() >= places {
+            return Err(NoPlace::AllTaken);
         }
         state.uploads.push(organization);
         Ok(Receiving { imports: self.clone(), organization })
@@ -236,15 +251,18 @@ mod tests {
     #[test]
     fn an_organization_does_not_take_all_uploads() {
         let imports = Imports::default();
-        let mine: Vec<_> = (0..UPLOADS_SHARE).map(|_| imports.upload(organization(1)).unwrap()).collect();
-        assert!(imports.upload(organization(1)).is_err());
-        let others: Vec<_> = (UPLOADS_SHARE..UPLOADS_MAX)
-            .map(|n| imports.upload(organization(100 + n as u128)).unwrap())
-            .collect();
-        assert!(imports.upload(organization(2)).is_err());
+        let upload = |n: u128| imports.upload(organization(n));
+        let mine: Vec<_> = (0..UPLOADS_SHARE).map(|_| upload(1).unwrap()).collect();
+        assert_eq!(upload(1).err(), Some(NoPlace::ShareTaken));
+        // Others that upload as much as they may leave places for whoever has nothing under way.
+        let busy: Vec<_> = (0..9).map(|n| upload(10 + n / 3).unwrap()).collect();
+        let second = upload(20).unwrap();
+        assert_eq!(upload(20).err(), Some(NoPlace::AllTaken), "a second one must wait");
+        let newcomers: Vec<_> = (1..UPLOADS_OF_NEWCOMERS).map(|n| upload(100 + n as u128).unwrap()).collect();
+        assert_eq!(upload(200).err(), Some(NoPlace::AllTaken));
         drop(mine);
-        assert!(imports.upload(organization(1)).is_ok());
-        drop(others);
+        assert!(upload(1).is_ok() && upload(200).is_ok());
+        drop((busy, second, newcomers));
     }
 
     #[tokio::test]

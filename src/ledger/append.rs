@@ -1,9 +1,14 @@
 //! The append: the one place where history is made.
 //!
-//! One task per lane writes a batch in one transaction: it locks the heads in order, then reads versions, claims
-//! and requests **in a new statement** (a statement that waited for a lock still sees what was true before the
-//! wait), judges each command, inserts what is accepted and moves the heads. One command's conflict never fails
-//! its neighbours. An organization whose head is held by another process is passed over and tried again.
+//! One task per lane writes a batch with two statements. The first reads heads, versions, claims and requests, all
+//! in one snapshot; each command is judged by it; the second inserts what was accepted and moves the heads, but only
+//! of organizations whose head still stands where it was read. Every append moves its head, so a head that did not
+//! move proves that the rest of the snapshot still holds. Nothing is locked between the two, and no transaction is
+//! open while commands are judged. One command's conflict never fails its neighbours.
+//!
+//! An organization whose head was moved or held by another process is passed over and tried again, from then on
+//! under a lock: heads are locked in order, then the same two statements run in that transaction. (The snapshot must
+//! be taken by a new statement: one that waited for a lock still sees what was true before the wait.)
 //!
 //! A connection that breaks before COMMIT leaves nothing behind; one that breaks around it leaves a question. Both
 //! are answered alike: the same commands are tried again, and those that had been recorded are found by their
@@ -74,11 +79,36 @@ fn is_shutdown(code: Option<&str>) -> bool {
     code.is_some_and(|code| code.starts_with("57P"))
 }
 
-/// A held head.
+/// A head as it was read, and what becomes of it.
 struct Head {
+    /// Where it was read.
+    before: i64,
     position: i64,
     chain: Hash,
     recorded_at: Timestamp,
+}
+
+/// How heads are kept from moving between the two statements of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// Not at all: the second statement passes over heads that moved.
+    Not,
+    /// Locked; heads that another process holds are passed over.
+    Free,
+    /// Locked; heads that another process holds are waited for.
+    All,
+}
+
+impl Hold {
+    /// Commands that came too late once are not left to luck again. What is written beside the ledger needs a
+    /// transaction of its own.
+    fn for_batch(batch: &[Waiting]) -> Self {
+        match batch.iter().map(|waiting| waiting.passes).max().unwrap_or(0) {
+            BUSY_PASSES.. => Self::All,
+            0 if batch.iter().all(|waiting| waiting.prepared.stays_in_ledger()) => Self::Not,
+            _ => Self::Free,
+        }
+    }
 }
 
 /// What the judgement of one command was.
@@ -104,8 +134,7 @@ impl Appender {
             let started = Stopwatch::now();
             let mut lost_before = false;
             loop {
-                let wait = batch.iter().any(|waiting| waiting.passes >= BUSY_PASSES);
-                let attempt = self.attempt(connection, &batch, wait);
+                let attempt = self.attempt(connection, &batch);
                 let failed = match tokio::time::timeout(STATEMENT_WITHIN, attempt).await {
                     Ok(Ok(verdicts)) => {
                         metrics::histogram!("docket_append_seconds", "lane" => self.lane)
@@ -199,7 +228,6 @@ impl Appender {
         &self,
         connection: &mut Option<PgConnection>,
         batch: &[Waiting],
-        wait: bool,
     ) -> Result<Vec<Verdict>, Failed> {
         let open = match connection.take() {
             Some(open) => open,
@@ -208,7 +236,7 @@ impl Appender {
         // Taken out while it works: if this future is dropped half-way, so is the connection, and with it the
         // transaction.
         let mut open = open;
-        let result = self.transaction(&mut open, batch, wait).await;
+        let result = self.transaction(&mut open, batch, Hold::for_batch(batch)).await;
         match result {
             Ok(verdicts) => {
                 *connection = Some(open);
@@ -228,11 +256,18 @@ impl Appender {
         &self,
         connection: &mut PgConnection,
         batch: &[Waiting],
-        wait: bool,
+        hold: Hold,
     ) -> Result<Vec<Verdict>, Failed> {
-        connection.execute("BEGIN").await?;
-        let heads = lock_heads(connection, batch, wait).await?;
-        let known = Known::read(connection, batch).await?;
+        let mut held = None;
+        if hold != Hold::Not {
+            connection.execute("BEGIN").await?;
+            held = Some(lock_heads(connection, batch, hold).await?);
+        }
+        let mut known = Known::read(connection, batch).await?;
+        let mut heads = std::mem::take(&mut known.heads);
+        if let Some(held) = held {
+            heads.retain(|organization, _| held.contains(organization));
+        }
         let mut judge = Judge { heads, known, rows: Rows::default(), now: self.clock.now() };
         let mut verdicts = Vec::with_capacity(batch.len());
         for waiting in batch {
@@ -241,12 +276,23 @@ impl Appender {
         let Judge { heads, rows, .. } = judge;
         let touched = rows.touched.clone();
         if touched.is_empty() {
-            connection.execute("ROLLBACK").await?;
+            if hold != Hold::Not {
+                connection.execute("ROLLBACK").await?;
+            }
             return Ok(verdicts);
         }
-        rows.write(connection, &heads).await?;
-        connection.execute("COMMIT").await?;
-        self.heads.moved(touched.into_iter().filter_map(|id| Some((id, heads.get(&id)?.position))));
+        let moved = rows.write(connection, &heads).await?;
+        if hold != Hold::Not {
+            connection.execute("COMMIT").await?;
+        }
+        // What was judged after a command that was not written is judged again with it.
+        for (waiting, verdict) in batch.iter().zip(&mut verdicts) {
+            let organization = &waiting.prepared.organization;
+            if touched.contains(organization) && !moved.contains(organization) {
+                *verdict = Verdict::Busy;
+            }
+        }
+        self.heads.moved(moved.into_iter().filter_map(|id| Some((id, heads.get(&id)?.position))));
         Ok(verdicts)
     }
 }
@@ -274,34 +320,28 @@ fn describe(error: &sqlx::Error) -> String {
     }
 }
 
+fn organizations_of(batch: &[Waiting]) -> Vec<Uuid> {
+    let organizations: BTreeSet<Uuid> =
+        batch.iter().map(|waiting| waiting.prepared.organization.uuid()).collect();
+    organizations.into_iter().collect()
+}
+
+/// Locks the heads of a batch in order, and says which of them are held now.
 async fn lock_heads(
     connection: &mut PgConnection,
     batch: &[Waiting],
-    wait: bool,
-) -> Result<HashMap<OrganizationId, Head>, Failed> {
-    let organizations: BTreeSet<Uuid> =
-        batch.iter().map(|waiting| waiting.prepared.organization.uuid()).collect();
-    let organizations: Vec<Uuid> = organizations.into_iter().collect();
-    let statement = if wait {
-        "SELECT organization_id, position, chain, recorded_at FROM ledger.heads \
-         WHERE organization_id = ANY($1) ORDER BY organization_id FOR UPDATE"
+    hold: Hold,
+) -> Result<BTreeSet<OrganizationId>, Failed> {
+    let statement = if hold == Hold::All {
+        "SELECT organization_id FROM ledger.heads WHERE organization_id = ANY($1) ORDER BY organization_id \
+         FOR UPDATE"
     } else {
-        "SELECT organization_id, position, chain, recorded_at FROM ledger.heads \
-         WHERE organization_id = ANY($1) ORDER BY organization_id FOR UPDATE SKIP LOCKED"
+        "SELECT organization_id FROM ledger.heads WHERE organization_id = ANY($1) ORDER BY organization_id \
+         FOR UPDATE SKIP LOCKED"
     };
-    let rows = sqlx::query(statement).bind(&organizations).fetch_all(connection).await?;
-    let mut heads = HashMap::with_capacity(rows.len());
-    for row in rows {
-        heads.insert(
-            OrganizationId(row.try_get(0)?),
-            Head {
-                position: row.try_get(1)?,
-                chain: hash(&row, 2)?,
-                recorded_at: row.try_get::<Instant, _>(3)?.0,
-            },
-        );
-    }
-    Ok(heads)
+    let held: Vec<Uuid> =
+        sqlx::query_scalar(statement).bind(organizations_of(batch)).fetch_all(connection).await?;
+    Ok(held.into_iter().map(OrganizationId).collect())
 }
 
 fn hash(row: &PgRow, column: usize) -> Result<Hash, sqlx::Error> {
@@ -312,9 +352,10 @@ fn hash(row: &PgRow, column: usize) -> Result<Hash, sqlx::Error> {
 
 type VersionKey = (OrganizationId, Stream);
 
-/// What the database holds of everything that a batch looks at, read after the heads were locked.
+/// What the database holds of everything that a batch looks at, read in one snapshot.
 #[derive(Default)]
 struct Known {
+    heads: HashMap<OrganizationId, Head>,
     versions: HashMap<VersionKey, u64>,
     commands: HashMap<(OrganizationId, Uuid), i64>,
     claims: HashMap<(OrganizationId, ClaimKey), Uuid>,
@@ -330,10 +371,14 @@ struct StoredRequest {
     expires_at: Timestamp,
 }
 
+// Each of them asks by index, once per key: joined in the usual way, a table without statistics is read whole.
 // `position + 0` keeps the planner from reading the whole ledger backwards in search of the largest position,
 // which it takes for cheap while the table has no statistics: 900 instead of 15 000 commands a second were seen.
-const VERSIONS_AND_COMMANDS: &str = "\
-SELECT 0, t.i, v.sequence, NULL::uuid, NULL::bytea, NULL::bytea, NULL::timestamptz \
+const KNOWN: &str = "\
+SELECT 5, 0::bigint, position, organization_id, chain, NULL::bytea, recorded_at \
+FROM ledger.heads WHERE organization_id = ANY($13) \
+UNION ALL \
+SELECT 0, t.i, v.sequence, NULL, NULL, NULL, NULL \
 FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS t(organization_id, aggregate_type, aggregate_id, i) \
 CROSS JOIN LATERAL (SELECT e.sequence FROM ledger.events e WHERE e.organization_id = t.organization_id \
     AND e.aggregate_type = t.aggregate_type AND e.aggregate_id = t.aggregate_id \
@@ -342,21 +387,22 @@ UNION ALL \
 SELECT 1, t.i, e.position, NULL, NULL, NULL, NULL \
 FROM unnest($4::uuid[], $5::uuid[]) WITH ORDINALITY AS t(organization_id, command_id, i) \
 CROSS JOIN LATERAL (SELECT max(e.position + 0) AS position FROM ledger.events e \
-    WHERE e.organization_id = t.organization_id AND e.command_id = t.command_id) e WHERE e.position IS NOT NULL";
-
-const CLAIMS: &str = "\
+    WHERE e.organization_id = t.organization_id AND e.command_id = t.command_id) e WHERE e.position IS NOT NULL \
 UNION ALL \
 SELECT 2, t.i, NULL, c.owner, NULL, NULL, NULL \
 FROM unnest($6::uuid[], $7::text[], $8::bytea[]) WITH ORDINALITY AS t(organization_id, scope, key_hash, i) \
-JOIN ledger.claims c USING (organization_id, scope, key_hash) \
+CROSS JOIN LATERAL (SELECT owner FROM ledger.claims c WHERE c.organization_id = t.organization_id \
+    AND c.scope = t.scope AND c.key_hash = t.key_hash LIMIT 1) c \
 UNION ALL \
 SELECT 3, t.i, r.position, r.command_id, r.fingerprint, r.answer, r.expires_at \
 FROM unnest($9::uuid[], $10::bytea[]) WITH ORDINALITY AS t(organization_id, key_hash, i) \
-JOIN ledger.requests r USING (organization_id, key_hash) \
+CROSS JOIN LATERAL (SELECT * FROM ledger.requests r WHERE r.organization_id = t.organization_id \
+    AND r.key_hash = t.key_hash LIMIT 1) r \
 UNION ALL \
 SELECT 4, t.i, NULL, NULL, NULL, NULL, NULL \
 FROM unnest($11::uuid[], $12::uuid[]) WITH ORDINALITY AS t(organization_id, subject_id, i) \
-JOIN ledger.subject_keys s USING (organization_id, subject_id)";
+CROSS JOIN LATERAL (SELECT FROM ledger.subject_keys s WHERE s.organization_id = t.organization_id \
+    AND s.subject_id = t.subject_id LIMIT 1) s";
 
 impl Known {
     async fn read(connection: &mut PgConnection, batch: &[Waiting]) -> Result<Self, Failed> {
@@ -383,27 +429,24 @@ impl Known {
         let claims: Vec<_> = claims.into_iter().collect();
         let ids: Vec<String> = streams.iter().map(|(_, stream)| stream.id.to_string()).collect();
 
-        let more = !(claims.is_empty() && requests.is_empty() && subjects.is_empty());
-        let statement = if more { WITH_CLAIMS.as_str() } else { VERSIONS_AND_COMMANDS };
-        let mut query = sqlx::query(statement)
+        let query = sqlx::query(KNOWN)
             .bind(streams.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
             .bind(streams.iter().map(|(_, stream)| stream.aggregate_type).collect::<Vec<_>>())
             .bind(ids)
             .bind(commands.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
-            .bind(commands.iter().map(|(_, id)| *id).collect::<Vec<_>>());
-        if more {
-            query = query
-                .bind(claims.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
-                .bind(claims.iter().map(|(_, key)| key.scope.name()).collect::<Vec<_>>())
-                .bind(claims.iter().map(|(_, key)| key.hash.as_slice()).collect::<Vec<_>>())
-                .bind(requests.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
-                .bind(requests.iter().map(|(_, key)| key.as_slice()).collect::<Vec<_>>())
-                .bind(subjects.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
-                .bind(subjects.iter().map(|(_, id)| *id).collect::<Vec<_>>());
-        }
+            .bind(commands.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+            .bind(claims.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
+            .bind(claims.iter().map(|(_, key)| key.scope.name()).collect::<Vec<_>>())
+            .bind(claims.iter().map(|(_, key)| key.hash.as_slice()).collect::<Vec<_>>())
+            .bind(requests.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
+            .bind(requests.iter().map(|(_, key)| key.as_slice()).collect::<Vec<_>>())
+            .bind(subjects.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
+            .bind(subjects.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+            .bind(organizations_of(batch));
         let mut known = Self::default();
         for row in query.fetch_all(connection).await? {
             let kind: i32 = row.try_get(0)?;
+            // Counted from 1 by Postgres.
             let index = usize::try_from(row.try_get::<i64, _>(1)? - 1).unwrap_or(usize::MAX);
             let out_of_range = || sqlx::Error::Decode("an index that was not asked for".into());
             match kind {
@@ -431,17 +474,24 @@ impl Known {
                     };
                     known.requests.insert(key, stored);
                 }
-                _ => {
+                4 => {
                     known.subjects.insert(*subjects.get(index).ok_or_else(out_of_range)?);
+                }
+                _ => {
+                    let position = row.try_get(2)?;
+                    let head = Head {
+                        before: position,
+                        position,
+                        chain: hash(&row, 4)?,
+                        recorded_at: row.try_get::<Instant, _>(6)?.0,
+                    };
+                    known.heads.insert(OrganizationId(row.try_get(3)?), head);
                 }
             }
         }
         Ok(known)
     }
 }
-
-static WITH_CLAIMS: std::sync::LazyLock<String> =
-    std::sync::LazyLock::new(|| format!("{VERSIONS_AND_COMMANDS} {CLAIMS}"));
 
 /// Judges the commands of a batch one after the other, each seeing what the ones before it did.
 struct Judge<'a> {
@@ -489,11 +539,19 @@ impl<'a> Judge<'a> {
         if let Some(key) = prepared.absent.iter().find(|key| owner(key).is_some()) {
             return Verdict::Refused(Refusal::Error(AppendError::Present(key.scope)));
         }
+        // What one event of the command gives up, a later one of it may take.
+        let mut given_up = BTreeSet::new();
         for change in &prepared.claims {
-            if let ClaimChange::Take(key, by) = change
-                && owner(key).is_some_and(|owner| owner != *by)
-            {
-                return Verdict::Refused(Refusal::Error(AppendError::Taken(key.scope)));
+            match change {
+                ClaimChange::Release(key) => {
+                    given_up.insert(key);
+                }
+                ClaimChange::Take(key, by)
+                    if !given_up.contains(key) && owner(key).is_some_and(|owner| owner != *by) =>
+                {
+                    return Verdict::Refused(Refusal::Error(AppendError::Taken(key.scope)));
+                }
+                ClaimChange::Take(..) | ClaimChange::Ensure(..) => (),
             }
         }
         let new_subject = |id: Uuid| !known.subjects.contains(&(organization, id));
@@ -567,29 +625,41 @@ struct Rows<'a> {
 }
 
 const WRITE: &str = "\
-WITH events AS (INSERT INTO ledger.events (organization_id, position, event_id, command_id, aggregate_type, \
+WITH held AS MATERIALIZED (SELECT u.o AS id, u.p, u.c, u.r \
+    FROM unnest($26::uuid[], $27::bigint[], $28::bigint[], $29::bytea[], $30::timestamptz[]) AS u(o, before, p, c, r) \
+    CROSS JOIN LATERAL (SELECT FROM ledger.heads h WHERE h.organization_id = u.o AND h.position = u.before \
+        FOR UPDATE SKIP LOCKED) h), \
+events AS (INSERT INTO ledger.events (organization_id, position, event_id, command_id, aggregate_type, \
         aggregate_id, sequence, event_type, event_version, payload, metadata, occurred_at, recorded_at, leaf, chain) \
     SELECT o, p, e, c, t, i, s, et, ev, pl::jsonb, md::jsonb, oc, rc, l, ch \
     FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::text[], \
         $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::bytea[], $15::bytea[]) \
-        AS u(o, p, e, c, t, i, s, et, ev, pl, md, oc, rc, l, ch)), \
+        AS u(o, p, e, c, t, i, s, et, ev, pl, md, oc, rc, l, ch) WHERE o IN (SELECT id FROM held)), \
 requests AS (INSERT INTO ledger.requests \
     SELECT * FROM unnest($16::uuid[], $17::bytea[], $18::bytea[], $19::uuid[], $20::bigint[], $21::bytea[], \
-        $22::timestamptz[]) \
+        $22::timestamptz[]) AS u(o, k, f, c, p, a, x) WHERE o IN (SELECT id FROM held) \
     ON CONFLICT (organization_id, key_hash) DO UPDATE SET fingerprint = excluded.fingerprint, \
         command_id = excluded.command_id, position = excluded.position, answer = excluded.answer, \
         expires_at = excluded.expires_at), \
-subjects AS (INSERT INTO ledger.subject_keys SELECT * FROM unnest($23::uuid[], $24::uuid[], $25::bytea[])) \
-UPDATE ledger.heads SET position = u.p, chain = u.c, recorded_at = u.r \
-FROM unnest($26::uuid[], $27::bigint[], $28::bytea[], $29::timestamptz[]) AS u(o, p, c, r) \
-WHERE organization_id = u.o";
+subjects AS (INSERT INTO ledger.subject_keys \
+    SELECT * FROM unnest($23::uuid[], $24::uuid[], $25::bytea[]) AS u(o, s, w) WHERE o IN (SELECT id FROM held)), \
+released AS (DELETE FROM ledger.claims USING unnest($31::uuid[], $32::text[], $33::bytea[]) AS u(o, s, k) \
+    WHERE organization_id = u.o AND scope = u.s AND key_hash = u.k AND u.o IN (SELECT id FROM held)), \
+taken AS (INSERT INTO ledger.claims \
+    SELECT * FROM unnest($34::uuid[], $35::text[], $36::bytea[], $37::uuid[]) AS u(o, s, k, w) \
+    WHERE o IN (SELECT id FROM held) \
+    ON CONFLICT (organization_id, scope, key_hash) DO UPDATE SET owner = excluded.owner) \
+UPDATE ledger.heads SET position = held.p, chain = held.c, recorded_at = held.r \
+FROM held WHERE organization_id = held.id RETURNING organization_id";
 
 impl Rows<'_> {
+    /// Writes what was accepted, and says whose head was moved: an organization that is not among them had its head
+    /// moved or held by somebody else, and nothing of it was written.
     async fn write(
         self,
         connection: &mut PgConnection,
         heads: &HashMap<OrganizationId, Head>,
-    ) -> Result<(), Failed> {
+    ) -> Result<BTreeSet<OrganizationId>, Failed> {
         let events = &self.events;
         let subjects: Vec<_> = self
             .accepted
@@ -604,7 +674,8 @@ impl Rows<'_> {
                 Some((*prepared, prepared.request.as_ref()?, *position, *expires))
             })
             .collect();
-        sqlx::query(WRITE)
+        let (taken, released): (Vec<_>, Vec<_>) = self.claims.iter().partition(|(_, owner)| owner.is_some());
+        let moved: Vec<Uuid> = sqlx::query_scalar(WRITE)
             .bind(events.iter().map(|row| row.0.organization.uuid()).collect::<Vec<_>>())
             .bind(events.iter().map(|row| row.2).collect::<Vec<_>>())
             .bind(events.iter().map(|row| row.1.event_id.uuid()).collect::<Vec<_>>())
@@ -631,44 +702,21 @@ impl Rows<'_> {
             .bind(subjects.iter().map(|row| row.1.0.uuid()).collect::<Vec<_>>())
             .bind(subjects.iter().map(|row| row.1.2.as_slice()).collect::<Vec<_>>())
             .bind(moved.iter().map(|row| row.0.uuid()).collect::<Vec<_>>())
+            .bind(moved.iter().map(|row| row.1.before).collect::<Vec<_>>())
             .bind(moved.iter().map(|row| row.1.position).collect::<Vec<_>>())
             .bind(moved.iter().map(|row| row.1.chain.as_slice()).collect::<Vec<_>>())
             .bind(moved.iter().map(|row| Instant(row.1.recorded_at)).collect::<Vec<_>>())
-            .execute(&mut *connection)
-            .await?;
-        self.write_claims(connection).await?;
-        self.write_instance(connection).await
-    }
-
-    async fn write_claims(&self, connection: &mut PgConnection) -> Result<(), Failed> {
-        if self.claims.is_empty() {
-            return Ok(());
-        }
-        let (taken, released): (Vec<_>, Vec<_>) = self.claims.iter().partition(|(_, owner)| owner.is_some());
-        if !released.is_empty() {
-            sqlx::query(
-                "DELETE FROM ledger.claims USING unnest($1::uuid[], $2::text[], $3::bytea[]) AS u(o, s, k) \
-                 WHERE organization_id = u.o AND scope = u.s AND key_hash = u.k",
-            )
             .bind(released.iter().map(|((organization, _), _)| organization.uuid()).collect::<Vec<_>>())
             .bind(released.iter().map(|((_, key), _)| key.scope.name()).collect::<Vec<_>>())
             .bind(released.iter().map(|((_, key), _)| key.hash.as_slice()).collect::<Vec<_>>())
-            .execute(&mut *connection)
-            .await?;
-        }
-        if !taken.is_empty() {
-            sqlx::query(
-                "INSERT INTO ledger.claims SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[]) \
-                 ON CONFLICT (organization_id, scope, key_hash) DO UPDATE SET owner = excluded.owner",
-            )
             .bind(taken.iter().map(|((organization, _), _)| organization.uuid()).collect::<Vec<_>>())
             .bind(taken.iter().map(|((_, key), _)| key.scope.name()).collect::<Vec<_>>())
             .bind(taken.iter().map(|((_, key), _)| key.hash.as_slice()).collect::<Vec<_>>())
             .bind(taken.iter().map(|(_, owner)| owner.unwrap_or_default()).collect::<Vec<_>>())
-            .execute(&mut *connection)
+            .fetch_all(&mut *connection)
             .await?;
-        }
-        Ok(())
+        self.write_instance(connection).await?;
+        Ok(moved.into_iter().map(OrganizationId).collect())
     }
 
     /// New organizations get a head and a key; tokens their credential.
@@ -696,11 +744,14 @@ impl Rows<'_> {
                         organization_id,
                         agent_id,
                         tools,
+                        max_affected,
                         expires_at,
                         holder: _,
                     } => {
                         sqlx::query(
-                            "INSERT INTO ledger.credentials VALUES ($1, decode($2, 'hex'), $3, $4, $5, $6, $7, $8)",
+                            "INSERT INTO ledger.credentials (token_id, secret_sha256, principal_id, role, \
+                                 organization_id, agent_id, tools, expires_at, max_affected) \
+                             VALUES ($1, decode($2, 'hex'), $3, $4, $5, $6, $7, $8, $9)",
                         )
                         .bind(token_id.uuid())
                         .bind(secret_sha256)
@@ -710,6 +761,7 @@ impl Rows<'_> {
                         .bind(agent_id.map(Uuid::from))
                         .bind(tools)
                         .bind(expires_at.map(Instant))
+                        .bind(max_affected.map(|max| i64::try_from(max).unwrap_or(i64::MAX)))
                         .execute(&mut *connection)
                         .await?;
                     }

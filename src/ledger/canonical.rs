@@ -30,8 +30,27 @@ pub fn to_string(value: &Value) -> Result<String, NotCanonical> {
     Ok(out)
 }
 
+/// The same for values that the ledger does not store, as inputs that are compared: fractions are allowed, in their
+/// shortest digits.
+pub fn with_fractions(value: &Value) -> Result<String, NotCanonical> {
+    let mut out = String::with_capacity(256);
+    write_numbers(value, Numbers::Any, &mut out)?;
+    Ok(out)
+}
+
+/// Which numbers are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Numbers {
+    Exact,
+    Any,
+}
+
 /// Appends the canonical bytes of `value`.
 pub fn write(value: &Value, out: &mut String) -> Result<(), NotCanonical> {
+    write_numbers(value, Numbers::Exact, out)
+}
+
+fn write_numbers(value: &Value, numbers: Numbers, out: &mut String) -> Result<(), NotCanonical> {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
@@ -39,7 +58,7 @@ pub fn write(value: &Value, out: &mut String) -> Result<(), NotCanonical> {
         Value::Number(number) => {
             let within = number.as_u64().is_some_and(|n| n <= INTEGER_MAX)
                 || number.as_i64().is_some_and(|n| n.unsigned_abs() <= INTEGER_MAX);
-            if !within {
+            if !within && numbers == Numbers::Exact {
                 return Err(NotCanonical::Number(number.to_string()));
             }
             let _ = write!(out, "{number}");
@@ -51,7 +70,7 @@ pub fn write(value: &Value, out: &mut String) -> Result<(), NotCanonical> {
                 if index > 0 {
                     out.push(',');
                 }
-                write(item, out)?;
+                write_numbers(item, numbers, out)?;
             }
             out.push(']');
         }
@@ -65,7 +84,7 @@ pub fn write(value: &Value, out: &mut String) -> Result<(), NotCanonical> {
                 }
                 string(key, out)?;
                 out.push(':');
-                write(field, out)?;
+                write_numbers(field, numbers, out)?;
             }
             out.push('}');
         }
@@ -146,6 +165,12 @@ mod tests {
         {
             assert!(matches!(to_string(&number), Err(NotCanonical::Number(_))), "{number}");
         }
+    }
+
+    #[test]
+    fn what_is_only_compared_may_hold_fractions() {
+        let value = json!({ "b": [1.5, 0.1], "a": 2 });
+        assert_eq!(with_fractions(&value).unwrap(), r#"{"a":2,"b":[1.5,0.1]}"#);
     }
 
     #[test]

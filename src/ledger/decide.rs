@@ -6,21 +6,23 @@
 
 use std::any::Any;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use docket_aggregates::ids::OrganizationId;
 use docket_aggregates::{AnyEvent, Decides};
-use lru::LruCache;
 use uuid::Uuid;
 
 use super::command::{AppendError, Appended, Command, Lane, Origin, Request, Stream, Write};
 use super::read::{self, ReadError};
+use super::weighed::{Weighed, weight_of};
 use super::{Guard, Ledger};
 use docket_aggregates::Timestamp;
 use docket_aggregates::ids::CommandId;
 
 const STATES_REMEMBERED: usize = 16_384;
+/// A contact may have hundreds of fields of its own, so that their number alone bounds nothing.
+const STATES_BYTES: usize = 64 << 20;
 /// Events of a stream that are read at once.
 const PAGE_EVENTS: i64 = 64;
 /// How often a decision that lost a race is made anew.
@@ -29,15 +31,50 @@ pub const TRIES: usize = 5;
 const TURN_WITHIN: Duration = Duration::from_secs(5);
 
 type StateKey = (OrganizationId, Stream);
-/// A version and the state that it is of.
-type Remembered = (u64, Arc<dyn Any + Send + Sync>);
+
+/// A state of some aggregate.
+trait State: Any + Send + Sync {
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+
+    /// The state after these events; none if one of them is not of this aggregate.
+    fn after(self: Arc<Self>, events: Vec<AnyEvent>) -> Option<Arc<dyn State>>;
+
+    /// About how much memory it takes.
+    fn weight(&self) -> usize;
+}
+
+impl<A: Decides + Clone + 'static> State for A {
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn after(mut self: Arc<Self>, events: Vec<AnyEvent>) -> Option<Arc<dyn State>> {
+        let changed = Arc::make_mut(&mut self);
+        for event in events {
+            changed.apply(event.try_into().ok()?);
+        }
+        Some(self)
+    }
+
+    fn weight(&self) -> usize {
+        weight_of(self)
+    }
+}
+
+/// A state, its version, and whether it has been proved old.
+struct Remembered {
+    version: u64,
+    state: Arc<dyn State>,
+    old: bool,
+}
 
 /// The states of aggregates, the most recently used ones.
-pub struct States(Mutex<LruCache<StateKey, Remembered>>);
+pub struct States(Mutex<Weighed<StateKey, Remembered>>);
 
 impl Default for States {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(NonZeroUsize::new(STATES_REMEMBERED).unwrap_or(NonZeroUsize::MIN))))
+        let count = NonZeroUsize::new(STATES_REMEMBERED).unwrap_or(NonZeroUsize::MIN);
+        Self(Mutex::new(Weighed::new(count, STATES_BYTES)))
     }
 }
 
@@ -118,17 +155,52 @@ impl Ledger {
         tokio::time::timeout(TURN_WITHIN, turn).await.ok()
     }
 
-    fn remembered<A: Decides + 'static>(&self, key: &StateKey) -> Option<Versioned<A>> {
-        let mut states = self.inner.states.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (version, state) = states.get(key)?;
-        let state = state.clone().downcast::<A>().ok()?;
-        Some(Versioned { state, version: *version, stream: key.1 })
+    fn states(&self) -> MutexGuard<'_, Weighed<StateKey, Remembered>> {
+        // Every change of it is one call; a holder that panicked left nothing half done.
+        self.inner.states.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember<A: Decides + 'static>(&self, key: StateKey, versioned: &Versioned<A>) {
-        let mut states = self.inner.states.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if states.peek(&key).is_none_or(|(version, _)| *version < versioned.version) {
-            states.put(key, (versioned.version, versioned.state.clone()));
+    /// The remembered state, and whether it has been proved old.
+    fn remembered<A: Decides + 'static>(&self, key: &StateKey) -> Option<(Versioned<A>, bool)> {
+        let mut states = self.states();
+        let Remembered { version, state, old } = states.get(key)?;
+        let state = state.clone().as_any().downcast::<A>().ok()?;
+        Some((Versioned { state, version: *version, stream: key.1 }, *old))
+    }
+
+    fn remember(&self, key: StateKey, version: u64, state: Arc<dyn State>) {
+        let weight = state.weight();
+        let mut states = self.states();
+        if states.peek(&key).is_none_or(|known| known.version <= version) {
+            states.put(key, weight, Remembered { version, state, old: false });
+        }
+    }
+
+    /// Remembers what a successful append made of the states that it rests on.
+    pub(super) fn advance(&self, organization: OrganizationId, writes: Vec<Write>) {
+        for write in writes {
+            let key = (organization, write.stream);
+            let known = {
+                let mut states = self.states();
+                match states.peek(&key) {
+                    Some(known) if known.version == write.expected => states.pop(&key),
+                    _ => None,
+                }
+            };
+            let version = write.expected + write.events.len() as u64;
+            if let Some(state) = known.and_then(|known| known.state.after(write.events)) {
+                self.remember(key, version, state);
+            }
+        }
+    }
+
+    /// Notes that these streams may have moved on: a decision on them was refused.
+    pub(super) fn doubt(&self, organization: OrganizationId, streams: impl Iterator<Item = Stream>) {
+        let mut states = self.states();
+        for stream in streams {
+            if let Some(known) = states.peek_mut(&(organization, stream)) {
+                known.old = true;
+            }
         }
     }
 
@@ -140,7 +212,7 @@ impl Ledger {
     ) -> Result<Versioned<A>, ReadError> {
         let stream = Stream::of::<A>(id);
         let key = (organization, stream);
-        let known = self.remembered::<A>(&key);
+        let known = self.remembered::<A>(&key).map(|(known, _)| known);
         let (mut version, mut state) = match &known {
             Some(known) => (known.version, known.state.clone()),
             None => (0, Arc::new(A::default())),
@@ -151,7 +223,7 @@ impl Ledger {
                 read::stream_page(&self.inner.pool, organization, stream, version, PAGE_EVENTS).await?;
             let last = i64::try_from(page.len()).is_ok_and(|read| read < PAGE_EVENTS);
             if !page.is_empty() {
-                read::open(&self.inner.keys, organization, &mut page).await?;
+                read::open_held(&self.inner.keys, organization, &mut page).await?;
                 version += page.len() as u64;
                 let changed = Arc::make_mut(&mut state);
                 for stored in page {
@@ -173,14 +245,14 @@ impl Ledger {
             }
         }
         let versioned = Versioned { state, version, stream };
-        if known.is_none_or(|known| known.version < version) && version > 0 {
-            self.remember(key, &versioned);
+        if version > 0 {
+            self.remember(key, version, versioned.state.clone());
         }
         Ok(versioned)
     }
 
-    /// The state as it was last seen, which may be old; read if it was never seen. Only for decisions whose events
-    /// or guards the append will judge.
+    /// The state as it was last seen, which may be old; read if it was never seen or is known to be old. Only for
+    /// decisions whose events or guards the append will judge.
     pub async fn glance<A: Decides + Clone + 'static>(
         &self,
         organization: OrganizationId,
@@ -188,31 +260,35 @@ impl Ledger {
     ) -> Result<Versioned<A>, ReadError> {
         let id = id.into();
         match self.remembered(&(organization, Stream::of::<A>(id))) {
-            Some(known) => Ok(known),
-            None => self.load(organization, id).await,
+            Some((known, false)) => Ok(known),
+            _ => self.load(organization, id).await,
         }
     }
 
-    /// Remembers what a successful append made of a state.
-    pub fn learn<A: Decides + Clone + 'static>(
+    /// What a successful append made of a state.
+    pub fn after<A: Decides + Clone + 'static>(
         &self,
         organization: OrganizationId,
         before: &Versioned<A>,
         events: Vec<A::Event>,
     ) -> Versioned<A> {
-        let mut state = before.state.clone();
+        let key = (organization, before.stream);
         let version = before.version + events.len() as u64;
+        if let Some((known, _)) = self.remembered::<A>(&key).filter(|(known, _)| known.version == version) {
+            return known;
+        }
+        let mut state = before.state.clone();
         let changed = Arc::make_mut(&mut state);
         for event in events {
             changed.apply(event);
         }
         let after = Versioned { state, version, stream: before.stream };
-        self.remember((organization, before.stream), &after);
+        self.remember(key, version, after.state.clone());
         after
     }
 
-    /// Orders one aggregate to do something, deciding anew when it lost a race. `fresh` says that the aggregate is
-    /// being begun under a newly minted id, so that there is nothing to read first.
+    /// Orders one aggregate to do something, deciding anew when it lost a race. One that was never seen is taken to be
+    /// new, so that beginning it reads nothing: if it is not, the append says so.
     #[allow(
         clippy::too_many_arguments,
         reason = "each one is a fact of the command that only the caller knows"
@@ -230,10 +306,15 @@ impl Ledger {
     where
         A: Decides + Clone + 'static,
         A::Command: Clone,
-        A::Event: Into<AnyEvent>,
     {
         let id = id.into();
-        let mut seen = self.glance::<A>(organization, id).await?;
+        let stream = Stream::of::<A>(id);
+        let unseen = || Versioned { state: Arc::new(A::default()), version: 0, stream };
+        let mut seen = match self.remembered::<A>(&(organization, stream)) {
+            Some((known, false)) => known,
+            Some((_, true)) => self.load(organization, id).await?,
+            None => unseen(),
+        };
         let mut current = false;
         let mut turn = None;
         for _ in 0..TRIES {
@@ -263,7 +344,7 @@ impl Ledger {
             };
             match self.append(order).await {
                 Ok(appended) => {
-                    let after = self.learn(organization, &seen, events);
+                    let after = self.after(organization, &seen, events);
                     return Ok(Decided {
                         state: after.state,
                         version: after.version,

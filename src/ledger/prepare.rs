@@ -194,6 +194,11 @@ pub async fn prepare(keys: &Keys, command: &Command, trust_new: bool) -> Result<
 }
 
 impl Prepared {
+    /// Whether all that it writes belongs to its organization's ledger.
+    pub fn stays_in_ledger(&self) -> bool {
+        self.new_organizations.is_empty() && self.tokens.is_empty()
+    }
+
     /// What stands outside the organization's ledger and must be written with the event.
     fn side_effects(&mut self, keys: &Keys, stream: Uuid, event: &AnyEvent) {
         match event {

@@ -251,6 +251,27 @@ pub async fn open(keys: &Keys, organization: OrganizationId, events: &mut [Store
     Ok(())
 }
 
+/// Opens what a state or a read model holds: everything but staged rows. Both only count these, and to open them would
+/// be most of the work of an import.
+pub async fn open_held(
+    keys: &Keys,
+    organization: OrganizationId,
+    events: &mut [Stored],
+) -> Result<(), ReadError> {
+    let staged = |event: &mut Stored| event.payload.get_mut("rows").map(Value::take);
+    let set_aside: Vec<Option<Value>> = events
+        .iter_mut()
+        .map(|event| if event.event_type == "RowsStaged" { staged(event) } else { None })
+        .collect();
+    let opened = open(keys, organization, events).await;
+    for (event, rows) in events.iter_mut().zip(set_aside) {
+        if let Some(rows) = rows {
+            event.payload["rows"] = rows;
+        }
+    }
+    opened
+}
+
 /// Opens the sealed reason of each event that has one: `metadata.reason` becomes the text, or null if erased.
 pub async fn open_reasons(
     keys: &Keys,

@@ -3,6 +3,9 @@
 //! Everything is folded into a second schema while the live one goes on answering. What came of it is compared with
 //! the live rows at one position of the ledger, and only then are the two schemas' names exchanged, under a lock on
 //! both cursor tables.
+//!
+//! An event that cannot be folded parks its organization in the new schema, as it does in the live one, and nobody
+//! else; one of a type that only a newer binary knows leaves its organization to that one. Neither is compared.
 
 use std::time::{Duration, Instant as Stopwatch};
 
@@ -15,7 +18,7 @@ use uuid::Uuid;
 
 use super::runner::{self, StepError};
 use super::{LIVE, ReadSide, make_schema};
-use crate::ledger::read::{self, Portion, ReadError};
+use crate::ledger::read::{self, Portion};
 
 const NEXT: &str = "read_next";
 const OLD: &str = "read_old";
@@ -32,7 +35,7 @@ pub enum RebuildError {
     /// The database does not answer, or refuses.
     #[error("the rebuild was interrupted")]
     Database(#[from] sqlx::Error),
-    /// An event cannot be read or folded.
+    /// An organization's events were not reached, or the live rows to compare with.
     #[error("{organization} cannot be folded: {reason}")]
     Fold {
         /// Whose.
@@ -65,6 +68,20 @@ pub struct TableDifference {
     pub rebuilt: i64,
 }
 
+/// An organization that was not folded to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Halted {
+    /// Which.
+    pub organization_id: OrganizationId,
+    /// The event that it stopped before.
+    pub position: i64,
+    /// Why, without personal values.
+    pub reason: String,
+    /// Whether it is parked; else it waits for a newer binary.
+    pub parked: bool,
+}
+
 /// What a rebuild did.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,8 +96,18 @@ pub struct RebuildReport {
     pub index_seconds: f64,
     /// Tables compared with the live ones, over all organizations.
     pub compared: usize,
+    /// Organizations that were not folded to their ends.
+    pub halted: Vec<Halted>,
     /// Whether the rebuilt tables are the live ones now.
     pub switched: bool,
+}
+
+/// How far folding came.
+enum Reached {
+    /// As far as was asked.
+    End,
+    /// An event that this binary does not know.
+    Unknown,
 }
 
 /// How far a rebuild is.
@@ -100,8 +127,9 @@ impl ReadSide {
         mut progress: impl FnMut(RebuildProgress) + Send,
     ) -> Result<RebuildReport, RebuildError> {
         let mut connection = self.pool.acquire().await?.detach();
-        // The rebuilt tables are worth nothing until the switch, so their writes need not wait for the disk.
-        connection.execute("SET synchronous_commit = off").await?;
+        // The rebuilt tables are worth nothing until the switch, so their writes need not wait for the disk. A fold asks
+        // by key; a plan that was made while the tables were empty would read them whole for ever.
+        connection.execute("SET synchronous_commit = off; SET enable_seqscan = off").await?;
         if restart {
             connection.execute(format!("DROP SCHEMA IF EXISTS {NEXT} CASCADE").as_str()).await?;
         }
@@ -114,19 +142,30 @@ impl ReadSide {
         let total = heads.iter().map(|(_, head)| head.cast_unsigned()).sum();
         let started = Stopwatch::now();
         let mut events = 0;
+        let mut halted = Vec::new();
         for (organization, head) in &heads {
-            self.fold_into_next(&mut connection, *organization, *head, |count| {
-                events += count;
-                progress(RebuildProgress { done: events, total });
-            })
-            .await?;
+            let stopped = self
+                .fold_into_next(&mut connection, *organization, *head, |count| {
+                    events += count;
+                    progress(RebuildProgress { done: events, total });
+                })
+                .await?;
+            if let Some(stopped) = stopped {
+                tracing::error!(
+                    organization.id = %organization, position = stopped.position, reason = %stopped.reason,
+                    "organization {organization} is not folded to its end"
+                );
+                halted.push(stopped);
+            }
         }
         let fold_seconds = started.elapsed().as_secs_f64();
 
         let started = Stopwatch::now();
         connection.execute(format!("SET search_path TO {NEXT}").as_str()).await?;
         connection.execute(docket_projections::INDEXES).await?;
-        connection.execute("ANALYZE").await?;
+        let tables: Vec<&str> =
+            docket_projections::all().iter().flat_map(|model| model.tables).copied().collect();
+        connection.execute(format!("ANALYZE {}", tables.join(", ")).as_str()).await?;
         connection.execute("RESET search_path").await?;
         let index_seconds = started.elapsed().as_secs_f64();
 
@@ -141,70 +180,111 @@ impl ReadSide {
             fold_seconds,
             index_seconds,
             compared,
+            halted,
             switched: true,
         })
     }
 
-    /// Folds one organization up to `to`, reading ahead while it writes.
+    /// Folds one organization up to `to`, or up to where it is halted.
     async fn fold_into_next(
         &self,
         connection: &mut PgConnection,
         organization: OrganizationId,
         to: i64,
         mut folded: impl FnMut(u64) + Send,
-    ) -> Result<(), RebuildError> {
-        let failed = |error: &StepError| RebuildError::Fold { organization, reason: error.to_string() };
-        let from: Option<i64> =
-            sqlx::query_scalar(&format!("SELECT position FROM {NEXT}.cursors WHERE organization_id = $1"))
-                .bind(organization.uuid())
-                .fetch_optional(&mut *connection)
-                .await?;
-        let from = from.unwrap_or(0) + 1;
-        let (portions, mut ready) = mpsc::channel::<Result<Vec<Recorded>, StepError>>(AHEAD);
+    ) -> Result<Option<Halted>, RebuildError> {
+        if let (_, Some(halted)) = reached(connection, organization).await? {
+            return Ok(Some(halted));
+        }
+        let mut stopped = self.fold_portions(connection, organization, to, PORTION, &mut folded).await;
+        if matches!(&stopped, Err(error) if error.is_the_events_fault()) {
+            // Somewhere in the portion stands an event that cannot be folded: fold one by one up to it.
+            stopped = self.fold_portions(connection, organization, to, runner::ALONE, &mut folded).await;
+        }
+        let (at, _) = reached(connection, organization).await?;
+        let halted =
+            |parked, reason| Halted { organization_id: organization, position: at + 1, reason, parked };
+        match stopped {
+            Ok(Reached::End) => Ok(None),
+            Ok(Reached::Unknown) => Ok(Some(halted(false, "the event is of a newer version".to_owned()))),
+            Err(error) if error.is_the_events_fault() => {
+                let halted = halted(true, error.reason());
+                park(connection, &halted).await?;
+                Ok(Some(halted))
+            }
+            Err(error) => Err(RebuildError::Fold { organization, reason: error.to_string() }),
+        }
+    }
+
+    /// Folds portion by portion, reading ahead while it writes.
+    async fn fold_portions(
+        &self,
+        connection: &mut PgConnection,
+        organization: OrganizationId,
+        to: i64,
+        portion: Portion,
+        folded: &mut (impl FnMut(u64) + Send),
+    ) -> Result<Reached, StepError> {
+        let from = reached(connection, organization).await?.0 + 1;
+        let (portions, mut ready) = mpsc::channel::<Result<(Vec<Recorded>, bool), StepError>>(AHEAD);
         let reader = self.clone();
         let reading = tokio::spawn(async move {
             let mut next = from;
             while next <= to {
-                let portion = reader.portion(organization, next, to).await;
-                let last = portion.as_ref().ok().and_then(|batch| batch.last().map(|event| event.position));
-                let unreadable = last.is_none();
-                if portions.send(portion).await.is_err() || unreadable {
+                let read = reader.portion(organization, next, to, portion).await;
+                let last = match &read {
+                    Ok((batch, false)) => batch.last().map(|event| event.position),
+                    _ => None,
+                };
+                if portions.send(read).await.is_err() {
                     return;
                 }
-                next = last.map_or(to, |last| last) + 1;
+                let Some(last) = last else { return };
+                next = last + 1;
             }
         });
-        while let Some(portion) = ready.recv().await {
-            let batch = portion.map_err(|error| failed(&error))?;
-            let Some(last) = batch.last() else { break };
-            let position = last.position;
-            let mut transaction =
-                connection.begin_with(format!("BEGIN; SET LOCAL search_path TO {NEXT}")).await?;
-            docket_projections::fold(&mut transaction, organization, &batch)
-                .await
-                .map_err(|error| failed(&StepError::Fold(error)))?;
-            runner::move_cursor(&mut transaction, organization, position).await?;
-            transaction.commit().await?;
-            folded(batch.len() as u64);
-        }
+        let reached = self.fold_ready(connection, organization, &mut ready, folded).await;
         reading.abort();
-        Ok(())
+        reached
     }
 
+    async fn fold_ready(
+        &self,
+        connection: &mut PgConnection,
+        organization: OrganizationId,
+        ready: &mut mpsc::Receiver<Result<(Vec<Recorded>, bool), StepError>>,
+        folded: &mut (impl FnMut(u64) + Send),
+    ) -> Result<Reached, StepError> {
+        while let Some(portion) = ready.recv().await {
+            let (batch, unknown) = portion?;
+            if let Some(last) = batch.last() {
+                let position = last.position;
+                let mut transaction =
+                    connection.begin_with(format!("BEGIN; SET LOCAL search_path TO {NEXT}")).await?;
+                docket_projections::fold(&mut transaction, organization, &batch).await?;
+                runner::move_cursor(&mut transaction, organization, position).await?;
+                transaction.commit().await?;
+                folded(batch.len() as u64);
+            }
+            if unknown {
+                return Ok(Reached::Unknown);
+            }
+        }
+        Ok(Reached::End)
+    }
+
+    /// Some events, and whether one that this binary does not know comes next.
     async fn portion(
         &self,
         organization: OrganizationId,
         from: i64,
         to: i64,
-    ) -> Result<Vec<Recorded>, StepError> {
+        portion: Portion,
+    ) -> Result<(Vec<Recorded>, bool), StepError> {
         let mut connection = self.pool.acquire().await?;
-        let stored = read::stretch(&mut connection, organization, from, to, PORTION).await?;
+        let stored = read::stretch(&mut connection, organization, from, to, portion).await?;
         drop(connection);
-        let (batch, unknown) = runner::open(self, organization, stored).await?;
-        if unknown && batch.is_empty() {
-            return Err(StepError::Read(ReadError::Damaged(from)));
-        }
-        Ok(batch)
+        runner::open(self, organization, stored).await
     }
 
     /// Compares each organization at the live cursor's position: a snapshot of the live tables is held while the
@@ -237,24 +317,20 @@ impl ReadSide {
                 continue;
             }
             let position: i64 = row.try_get(0)?;
-            let reached: Option<i64> = sqlx::query_scalar(&format!(
-                "SELECT position FROM {NEXT}.cursors WHERE organization_id = $1"
-            ))
-            .bind(organization.uuid())
-            .fetch_optional(&mut *next)
-            .await?;
-            if reached.unwrap_or(0) > position {
+            let (reached, _) = reached(next, organization).await?;
+            if reached > position {
                 // The live cursor is behind what the rebuild began with: let it catch up and look again.
                 drop(live);
                 self.ledger.heads().wanted(organization);
-                let position = reached.unwrap_or(0);
-                self.wait_for_live(organization, position).await?;
+                self.wait_for_live(organization, reached).await?;
                 let one = Box::pin(self.compare_one(next, organization)).await?;
                 compared += one.0;
                 differences.extend(one.1);
                 continue;
             }
-            self.fold_into_next(next, organization, position, |_| ()).await?;
+            if self.fold_into_next(next, organization, position, |_| ()).await?.is_some() {
+                continue;
+            }
             let one = compare_rows(&mut live, next, organization).await?;
             compared += one.0;
             differences.extend(one.1);
@@ -277,8 +353,10 @@ impl ReadSide {
             .bind(organization.uuid())
             .fetch_one(&mut *live)
             .await?;
-        self.fold_into_next(next, organization, position, |_| ()).await?;
-        compare_rows(&mut live, next, organization).await
+        match self.fold_into_next(next, organization, position, |_| ()).await? {
+            Some(_) => Ok((0, vec![])),
+            None => compare_rows(&mut live, next, organization).await,
+        }
     }
 
     async fn wait_for_live(&self, organization: OrganizationId, position: i64) -> Result<(), RebuildError> {
@@ -345,6 +423,44 @@ impl ReadSide {
         }
         Err(RebuildError::SwitchTimedOut)
     }
+}
+
+/// How far an organization is folded into the new schema, and whether it is parked there.
+async fn reached(
+    connection: &mut PgConnection,
+    organization: OrganizationId,
+) -> Result<(i64, Option<Halted>), sqlx::Error> {
+    let row = sqlx::query(&format!(
+        "SELECT position, parked_position, parked_reason FROM {NEXT}.cursors WHERE organization_id = $1"
+    ))
+    .bind(organization.uuid())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok((0, None)) };
+    let parked: Option<i64> = row.try_get(1)?;
+    let reason: Option<String> = row.try_get(2)?;
+    let halted = parked.map(|position| Halted {
+        organization_id: organization,
+        position,
+        reason: reason.unwrap_or_default(),
+        parked: true,
+    });
+    Ok((row.try_get(0)?, halted))
+}
+
+async fn park(connection: &mut PgConnection, halted: &Halted) -> Result<(), sqlx::Error> {
+    sqlx::query(&format!(
+        "INSERT INTO {NEXT}.cursors (organization_id, position, failures, parked_position, parked_reason) \
+         VALUES ($1, $2 - 1, $3, $2, $4) ON CONFLICT (organization_id) DO UPDATE SET failures = excluded.failures, \
+             parked_position = excluded.parked_position, parked_reason = excluded.parked_reason"
+    ))
+    .bind(halted.organization_id.uuid())
+    .bind(halted.position)
+    .bind(runner::FAILURES_MAX)
+    .bind(&halted.reason)
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 async fn heads(connection: &mut PgConnection) -> Result<Vec<(OrganizationId, i64)>, sqlx::Error> {

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::statistics::Statistics;
 use super::{LIVE, ReadSide};
 use crate::ledger::read::{self, Portion, ReadError};
 
@@ -30,9 +31,9 @@ const AT_ONCE: usize = 2;
 /// How much is folded in one transaction: about 50 000 ids of contacts.
 const PORTION: Portion = Portion { events: 2_000, bytes: 2 << 20 };
 /// A single event, to tell which one fails.
-const ALONE: Portion = Portion { events: 1, bytes: 1 };
+pub(super) const ALONE: Portion = Portion { events: 1, bytes: 1 };
 /// Failures of one event, alone, after which its organization is parked.
-const FAILURES_MAX: i32 = 3;
+pub(super) const FAILURES_MAX: i32 = 3;
 
 /// What folding a portion came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub(super) enum StepError {
 
 impl StepError {
     /// Whether the event itself is at fault, and not the way to the database.
-    fn is_the_events_fault(&self) -> bool {
+    pub(super) fn is_the_events_fault(&self) -> bool {
         let by_data = |error: &sqlx::Error| {
             let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
             // Data exceptions and integrity violations (SQLSTATE classes 22 and 23).
@@ -77,7 +78,7 @@ impl StepError {
     }
 
     /// A short reason without personal values.
-    fn reason(&self) -> String {
+    pub(super) fn reason(&self) -> String {
         match self {
             Self::Read(error) => error.to_string(),
             Self::Fold(FoldError::Database(_)) | Self::Database(_) => "the database refuses it".to_owned(),
@@ -93,15 +94,19 @@ pub(super) async fn run(readside: &ReadSide) {
     let mut folding = JoinSet::new();
     let mut under_way: BTreeSet<OrganizationId> = BTreeSet::new();
     let mut again: BTreeSet<OrganizationId> = BTreeSet::new();
+    let mut statistics = Statistics::default();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = heads.nudged() => (),
-            _ = look.tick() => match dirty(readside).await {
-                Ok(organizations) => again.extend(organizations),
-                Err(error) => tracing::warn!(error = %StepError::from(error).reason(), "the cursors cannot be read"),
-            },
+            _ = look.tick() => {
+                match dirty(readside).await {
+                    Ok(organizations) => again.extend(organizations),
+                    Err(error) => tracing::warn!(error = %StepError::from(error).reason(), "the cursors cannot be read"),
+                }
+                statistics.refresh(&readside.pool);
+            }
             Some(finished) = folding.join_next(), if !folding.is_empty() => {
                 if let Ok(organization) = finished {
                     under_way.remove(&organization);
@@ -178,16 +183,24 @@ async fn step(
     organization: OrganizationId,
     portion: Portion,
 ) -> Result<Step, StepError> {
-    let mut transaction = readside.pool.begin_with(format!("BEGIN; SET LOCAL search_path TO {LIVE}")).await?;
+    // A crash that loses what was committed last loses the rows and the cursor alike, and they are folded again: nobody
+    // need wait for the disk. A fold asks by key; see the ledger's own pool.
+    let mut transaction = readside
+        .pool
+        .begin_with(format!(
+            "BEGIN; SET LOCAL search_path TO {LIVE}; SET LOCAL synchronous_commit TO off; \
+             SET LOCAL enable_seqscan TO off"
+        ))
+        .await?;
     let Some(cursor) = lock_cursor(&mut transaction, organization).await? else {
         return Ok(Step::LeftToOthers);
     };
-    let head = read::head(&mut transaction, organization).await?.unwrap_or(0);
-    if cursor.parked || cursor.position >= head {
+    if cursor.parked || cursor.position >= cursor.head {
         return Ok(Step::Done);
     }
     let started = std::time::Instant::now();
-    let stored = read::stretch(&mut transaction, organization, cursor.position + 1, head, portion).await?;
+    let stored =
+        read::stretch(&mut transaction, organization, cursor.position + 1, cursor.head, portion).await?;
     let (batch, stopped_at_unknown) = open(readside, organization, stored).await?;
     let Some(last) = batch.last() else { return Ok(Step::LeftToOthers) };
     let (position, count) = (last.position, batch.len());
@@ -206,7 +219,7 @@ pub(super) async fn open(
     organization: OrganizationId,
     mut stored: Vec<read::Stored>,
 ) -> Result<(Vec<Recorded>, bool), StepError> {
-    read::open(readside.ledger.keys(), organization, &mut stored).await?;
+    read::open_held(readside.ledger.keys(), organization, &mut stored).await?;
     let decode = move || {
         let mut batch = Vec::with_capacity(stored.len());
         for event in stored {
@@ -230,14 +243,18 @@ pub(super) async fn open(
 struct Cursor {
     position: i64,
     parked: bool,
+    /// Where the ledger ends.
+    head: i64,
 }
 
 async fn lock_cursor(
     connection: &mut PgConnection,
     organization: OrganizationId,
 ) -> Result<Option<Cursor>, sqlx::Error> {
-    const LOCK: &str = "SELECT position, parked_position IS NOT NULL FROM cursors \
-                        WHERE organization_id = $1 FOR UPDATE SKIP LOCKED";
+    // Nobody waits for this lock, so that the head is not older than it.
+    const LOCK: &str = "SELECT position, parked_position IS NOT NULL, \
+                            coalesce((SELECT position FROM ledger.heads WHERE organization_id = $1), 0) \
+                        FROM cursors WHERE organization_id = $1 FOR UPDATE SKIP LOCKED";
     let mut row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
     if row.is_none() {
         let made = sqlx::query(
@@ -251,7 +268,10 @@ async fn lock_cursor(
         }
         row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
     }
-    row.map(|row| Ok(Cursor { position: row.try_get(0)?, parked: row.try_get(1)? })).transpose()
+    let cursor = |row: sqlx::postgres::PgRow| {
+        Ok(Cursor { position: row.try_get(0)?, parked: row.try_get(1)?, head: row.try_get(2)? })
+    };
+    row.map(cursor).transpose()
 }
 
 pub(super) async fn move_cursor(

@@ -6,7 +6,7 @@
 //! A read is one function. A change is planned first; here alone it is decided whether the plan is only shown, kept as
 //! a preview, compared with one, or recorded. A plan that lost a race is made anew, five times at most.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use docket_aggregates::ids::{CommandId, OrganizationId};
@@ -16,23 +16,24 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::concise;
 use super::context::{Bound, Call, LIMIT, PageOptions, ReadOptions, ToolContext};
 use super::cursor::{Cursor, List};
 use super::plan::Mint;
+use super::progress::{Progress, Step};
 use super::refusal::{FieldError, Refusal, ToolResult};
 use super::schema::nearest;
-use super::{CONTRACT, Confirm, Run, Tool, catalog};
+use super::{CONTRACT, Risk, Run, Tool, catalog};
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta, Pagination, Warning};
-use crate::json;
 use crate::ledger::{AppendError, Command, Origin, Request, StoredAnswer, canonical};
 use crate::previews::{self, Preview, Shown};
 
 /// How often a plan that lost a race is made anew.
 const TRIES: usize = 5;
-/// Characters of a text in a concise answer.
-const CONCISE_TEXT: usize = 400;
+/// How often a page that is too long is made anew with fewer rows.
+const PAGE_TRIES: usize = 3;
 /// Input members that only say how an answer is to be made.
 const READ_OPTIONS: [&str; 6] = ["limit", "cursor", "responseFormat", "consistency", "minPosition", "asOf"];
 /// Input members that only say how a plan is to be applied.
@@ -94,7 +95,7 @@ pub fn admit(caller: &Caller, name: &str) -> ToolResult<&'static Tool> {
         Refusal::UnknownTool { name: name.chars().take(120).collect(), nearest }
     })?;
     if !caller.tools.is_empty() && !caller.tools.iter().any(|allowed| allowed == name) {
-        return Err(Refusal::ToolNotAllowed(name.to_owned()));
+        return Err(Refusal::ToolNotInScope(name.to_owned()));
     }
     Ok(tool)
 }
@@ -115,8 +116,20 @@ pub async fn enter(app: &App, caller: &Caller, text: &str) -> ToolResult<Organiz
 
 /// Answers one call to the tool `name`. `body` is what was sent, read strictly or refused.
 pub async fn answer(app: &App, caller: &Caller, name: &str, body: ToolResult<Value>) -> Answer {
+    answer_telling(app, caller, name, body, Progress::default()).await
+}
+
+/// The same, saying on the way how far a bulk call has come.
+pub async fn answer_telling(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    body: ToolResult<Value>,
+    progress: Progress,
+) -> Answer {
     let started = Instant::now();
     let mut told = Told::new(app, name);
+    told.progress = progress;
     let outcome = told.call(app, caller, name, body).await;
     told.meta.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match outcome {
@@ -207,6 +220,7 @@ impl Ask {
 struct Told {
     meta: Meta,
     organization: Option<OrganizationId>,
+    progress: Progress,
 }
 
 impl Told {
@@ -219,6 +233,7 @@ impl Told {
                 ..Meta::default()
             },
             organization: None,
+            progress: Progress::default(),
         }
     }
 
@@ -233,7 +248,7 @@ impl Told {
         let ask = Ask::read(body?, &mut self.meta)?;
         let organization = self.organization(app, caller, tool, ask.organization_id.as_ref()).await?;
         let mut input = ask.input;
-        json::trim(&mut input);
+        tool.input.trim(&mut input);
         let faults = tool.input.check(&mut input);
         if !faults.is_empty() {
             return Err(Refusal::Fields(faults));
@@ -241,8 +256,7 @@ impl Told {
         match &tool.run {
             Run::Read(run) => {
                 let (call, filters) = self.reading(app, caller, tool, organization, &input).await?;
-                let context = ToolContext::new(Arc::new(call));
-                let data = run(context.clone(), input).await?;
+                let (context, data) = self.fitting(tool, run, call, input).await?;
                 self.read(app, tool, &context, &filters, data).await
             }
             Run::Plan(run) => {
@@ -256,6 +270,7 @@ impl Told {
                     request_id: ask.request_id,
                     options: options(&input)?,
                     input,
+                    progress: if tool.bulk() { self.progress.clone() } else { Progress::default() },
                 };
                 change.run(&mut self.meta).await
             }
@@ -321,18 +336,71 @@ impl Told {
         Ok((call, filters))
     }
 
-    /// The answer of a read: its page is signed, and it is shortened unless everything is wanted.
+    /// What a read answers, made to fit unless everything is wanted.
+    async fn fitting(
+        &mut self,
+        tool: &Tool,
+        run: &super::ReadFn,
+        mut call: Call,
+        input: Value,
+    ) -> ToolResult<(ToolContext, Value)> {
+        let wanted = call.limit;
+        for last in (0..PAGE_TRIES).rev() {
+            let context = ToolContext::new(Arc::new(call.clone()));
+            let mut data = run(context.clone(), input.clone()).await?;
+            if context.detailed() {
+                return Ok((context, data));
+            }
+            let longest = if tool.whole { usize::MAX } else { concise::TEXT_MAX };
+            self.meta.truncated |= concise::tidy(&mut data, longest);
+            if tool.whole {
+                return Ok((context, data));
+            }
+            if tool.pages {
+                if let Some(fewer) = concise::rows_that_fit(&data, call.limit).filter(|_| last > 0) {
+                    call.limit = fewer;
+                    continue;
+                }
+                if call.limit < wanted {
+                    let shown = call.limit;
+                    self.shortened(
+                        format!("{shown} rows fit a concise page; the next ones follow with nextCursor"),
+                        "limit",
+                    );
+                }
+            } else {
+                for cut in concise::cut_lists(&mut data) {
+                    let concise::Cut { path, shown, of } = cut;
+                    self.shortened(
+                        format!("{shown} of {of} {path} fit a concise answer; ask for fewer at a time"),
+                        "",
+                    );
+                }
+            }
+            return Ok((context, data));
+        }
+        Err(Refusal::Defect("a page was made too often".into()))
+    }
+
+    fn shortened(&mut self, message: String, field: &str) {
+        self.meta.truncated = true;
+        let path = (!field.is_empty()).then(|| format!("input.{field}"));
+        let message = format!("{message}, or send responseFormat detailed");
+        self.meta.warnings.push(Warning { code: "SHORTENED".to_owned(), message, path });
+    }
+
+    /// The answer of a read: its page is signed.
     async fn read(
         &mut self,
         app: &App,
         tool: &Tool,
         context: &ToolContext,
         filters: &str,
-        mut data: Value,
+        data: Value,
     ) -> ToolResult<Value> {
         let notes = context.notes();
         self.meta.position = notes.position;
-        self.meta.truncated = notes.truncated;
+        self.meta.truncated |= notes.truncated;
         self.meta.warnings.extend(notes.warnings);
         if let Some((next, total)) = notes.page {
             let position = notes.position.unwrap_or(0);
@@ -358,9 +426,6 @@ impl Told {
                 changed_since: position > began,
             });
         }
-        if !context.detailed() && shorten(&mut data) {
-            self.meta.truncated = true;
-        }
         Ok(data)
     }
 }
@@ -376,32 +441,48 @@ struct Change<'a> {
     request_id: Option<String>,
     options: ChangeOptions,
     input: Value,
+    progress: Progress,
 }
 
 impl Change<'_> {
     async fn run(self, meta: &mut Meta) -> ToolResult<Value> {
         let confirm = options::<ConfirmOption>(&self.input)?.confirm;
-        let gated = match self.tool.confirm {
-            Confirm::Never => false,
-            Confirm::Always => true,
-            Confirm::With(field) => self.input.get(field).is_some(),
-        };
+        let gated = self.tool.gated(&self.input);
         let dry_run = effective_dry_run(gated, self.options.dry_run, confirm)?;
         meta.dry_run = dry_run;
 
-        // The answer to a repeated request comes before anything that depends on the present state.
+        // The answer to a repeated request comes before anything that depends on the present state. Where a plan is
+        // made quickly, the append may find that answer: a refusal is then told only if there is none.
         let request_input = without(&self.input, &["dryRun", "confirm"])?;
-        if let (false, Some(request_id)) = (dry_run, &self.request_id) {
-            let principal = self.caller.principal_id;
-            let ledger = &self.app.ledger;
-            let stored = ledger
-                .answered(self.organization, principal, self.tool.name, request_id, &request_input)
-                .await?;
-            if let Some(stored) = stored {
-                return replay(stored, meta);
-            }
+        let append_finds_it = self.tool.risk == Risk::Write;
+        if !dry_run
+            && !append_finds_it
+            && let Some(stored) = self.stored(&request_input).await?
+        {
+            return replay(stored, meta);
         }
+        match self.attempt(dry_run, &request_input, meta).await {
+            Err(refusal) if !dry_run && append_finds_it => match self.stored(&request_input).await {
+                Ok(Some(stored)) => replay(stored, meta),
+                Err(Refusal::Append(AppendError::RequestConflict)) => {
+                    Err(AppendError::RequestConflict.into())
+                }
+                _ => Err(refusal),
+            },
+            answered_or_refused => answered_or_refused,
+        }
+    }
 
+    /// The answer that this request got before.
+    async fn stored(&self, request_input: &str) -> ToolResult<Option<StoredAnswer>> {
+        let Some(request_id) = &self.request_id else { return Ok(None) };
+        let ledger = &self.app.ledger;
+        let principal = self.caller.principal_id;
+        Ok(ledger.answered(self.organization, principal, self.tool.name, request_id, request_input).await?)
+    }
+
+    /// Plans the change, and shows, keeps or records the plan.
+    async fn attempt(&self, dry_run: bool, request_input: &str, meta: &mut Meta) -> ToolResult<Value> {
         let shown_input = without(&self.input, &APPLY_OPTIONS)?;
         let preview = match &self.options.preview_token {
             None => None,
@@ -436,10 +517,25 @@ impl Change<'_> {
             bound,
         });
         let mut turn = None;
+        let mut by_memory = !dry_run;
+        let mut lost = AppendError::Conflict;
         for _ in 0..TRIES {
-            let mint = Mint::replay(first.seed(), first.at());
-            let context = ToolContext { call: call.clone(), notes: Arc::new(Mutex::default()) };
-            let plan = (self.run)(context.clone(), self.input.clone(), mint).await?;
+            self.progress.tell(Step::Resolving);
+            let plan_with = |context: &ToolContext| {
+                let mint = Mint::replay(first.seed(), first.at());
+                (self.run)(context.clone(), self.input.clone(), mint)
+            };
+            let now = || ToolContext::new(call.clone());
+            let mut context = if by_memory { ToolContext::by_memory(call.clone()) } else { now() };
+            let mut planned = plan_with(&context).await;
+            // A refusal or a "nothing to do" is told only of the state as it is now.
+            let changes = planned.as_ref().is_ok_and(|plan| !plan.writes.is_empty());
+            if !changes && context.notes().from_memory {
+                context = now();
+                planned = plan_with(&context).await;
+            }
+            by_memory = false;
+            let plan = planned?;
             if let Some(bound) = &call.bound
                 && let Some(drift) = bound.effects.drift(&plan.effects)
                 && (!bound.intersect || drift.added > 0)
@@ -449,6 +545,18 @@ impl Change<'_> {
             let notes = context.notes();
             meta.position = notes.position;
             meta.truncated = notes.truncated;
+            let affected = affected(&plan.answer);
+            self.progress.tell(Step::Planned { affected, dry_run });
+            if let Some(max) = self.caller.max_affected
+                && affected > max
+            {
+                let refusal = Refusal::TooManyAffected { affected, max };
+                if !dry_run {
+                    return Err(refusal);
+                }
+                let (code, message) = (refusal.told().code.to_owned(), refusal.to_string());
+                meta.warnings.push(Warning { code, message, path: None });
+            }
             if dry_run {
                 let token = match &self.options.preview_token {
                     Some(token) => token.clone(),
@@ -500,13 +608,14 @@ impl Change<'_> {
                 absent: plan.absent,
                 request: self.request_id.clone().map(|request_id| Request {
                     request_id,
-                    input: request_input.clone(),
+                    input: request_input.to_owned(),
                     answer: kept,
                 }),
                 lane,
             };
             match self.app.ledger.append(command).await {
                 Ok(appended) => {
+                    self.progress.tell(Step::Recorded);
                     meta.audit_id = Some(appended.command_id.uuid());
                     meta.position = Some(appended.position);
                     meta.idempotent_replay = appended.duplicate;
@@ -526,7 +635,9 @@ impl Change<'_> {
                     return Ok(completed(plan.answer, false, Some(appended.position)));
                 }
                 // Whoever lost once takes turns with the others, so that a crowd ends in an order and not in refusals.
-                Err(AppendError::Conflict) => {
+                // A claim that somebody else took is a race as well: made anew, the plan finds what the other began.
+                Err(error @ (AppendError::Conflict | AppendError::Taken(_))) => {
+                    lost = error;
                     if let (None, Some(stream)) = (&turn, contended) {
                         turn = self.app.ledger.turn(stream).await;
                     }
@@ -540,7 +651,7 @@ impl Change<'_> {
                 }
             }
         }
-        Err(AppendError::Conflict.into())
+        Err(lost.into())
     }
 
     /// The preview of a token, if it was made by this tool for this input.
@@ -584,6 +695,11 @@ fn replay(stored: StoredAnswer, meta: &mut Meta) -> ToolResult<Value> {
     Ok(completed(kept.data, false, Some(stored.position)))
 }
 
+/// How many contacts a plan would change: bulk answers count them as `applied`.
+fn affected(answer: &Value) -> u64 {
+    answer["applied"].as_u64().unwrap_or(0)
+}
+
 /// The data of a change with what only the framework knows.
 fn completed(mut data: Value, dry_run: bool, position: Option<i64>) -> Value {
     if let Some(data) = data.as_object_mut() {
@@ -602,27 +718,7 @@ fn options<T: DeserializeOwned + Default>(input: &Value) -> ToolResult<T> {
 fn without(input: &Value, members: &[&str]) -> ToolResult<String> {
     let mut input: Map<String, Value> = input.as_object().cloned().unwrap_or_default();
     input.retain(|name, _| !members.contains(&name.as_str()));
-    canonical::to_string(&Value::Object(input)).map_err(|error| Refusal::Defect(error.to_string()))
-}
-
-/// Drops nulls and shortens long texts; says whether a text was shortened.
-fn shorten(value: &mut Value) -> bool {
-    match value {
-        Value::String(text) => match text.char_indices().nth(CONCISE_TEXT) {
-            Some((end, _)) => {
-                text.truncate(end);
-                text.push('…');
-                true
-            }
-            None => false,
-        },
-        Value::Array(items) => items.iter_mut().fold(false, |cut, item| shorten(item) | cut),
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().fold(false, |cut, member| shorten(member) | cut)
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
+    canonical::with_fractions(&Value::Object(input)).map_err(|error| Refusal::Defect(error.to_string()))
 }
 
 #[cfg(test)]
@@ -639,6 +735,7 @@ mod tests {
             organization_id: None,
             agent_id: None,
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
+            max_affected: None,
         }
     }
 
@@ -681,7 +778,7 @@ mod tests {
     fn a_token_may_be_limited_to_some_tools() {
         let limited = caller(Role::SuperAdmin, &["list_campaigns"]);
         assert!(admit(&limited, "list_campaigns").is_ok());
-        assert_eq!(admit(&limited, "get_campaign").unwrap_err().told().code, "TOOL_NOT_ALLOWED");
+        assert_eq!(admit(&limited, "get_campaign").unwrap_err().told().code, "TOOL_NOT_IN_SCOPE");
     }
 
     #[test]
@@ -707,14 +804,5 @@ mod tests {
         }
         let body = json!({"input": {}, "requestId": "é".repeat(120), "reason": "é".repeat(500)});
         assert!(read(body).is_ok());
-    }
-
-    #[test]
-    fn a_concise_answer_has_no_nulls_and_no_long_texts() {
-        let mut data = json!({"a": null, "b": [{"c": null, "d": "é".repeat(500)}]});
-        assert!(shorten(&mut data));
-        assert_eq!(data["b"][0]["d"].as_str().unwrap().chars().count(), CONCISE_TEXT + 1);
-        assert_eq!(data, json!({"b": [{"d": data["b"][0]["d"]}]}));
-        assert!(!shorten(&mut json!({"a": "é".repeat(CONCISE_TEXT)})));
     }
 }

@@ -20,12 +20,18 @@ use uuid::Uuid;
 
 use std::collections::BTreeMap;
 
-use super::input::{Given, GivenAgent, GivenCampaign, Moment, Name, Order, Patch, distinct, ids, named};
+use super::input::{
+    Given, GivenAgent, GivenCampaign, GivenScript, Moment, Name, Order, Patch, distinct, ids, named,
+};
+use super::qualification_templates::{GivenQualificationTemplate, known_template};
 use super::schema::nearest;
+use super::script_templates::usable;
 use super::workspace::{FollowUps, by_name};
-use super::{CAMPAIGN_ID, Draft, Effects, Kind, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
+use super::{
+    CAMPAIGN_ID, Draft, Effects, Kind, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool,
+};
 use crate::envelope::Warning;
-use crate::ledger::{Stream, Versioned, Write};
+use crate::ledger::{Guard, Stream, Versioned, Write};
 use crate::readside::View;
 
 pub(super) fn tools() -> Vec<Draft> {
@@ -64,6 +70,10 @@ pub(super) fn tools() -> Vec<Draft> {
             ),
         tool!(Write attach_campaign_templates)
             .repeatable()
+            .example(
+                "Attach a script",
+                json!({ "campaignId": CAMPAIGN_ID, "scriptTemplateId": SCRIPT_TEMPLATE_ID }),
+            )
             .example("Detach the script", json!({ "campaignId": CAMPAIGN_ID, "scriptTemplateId": null }))
             .example(
                 "Detach both",
@@ -501,9 +511,15 @@ async fn create_outbound_campaign(
     input: CreateCampaign,
     mut mint: Mint,
 ) -> ToolResult<Plan<CampaignCreated>> {
-    let script = input.script_template_id.map(|given| script_template(&given)).transpose()?;
-    let qualification =
-        input.qualification_template_id.map(|given| qualification_template(&given)).transpose()?;
+    let mut guards = Vec::new();
+    let script = match &input.script_template_id {
+        Some(given) => Some(attachable_script(&ctx, given, &mut guards).await?),
+        None => None,
+    };
+    let qualification = match &input.qualification_template_id {
+        Some(given) => Some(known_template(&ctx, given).await?),
+        None => None,
+    };
     let settings =
         input.settings.map_or_else(|| Ok(CampaignSettings::default()), |s| s.checked("settings"))?;
     let agent_ids = match ctx.view().await {
@@ -548,7 +564,7 @@ async fn create_outbound_campaign(
             expected: 0,
             events: events.into_iter().map(Into::into).collect(),
         }],
-        guards: vec![],
+        guards,
         absent: vec![],
         effects: Effects::one(campaign_id, "CREATED"),
         answer: CampaignCreated {
@@ -565,16 +581,6 @@ async fn create_outbound_campaign(
 /// Text that is there; white space alone is none.
 fn some_text(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
-}
-
-/// No template exists yet: every id is unknown.
-fn script_template(given: &Given<ScriptTemplateId>) -> ToolResult<ScriptTemplateId> {
-    Err(Refusal::not_found(Kind::ScriptTemplate, &given.text))
-}
-
-/// No template exists yet: every id is unknown.
-fn qualification_template(given: &Given<QualificationTemplateId>) -> ToolResult<QualificationTemplateId> {
-    Err(Refusal::not_found(Kind::QualificationTemplate, &given.text))
 }
 
 /// A refusal of the aggregate, with the field that it is about where there is one.
@@ -749,18 +755,19 @@ async fn update_outbound_campaign(
     mint: Mint,
 ) -> ToolResult<Plan<CampaignUpdated>> {
     let organization = ctx.organization();
-    let before = ctx.app().ledger.load::<Campaign>(organization, input.campaign_id.id).await?;
+    let before = ctx.state::<Campaign>(input.campaign_id.id).await?;
     let listed = shown(&ctx, &input.campaign_id, &before).await?;
     expect(input.expected_version, before.version)?;
 
     let wanted = input.patch;
+    let mut guards = Vec::new();
     let patch = CampaignPatch {
         name: wanted.name,
         description: wanted.description.nested().map(|text| text.and_then(|text| some_text(Some(text)))),
         goal: wanted.goal.nested().map(|text| text.and_then(|text| some_text(Some(text)))),
         status: wanted.status.map(|status| status.0),
-        script_template_id: attached(wanted.script_template_id, script_template)?,
-        qualification_template_id: attached(wanted.qualification_template_id, qualification_template)?,
+        script_template_id: attached_script(&ctx, wanted.script_template_id, &mut guards).await?,
+        qualification_template_id: form_attached(&ctx, wanted.qualification_template_id).await?,
         agent_ids: match &wanted.agent_ids {
             Some(given) => Some(staff(&mut ctx.view().await?, &ctx, given, "patch.agentIds").await?),
             None => None,
@@ -773,7 +780,7 @@ async fn update_outbound_campaign(
     if let Some(name) = patch.name.as_ref().filter(|name| Some(*name) != known_as) {
         same_name(&mut ctx.view().await?, &ctx, name).await?;
     }
-    let (plan, campaign) = changed(&listed, &before, patch, mint)?;
+    let (plan, campaign) = changed(&listed, &before, patch, guards, mint)?;
     let archived = campaign.campaign.status == CampaignStatus::Archived
         && before.state.status != CampaignStatus::Archived;
     let consequences = if archived {
@@ -804,15 +811,40 @@ pub fn expect(expected: Option<u64>, actual: u64) -> ToolResult<()> {
     }
 }
 
-fn attached<T>(
-    wanted: Patch<Given<T>>,
-    exists: impl FnOnce(&Given<T>) -> ToolResult<T>,
-) -> ToolResult<Option<Option<T>>> {
+/// What the patch says of the script, which must be one that can be attached and must stay so until it is.
+async fn attached_script(
+    ctx: &ToolContext,
+    wanted: Patch<GivenScript>,
+    guards: &mut Vec<Guard>,
+) -> ToolResult<Option<Option<ScriptTemplateId>>> {
     match wanted {
         Patch::Keep => Ok(None),
         Patch::Clear => Ok(Some(None)),
-        Patch::Set(given) => exists(&given).map(|id| Some(Some(id))),
+        Patch::Set(given) => attachable_script(ctx, &given, guards).await.map(|id| Some(Some(id))),
     }
+}
+
+/// The script, if something new may be begun with it.
+async fn attachable_script(
+    ctx: &ToolContext,
+    given: &GivenScript,
+    guards: &mut Vec<Guard>,
+) -> ToolResult<ScriptTemplateId> {
+    let script = usable(ctx, given).await?;
+    guards.push(script.guard());
+    Ok(given.id)
+}
+
+/// The qualification form that a campaign is to have: one that exists, or none.
+async fn form_attached(
+    ctx: &ToolContext,
+    wanted: Patch<GivenQualificationTemplate>,
+) -> ToolResult<Option<Option<QualificationTemplateId>>> {
+    Ok(match wanted {
+        Patch::Keep => None,
+        Patch::Clear => Some(None),
+        Patch::Set(given) => Some(Some(known_template(ctx, &given).await?)),
+    })
 }
 
 fn merged(before: &CampaignSettings, wanted: Patch<SettingsPatch>) -> ToolResult<Option<CampaignSettings>> {
@@ -837,6 +869,7 @@ fn changed(
     listed: &CampaignListed,
     before: &Versioned<Campaign>,
     patch: CampaignPatch,
+    guards: Vec<Guard>,
     mint: Mint,
 ) -> ToolResult<(Plan<Vec<FieldChange>>, CampaignListed)> {
     let campaign_id = listed.campaign.campaign_id;
@@ -859,7 +892,7 @@ fn changed(
     let effects =
         if events.is_empty() { Effects::none() } else { Effects::one(campaign_id, outcome(&changes)) };
     let writes = if events.is_empty() { vec![] } else { vec![before.write(events)] };
-    Ok((Plan { writes, guards: vec![], absent: vec![], effects, answer: changes }, after))
+    Ok((Plan { writes, guards, absent: vec![], effects, answer: changes }, after))
 }
 
 /// What a change does, in words that differ when it does something else.
@@ -926,18 +959,19 @@ async fn attach_campaign_templates(
         let message = "give scriptTemplateId, qualificationTemplateId or both; null detaches";
         return Err(Refusal::field("", "AT_LEAST_ONE_OF", message));
     }
-    let before = ctx.app().ledger.load::<Campaign>(ctx.organization(), input.campaign_id.id).await?;
+    let before = ctx.state::<Campaign>(input.campaign_id.id).await?;
     let listed = shown(&ctx, &input.campaign_id, &before).await?;
+    let mut guards = Vec::new();
     let patch = CampaignPatch {
-        script_template_id: attached(input.script_template_id, script_template)?,
-        qualification_template_id: attached(input.qualification_template_id, qualification_template)?,
+        script_template_id: attached_script(&ctx, input.script_template_id, &mut guards).await?,
+        qualification_template_id: form_attached(&ctx, input.qualification_template_id).await?,
         ..CampaignPatch::default()
     };
     let previous = Templates {
         script_template_id: before.state.script_template_id.map(ScriptTemplateId::uuid),
         qualification_template_id: before.state.qualification_template_id.map(QualificationTemplateId::uuid),
     };
-    let (plan, campaign) = changed(&listed, &before, patch, mint)?;
+    let (plan, campaign) = changed(&listed, &before, patch, guards, mint)?;
     Ok(plan.answering(|changes| TemplatesAttached {
         campaign: CampaignDetail::of(&campaign),
         previous,

@@ -95,6 +95,8 @@ struct FindInSeveral {
 struct SharedContacts {
     /// Those in the most campaigns first; with statusIn by id.
     contacts: Vec<SharedContact>,
+    /// The names of the campaigns on this page, by id.
+    campaign_names: BTreeMap<Uuid, String>,
     /// How many there are in all.
     total_contacts: u64,
     /// Ids that are no campaigns of this organization.
@@ -109,7 +111,9 @@ struct SharedContact {
     contact_id: Uuid,
     /// Null once erased.
     name: Option<String>,
+    /// In a detailed answer.
     email: Option<String>,
+    /// In a detailed answer.
     phone: Option<String>,
     campaign_count: usize,
     campaigns: Vec<Stay>,
@@ -120,7 +124,8 @@ struct SharedContact {
 #[serde(rename_all = "camelCase")]
 struct Stay {
     campaign_id: Uuid,
-    name: String,
+    /// In a detailed answer; see campaignNames.
+    name: Option<String>,
     status: Name<MembershipStatus>,
     assigned_agent_id: Option<Uuid>,
 }
@@ -185,7 +190,7 @@ async fn find_contacts_in_multiple_campaigns(
         stays.entry(stay.contact_id).or_default().push(stay);
     }
     let campaigns = names(&mut view, &ctx, &compared).await?;
-    let contacts: Vec<SharedContact> = page
+    let mut contacts: Vec<SharedContact> = page
         .rows
         .iter()
         .map(|shared| {
@@ -198,10 +203,7 @@ async fn find_contacts_in_multiple_campaigns(
                 .filter(|stay| shared.campaign_ids.contains(&stay.campaign_id))
                 .map(|stay| Stay {
                     campaign_id: stay.campaign_id.uuid(),
-                    name: campaigns
-                        .get(&stay.campaign_id)
-                        .map(|row| row.name().to_owned())
-                        .unwrap_or_default(),
+                    name: campaigns.get(&stay.campaign_id).map(|row| row.name().to_owned()),
                     status: Name(stay.status),
                     assigned_agent_id: stay.agent_id.map(AgentId::uuid),
                 })
@@ -217,8 +219,19 @@ async fn find_contacts_in_multiple_campaigns(
         })
         .collect();
     let normalized_matches = same_address(&contacts);
+    let mut campaign_names = BTreeMap::new();
+    for stay in contacts.iter_mut().flat_map(|contact| &mut contact.campaigns) {
+        // A name that stands beside every contact again is most of the answer.
+        let name = if ctx.detailed() { stay.name.clone() } else { stay.name.take() };
+        campaign_names.entry(stay.campaign_id).or_insert(name.unwrap_or_default());
+    }
+    if !ctx.detailed() {
+        for contact in &mut contacts {
+            (contact.email, contact.phone) = (None, None);
+        }
+    }
     ctx.paginate(page.next, Total::Exactly(total))?;
-    Ok(SharedContacts { contacts, total_contacts: total, not_found, normalized_matches })
+    Ok(SharedContacts { contacts, campaign_names, total_contacts: total, not_found, normalized_matches })
 }
 
 fn same_address(contacts: &[SharedContact]) -> Vec<NormalizedMatch> {

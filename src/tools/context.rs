@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use docket_aggregates::Timestamp;
 use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::{Decides, Timestamp};
 use docket_projections::Total;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::cursor::Cursor;
 use super::plan::Effects;
@@ -16,13 +17,14 @@ use super::refusal::{Refusal, ToolResult};
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::Warning;
+use crate::ledger::Versioned;
 use crate::readside::{Consistency, View};
 
 /// How long an answer may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ResponseFormat {
-    /// Without nulls, long texts shortened.
+    /// Without nulls, long texts shortened, and as much as fits into some 2 000 tokens.
     #[default]
     Concise,
     /// Everything.
@@ -44,7 +46,7 @@ pub enum Freshness {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ReadOptions {
-    /// concise leaves out nulls and shortens long texts.
+    /// concise leaves out nulls, shortens long texts, and stays below some 2 000 tokens: pages hold as many rows as fit.
     pub response_format: Option<ResponseFormat>,
     /// strong (the default) includes everything recorded before the call; eventual does not wait.
     pub consistency: Option<Freshness>,
@@ -95,6 +97,8 @@ pub struct Notes {
     pub truncated: bool,
     /// Where the list goes on, and how long it is.
     pub page: Option<(Option<Value>, Total)>,
+    /// Whether a state was used as it was remembered.
+    pub from_memory: bool,
 }
 
 /// What a tool is given beside its input. Cheap to clone.
@@ -102,9 +106,12 @@ pub struct Notes {
 pub struct ToolContext {
     pub(super) call: Arc<Call>,
     pub(super) notes: Arc<Mutex<Notes>>,
+    /// Whether states may be used as they are remembered.
+    memory: bool,
 }
 
 /// One call to a tool.
+#[derive(Clone)]
 pub(super) struct Call {
     pub app: App,
     pub caller: Caller,
@@ -118,7 +125,24 @@ pub(super) struct Call {
 
 impl ToolContext {
     pub(super) fn new(call: Arc<Call>) -> Self {
-        Self { call, notes: Arc::default() }
+        Self { call, notes: Arc::default(), memory: false }
+    }
+
+    /// For a plan of which the append is the judge: states may be used as they are remembered.
+    pub(super) fn by_memory(call: Arc<Call>) -> Self {
+        Self { memory: true, ..Self::new(call) }
+    }
+
+    /// An aggregate's state to decide on. It may be old where that does no harm: a plan that changes something is
+    /// judged by the append, and one that refuses or finds nothing to do is made again on the state as it is now.
+    pub async fn state<A: Decides + Clone + 'static>(&self, id: impl Into<Uuid>) -> ToolResult<Versioned<A>> {
+        let ledger = &self.call.app.ledger;
+        if self.memory {
+            self.note(|notes| notes.from_memory = true);
+            Ok(ledger.glance(self.call.organization, id).await?)
+        } else {
+            Ok(ledger.load(self.call.organization, id).await?)
+        }
     }
 
     /// The product.
@@ -156,6 +180,11 @@ impl ToolContext {
     /// Rows of one page.
     pub fn limit(&self) -> u32 {
         self.call.limit
+    }
+
+    /// A position that the answer must include, if one is asked for.
+    pub fn least_position(&self) -> Option<i64> {
+        self.call.read.min_position
     }
 
     /// Where the list goes on; none for its first page.

@@ -9,14 +9,19 @@ use std::str::FromStr;
 
 use docket_aggregates::Timestamp;
 use docket_aggregates::campaign::CampaignStatus;
-use docket_aggregates::ids::{AgentId, CampaignId, ContactId};
+use docket_aggregates::ids::{AgentId, CampaignId, ContactId, ScriptTemplateId};
 use docket_aggregates::membership::MembershipStatus;
+use docket_aggregates::script_execution::ExecutionStatus;
+use docket_aggregates::script_template::NodeKind;
 use docket_projections::memberships::ContactSource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use super::schema::CLEARS;
+
+/// What an id looks like, whatever it is the id of.
+pub const ID_PATTERN: &str = "^[A-Za-z0-9_-]{1,64}$";
 
 /// An id as it was given. Text that is no UUID stands for one that nothing bears.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +56,7 @@ impl<T> JsonSchema for Given<T> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" })
+        json_schema!({ "type": "string", "pattern": ID_PATTERN })
     }
 }
 
@@ -87,6 +92,26 @@ impl Listed for CampaignStatus {
 }
 
 impl Listed for MembershipStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+
+    fn listed_name(self) -> &'static str {
+        self.name()
+    }
+}
+
+impl Listed for NodeKind {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+
+    fn listed_name(self) -> &'static str {
+        self.name()
+    }
+}
+
+impl Listed for ExecutionStatus {
     fn all() -> Vec<Self> {
         Self::ALL.to_vec()
     }
@@ -282,6 +307,8 @@ pub type GivenCampaign = Given<CampaignId>;
 pub type GivenAgent = Given<AgentId>;
 /// A contact id as given.
 pub type GivenContact = Given<ContactId>;
+/// A script template id as given.
+pub type GivenScript = Given<ScriptTemplateId>;
 
 #[cfg(test)]
 mod tests {

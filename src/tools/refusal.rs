@@ -4,12 +4,20 @@
 //! a new refusal of an aggregate, of the ledger or of the read side does not compile until somebody chose what an
 //! agent is told about it.
 
+mod qualifications;
+
 use std::error::Error;
 use std::time::Duration;
 
 use docket_aggregates::campaign::CampaignError;
+use docket_aggregates::claims::Scope;
 use docket_aggregates::follow_up::FollowUpError;
+use docket_aggregates::membership::MembershipError;
+use docket_aggregates::qualification::QualificationError;
+use docket_aggregates::qualification_template::QualificationTemplateError;
 use docket_aggregates::roster::RosterError;
+use docket_aggregates::script_execution::ScriptExecutionError;
+use docket_aggregates::script_template::ScriptTemplateError;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,7 +25,9 @@ use serde_json::{Value, json};
 use crate::json::Fault;
 use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, KeyError};
+use crate::qualifications::QualificationRefusal;
 use crate::readside::ReadSideError;
+use crate::service::ServiceError;
 
 /// What comes out of a tool.
 pub type ToolResult<T> = Result<T, Refusal>;
@@ -56,6 +66,10 @@ pub enum Kind {
     ScriptTemplate,
     /// A qualification template.
     QualificationTemplate,
+    /// A script execution.
+    ScriptExecution,
+    /// A qualification.
+    Qualification,
 }
 
 impl Kind {
@@ -67,6 +81,8 @@ impl Kind {
             Self::ImportFolder => "import folder",
             Self::ScriptTemplate => "script template",
             Self::QualificationTemplate => "qualification template",
+            Self::ScriptExecution => "script execution",
+            Self::Qualification => "qualification",
         }
     }
 
@@ -82,11 +98,18 @@ impl Kind {
                 "upload the file as an import first and use the id that it answers",
             ),
             Self::ScriptTemplate => {
-                ("TEMPLATE_NOT_FOUND", "leave scriptTemplateId out, or send null to detach")
+                ("TEMPLATE_NOT_FOUND", "call list_script_templates for the ids of this organization")
             }
             Self::QualificationTemplate => {
-                ("TEMPLATE_NOT_FOUND", "leave qualificationTemplateId out, or send null to detach")
+                ("TEMPLATE_NOT_FOUND", "call list_qualification_templates for the ids of this organization")
             }
+            Self::Qualification => {
+                ("QUALIFICATION_NOT_FOUND", "call list_qualifications for the ids of this organization")
+            }
+            Self::ScriptExecution => (
+                "EXECUTION_NOT_FOUND",
+                "call upsert_script_execution with campaignId and contactId to begin one",
+            ),
         }
     }
 }
@@ -131,7 +154,24 @@ pub enum Refusal {
     NotSuperAdmin,
     /// The token is limited to other tools.
     #[error("the token does not allow tool {0}")]
-    ToolNotAllowed(String),
+    ToolNotInScope(String),
+    /// The token is limited to fewer contacts a call.
+    #[error("{affected} contacts would be affected, and the token allows {max} a call")]
+    TooManyAffected {
+        /// How many the call would affect.
+        affected: u64,
+        /// How many it may.
+        max: u64,
+    },
+    /// The token has made as many calls as it may for now.
+    #[error("the token has made as many calls as it may for now")]
+    RateLimited {
+        /// When there is room again.
+        retry_after: Duration,
+    },
+    /// The call took longer than it may.
+    #[error("the call took too long")]
+    DeadlineExceeded,
     /// There is no such tool.
     #[error("tool {name} does not exist")]
     UnknownTool {
@@ -146,6 +186,12 @@ pub enum Refusal {
     /// The body is larger than one mebibyte.
     #[error("the body is larger than 1 MiB")]
     BodyTooLarge,
+    /// The body trickled in.
+    #[error("the body did not arrive in time")]
+    BodyStalled,
+    /// The body broke off.
+    #[error("the body did not arrive whole")]
+    BodyInterrupted,
     /// The body is not JSON as we take it.
     #[error(transparent)]
     Body(#[from] Fault),
@@ -211,12 +257,58 @@ pub enum Refusal {
         /// The most that is taken.
         max: u64,
     },
+    /// The work that the answer rests on takes longer than a call may.
+    #[error("the folder is being analysed: {done} of {rows} rows are read")]
+    AnalysisUnderWay {
+        /// Its rows.
+        rows: u64,
+        /// Those read so far; then they are compared.
+        done: u64,
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// As many analyses wait as may, or one was cut off.
+    #[error("the analysis cannot be made at the moment")]
+    AnalysesBusy {
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// The analysis that the cursor continues is not kept any more.
+    #[error("the analysis is not kept any more")]
+    AnalysisExpired,
     /// Contacts are neither added to nor assigned in a campaign whose work is over.
     #[error("a campaign that is {0} takes no contacts")]
     CampaignClosed(&'static str),
     /// Callers that do not exist or take no assignments.
     #[error("{} of the agents given cannot be assigned to", .0.len())]
     AgentsUnassignable(Vec<String>),
+    /// A deleted script is not begun anew.
+    #[error("script template {0} was deleted")]
+    TemplateDeleted(String),
+    /// A script is not deleted under campaigns that use it.
+    #[error("script template is attached to {} campaigns", .0.len())]
+    TemplateInUse(Vec<uuid::Uuid>),
+    /// The file holds templates that cannot be imported: all of what is wrong with it.
+    #[error("{} faults stand against the import", .0.len())]
+    ImportRefused(Vec<FieldError>),
+    /// Work on a contact within a campaign that it is not in.
+    #[error("contact is not in the campaign")]
+    NotInCampaign,
+    /// Nobody said which script, and the campaign has none.
+    #[error("the campaign has no script template")]
+    NoScriptTemplate,
+    /// The execution is not what the rest of the input says.
+    #[error("script execution has another {0}")]
+    ExecutionMismatch(&'static str),
+    /// A script template says no.
+    #[error(transparent)]
+    ScriptTemplate(#[from] ScriptTemplateError),
+    /// A script execution says no.
+    #[error(transparent)]
+    ScriptExecution(#[from] ScriptExecutionError),
+    /// The work on a contact says no.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
     /// A campaign says no.
     #[error(transparent)]
     Campaign(#[from] CampaignError),
@@ -226,6 +318,22 @@ pub enum Refusal {
     /// A follow-up says no.
     #[error(transparent)]
     FollowUp(#[from] FollowUpError),
+    /// Fields that are well formed and yet cannot be accepted: all of them at once.
+    #[error("{}", sentence(.fields))]
+    Unfit {
+        /// A name for machines.
+        code: &'static str,
+        /// The next call to make.
+        hint: &'static str,
+        /// Which.
+        fields: Vec<FieldError>,
+    },
+    /// A qualification template says no.
+    #[error(transparent)]
+    QualificationTemplate(#[from] QualificationTemplateError),
+    /// A qualification says no.
+    #[error(transparent)]
+    Qualification(#[from] QualificationRefusal),
     /// The ledger says no.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -249,6 +357,7 @@ pub enum Refusal {
 fn sentence(fields: &[FieldError]) -> String {
     match fields {
         [] => "the input cannot be accepted".to_owned(),
+        [only] if only.path.is_empty() => only.message.clone(),
         [only] => format!("{}: {}", only.path, only.message),
         several => {
             let names: Vec<&str> = several.iter().take(10).map(|field| field.path.as_str()).collect();
@@ -273,7 +382,43 @@ pub struct Told {
 const SOON: Duration = Duration::from_secs(1);
 const COME_AGAIN: &str = "repeat the same call, with the same requestId, after the time in Retry-After";
 
+/// What to do about a template that is none.
+const INVALID_TEMPLATE: &str = "correct everything that meta.fieldErrors names, and call again";
+
+impl From<ServiceError<QualificationRefusal>> for Refusal {
+    fn from(error: ServiceError<QualificationRefusal>) -> Self {
+        match error {
+            ServiceError::Refused(refusal) => Self::Qualification(refusal),
+            ServiceError::Append(error) => Self::Append(error),
+            ServiceError::Read(error) => Self::Read(error),
+            ServiceError::ReadSide(error) => Self::ReadSide(error),
+            ServiceError::Database(error) => Self::Query(error),
+        }
+    }
+}
+
 impl Refusal {
+    /// A template that is none, and everything that is wrong with it.
+    pub fn invalid_template(fields: Vec<FieldError>) -> Self {
+        Self::Unfit { code: "INVALID_TEMPLATE", hint: INVALID_TEMPLATE, fields }
+    }
+
+    /// Answers that do not fit are named with the path of the input's answers; any other refusal stays what it is.
+    pub fn with_answers_at(self, path: &str) -> Self {
+        let faults = match &self {
+            Self::Qualification(QualificationRefusal::Decision(QualificationError::Answers(faults))) => {
+                faults
+            }
+            _ => return self,
+        };
+        let (_, code, hint) = qualifications::UNFIT;
+        let fields = faults
+            .iter()
+            .map(|fault| FieldError::new(&format!("{path}.{}", fault.path), fault.code, &*fault.message))
+            .collect();
+        Self::Unfit { code, hint, fields }
+    }
+
     /// One field that cannot be accepted.
     pub fn field(path: &str, code: &'static str, message: impl Into<String>) -> Self {
         Self::Fields(vec![FieldError::new(path, code, message)])
@@ -287,7 +432,7 @@ impl Refusal {
     /// The fields that are wrong.
     pub fn field_errors(&self) -> Vec<FieldError> {
         match self {
-            Self::Fields(fields) => fields.clone(),
+            Self::Fields(fields) | Self::Unfit { fields, .. } => fields.clone(),
             Self::Body(fault) => vec![FieldError {
                 path: fault.path().to_owned(),
                 code: fault.code(),
@@ -298,6 +443,24 @@ impl Refusal {
                 .map(|agent| {
                     let message = format!("{agent} is unknown or inactive");
                     FieldError::new("agentIds", "AGENT_UNASSIGNABLE", message)
+                })
+                .collect(),
+            Self::ImportRefused(fields) => fields.clone(),
+            Self::ScriptTemplate(ScriptTemplateError::Invalid(findings)) => findings
+                .iter()
+                .map(|finding| FieldError::new(&finding.path, finding.code, finding.message.clone()))
+                .collect(),
+            Self::ScriptExecution(ScriptExecutionError::InvalidAnswers(faults)) => faults
+                .iter()
+                .map(|fault| {
+                    let path = format!("responses[{}].{}", fault.index, fault.field);
+                    FieldError::new(&path, fault.code, fault.message.clone())
+                })
+                .collect(),
+            Self::ScriptExecution(ScriptExecutionError::RequiredUnanswered(nodes)) => nodes
+                .iter()
+                .map(|node| {
+                    FieldError::new("responses", "REQUIRED_UNANSWERED", format!("{node} must be answered"))
                 })
                 .collect(),
             _ => Vec::new(),
@@ -311,6 +474,20 @@ impl Refusal {
             Self::VersionConflict { expected, actual } => {
                 Some(json!({ "expectedVersion": expected, "actualVersion": actual }))
             }
+            Self::Qualification(QualificationRefusal::Open(other)) => {
+                Some(json!({ "qualificationId": other }))
+            }
+            Self::Qualification(QualificationRefusal::StaleTemplate { given, current }) => {
+                Some(json!({ "templateVersion": given, "currentVersion": current }))
+            }
+            Self::TemplateInUse(campaigns) => Some(json!({ "campaignIds": campaigns })),
+            Self::ScriptExecution(ScriptExecutionError::RequiredUnanswered(nodes)) => {
+                Some(json!({ "nodeIds": nodes }))
+            }
+            Self::TooManyAffected { affected, max } => {
+                Some(json!({ "affected": affected, "maxAffected": max }))
+            }
+            Self::AnalysisUnderWay { rows, done, .. } => Some(json!({ "rows": rows, "rowsRead": done })),
             Self::ReadSide(ReadSideError::Parked { position }) => Some(json!({ "parkedPosition": position })),
             Self::ReadSide(ReadSideError::BeyondHead { wanted, head }) => {
                 Some(json!({ "wantedPosition": wanted, "headPosition": head }))
@@ -341,9 +518,16 @@ impl Refusal {
             Self::NotSuperAdmin => {
                 told(403, "NOT_SUPER_ADMIN", "ask the operator for a token of the role super-admin")
             }
-            Self::ToolNotAllowed(_) => {
-                told(403, "TOOL_NOT_ALLOWED", "use a tool that the token allows, or ask for another token")
+            Self::ToolNotInScope(_) => {
+                told(403, "TOOL_NOT_IN_SCOPE", "use a tool that the token allows, or ask for another token")
             }
+            Self::TooManyAffected { .. } => told(
+                403,
+                "TOO_MANY_AFFECTED",
+                "narrow the filter or send fewer ids, or ask for a token that allows more; dryRun shows the number",
+            ),
+            Self::RateLimited { retry_after } => later(429, "RATE_LIMITED", *retry_after),
+            Self::DeadlineExceeded => later(503, "DEADLINE_EXCEEDED", SOON),
             Self::UnknownTool { nearest: Some(name), .. } => told(
                 404,
                 "TOOL_NOT_FOUND",
@@ -359,6 +543,8 @@ impl Refusal {
                  what is available now",
             ),
             Self::BodyTooLarge => told(413, "BODY_TOO_LARGE", "send fewer ids in one call, or a filter instead of ids"),
+            Self::BodyStalled => told(408, "BODY_STALLED", "repeat the call with its whole body at once"),
+            Self::BodyInterrupted => told(400, "BODY_INTERRUPTED", "repeat the call with its whole body"),
             Self::Body(fault) => told(400, fault.code(), "send one JSON object {organizationId, input}"),
             Self::Fields(fields) => {
                 let unknown = !fields.is_empty() && fields.iter().all(|field| field.code == "UNKNOWN_FIELD");
@@ -415,8 +601,14 @@ impl Refusal {
                 told(404, code, hint)
             }
             Self::TooManyRows { .. } => {
-                told(422, "TOO_MANY_ROWS", "split the file into smaller folders, or send up to 1000 rows in the call")
+                told(422, "TOO_MANY_ROWS", "split the file into smaller folders")
             }
+            Self::AnalysisUnderWay { retry_after, .. } => Told {
+                hint: "repeat the same call after the time in Retry-After: the work goes on, and is done once".to_owned(),
+                ..later(503, "ANALYSIS_UNDER_WAY", *retry_after)
+            },
+            Self::AnalysesBusy { retry_after } => later(503, "OVERLOADED", *retry_after),
+            Self::AnalysisExpired => told(410, "ANALYSIS_EXPIRED", "repeat the call without cursor for a new analysis"),
             Self::CampaignClosed(_) => told(
                 422,
                 "CAMPAIGN_CLOSED",
@@ -425,6 +617,85 @@ impl Refusal {
             Self::AgentsUnassignable(_) => {
                 told(422, "AGENT_UNASSIGNABLE", "call list_outbound_agents with active true for agents to assign to")
             }
+            Self::TemplateDeleted(_) => {
+                told(422, "TEMPLATE_DELETED", "call list_script_templates for templates that can be used")
+            }
+            Self::TemplateInUse(_) => told(
+                409,
+                "TEMPLATE_IN_USE",
+                "detach it with attach_campaign_templates, or send force true to detach it everywhere",
+            ),
+            Self::ImportRefused(_) => told(
+                422,
+                "IMPORT_INVALID",
+                "correct the entries of meta.fieldErrors, or send onError skip to import the others",
+            ),
+            Self::NotInCampaign => told(
+                422,
+                "NOT_IN_CAMPAIGN",
+                "add the contact with bulk_add_contacts_to_campaign_by_filter, or choose one of the campaign's contacts",
+            ),
+            Self::NoScriptTemplate => told(
+                422,
+                "NO_SCRIPT_TEMPLATE",
+                "send scriptTemplateId, or attach a script with attach_campaign_templates first",
+            ),
+            Self::ExecutionMismatch(_) => told(
+                422,
+                "EXECUTION_MISMATCH",
+                "call get_script_execution and send the ids that it answers, or leave them out",
+            ),
+            Self::ScriptTemplate(error) => match error {
+                ScriptTemplateError::Unknown => {
+                    let (code, hint) = Kind::ScriptTemplate.not_found();
+                    told(404, code, hint)
+                }
+                ScriptTemplateError::AlreadyCreated => {
+                    told(409, "ALREADY_EXISTS", "call get_script_template: it was created by an earlier call")
+                }
+                ScriptTemplateError::Deleted => {
+                    told(422, "TEMPLATE_DELETED", "call list_script_templates for templates that can be used")
+                }
+                ScriptTemplateError::Erased => {
+                    told(422, "ERASED", "erased text cannot be built upon; create a new template")
+                }
+                ScriptTemplateError::Invalid(_) => told(
+                    422,
+                    "SCRIPT_INVALID",
+                    "correct every finding of meta.fieldErrors at once: each names its path and what was probably meant",
+                ),
+            },
+            Self::ScriptExecution(error) => match error {
+                ScriptExecutionError::Unknown => {
+                    let (code, hint) = Kind::ScriptExecution.not_found();
+                    told(404, code, hint)
+                }
+                ScriptExecutionError::AlreadyStarted => told(409, "VERSION_CONFLICT", COME_AGAIN),
+                ScriptExecutionError::Closed(_) => told(
+                    409,
+                    "EXECUTION_CLOSED",
+                    "leave executionId out to begin another execution with the contact",
+                ),
+                ScriptExecutionError::InvalidAnswers(_) => told(
+                    422,
+                    "ANSWERS_INVALID",
+                    "correct the fields of meta.fieldErrors; get_script_template with the execution's version shows the \
+                     nodes and options",
+                ),
+                ScriptExecutionError::RequiredUnanswered(_) => told(
+                    422,
+                    "REQUIRED_UNANSWERED",
+                    "answer the nodes of meta.details.nodeIds, or send status abandoned",
+                ),
+            },
+            Self::Membership(error) => match error {
+                MembershipError::DoNotContact => told(
+                    422,
+                    "DO_NOT_CONTACT",
+                    "the contact asked not to be contacted: begin nothing with it, in any campaign",
+                ),
+                MembershipError::StayIsOver => told(409, "VERSION_CONFLICT", COME_AGAIN),
+            },
             Self::Campaign(error) => match error {
                 CampaignError::Unknown => {
                     let (code, hint) = Kind::Campaign.not_found();
@@ -459,9 +730,33 @@ impl Refusal {
                     told(422, "ILLEGAL_TRANSITION", "done and cancelled follow-ups are final")
                 }
             },
+            Self::Unfit { code, hint, .. } => told(422, code, hint),
+            Self::QualificationTemplate(error) => match error {
+                QualificationTemplateError::Unknown => {
+                    let (code, hint) = Kind::QualificationTemplate.not_found();
+                    told(404, code, hint)
+                }
+                QualificationTemplateError::AlreadyCreated => told(
+                    409,
+                    "ALREADY_EXISTS",
+                    "call get_qualification_template: it was created by an earlier call",
+                ),
+                QualificationTemplateError::Erased => {
+                    told(422, "ERASED", "erased text cannot be changed; create a new template")
+                }
+                QualificationTemplateError::Faulty(_) => told(422, "INVALID_TEMPLATE", INVALID_TEMPLATE),
+            },
+            Self::Qualification(refusal) => {
+                let (status, code, hint) = qualifications::told(refusal);
+                told(status, code, hint)
+            }
             Self::Append(error) => match error {
                 AppendError::Conflict => {
                     told(409, "VERSION_CONFLICT", "others keep changing the same thing: call again in a moment")
+                }
+                AppendError::Taken(Scope::OpenQualification) => {
+                    let (status, code, hint) = qualifications::OPEN;
+                    told(status, code, hint)
                 }
                 AppendError::Taken(_) => told(409, "ALREADY_TAKEN", "choose another value"),
                 AppendError::Present(_) => {
@@ -579,7 +874,13 @@ mod tests {
             (Refusal::NotSuperAdmin, 403, "NOT_SUPER_ADMIN"),
             (Refusal::UnknownTool { name: "x".into(), nearest: None }, 404, "TOOL_NOT_FOUND"),
             (Refusal::ToolNotYet("get_qualification".into()), 404, "TOOL_NOT_FOUND"),
+            (Refusal::ToolNotInScope("x".into()), 403, "TOOL_NOT_IN_SCOPE"),
+            (Refusal::TooManyAffected { affected: 2, max: 1 }, 403, "TOO_MANY_AFFECTED"),
+            (Refusal::RateLimited { retry_after: wait }, 429, "RATE_LIMITED"),
+            (Refusal::DeadlineExceeded, 503, "DEADLINE_EXCEEDED"),
             (Refusal::BodyTooLarge, 413, "BODY_TOO_LARGE"),
+            (Refusal::BodyStalled, 408, "BODY_STALLED"),
+            (Refusal::BodyInterrupted, 400, "BODY_INTERRUPTED"),
             (Refusal::Body(Fault::NotUtf8), 400, "NOT_UTF8"),
             (Refusal::Fields(vec![unknown.clone()]), 400, "UNKNOWN_FIELD"),
             (Refusal::Fields(vec![unknown, missing]), 400, "INVALID_INPUT"),
@@ -588,6 +889,9 @@ mod tests {
             (Refusal::AsOfNotYet, 400, "AS_OF_NOT_YET"),
             (Refusal::ConfirmRequired, 422, "CONFIRM_REQUIRED"),
             (Refusal::PreviewExpired, 410, "PREVIEW_EXPIRED"),
+            (Refusal::AnalysisExpired, 410, "ANALYSIS_EXPIRED"),
+            (Refusal::AnalysisUnderWay { rows: 2, done: 1, retry_after: wait }, 503, "ANALYSIS_UNDER_WAY"),
+            (Refusal::AnalysesBusy { retry_after: wait }, 503, "OVERLOADED"),
             (Refusal::VersionConflict { expected: 1, actual: 2 }, 409, "VERSION_CONFLICT"),
             (Refusal::not_found(Kind::ScriptTemplate, "x"), 404, "TEMPLATE_NOT_FOUND"),
             (Refusal::Campaign(illegal), 422, "ILLEGAL_TRANSITION"),

@@ -1,8 +1,8 @@
 //! From a Rust type to the JSON Schema that an agent reads, and from an input to what is wrong with it.
 //!
 //! One schema per tool: what `capabilities` shows is what inputs are checked against. It is kept plain, so that models
-//! read it well and every fault has an exact path: no references, no unions with null, enumerations as lists, and no
-//! property that is not named. `null` means "absent", except in a field that says that it clears.
+//! read it well and every fault has an exact path: no references (but to what contains itself), no unions with null,
+//! enumerations as lists, and no property that is not named. `null` means "absent", except in a field that says that it clears.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,16 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::refusal::FieldError;
+use crate::json;
 
 /// Marks a property that takes null, to clear what is there.
 pub const CLEARS: &str = "x-clears";
 /// Marks a text that may have several lines.
 pub const LINES: &str = "x-lines";
+/// Marks a property whose texts are taken letter by letter: white space around them is not taken off.
+pub const VERBATIM: &str = "x-verbatim";
+/// Marks a property that the tool reads itself: nothing within it is looked at or changed here.
+pub const OPAQUE: &str = "x-opaque";
 
 /// What may be sent to a tool.
 #[derive(Debug)]
@@ -27,8 +32,31 @@ pub struct InputSchema {
     /// What the tool does: the comment on its input type.
     pub description: String,
     validator: Validator,
-    /// Properties whose text may have several lines.
+    marks: Marks,
+}
+
+/// Properties by name that are treated in another way than the rest.
+#[derive(Debug, Default)]
+struct Marks {
+    /// Their text may have several lines.
     multiline: BTreeSet<String>,
+    /// White space around their texts means something.
+    verbatim: BTreeSet<String>,
+    /// Nothing within them is looked at.
+    opaque: BTreeSet<String>,
+}
+
+impl Marks {
+    /// Takes the marks off a property.
+    fn take(&mut self, name: &str, property: &mut Map<String, Value>) {
+        for (mark, marked) in
+            [(LINES, &mut self.multiline), (VERBATIM, &mut self.verbatim), (OPAQUE, &mut self.opaque)]
+        {
+            if property.remove(mark).is_some() {
+                marked.insert(name.to_owned());
+            }
+        }
+    }
 }
 
 /// The schema of a type in one direction, without what only schemars needs.
@@ -40,8 +68,30 @@ fn root<T: JsonSchema>(settings: SchemaSettings) -> Value {
     let mut schema = Value::from(settings.into_generator().into_root_schema_for::<T>());
     if let Some(schema) = schema.as_object_mut() {
         schema.remove("title");
+        // What contains itself is written once, and referred to also where it begins.
+        if let Some(Value::Object(definitions)) = schema.get("$defs").cloned() {
+            schema.values_mut().for_each(|part| refer(part, &definitions));
+        }
     }
     schema
+}
+
+/// Puts a reference in the place of every copy of a definition, the innermost first. Definitions themselves stay.
+fn refer(schema: &mut Value, definitions: &Map<String, Value>) {
+    match schema {
+        Value::Object(members) => {
+            for (name, member) in members {
+                refer(member, definitions);
+                let defined = definitions.get(name) == Some(member);
+                let copy = definitions.iter().find(|(_, definition)| *definition == member);
+                if let (Some((copied, _)), false) = (copy, defined) {
+                    *member = json!({ "$ref": format!("#/$defs/{copied}") });
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| refer(item, definitions)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
+    }
 }
 
 /// The properties of a type, to be added to another's.
@@ -56,8 +106,7 @@ pub fn properties<T: JsonSchema>() -> Map<String, Value> {
 /// What a tool answers with: properties that may be null may also be absent.
 pub fn output<T: JsonSchema>() -> Value {
     let mut schema = root::<T>(SchemaSettings::draft2020_12().for_serialize());
-    let mut multiline = BTreeSet::new();
-    tidy(&mut schema, false, &mut multiline);
+    tidy(&mut schema, false, &mut Marks::default());
     schema
 }
 
@@ -77,18 +126,33 @@ impl InputSchema {
                 schema["properties"][name] = option;
             }
         }
-        let mut multiline = BTreeSet::new();
-        tidy(&mut schema, true, &mut multiline);
+        let mut marks = Marks::default();
+        tidy(&mut schema, true, &mut marks);
         let validator = jsonschema::options()
             .should_validate_formats(true)
             .build(&schema)
             .map_err(|error| error.to_string())?;
-        Ok(Self { schema, description, validator, multiline })
+        Ok(Self { schema, description, validator, marks })
+    }
+
+    /// Takes the white space off both ends of every text, where it means nothing.
+    pub fn trim(&self, input: &mut Value) {
+        match input {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    if !self.marks.verbatim.contains(name) && !self.marks.opaque.contains(name) {
+                        self.trim(member);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.trim(item)),
+            text => json::trim(text),
+        }
     }
 
     /// Everything that is wrong with the input; it is normalised first.
     pub fn check(&self, input: &mut Value) -> Vec<FieldError> {
-        drop_nulls(input, &self.schema);
+        drop_nulls(input, &self.schema, &self.schema);
         let mut faults: Vec<FieldError> =
             self.validator.iter_errors(input).flat_map(|error| self.explain(&error)).collect();
         self.one_line(input, "", "", &mut faults);
@@ -154,7 +218,7 @@ impl InputSchema {
     fn one_line(&self, value: &Value, path: &str, key: &str, faults: &mut Vec<FieldError>) {
         match value {
             Value::String(text) => {
-                if text.contains(['\n', '\r', '\t']) && !self.multiline.contains(key) {
+                if text.contains(['\n', '\r', '\t']) && !self.marks.multiline.contains(key) {
                     faults.push(FieldError::new(
                         path,
                         "CONTROL_CHARACTER",
@@ -169,7 +233,9 @@ impl InputSchema {
             }
             Value::Object(members) => {
                 for (name, member) in members {
-                    self.one_line(member, &join(path, name), name, faults);
+                    if !self.marks.opaque.contains(name) {
+                        self.one_line(member, &join(path, name), name, faults);
+                    }
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => (),
@@ -179,7 +245,7 @@ impl InputSchema {
 
 /// Makes a schema plain. In an input null is taken out where it does not clear, and objects are closed; in an output
 /// what may be null may also be absent.
-fn tidy(schema: &mut Value, input: bool, multiline: &mut BTreeSet<String>) {
+fn tidy(schema: &mut Value, input: bool, marks: &mut Marks) {
     let Some(object) = schema.as_object_mut() else { return };
     let clears = object.remove(CLEARS).is_some();
     if input && !clears {
@@ -203,14 +269,18 @@ fn tidy(schema: &mut Value, input: bool, multiline: &mut BTreeSet<String>) {
     let mut optional = BTreeSet::new();
     if let Some(Value::Object(properties)) = object.get_mut("properties") {
         for (name, property) in properties {
-            if property.as_object_mut().and_then(|property| property.remove(LINES)).is_some() {
-                multiline.insert(name.clone());
+            if let Some(property) = property.as_object_mut() {
+                marks.take(name, property);
             }
             if !input && takes_null(property) {
                 optional.insert(name.clone());
             }
-            tidy(property, input, multiline);
+            tidy(property, input, marks);
         }
+    }
+    // What contains itself, such as the steps of a script, is the one thing that is referred to.
+    if let Some(Value::Object(definitions)) = object.get_mut("$defs") {
+        definitions.values_mut().for_each(|definition| tidy(definition, input, marks));
     }
     if let Some(Value::Array(required)) = object.get_mut("required") {
         required.retain(|name| name.as_str().is_none_or(|name| !optional.contains(name)));
@@ -220,12 +290,12 @@ fn tidy(schema: &mut Value, input: bool, multiline: &mut BTreeSet<String>) {
     }
     for keyword in ["items", "additionalProperties"] {
         if let Some(inner) = object.get_mut(keyword) {
-            tidy(inner, input, multiline);
+            tidy(inner, input, marks);
         }
     }
     for keyword in ["anyOf", "oneOf", "allOf"] {
         if let Some(Value::Array(several)) = object.get_mut(keyword) {
-            several.iter_mut().for_each(|inner| tidy(inner, input, multiline));
+            several.iter_mut().for_each(|inner| tidy(inner, input, marks));
         }
     }
 }
@@ -289,7 +359,12 @@ fn forbid_null(object: &mut Map<String, Value>) {
 }
 
 /// Takes out members that are null where null does not clear: agents send it for "nothing".
-fn drop_nulls(value: &mut Value, schema: &Value) {
+fn drop_nulls(value: &mut Value, schema: &Value, root: &Value) {
+    if let Some(referred) =
+        schema["$ref"].as_str().and_then(|pointer| root.pointer(pointer.strip_prefix('#')?))
+    {
+        return drop_nulls(value, referred, root);
+    }
     match value {
         Value::Object(members) => {
             members.retain(|name, member| {
@@ -298,11 +373,11 @@ fn drop_nulls(value: &mut Value, schema: &Value) {
             });
             for (name, member) in members {
                 if let Some(property) = schema["properties"].get(name.as_str()) {
-                    drop_nulls(member, property);
+                    drop_nulls(member, property, root);
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| drop_nulls(item, &schema["items"])),
+        Value::Array(items) => items.iter_mut().for_each(|item| drop_nulls(item, &schema["items"], root)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
     }
 }
@@ -452,6 +527,60 @@ mod tests {
         let mut input = json!({"searchText": "a", "limit": null, "until": null, "note": "a\nb"});
         assert_eq!(schema().check(&mut input), []);
         assert_eq!(input, json!({"searchText": "a", "until": null, "note": "a\nb"}));
+    }
+
+    /// What contains what contains itself.
+    #[derive(JsonSchema)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    struct Forest {
+        trees: Vec<Tree>,
+    }
+
+    /// What contains itself.
+    #[derive(JsonSchema)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    struct Tree {
+        /// What it says.
+        label: String,
+        #[schemars(extend("x-verbatim" = true))]
+        exactly: Option<String>,
+        #[schemars(extend("x-opaque" = true))]
+        anything: Option<Map<String, Value>>,
+        #[serde(default)]
+        inner: Vec<Tree>,
+    }
+
+    #[test]
+    fn what_contains_itself_is_checked_at_every_depth() {
+        let schema = InputSchema::new::<Forest>(Map::new()).unwrap();
+        assert_eq!(schema.schema.to_string().matches("What it says.").count(), 1, "it is written once");
+        let schema = InputSchema::new::<Tree>(Map::new()).unwrap();
+        let deep = |leaf: Value| json!({"label": "a", "inner": [{"label": "b", "inner": [leaf]}]});
+        for (leaf, path, code) in [
+            (json!({}), "input.inner[0].inner[0].label", "REQUIRED"),
+            (json!({"label": 1}), "input.inner[0].inner[0].label", "WRONG_TYPE"),
+            (json!({"label": "a\nb"}), "input.inner[0].inner[0].label", "CONTROL_CHARACTER"),
+            (json!({"label": "c", "labl": "d"}), "input.inner[0].inner[0].labl", "UNKNOWN_FIELD"),
+        ] {
+            let faults = schema.check(&mut deep(leaf.clone()));
+            assert_eq!(faults.len(), 1, "{leaf}: {faults:?}");
+            assert_eq!((faults[0].path.as_str(), faults[0].code), (path, code), "{leaf}");
+        }
+        let mut input = deep(json!({"label": "c", "exactly": null, "inner": null}));
+        assert_eq!(schema.check(&mut input), []);
+        assert_eq!(input, deep(json!({"label": "c"})));
+        let unknown = schema.check(&mut deep(json!({"label": "c", "labl": "d"})));
+        assert!(unknown[0].message.ends_with("did you mean label?"), "{unknown:?}");
+    }
+
+    #[test]
+    fn white_space_is_kept_where_it_means_something() {
+        let schema = InputSchema::new::<Tree>(Map::new()).unwrap();
+        let mut input = json!({"label": " a ", "exactly": " b ", "anything": {"c": " d\n"}});
+        schema.trim(&mut input);
+        assert_eq!(input, json!({"label": "a", "exactly": " b ", "anything": {"c": " d\n"}}));
+        assert_eq!(schema.check(&mut input), []);
+        assert!(!schema.schema.to_string().contains("x-"));
     }
 
     #[test]

@@ -98,6 +98,59 @@ async fn verified(lines: &[Value]) -> (bool, String) {
 }
 
 #[tokio::test]
+async fn claims_that_the_events_do_not_justify_are_noticed_and_put_right() {
+    let (database, organization, _) = replayed().await;
+    let claims = async || {
+        let rows: Vec<(String, Vec<u8>, Uuid)> = sqlx::query_as(
+            "SELECT scope, key_hash, owner FROM ledger.claims WHERE organization_id = $1::uuid ORDER BY 1, 2",
+        )
+        .bind(&organization)
+        .fetch_all(&database.pool())
+        .await
+        .unwrap();
+        rows
+    };
+    let ask = async |arguments: &[&str]| {
+        let arguments = [arguments, &["--organization", &organization, "--json"]].concat();
+        let output = run(&database, &arguments).await;
+        let said = if output.status.success() { &output.stdout } else { &output.stderr };
+        (output.status.code(), String::from_utf8_lossy(said).into_owned())
+    };
+    let before = claims().await;
+    assert!(!before.is_empty());
+    let (status, said) = ask(&["verify"]).await;
+    let verified: Value = serde_json::from_str(&said).unwrap_or_default();
+    assert_eq!((status, &verified["claims"]), (Some(0), &Value::from(before.len())), "{said}");
+
+    let other = format!(
+        "UPDATE ledger.claims SET owner = gen_random_uuid() WHERE organization_id = '{organization}'"
+    );
+    let more =
+        format!("INSERT INTO ledger.claims VALUES ('{organization}', 'slug', '\\x00', gen_random_uuid())");
+    let fewer = format!("DELETE FROM ledger.claims WHERE organization_id = '{organization}'");
+    let count = before.len() as i64;
+    for (damage, missing, misowned, unjustified) in
+        [(other, 0, count, 0), (more, 0, 0, 1), (fewer, count, 0, 0)]
+    {
+        database.pool().execute(damage.as_str()).await.unwrap();
+        let (status, said) = ask(&["verify"]).await;
+        assert_eq!(status, Some(1), "{damage} is noticed: {said}");
+        assert!(said.contains("rebuild --claims"), "{said}");
+        let (status, said) = ask(&["rebuild", "--claims"]).await;
+        let rebuilt: Value = serde_json::from_str(&said).unwrap_or_default();
+        let found = ["missing", "misowned", "unjustified"].map(|what| rebuilt[what].as_i64());
+        assert_eq!(
+            (status, found),
+            (Some(0), [missing, misowned, unjustified].map(Some)),
+            "{damage}: {said}"
+        );
+        assert_eq!(claims().await, before, "{damage}");
+        assert_eq!(ask(&["verify"]).await.0, Some(0));
+    }
+    assert_eq!(run(&database, &["rebuild", "--claims"]).await.status.code(), Some(2), "whose claims?");
+}
+
+#[tokio::test]
 async fn a_stranger_recomputes_the_chain_from_a_replay_and_sees_every_change() {
     let (_database, _, lines) = replayed().await;
     let (good, said) = verified(&lines).await;

@@ -101,6 +101,26 @@ async fn a_call_moves_its_contact() {
 }
 
 #[tokio::test]
+async fn a_call_begins_in_this_century_and_not_in_the_future() {
+    let app = TestApp::start().await;
+    let desk = Desk::set_up(&app, json!({})).await;
+    // The clock stands at 18:00; a caller's may be a few minutes ahead.
+    for (started_at, status, code) in [
+        ("0001-01-01T00:00:00Z", 400, "TOO_EARLY"),
+        ("1999-12-31T23:59:59Z", 400, "TOO_EARLY"),
+        ("2026-11-21T18:05:01Z", 400, "IN_THE_FUTURE"),
+        ("2026-11-21T18:05:00Z", 201, ""),
+        ("2000-01-01T00:00:00Z", 201, ""),
+    ] {
+        let mut call = desk.call(0, "reached");
+        call["startedAt"] = json!(started_at);
+        let (got, answer) = desk.log(call).await;
+        let told = answer["details"][0]["code"].as_str().unwrap_or_default();
+        assert_eq!((got, told), (status, code), "{started_at}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_is_logged_again_is_one_call() {
     let app = TestApp::start().await;
     let desk = Desk::set_up(&app, json!({})).await;

@@ -74,6 +74,26 @@ async fn a_file_becomes_contacts() {
 }
 
 #[tokio::test]
+async fn a_row_with_a_name_alone_becomes_a_contact_that_no_campaign_takes() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let folder = staged(&client, "Name,Email,City\nAda,,Lyon\nBea,bea@example.com,\n,,Nice\n").await;
+    let (_, shown) = client.get(&client.crm(&format!("imports/{folder}"))).await;
+    assert_eq!((&shown["rows"], &shown["invalid"]), (&json!(3), &json!(1)), "a city alone names nobody");
+    let (_, answer) = commit(&client, &folder, json!({})).await;
+    assert_eq!(counts(&answer), [2, 0, 0]);
+
+    let campaign = client.done("create_outbound_campaign", json!({ "name": "Spring" })).await;
+    let campaign = &campaign["campaign"]["campaignId"];
+    let add = json!({ "campaignId": campaign, "filter": { "source": "crm" }, "maxContacts": 10 });
+    let added = client.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+    assert_eq!((&added["applied"], &added["skippedByReason"]), (&json!(1), &json!({ "NO_CHANNEL": 1 })));
+    let unreachable = json!({ "hasEmail": false, "hasPhone": false });
+    let unreachable = client.done("list_outbound_contacts", unreachable).await;
+    assert_eq!(unreachable["contacts"].as_array().unwrap().len(), 1, "and it can be found to be completed");
+}
+
+#[tokio::test]
 async fn a_dry_run_counts_what_the_commit_does_and_appends_nothing() {
     let app = TestApp::start().await;
     let client = importer(&app).await;

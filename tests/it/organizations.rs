@@ -85,6 +85,30 @@ async fn an_organization_is_renamed_and_switched() {
     }
 }
 
+#[tokio::test]
+async fn without_its_module_a_company_is_administered_and_read_and_nothing_else() {
+    let app = TestApp::start().await;
+    let admin = administrator(&app).await;
+    let own = app.organization().await;
+    let client = app.client(Role::SuperAdmin, own).await;
+    let switch = async |on: bool| {
+        let path = format!("/api/admin/organizations/{own}");
+        let body = json!({ "crmEnabled": on }).to_string().into_bytes();
+        admin.send(Method::PATCH, &path, &[JSON], body).await.unwrap().0
+    };
+    assert_eq!(switch(false).await, 200);
+    for route in routes::all().iter().filter(|route| route.path.contains('{')) {
+        let path = path_in(route, own.uuid());
+        let (status, answer) =
+            client.send(route.method.clone(), &path, &[JSON], b"[]".to_vec()).await.unwrap();
+        let closed = (status, &answer["code"]) == (403, &json!("CRM_MODULE_DISABLED"));
+        assert_eq!(closed, route.module == routes::Module::Needed, "{}: {status} {answer}", route.name);
+    }
+    assert_eq!(client.get(&client.crm("events")).await.0, 200, "the ledger is still read");
+    assert_eq!(switch(true).await, 200);
+    assert_eq!(client.get(&client.crm("agents")).await.0, 200);
+}
+
 /// A path of the route in this organization; everything else in it names nothing.
 fn path_in(route: &routes::Route, organization: Uuid) -> String {
     let nothing = "0190a0f0-0000-7000-8000-00000000000f";

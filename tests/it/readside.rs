@@ -157,6 +157,18 @@ async fn busy(app: &TestApp) -> Client {
         let made = client.done("create_outbound_campaign", json!({ "name": name, "status": "active" })).await;
         let add = json!({ "campaignId": made["campaign"]["campaignId"], "filter": { "source": "crm" }, "maxContacts": 10 });
         client.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+        let steps = json!([{ "id": "a", "type": "question", "text": "And?" }]);
+        let script = client.done("create_script_template", json!({ "name": name, "steps": steps })).await;
+        let script = &script["template"]["templateId"];
+        let patch = json!({ "templateId": script, "patch": { "description": name } });
+        client.done("update_script_template", patch).await;
+        let listed = client.done("list_outbound_contacts", json!({})).await;
+        let begin = json!({
+            "campaignId": made["campaign"]["campaignId"], "contactId": listed["contacts"][0]["contactId"],
+            "scriptTemplateId": script, "responses": [{ "nodeId": "a", "value": name }],
+        });
+        client.done("upsert_script_execution", begin).await;
+        client.done("delete_script_template", json!({ "templateId": script, "confirm": true })).await;
     }
     client
 }
@@ -207,6 +219,66 @@ async fn a_rebuild_that_finds_a_difference_does_not_switch() {
     assert!(matches!(app.app.readside.rebuild(false, |_| ()).await, Err(RebuildError::UnderWay)));
     connection.execute("UPDATE read.campaigns SET name = 'Summer' WHERE name = 'Winter'").await.unwrap();
     assert!(app.app.readside.rebuild(true, |_| ()).await.unwrap().switched);
+}
+
+#[tokio::test]
+async fn an_organization_that_cannot_be_rebuilt_does_not_stop_the_others() {
+    let app = TestApp::start().await;
+    let (damaged, newer, well) = (app.agent().await, app.agent().await, app.agent().await);
+    for client in [&damaged, &newer, &well] {
+        client.done("create_outbound_campaign", json!({ "name": "Spring" })).await;
+        campaigns(client).await;
+    }
+    let mut connection = app.database.connect().await;
+    let position = smuggle(&mut connection, damaged.organization, "CampaignReworded").await;
+    let unknown = smuggle(&mut connection, newer.organization, "CampaignFromTheFuture").await;
+    // More follows, so that the portion has something to be cut off from.
+    let late = command(&app.app, damaged.organization, vec![campaign(app.clock.mint(), "Late")]);
+    app.app.ledger.append(late).await.unwrap();
+    eventually("the parking", || async {
+        let (_, answer) = damaged.tool("list_campaigns", json!({})).await;
+        (answer["meta"]["errorCode"] == "READ_MODEL_PARKED").then_some(())
+    })
+    .await;
+
+    let report = app.app.readside.rebuild(false, |_| ()).await.unwrap();
+    let mut halted: Vec<_> =
+        report.halted.iter().map(|halted| (halted.organization_id, halted.position, halted.parked)).collect();
+    halted.sort_by_key(|(_, _, parked)| !parked);
+    assert_eq!(halted, [(damaged.organization, position, true), (newer.organization, unknown, false)]);
+    assert!(report.switched && report.compared > 0, "{report:?}");
+    assert_eq!(campaigns(&well).await, ["Spring"]);
+    assert_eq!(
+        (eventual(&damaged).await, eventual(&newer).await),
+        (vec!["Spring".into()], vec!["Spring".into()])
+    );
+    let (_, answer) = damaged.tool("list_campaigns", json!({})).await;
+    assert_eq!(answer["meta"]["errorCode"], json!("READ_MODEL_PARKED"), "it stays parked");
+}
+
+#[tokio::test]
+async fn tables_that_were_just_filled_are_analysed() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let mut connection = app.database.connect().await;
+    // So that nobody else does it.
+    connection.execute("ALTER TABLE read.contacts SET (autovacuum_enabled = false)").await.unwrap();
+    let mut file = String::from("Email\n");
+    for row in 0..6_000 {
+        file.push_str(&format!("p{row}@example.com\n"));
+    }
+    let path = client.crm("imports?name=Fair");
+    let headers = [("content-type", "text/csv")];
+    let (_, folder) = client.send(hyper::Method::POST, &path, &headers, file.into_bytes()).await.unwrap();
+    let commit = client.crm(&format!("imports/{}/commit", folder["importFolderId"].as_str().unwrap()));
+    assert_eq!(client.post(&commit, json!({})).await.0, 200);
+    let known = eventually("the analysis of the table", async || {
+        let rows = "SELECT reltuples FROM pg_class WHERE oid = 'read.contacts'::regclass";
+        let rows: f32 = sqlx::query_scalar(rows).fetch_one(app.app.ledger.pool()).await.unwrap();
+        (rows > 0.0).then_some(rows)
+    })
+    .await;
+    assert!(known >= 5_000.0, "{known}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{Client, TestApp, eventually, server};
 
 /// What is looked for; found nowhere else in the tests.
-const NEEDLES: [&str; 14] = [
+const NEEDLES: [&str; 16] = [
     "Quintessa",
     "Vandermolen",
     "quintessa.v@needle.example",
@@ -21,6 +21,8 @@ const NEEDLES: [&str; 14] = [
     "nadja@needle.example",
     "Nadelbaum",
     "pricked my finger",
+    "Thimble or thread",
+    "darned it myself",
 ];
 
 async fn everything(app: &TestApp) -> Client {
@@ -60,6 +62,15 @@ async fn everything(app: &TestApp) -> Client {
     });
     let (status, logged) = client.post(&client.crm("calls"), call).await;
     assert_eq!(status, 201, "{logged}");
+    let steps = json!([{ "id": "a", "type": "question", "text": "Thimble or thread" }]);
+    let script =
+        client.done("create_script_template", json!({ "name": "Thimble or thread", "steps": steps })).await;
+    let begin = json!({
+        "campaignId": campaign, "contactId": contacts["contacts"][0]["contactId"],
+        "scriptTemplateId": script["template"]["templateId"],
+        "responses": [{ "nodeId": "a", "value": "darned it myself" }],
+    });
+    client.done("upsert_script_execution", begin).await;
     // Refusals must not quote either.
     for (path, body) in [
         ("calls", json!({ "note": "allergic to needles", "contactId": "Quintessa" })),

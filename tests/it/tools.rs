@@ -10,9 +10,14 @@ mod catalog;
 mod contacts;
 mod pages;
 mod previews;
+mod qualification_templates;
+mod qualifications;
 mod reading;
 mod refusals;
 mod repeating;
+mod script_exchange;
+mod script_executions;
+mod script_templates;
 mod strangers;
 
 use std::collections::HashMap;
@@ -30,12 +35,12 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 /// An id that nothing has.
 const NOBODY: &str = "0190a0f0-0000-7000-8000-00000000000f";
 /// Contacts of an office in Lyon, and in Villeurbanne.
-const LYON: usize = 20;
+pub const LYON: usize = 20;
 const VILLEURBANNE: usize = 10;
 
 /// What a tool answered.
-struct Told {
-    status: u16,
+pub struct Told {
+    pub status: u16,
     body: Value,
 }
 
@@ -60,12 +65,12 @@ impl Told {
         Self { status, body }
     }
 
-    fn data(&self) -> &Value {
+    pub fn data(&self) -> &Value {
         assert_eq!(self.status, 200, "{}", self.body);
         &self.body["data"]
     }
 
-    fn meta(&self) -> &Value {
+    pub fn meta(&self) -> &Value {
         &self.body["meta"]
     }
 
@@ -74,7 +79,7 @@ impl Told {
     }
 
     /// The token of a preview.
-    fn token(&self) -> Value {
+    pub fn token(&self) -> Value {
         assert!(
             self.data()["dryRun"] == json!(true) && self.meta()["dryRun"] == json!(true),
             "{}",
@@ -93,29 +98,29 @@ impl Told {
     }
 
     #[track_caller]
-    fn refused(&self, status: u16, code: &str) {
+    pub fn refused(&self, status: u16, code: &str) {
         assert_eq!((self.status, self.code()), (status, code), "{}", self.body);
     }
 }
 
 /// An organization, and how it is asked.
-struct Office {
-    app: TestApp,
-    client: Client,
+pub struct Office {
+    pub app: TestApp,
+    pub client: Client,
     /// Its callers, if it has any.
     agents: Vec<String>,
 }
 
 impl Office {
     /// With nobody in it.
-    async fn empty() -> Self {
+    pub async fn empty() -> Self {
         let app = TestApp::start().await;
         let client = app.agent().await;
         Self { app, client, agents: Vec::new() }
     }
 
     /// With three callers and thirty contacts.
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let mut office = Self::empty().await;
         office.agents = furnish(&office.client).await;
         office
@@ -134,12 +139,12 @@ impl Office {
     }
 
     /// An active campaign.
-    async fn campaign(&self, name: &str) -> String {
+    pub async fn campaign(&self, name: &str) -> String {
         campaign(&self.client, name).await
     }
 
     /// An active campaign with everybody in Lyon, and those contacts.
-    async fn lyon(&self, name: &str) -> (String, Vec<String>) {
+    pub async fn lyon(&self, name: &str) -> (String, Vec<String>) {
         let campaign = self.campaign(name).await;
         let add = json!({ "campaignId": campaign, "filter": { "source": "crm", "city": "Lyon" } });
         self.done("bulk_add_contacts_to_campaign_by_filter", add).await;
@@ -157,13 +162,13 @@ impl Office {
     }
 
     /// Events in the whole ledger, counted in its own table: whatever is written anywhere shows.
-    async fn events(&self) -> i64 {
+    pub async fn events(&self) -> i64 {
         let pool = self.app.database.pool();
         sqlx::query_scalar("SELECT count(*) FROM ledger.events").fetch_one(&pool).await.unwrap()
     }
 }
 
-async fn ask(client: &Client, tool: &str, input: Value) -> Told {
+pub async fn ask(client: &Client, tool: &str, input: Value) -> Told {
     Told::checked(tool, client.tool(tool, input).await)
 }
 
@@ -196,7 +201,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }
 
-fn texts(rows: &Value, field: &str) -> Vec<String> {
+pub fn texts(rows: &Value, field: &str) -> Vec<String> {
     rows.as_array().unwrap().iter().map(|row| text(&row[field])).collect()
 }
 

@@ -47,7 +47,7 @@ pub enum MembershipEvent {
         epoch: u64,
         /// Where it stands now.
         status: MembershipStatus,
-        /// Why: `follow_up_scheduled`, `follow_up_closed`.
+        /// Why: `follow_up_scheduled`, `follow_up_closed`, `script_started`, `qualification`.
         because: String,
     },
 }

@@ -29,6 +29,9 @@ pub enum TokenEvent {
         /// The only tools that it may call; empty means all that its role allows.
         #[serde(default)]
         tools: Vec<String>,
+        /// How many contacts one call may affect; none, as in every token of before, means any number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_affected: Option<u64>,
         /// When it stops working by itself.
         expires_at: Option<Timestamp>,
         /// For whom it was issued: `Name <mail>`. The subject is the principal.

@@ -16,7 +16,7 @@ use jiff::{Timestamp, ToSpan};
 use super::dice::Dice;
 use super::{
     CallOutcome, CallWindow, CampaignStatus, DemoAssignment, DemoCall, DemoCampaign, DemoFollowUp,
-    DemoSelection, DemoSettings, FollowUpThen,
+    DemoSelection, DemoSettings, FollowUpThen, forms, scripts,
 };
 
 struct Plan {
@@ -27,6 +27,7 @@ struct Plan {
     status: CampaignStatus,
     max_attempts: u8,
     tz: &'static str,
+    script: Option<&'static str>,
     agents: &'static [&'static str],
     /// First and last day, counted from today.
     days: (i32, Option<i32>),
@@ -57,6 +58,7 @@ const PLANS: [Plan; 12] = [
         status: CampaignStatus::Archived,
         max_attempts: 4,
         tz: "Europe/Paris",
+        script: Some("energie"),
         agents: &["camille", "thomas", "anne-laure"],
         days: (-190, Some(-120)),
         selection: from(0, None, Some("chauffage"), 250),
@@ -72,6 +74,7 @@ const PLANS: [Plan; 12] = [
         status: CampaignStatus::Completed,
         max_attempts: 3,
         tz: "Europe/Paris",
+        script: Some("relance"),
         agents: &["yasmine", "ines", "jerome", "maelle"],
         days: (-95, Some(-60)),
         selection: from(0, None, Some("salon-habitat"), 700),
@@ -87,6 +90,7 @@ const PLANS: [Plan; 12] = [
         status: CampaignStatus::Completed,
         max_attempts: 5,
         tz: "Europe/Paris",
+        script: Some("relance"),
         agents: &["sophie", "mehdi", "lumen"],
         days: (-60, Some(-30)),
         selection: from(2, None, None, 500),
@@ -102,6 +106,7 @@ const PLANS: [Plan; 12] = [
         status: CampaignStatus::Active,
         max_attempts: 5,
         tz: "Europe/Paris",
+        script: Some("reseau-de-pose"),
         agents: &["camille", "yasmine", "thomas", "ines"],
         days: (-28, Some(45)),
         selection: from(0, None, Some("isolation"), 420),
@@ -117,6 +122,7 @@ const PLANS: [Plan; 12] = [
         status: CampaignStatus::Active,
         max_attempts: 4,
         tz: "Europe/Paris",
+        script: Some("energie"),
         agents: &["jerome", "sophie", "anne-laure"],
         days: (-21, Some(30)),
         selection: from(0, Some("Grenoble"), None, 400),
@@ -132,6 +138,7 @@ const PLANS: [Plan; 12] = [
         status: CampaignStatus::Active,
         max_attempts: 6,
         tz: "Europe/Paris",
+        script: Some("energie"),
         agents: &["mehdi", "anne-laure", "luca", "maelle", "lumen"],
         days: (-40, None),
         selection: from(0, None, Some("copropriété"), 900),
@@ -147,6 +154,7 @@ const PLANS: [Plan; 12] = [
         status: CampaignStatus::Active,
         max_attempts: 4,
         tz: "Europe/Paris",
+        script: Some("energie"),
         agents: &["thomas", "ines", "luca", "camille"],
         days: (-18, Some(60)),
         selection: from(0, None, Some("photovoltaïque"), 600),
@@ -162,6 +170,7 @@ const PLANS: [Plan; 12] = [
         status: CampaignStatus::Active,
         max_attempts: 3,
         tz: "Europe/London",
+        script: Some("supplier-introduction"),
         agents: &["rachel", "lumen"],
         days: (-14, Some(40)),
         selection: from(1, Some("London"), None, 190),
@@ -177,6 +186,7 @@ const PLANS: [Plan; 12] = [
         status: CampaignStatus::Paused,
         max_attempts: 4,
         tz: "Europe/Paris",
+        script: Some("energie"),
         agents: &["jerome", "maelle", "luca"],
         days: (-50, Some(20)),
         selection: from(0, None, Some("bornes-de-recharge"), 400),
@@ -192,6 +202,7 @@ const PLANS: [Plan; 12] = [
         status: CampaignStatus::Paused,
         max_attempts: 5,
         tz: "Europe/Paris",
+        script: Some("energie"),
         agents: &["sophie", "camille"],
         days: (-45, None),
         selection: from(0, None, Some("collectivité"), 450),
@@ -207,6 +218,7 @@ const PLANS: [Plan; 12] = [
         status: CampaignStatus::Draft,
         max_attempts: 3,
         tz: "Europe/Berlin",
+        script: None,
         agents: &["luca", "rachel"],
         days: (14, Some(75)),
         selection: from(1, Some("Berlin"), None, 60),
@@ -222,6 +234,7 @@ const PLANS: [Plan; 12] = [
         status: CampaignStatus::Draft,
         max_attempts: 4,
         tz: "Europe/Paris",
+        script: Some("etat-des-lieux"),
         agents: &["yasmine", "mehdi"],
         days: (21, None),
         selection: from(1, None, Some("it-services"), 180),
@@ -281,23 +294,39 @@ pub(super) fn campaigns(seed: u64, now: Timestamp) -> Vec<DemoCampaign> {
     let mut diary = Diary::new(now);
     PLANS
         .iter()
-        .map(|plan| DemoCampaign {
-            key: plan.key,
-            name: plan.name,
-            description: plan.description,
-            goal: plan.goal,
-            final_status: plan.status,
-            settings: DemoSettings {
-                max_attempts: plan.max_attempts,
-                call_window: CallWindow { start: "08:00", end: "18:30", tz: plan.tz },
-            },
-            agent_keys: plan.agents,
-            start_date: diary.date(plan.days.0),
-            end_date: plan.days.1.map(|days| diary.date(days)),
-            selection: plan.selection,
-            assignment: (plan.assigned > 0)
-                .then_some(DemoAssignment { members: plan.assigned, agent_keys: plan.agents }),
-            calls: calls(&mut Dice::new(seed, plan.key), &mut diary, plan),
+        .map(|plan| {
+            let calls = calls(&mut Dice::new(seed, plan.key), &mut diary, plan);
+            // Dice of their own, so that what was said does not change who was called.
+            let executions = plan
+                .script
+                .map(|script| scripts::executions(&mut Dice::new(seed, plan.name), script, &calls))
+                .unwrap_or_default();
+            let qualifications = plan
+                .script
+                .map(|script| forms::qualifications(&mut Dice::new(seed, plan.description), script, &calls))
+                .unwrap_or_default();
+            DemoCampaign {
+                key: plan.key,
+                name: plan.name,
+                description: plan.description,
+                goal: plan.goal,
+                final_status: plan.status,
+                settings: DemoSettings {
+                    max_attempts: plan.max_attempts,
+                    call_window: CallWindow { start: "08:00", end: "18:30", tz: plan.tz },
+                },
+                agent_keys: plan.agents,
+                start_date: diary.date(plan.days.0),
+                end_date: plan.days.1.map(|days| diary.date(days)),
+                selection: plan.selection,
+                assignment: (plan.assigned > 0)
+                    .then_some(DemoAssignment { members: plan.assigned, agent_keys: plan.agents }),
+                script_key: plan.script,
+                calls,
+                executions,
+                form_key: plan.script.and_then(forms::form_of),
+                qualifications,
+            }
         })
         .collect()
 }

@@ -479,3 +479,102 @@ fn reserved(domain: &str) -> bool {
             .iter()
             .any(|free| domain.strip_suffix(free).is_some_and(|host| host.is_empty() || host.ends_with('.')))
 }
+
+#[test]
+fn every_script_is_sound_and_every_run_goes_through_it() {
+    use docket_aggregates::Decides as _;
+    use docket_aggregates::ids::{CampaignId, ContactId, ScriptExecutionId, ScriptTemplateId};
+    use docket_aggregates::membership::Stay;
+    use docket_aggregates::script_execution::{
+        AnswerMode, ExecutionStatus, GivenAnswer, ScriptExecution, ScriptExecutionCommand,
+    };
+    use docket_aggregates::script_template::{Lint, ScriptContent, lint};
+
+    let data = &*SAMPLE;
+    let scripts: BTreeMap<&str, ScriptContent> = data
+        .scripts
+        .iter()
+        .map(|script| (script.key, serde_json::from_value(script.template.clone()).unwrap()))
+        .collect();
+    for (key, content) in &scripts {
+        assert_eq!(lint::lint(content), Lint::default(), "{key}");
+    }
+    assert!(scripts.values().any(|script| script.language == "fr"));
+    assert!(scripts.values().any(|script| script.language.starts_with("en")));
+
+    let mut ends = BTreeMap::new();
+    for campaign in &data.campaigns {
+        let Some(key) = campaign.script_key else {
+            assert!(campaign.executions.is_empty());
+            continue;
+        };
+        let steps = std::sync::Arc::new(scripts[key].steps.clone());
+        for run in &campaign.executions {
+            let start = ScriptExecutionCommand::Start {
+                execution_id: ScriptExecutionId::default(),
+                stay: Stay { campaign_id: CampaignId::default(), contact_id: ContactId::default(), epoch: 1 },
+                agent_id: None,
+                script_template_id: ScriptTemplateId::default(),
+                script_template_version: 1,
+                at: docket_aggregates::Timestamp::default(),
+            };
+            let mut execution = ScriptExecution::default();
+            for event in execution.decide(start).unwrap() {
+                cqrs_es::Aggregate::apply(&mut execution, event);
+            }
+            let given: Vec<GivenAnswer> = run
+                .answers
+                .iter()
+                .map(|(node, value)| GivenAnswer { node_id: (*node).into(), value: (*value).into() })
+                .collect();
+            let weighed = execution.weigh(&steps, &given, AnswerMode::Merge).unwrap();
+            assert!(weighed.not_on_path.is_empty(), "{key} {:?}", run.answers);
+            let status =
+                ExecutionStatus::ALL.into_iter().find(|status| status.name() == run.end.name()).unwrap();
+            let record = ScriptExecutionCommand::Record {
+                steps: steps.clone(),
+                given,
+                mode: AnswerMode::Merge,
+                status,
+                at: docket_aggregates::Timestamp::default(),
+            };
+            assert!(execution.decide(record).is_ok(), "{key} {:?}", run.answers);
+            *ends.entry(run.end.name()).or_insert(0) += 1;
+        }
+        if campaign.final_status == CampaignStatus::Active {
+            let open = campaign.executions.iter().filter(|run| run.end == ExecutionEnd::Open);
+            assert!(open.count() > 1, "{}", campaign.key);
+        }
+    }
+    assert!(ends.len() == 3 && ends.values().all(|count| *count >= 10), "{ends:?}");
+}
+
+#[test]
+fn every_form_is_one_and_every_answer_fits_it() {
+    use docket_aggregates::qualification_template::Answers;
+
+    let data = &*SAMPLE;
+    let mut statuses = BTreeMap::new();
+    for campaign in &data.campaigns {
+        let Some(key) = campaign.form_key else {
+            assert!(campaign.qualifications.is_empty());
+            continue;
+        };
+        let form = data.forms.iter().find(|form| form.key == key).unwrap();
+        let form = crate::tools::form_of_document(form.template.clone()).unwrap();
+        for one in &campaign.qualifications {
+            let given = one.answers.as_object().unwrap();
+            let answers = form.answered(&Answers::new(), given).unwrap();
+            let whole = form.missing(&answers).is_empty();
+            assert!(whole || one.status != "qualified", "{key} {}", one.answers);
+            let reaches = form.score(&answers).and_then(|score| form.reaches(score));
+            assert!(
+                reaches != Some(false) || one.status != "qualified",
+                "{key} {}: a verdict that its score speaks against",
+                one.answers
+            );
+            *statuses.entry(one.status).or_insert(0) += 1;
+        }
+    }
+    assert!(statuses.len() == 3 && statuses.values().all(|count| *count >= 10), "{statuses:?}");
+}

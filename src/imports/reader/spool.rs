@@ -15,9 +15,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use tokio::time::Instant;
 
 /// The largest upload that is accepted unless the operator says otherwise: 2 GiB.
 pub const DEFAULT_LIMIT: u64 = 2 << 30;
+
+/// How fast an upload must be: in every stretch of this length so many bytes, unless it ends before. Whoever is slower holds
+/// a place that others wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The length of a stretch, and the longest that nothing at all may arrive.
+    pub within: Duration,
+    /// The bytes.
+    pub bytes: u64,
+}
 
 /// How much is gathered in memory before it is handed to a blocking write.
 const BATCH: usize = 256 * 1024;
@@ -29,8 +40,8 @@ pub enum SpoolError {
     TooLarge { limit: u64 },
     #[error("the upload was interrupted before its end")]
     Interrupted,
-    #[error("no data arrived for {} seconds", .idle.as_secs())]
-    Stalled { idle: Duration },
+    #[error("less than {} bytes arrived within {} seconds", .pace.bytes, .pace.within.as_secs())]
+    Stalled { pace: Pace },
     #[error("there is no room left for the upload")]
     NoRoom,
     #[error("the upload could not be written")]
@@ -102,19 +113,24 @@ impl Spool {
     }
 }
 
-/// Spool a whole request body without blocking the runtime. Gives up when no chunk arrives for `idle`.
+/// Spool a whole request body without blocking the runtime. Gives up on one that falls behind `pace`.
 ///
 /// The limit is judged as chunks arrive, so that an endless body is refused at the limit and not at its end.
-pub async fn receive<S, E>(mut spool: Spool, body: S, idle: Duration) -> Result<Spooled, SpoolError>
+pub async fn receive<S, E>(mut spool: Spool, body: S, pace: Pace) -> Result<Spooled, SpoolError>
 where
     S: Stream<Item = Result<Bytes, E>>,
 {
     let mut body = pin!(body);
     let mut batch = Vec::with_capacity(BATCH);
+    let (mut until, mut arrived) = (Instant::now() + pace.within, 0);
     loop {
-        let next = tokio::time::timeout(idle, body.next()).await;
-        match next.map_err(|_| SpoolError::Stalled { idle })? {
+        let next = tokio::time::timeout_at(until, body.next()).await;
+        match next.map_err(|_| SpoolError::Stalled { pace })? {
             Some(Ok(chunk)) => {
+                arrived += chunk.len() as u64;
+                if arrived >= pace.bytes {
+                    (until, arrived) = (Instant::now() + pace.within, 0);
+                }
                 batch.extend_from_slice(&chunk);
                 if batch.len() >= BATCH {
                     (spool, batch) = blocking(move || {
@@ -309,7 +325,7 @@ mod tests {
         assert!(matches!(spool.write(b"5"), Err(SpoolError::TooLarge { limit: 4 })));
     }
 
-    const IDLE: Duration = Duration::from_secs(30);
+    const PACE: Pace = Pace { within: Duration::from_secs(30), bytes: 3_000 };
 
     fn new_spool() -> Spool {
         Spool::create_in(&std::env::temp_dir(), DEFAULT_LIMIT).unwrap()
@@ -319,7 +335,7 @@ mod tests {
     async fn a_body_arrives_on_disk_as_it_was_sent() {
         let chunk = Bytes::from(vec![b'x'; 100_000]);
         let body = stream::iter((0..20).map(|_| Ok::<_, io::Error>(chunk.clone())));
-        let mut spooled = receive(new_spool(), body, IDLE).await.unwrap();
+        let mut spooled = receive(new_spool(), body, PACE).await.unwrap();
         let mut text = Vec::new();
         spooled.file.read_to_end(&mut text).unwrap();
         assert_eq!(text, vec![b'x'; 2_000_000]);
@@ -330,18 +346,39 @@ mod tests {
     async fn an_endless_body_is_refused_at_the_limit() {
         let spool = Spool::create_in(&std::env::temp_dir(), 1_000_000).unwrap();
         let body = stream::repeat_with(|| Ok::<_, io::Error>(Bytes::from_static(&[b'x'; 4096])));
-        assert!(matches!(receive(spool, body, IDLE).await, Err(SpoolError::TooLarge { .. })));
+        assert!(matches!(receive(spool, body, PACE).await, Err(SpoolError::TooLarge { .. })));
     }
 
     #[tokio::test]
     async fn a_body_that_breaks_off_is_not_a_file() {
         let body = stream::iter([Ok(Bytes::from_static(b"email\n")), Err(io::Error::other("reset"))]);
-        assert!(matches!(receive(new_spool(), body, IDLE).await, Err(SpoolError::Interrupted)));
+        assert!(matches!(receive(new_spool(), body, PACE).await, Err(SpoolError::Interrupted)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stalls_is_given_up() {
         let body = stream::pending::<Result<Bytes, io::Error>>();
-        assert!(matches!(receive(new_spool(), body, IDLE).await, Err(SpoolError::Stalled { .. })));
+        assert!(matches!(receive(new_spool(), body, PACE).await, Err(SpoolError::Stalled { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_given_up_and_a_slow_one_is_not() {
+        let every_second = |bytes: usize| {
+            stream::iter(vec![bytes; 600]).then(async |bytes| {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Ok::<_, io::Error>(Bytes::from(vec![b'x'; bytes]))
+            })
+        };
+        assert!(matches!(
+            receive(new_spool(), every_second(99), PACE).await,
+            Err(SpoolError::Stalled { .. })
+        ));
+        assert_eq!(receive(new_spool(), every_second(101), PACE).await.unwrap().scan.bytes, 60_600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_file_need_not_keep_the_pace() {
+        let body = stream::once(async { Ok::<_, io::Error>(Bytes::from_static(b"email\n")) });
+        assert_eq!(receive(new_spool(), body, PACE).await.unwrap().scan.bytes, 6);
     }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use docket::app::App;
 use docket::clock::Clock;
 use docket::credentials;
+use docket::http::Settings;
+use docket::language_model::LanguageModel;
 use docket::ledger::{Origin, QueueBounds};
 use docket::organizations;
 use docket_aggregates::Timestamp;
@@ -57,6 +59,18 @@ async fn issue(
     organization: Option<OrganizationId>,
     agent_id: Option<AgentId>,
 ) -> String {
+    issue_narrowed(app, role, organization, agent_id, &[], None).await
+}
+
+/// Issues a token for some tools, or for so many contacts a call.
+async fn issue_narrowed(
+    app: &App,
+    role: Role,
+    organization: Option<OrganizationId>,
+    agent_id: Option<AgentId>,
+    tools: &[&str],
+    max_affected: Option<u64>,
+) -> String {
     let minted = credentials::mint(&app.clock);
     let issue = TokenCommand::Issue {
         token_id: minted.token_id,
@@ -65,7 +79,8 @@ async fn issue(
         role,
         organization_id: organization,
         agent_id,
-        tools: vec![],
+        tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
+        max_affected,
         expires_at: None,
         holder: format!("{} <{}@example.com>", role.name(), role.name()),
     };
@@ -91,16 +106,31 @@ pub struct TestApp {
 }
 
 impl TestApp {
-    /// Serves the product on a fresh database.
+    /// Serves the product on a fresh database. Its clock stands still, and so would an allowance of calls: there is
+    /// none.
     pub async fn start() -> Self {
+        Self::begin(Settings { rate: None, ..Settings::default() }, None).await
+    }
+
+    /// The same with a language model.
+    pub async fn start_with(model: Option<LanguageModel>) -> Self {
+        Self::begin(Settings { rate: None, ..Settings::default() }, model).await
+    }
+
+    /// The same with other settings.
+    pub async fn with(settings: Settings) -> Self {
+        Self::begin(settings, None).await
+    }
+
+    async fn begin(settings: Settings, model: Option<LanguageModel>) -> Self {
         let database = Arc::new(Database::create().await);
         let clock = held_clock();
-        let app = open(database.options.clone(), clock.clone()).await;
+        let app = App { model, ..open(database.options.clone(), clock.clone()).await };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let readside = app.readside.clone();
         let folding = tokio::spawn(async move { readside.run().await });
-        let served = docket::http::serve(app.clone(), listener, std::future::pending());
+        let served = docket::http::serve(app.clone(), settings, listener, std::future::pending());
         let serving = tokio::spawn(async move { served.await.unwrap() });
         Self { app, clock, database, address, tasks: vec![folding, serving] }
     }
@@ -134,6 +164,18 @@ impl TestApp {
     pub async fn client(&self, role: Role, organization: OrganizationId) -> Client {
         let limited = role.needs_organization().then_some(organization);
         Client::new(self.address, self.token(role, limited).await, organization)
+    }
+
+    /// A client of the role that may call the tools, for some tools only or for so many contacts a call.
+    pub async fn narrowed(
+        &self,
+        organization: OrganizationId,
+        limited_to: Option<OrganizationId>,
+        tools: &[&str],
+        max_affected: Option<u64>,
+    ) -> Client {
+        let token = issue_narrowed(&self.app, Role::SuperAdmin, limited_to, None, tools, max_affected).await;
+        Client::new(self.address, token, organization)
     }
 
     /// A client for an organization of its own, with the role that may call the tools.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use docket_aggregates::ids::OrganizationId;
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request};
+use hyper::{HeaderMap, Method, Request};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
@@ -37,6 +37,17 @@ impl Client {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<(u16, Value), String> {
+        self.send_for_headers(method, path, headers, body).await.map(|(status, _, answer)| (status, answer))
+    }
+
+    /// The same with the headers of the answer.
+    pub async fn send_for_headers(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<(u16, HeaderMap, Value), String> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.address))
@@ -48,10 +59,35 @@ impl Client {
         let exchange = async {
             let response = self.http.request(request).await.map_err(|error| error.to_string())?;
             let status = response.status().as_u16();
+            let headers = response.headers().clone();
             let body = response.into_body().collect().await.map_err(|error| error.to_string())?;
-            Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or_default()))
+            Ok((status, headers, serde_json::from_slice(&body.to_bytes()).unwrap_or_default()))
         };
         tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| "no answer in time".to_owned())?
+    }
+
+    /// Sends a request with these headers and no others, and gives the whole answer.
+    pub async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (u16, HeaderMap, Bytes) {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let sent = self.http.request(request.body(Full::from(body)).unwrap());
+        let response = tokio::time::timeout(PATIENCE, sent).await.expect("an answer in time").unwrap();
+        let (head, body) = response.into_parts();
+        let body = tokio::time::timeout(PATIENCE, body.collect()).await.expect("a whole answer").unwrap();
+        (head.status.as_u16(), head.headers, body.to_bytes())
+    }
+
+    /// The token, as the header `Authorization` shows it.
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.token)
     }
 
     /// `GET`.

@@ -67,6 +67,24 @@ impl Served {
         Self { child, address }
     }
 
+    /// Its memory, in kilobytes.
+    #[cfg(target_os = "linux")]
+    pub fn resident(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id().expect("the server runs"));
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// SIGTERM, and how it ended within the given time.
+    #[cfg(unix)]
+    pub async fn terminate(mut self, within: std::time::Duration) -> ExitStatus {
+        let id = i32::try_from(self.child.id().expect("the server runs")).unwrap();
+        let process = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+        tokio::time::timeout(within, self.child.wait()).await.expect("the server drains in time").unwrap()
+    }
+
     /// SIGKILL.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();

@@ -1,7 +1,9 @@
 //! A wire between the product and PostgreSQL that a test can cut.
 //!
-//! It reads along: a frontend message is a type, a length and a body, so that it knows a COMMIT when one goes by.
+//! It reads along: a frontend message is a type, a length and a body, so that it knows a commit when one goes by: a
+//! COMMIT, or the append's one writing statement outside of a transaction.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -14,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::Database;
 
-/// Where around a COMMIT a connection breaks.
+/// Where around a commit a connection breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// The server never sees it.
@@ -141,6 +143,7 @@ async fn carry(client: TcpStream, socket: PathBuf, orders: &Orders) -> std::io::
     let deaf = AtomicBool::new(false);
 
     let asking = async {
+        let mut wire = Wire::default();
         // The first message has no type.
         let length = from_client.read_u32().await?;
         let mut body = vec![0; length as usize - 4];
@@ -152,7 +155,7 @@ async fn carry(client: TcpStream, socket: PathBuf, orders: &Orders) -> std::io::
             let length = from_client.read_u32().await?;
             let mut body = vec![0; length as usize - 4];
             from_client.read_exact(&mut body).await?;
-            if kind == b'Q' && body.starts_with(b"COMMIT") {
+            if wire.commits(kind, &body) {
                 if take_one(&orders.before_commit) {
                     orders.cut();
                     return Ok(());
@@ -176,7 +179,7 @@ async fn carry(client: TcpStream, socket: PathBuf, orders: &Orders) -> std::io::
                 return Ok(());
             }
             if deaf.load(Ordering::SeqCst) {
-                // The server has answered the COMMIT.
+                // The server has answered the commit.
                 orders.cut();
                 return Ok(());
             }
@@ -195,6 +198,36 @@ async fn carry(client: TcpStream, socket: PathBuf, orders: &Orders) -> std::io::
     tokio::select! {
         done = asking => done,
         done = answering => done,
+    }
+}
+
+/// What went by on one connection.
+#[derive(Default)]
+struct Wire {
+    in_transaction: bool,
+    /// Names of prepared statements that append events.
+    appending: HashSet<Vec<u8>>,
+}
+
+impl Wire {
+    /// Whether what this message asks for is durable once it is answered.
+    fn commits(&mut self, kind: u8, body: &[u8]) -> bool {
+        let mut texts = body.split(|byte| *byte == 0);
+        let (first, second) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
+        match kind {
+            b'Q' if first == b"BEGIN" => self.in_transaction = true,
+            b'Q' if first == b"ROLLBACK" => self.in_transaction = false,
+            b'Q' if first == b"COMMIT" => {
+                self.in_transaction = false;
+                return true;
+            }
+            b'P' if String::from_utf8_lossy(second).contains("INSERT INTO ledger.events") => {
+                self.appending.insert(first.to_vec());
+            }
+            b'B' => return !self.in_transaction && self.appending.contains(second),
+            _ => (),
+        }
+        false
     }
 }
 

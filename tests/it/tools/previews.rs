@@ -4,7 +4,7 @@ use docket::ledger::Command;
 use docket_aggregates::ids::CampaignId;
 use serde_json::{Value, json};
 
-use super::{LYON, Office, with};
+use super::{LYON, Office, script_templates, with};
 use crate::support::{commands, eventually};
 
 const CREATE: &str = "create_outbound_campaign";
@@ -13,23 +13,47 @@ const ATTACH: &str = "attach_campaign_templates";
 const ADD: &str = "bulk_add_contacts_to_campaign_by_filter";
 const ASSIGN: &str = "bulk_assign_campaign_contacts";
 const REMOVE: &str = "bulk_remove_contacts_from_campaign";
+const SCRIPT: &str = "create_script_template";
+const IMPORT: &str = "import_script_templates";
+const REVISE: &str = "update_script_template";
+const DELETE: &str = "delete_script_template";
+const EXECUTE: &str = "upsert_script_execution";
 
 #[tokio::test]
 async fn what_is_applied_is_what_was_shown() {
     let office = Office::open().await;
     let (campaign, contacts) = office.lyon("Spring").await;
     let agents = &office.agents;
+    let script = script_templates::script(&office, "First").await;
+    script_templates::attach(&office, &campaign, &script).await;
+    let step = json!([{ "id": "a", "type": "question", "text": "And?" }]);
+    let last = contacts.last();
     let on = |fields: Value| with(fields, "campaignId", campaign.clone());
     let nearby = json!({ "source": "crm", "city": "Villeurbanne" });
     for (tool, input) in [
         (CREATE, json!({ "name": "Summer", "agentIds": agents })),
         (UPDATE, on(json!({ "patch": { "name": "Early spring", "goal": "more" } }))),
-        (ATTACH, on(json!({ "scriptTemplateId": null }))),
+        (ATTACH, on(json!({ "scriptTemplateId": script }))),
         (ADD, on(json!({ "filter": nearby, "maxContacts": 4 }))),
         (ADD, on(json!({ "filter": nearby, "maxContacts": 4, "assignToAgentIds": agents, "confirm": true }))),
         (ASSIGN, on(json!({ "agentIds": agents, "contactIds": contacts, "confirm": true }))),
         (ASSIGN, on(json!({ "agentIds": agents, "strategy": "least_loaded", "confirm": true }))),
         (REMOVE, on(json!({ "contactIds": contacts[..5], "confirm": true }))),
+        (SCRIPT, json!({ "name": "Another", "steps": script_templates::steps() })),
+        (
+            IMPORT,
+            json!({ "templates": [{ "name": "A", "steps": step }, { "name": "First", "steps": step }], "mode": "upsert_by_name" }),
+        ),
+        (REVISE, json!({ "templateId": script, "patch": { "name": "Second", "steps": step } })),
+        (
+            EXECUTE,
+            on(
+                json!({ "contactId": last, "responses": [{ "nodeId": "a", "value": "x" }], "status": "completed" }),
+            ),
+        ),
+        (EXECUTE, on(json!({ "contactId": last, "responses": [{ "nodeId": "a", "value": "x" }] }))),
+        (EXECUTE, on(json!({ "contactId": last, "responses": [{ "nodeId": "a", "value": "y" }] }))),
+        (DELETE, json!({ "templateId": script, "force": true, "confirm": true })),
         (REMOVE, on(json!({ "filter": {}, "confirm": true }))),
         (UPDATE, on(json!({ "patch": { "status": "archived" } }))),
     ] {

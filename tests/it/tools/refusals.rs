@@ -83,6 +83,8 @@ async fn a_campaign_that_makes_no_sense_is_refused() {
     for (input, status, code) in [
         (json!({ "name": "" }), 400, "INVALID_INPUT"),
         (json!({ "name": "   " }), 400, "INVALID_INPUT"),
+        (json!({ "name": "\u{200b}" }), 400, "INVALID_INPUT"),
+        (json!({ "name": "\u{2060}\u{3164} \u{ad}" }), 400, "INVALID_INPUT"),
         (json!({ "name": "a".repeat(201) }), 400, "INVALID_INPUT"),
         (json!({ "name": "a\nb" }), 400, "INVALID_INPUT"),
         (json!({ "name": "a", "status": "paused" }), 400, "INVALID_INPUT"),

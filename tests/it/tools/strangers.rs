@@ -3,12 +3,12 @@
 use docket_aggregates::token::Role;
 use serde_json::json;
 
-use super::{Office, ask, campaign, furnish, text, texts};
+use super::{Office, ask, campaign, furnish, script_templates, text, texts};
 
 #[tokio::test]
 async fn what_belongs_to_another_organization_is_not_found() {
     let office = Office::open().await;
-    let (own, _) = office.lyon("Spring").await;
+    let (own, own_contacts) = office.lyon("Spring").await;
     let other = office.app.client(Role::SuperAdmin, office.app.organization().await).await;
     let agents = furnish(&other).await;
     let theirs = campaign(&other, "Spring").await;
@@ -20,6 +20,13 @@ async fn what_belongs_to_another_organization_is_not_found() {
     let preview = ask(&other, "create_outbound_campaign", json!({ "name": "Autumn", "dryRun": true })).await;
     let page = ask(&other, "list_campaigns", json!({ "limit": 1 })).await;
     let cursor = &page.meta()["pagination"]["nextCursor"];
+    let script = json!({ "name": "Theirs", "steps": script_templates::steps() });
+    let script = ask(&other, "create_script_template", script).await.data()["template"]["templateId"].clone();
+    let add = json!({ "campaignId": theirs, "filter": { "source": "crm", "contactIds": contacts } });
+    ask(&other, "bulk_add_contacts_to_campaign_by_filter", add).await.data();
+    let begin = json!({ "campaignId": theirs, "contactId": contacts[0], "scriptTemplateId": script });
+    let begun = ask(&other, "upsert_script_execution", begin).await;
+    let execution = &begun.data()["execution"]["executionId"];
     let everybody = json!({ "source": "crm", "city": "Lyon" });
 
     for (tool, input, status, code) in [
@@ -99,6 +106,58 @@ async fn what_belongs_to_another_organization_is_not_found() {
             json!({ "importFolderId": folder }),
             404,
             "IMPORT_FOLDER_NOT_FOUND",
+        ),
+        ("get_script_template", json!({ "templateId": script }), 404, "TEMPLATE_NOT_FOUND"),
+        ("export_script_template", json!({ "templateId": script }), 404, "TEMPLATE_NOT_FOUND"),
+        (
+            "update_script_template",
+            json!({ "templateId": script, "patch": { "name": "x" } }),
+            404,
+            "TEMPLATE_NOT_FOUND",
+        ),
+        (
+            "delete_script_template",
+            json!({ "templateId": script, "confirm": true }),
+            404,
+            "TEMPLATE_NOT_FOUND",
+        ),
+        ("list_script_templates", json!({ "campaignId": theirs }), 404, "CAMPAIGN_NOT_FOUND"),
+        (
+            "attach_campaign_templates",
+            json!({ "campaignId": own, "scriptTemplateId": script }),
+            404,
+            "TEMPLATE_NOT_FOUND",
+        ),
+        (
+            "create_outbound_campaign",
+            json!({ "name": "Autumn", "scriptTemplateId": script }),
+            404,
+            "TEMPLATE_NOT_FOUND",
+        ),
+        ("get_script_execution", json!({ "executionId": execution }), 404, "EXECUTION_NOT_FOUND"),
+        (
+            "get_script_execution",
+            json!({ "campaignId": theirs, "contactId": contacts[0] }),
+            404,
+            "CAMPAIGN_NOT_FOUND",
+        ),
+        (
+            "upsert_script_execution",
+            json!({ "campaignId": own, "contactId": own_contacts[0], "scriptTemplateId": script }),
+            404,
+            "TEMPLATE_NOT_FOUND",
+        ),
+        (
+            "upsert_script_execution",
+            json!({ "campaignId": own, "contactId": own_contacts[0], "executionId": execution }),
+            404,
+            "EXECUTION_NOT_FOUND",
+        ),
+        (
+            "upsert_script_execution",
+            json!({ "campaignId": own, "contactId": contacts[0] }),
+            404,
+            "CONTACT_NOT_FOUND",
         ),
         ("list_campaigns", json!({ "limit": 1, "cursor": cursor }), 400, "INVALID_CURSOR"),
         (

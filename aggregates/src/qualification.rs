@@ -1,0 +1,352 @@
+//! A qualification: what was found out about one contact of a campaign, and whether that makes it one to win.
+//!
+//! It is recorded under one version of a form and stays under it, whatever becomes of the form. At most one is open
+//! for a contact's stay in a campaign at a time; which one is a claim, so that two who begin at once do not both.
+
+mod event;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub use event::{ByModel, QualificationEvent, QualificationRecord};
+
+use crate::ids::{AgentId, QualificationId, QualificationTemplateId, ScriptExecutionId};
+use crate::membership::Stay;
+use crate::personal::Personal;
+use crate::qualification_template::{FormFault, QualificationForm};
+use crate::stored::aggregate;
+
+/// Characters of the notes, at most.
+pub const NOTES_MAX: usize = 4_000;
+
+/// Where a qualification stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QualificationStatus {
+    /// Open: answers may be missing.
+    #[default]
+    Draft,
+    /// The contact is one to win; every required answer is there.
+    Qualified,
+    /// It is not.
+    NotQualified,
+}
+
+impl QualificationStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Draft, Self::Qualified, Self::NotQualified];
+
+    /// The stored name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Qualified => "qualified",
+            Self::NotQualified => "not_qualified",
+        }
+    }
+}
+
+impl std::str::FromStr for QualificationStatus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.name() == text)
+            .ok_or_else(|| format!("status must be one of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+/// The form that answers are held against, at the version that the record is under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The template.
+    pub template_id: QualificationTemplateId,
+    /// The version.
+    pub version: u64,
+    /// That version.
+    pub form: Arc<QualificationForm>,
+}
+
+/// What a model says, and how it can be proved later that it was asked so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// Which model.
+    pub by_model: ByModel,
+    /// SHA-256, in hex, of what it was sent.
+    pub payload_sha256: String,
+}
+
+/// Orders to a qualification.
+#[derive(Clone, Debug)]
+pub enum QualificationCommand {
+    /// Begin it.
+    Open {
+        /// A fresh id.
+        qualification_id: QualificationId,
+        /// Of whom.
+        stay: Stay,
+        /// Whose the contact is.
+        agent_id: Option<AgentId>,
+        /// The form.
+        pinned: Pinned,
+        /// The conversation that it follows from.
+        script_execution_id: Option<ScriptExecutionId>,
+        /// Answers by the keys of their fields; null is no answer.
+        answers: Map<String, Value>,
+        /// Where it stands at once.
+        status: QualificationStatus,
+        /// Notes.
+        notes: Option<String>,
+        /// The model that gave the answers, if one did.
+        provenance: Option<Provenance>,
+    },
+    /// Change what is said.
+    Change(Box<QualificationPatch>),
+}
+
+/// What a change may say; absent keeps, `Some(None)` clears.
+#[derive(Clone, Debug)]
+pub struct QualificationPatch {
+    /// The form, at the record's version.
+    pub pinned: Pinned,
+    /// Answers to be merged; null clears one.
+    pub answers: Map<String, Value>,
+    /// New status.
+    pub status: Option<QualificationStatus>,
+    /// New notes.
+    pub notes: Option<Option<String>>,
+    /// The conversation that the answers follow from.
+    pub script_execution_id: Option<ScriptExecutionId>,
+    /// The model that gave the answers, if one did.
+    pub provenance: Option<Provenance>,
+}
+
+/// Why a qualification refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QualificationError {
+    /// The stream is empty.
+    #[error("qualification does not exist")]
+    Unknown,
+    /// The id is taken.
+    #[error("qualification already exists")]
+    AlreadyOpened,
+    /// The contact's data was erased.
+    #[error("qualification was erased")]
+    Erased,
+    /// The record is under another version of the form.
+    #[error("qualification is under another version of its form")]
+    OtherVersion,
+    /// Answers that do not fit the form, or that are missing.
+    #[error("{} answers do not fit the form", .0.len())]
+    Answers(Vec<FormFault>),
+}
+
+/// What a qualification is about; it never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Of whom.
+    pub stay: Stay,
+    /// Whose the contact was then.
+    pub agent_id: Option<AgentId>,
+    /// The form.
+    pub template_id: QualificationTemplateId,
+    /// Which version of it.
+    pub template_version: u64,
+}
+
+/// The state that decisions need, and that the tools show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Qualification {
+    about: Option<About>,
+    status: QualificationStatus,
+    record: Option<Personal<QualificationRecord>>,
+    script_execution_id: Option<ScriptExecutionId>,
+    by_model: Option<ByModel>,
+}
+
+aggregate!(Qualification, "Qualification", QualificationCommand, QualificationEvent, QualificationError);
+
+impl Qualification {
+    /// The whole business of a qualification.
+    fn decide(&self, command: QualificationCommand) -> Result<Vec<QualificationEvent>, QualificationError> {
+        match (command, &self.about) {
+            (QualificationCommand::Open { .. }, Some(_)) => Err(QualificationError::AlreadyOpened),
+            (
+                QualificationCommand::Open {
+                    qualification_id,
+                    stay,
+                    agent_id,
+                    pinned,
+                    script_execution_id,
+                    answers,
+                    status,
+                    notes,
+                    provenance,
+                },
+                None,
+            ) => {
+                let blank = QualificationRecord { notes, ..QualificationRecord::default() };
+                let record = filled(&pinned.form, blank, &answers, status, provenance.as_ref())?;
+                let opened = QualificationEvent::QualificationOpened {
+                    qualification_id,
+                    campaign_id: stay.campaign_id,
+                    contact_id: stay.contact_id,
+                    epoch: stay.epoch,
+                    agent_id,
+                    template_id: pinned.template_id,
+                    template_version: pinned.version,
+                    script_execution_id,
+                    record: Personal::known(stay.contact_id.uuid(), record),
+                    by_model: provenance.map(|provenance| provenance.by_model),
+                };
+                let moved = moved(stay, QualificationStatus::Draft, status);
+                Ok(std::iter::once(opened).chain(moved).collect())
+            }
+            (QualificationCommand::Change(_), None) => Err(QualificationError::Unknown),
+            (QualificationCommand::Change(patch), Some(about)) => self.change(about, *patch),
+        }
+    }
+
+    fn change(
+        &self,
+        about: &About,
+        patch: QualificationPatch,
+    ) -> Result<Vec<QualificationEvent>, QualificationError> {
+        if (patch.pinned.template_id, patch.pinned.version) != (about.template_id, about.template_version) {
+            return Err(QualificationError::OtherVersion);
+        }
+        let known = self.record.as_ref().and_then(Personal::value).ok_or(QualificationError::Erased)?;
+        let status = patch.status.unwrap_or(self.status);
+        let mut before = known.clone();
+        if let Some(notes) = patch.notes {
+            before.notes = notes;
+        }
+        let record = filled(&patch.pinned.form, before, &patch.answers, status, patch.provenance.as_ref())?;
+
+        let mut events = Vec::new();
+        // Who gave the answers is news only where there are other answers, or a model gives them again.
+        let same =
+            patch.provenance.is_none() && (&record.answers, &record.notes) == (&known.answers, &known.notes);
+        if !same {
+            events.push(QualificationEvent::QualificationAnswered {
+                record: Personal::known(about.stay.contact_id.uuid(), record),
+                script_execution_id: patch
+                    .script_execution_id
+                    .filter(|execution| Some(*execution) != self.script_execution_id),
+                by_model: patch.provenance.map(|provenance| provenance.by_model),
+            });
+        }
+        events.extend(moved(about.stay, self.status, status));
+        Ok(events)
+    }
+
+    fn evolve(&mut self, event: QualificationEvent) {
+        match event {
+            QualificationEvent::QualificationOpened {
+                qualification_id: _,
+                campaign_id,
+                contact_id,
+                epoch,
+                agent_id,
+                template_id,
+                template_version,
+                script_execution_id,
+                record,
+                by_model,
+            } => {
+                let stay = Stay { campaign_id, contact_id, epoch };
+                *self = Self {
+                    about: Some(About { stay, agent_id, template_id, template_version }),
+                    status: QualificationStatus::Draft,
+                    record: Some(record),
+                    script_execution_id,
+                    by_model,
+                };
+            }
+            QualificationEvent::QualificationAnswered { record, script_execution_id, by_model } => {
+                self.record = Some(record);
+                self.script_execution_id = script_execution_id.or(self.script_execution_id);
+                self.by_model = by_model;
+            }
+            QualificationEvent::QualificationConcluded { verdict, .. }
+            | QualificationEvent::QualificationOverturned { verdict } => self.status = verdict,
+            QualificationEvent::QualificationReopened { .. } => self.status = QualificationStatus::Draft,
+        }
+    }
+
+    /// What it is about; none while it does not exist.
+    pub fn about(&self) -> Option<About> {
+        self.about
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> QualificationStatus {
+        self.status
+    }
+
+    /// What is recorded; none also once erased.
+    pub fn record(&self) -> Option<&QualificationRecord> {
+        self.record.as_ref().and_then(Personal::value)
+    }
+
+    /// The conversation that it follows from.
+    pub fn script_execution_id(&self) -> Option<ScriptExecutionId> {
+        self.script_execution_id
+    }
+
+    /// The model that gave the latest answers, if one did.
+    pub fn by_model(&self) -> Option<&ByModel> {
+        self.by_model.as_ref()
+    }
+}
+
+/// The record with the answers given, if they fit the form and are enough for the status.
+fn filled(
+    form: &QualificationForm,
+    before: QualificationRecord,
+    given: &Map<String, Value>,
+    status: QualificationStatus,
+    provenance: Option<&Provenance>,
+) -> Result<QualificationRecord, QualificationError> {
+    let answers = form.answered(&before.answers, given).map_err(QualificationError::Answers)?;
+    if status == QualificationStatus::Qualified {
+        let missing: Vec<FormFault> = form
+            .missing(&answers)
+            .into_iter()
+            .map(|path| FormFault {
+                path,
+                code: "REQUIRED",
+                message: "must be answered before the contact is qualified".to_owned(),
+            })
+            .collect();
+        if !missing.is_empty() {
+            return Err(QualificationError::Answers(missing));
+        }
+    }
+    Ok(QualificationRecord {
+        score: form.score(&answers),
+        answers,
+        notes: before.notes,
+        payload_sha256: provenance.map(|provenance| provenance.payload_sha256.clone()),
+    })
+}
+
+fn moved(stay: Stay, from: QualificationStatus, to: QualificationStatus) -> Option<QualificationEvent> {
+    let Stay { campaign_id, contact_id, epoch } = stay;
+    match (from, to) {
+        _ if from == to => None,
+        (_, QualificationStatus::Draft) => {
+            Some(QualificationEvent::QualificationReopened { campaign_id, contact_id, epoch })
+        }
+        (QualificationStatus::Draft, verdict) => {
+            Some(QualificationEvent::QualificationConcluded { campaign_id, contact_id, epoch, verdict })
+        }
+        (_, verdict) => Some(QualificationEvent::QualificationOverturned { verdict }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! The door of `/mcp`, and the metadata that tells a client how to pass it.
+//!
+//! The same token, the same order as at the agent tools: token (401), rate (429), role (403), and only then what was
+//! sent. Every request shows its token: a session of the protocol (revision 2025-11-25 and before) remembers a
+//! conversation, and gives no right. It belongs to the principal that began it, and there are only so many.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::header::{HOST, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Extension, Router};
+use docket_aggregates::ids::PrincipalId;
+use docket_aggregates::token::Role;
+use lru::LruCache;
+use serde_json::json;
+
+use super::agent::Visitor;
+use super::error::ApiError;
+use super::routes::{self, Open};
+use super::spec::Spec;
+use super::{HttpState, limits, reply};
+use crate::mcp::{Desk, Served};
+use crate::tools::{self, Refusal};
+
+/// Where the protocol is spoken.
+pub const PATH: &str = "/mcp";
+/// Where a client learns how to be let in (RFC 9728).
+pub const METADATA: &str = "/.well-known/oauth-protected-resource";
+/// The same for the resource `/mcp`, as section 3.1 of RFC 9728 places it.
+pub const METADATA_OF_MCP: &str = "/.well-known/oauth-protected-resource/mcp";
+/// The name under which what is no tool call is noted.
+const NOTED: &str = "mcp";
+
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// Sessions at once; the one that was silent for longest makes room for the next.
+const SESSIONS_MAX: NonZeroUsize = NonZeroUsize::new(1_024).expect("1024 is not zero");
+
+/// Who began which session.
+type Sessions = Arc<Mutex<LruCache<String, PrincipalId>>>;
+
+#[derive(Clone)]
+struct Gate {
+    state: HttpState,
+    served: Served,
+    sessions: Sessions,
+}
+
+/// The routes of the protocol.
+pub fn routes(state: &HttpState) -> Router<HttpState> {
+    let desk = Desk { app: state.app.clone(), access_log: state.access_log.clone() };
+    let served = Served::new(desk, &state.settings, state.ending.clone());
+    let sessions = Arc::new(Mutex::new(LruCache::new(SESSIONS_MAX)));
+    let gate = Gate { state: state.clone(), served: served.clone(), sessions };
+    let (spoken, told): (Vec<Open>, Vec<Open>) = all().into_iter().partition(|route| route.token);
+    routes::open(spoken)
+        .layer(Extension(served))
+        .layer(from_fn_with_state(gate, pass))
+        .merge(routes::open(told))
+}
+
+/// The routes of the protocol, as the reference lists them.
+pub fn all() -> Vec<Open> {
+    let route = |method, path, id, spec, handler, token| Open {
+        method,
+        path,
+        id,
+        tag: "Protocol",
+        token,
+        spec,
+        handler,
+    };
+    vec![
+        route(Method::POST, PATH, "mcp_send", sending, || post(speak), true),
+        route(Method::GET, PATH, "mcp_listen", listening, || get(speak), true),
+        route(Method::DELETE, PATH, "mcp_end", ending, || delete(speak), true),
+        route(Method::GET, METADATA, "mcp_metadata", telling, || get(metadata), false),
+        route(Method::GET, METADATA_OF_MCP, "mcp_metadata_of_resource", telling, || get(metadata), false),
+    ]
+}
+
+/// The header that the protocol asks of every client.
+fn accepting(spec: Spec, media_types: &'static str) -> Spec {
+    let media_types = json!({ "const": media_types });
+    spec.required_header("Accept", media_types, "What the client takes.")
+}
+
+fn of_session(spec: Spec) -> Spec {
+    let id = json!({ "type": "string", "pattern": "^[!-~]{1,64}$" });
+    spec.required_header("Mcp-Session-Id", id, "The session, as the answer to initialize named it.")
+}
+
+fn sending() -> Spec {
+    let id = json!({ "type": ["string", "integer"] });
+    let message = json!({
+        "type": "object",
+        "properties": {
+            "jsonrpc": { "const": "2.0" },
+            "id": id,
+            "method": { "type": "string" },
+            "params": { "type": "object" },
+        },
+        "required": ["jsonrpc", "method"],
+    });
+    accepting(
+        Spec::new("Send a message of the Model Context Protocol"),
+        "application/json, text/event-stream",
+    )
+    .body(message)
+    .answers(200, "The answer, or a stream of events that ends with it", json!({ "type": "object" }))
+    .answers_plainly(202, "A notification was taken")
+    .refuses(&[406, 413, 415, 422])
+}
+
+fn listening() -> Spec {
+    of_session(accepting(Spec::new("Listen to a session, in revisions that have them"), "text/event-stream"))
+        .answers_with(200, "A stream of events", "text/event-stream", json!({ "type": "string" }))
+        .refuses(&[405, 406, 409, 422])
+}
+
+fn ending() -> Spec {
+    of_session(Spec::new("End a session, in revisions that have them"))
+        .answers_plainly(202, "It is ended")
+        .answers_plainly(204, "It is ended")
+        .refuses(&[405, 422])
+}
+
+fn telling() -> Spec {
+    Spec::new("How a client of the protocol is let in (RFC 9728)")
+        .answers(
+            200,
+            "The metadata",
+            json!({
+                "type": "object",
+                "properties": { "resource": { "type": "string" } },
+                "required": ["resource"],
+            }),
+        )
+        .refuses(&[431])
+}
+
+async fn speak(Extension(served): Extension<Served>, request: Request) -> Response {
+    served.answer(request).await
+}
+
+async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let state = &gate.state;
+    let mut visitor = Visitor::default();
+    let entered = match visitor.enter(state, request.headers()).await {
+        Ok(caller) if caller.role != Role::SuperAdmin => Err(Refusal::NotSuperAdmin),
+        entered => entered,
+    };
+    let caller = match entered {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            let challenge = challenge(state, request.headers(), &refusal);
+            let answer = tools::refuse(&state.app, "", &refusal);
+            let mut response = visitor.leave(state, NOTED, answer, started).await;
+            if let Some(challenge) = challenge {
+                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            }
+            return response;
+        }
+    };
+    let session = session(request.headers());
+    if let Some(session) = &session
+        && !gate.is_of(session, caller.principal_id)
+    {
+        let message = "there is no such session: begin a new one";
+        return ApiError::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", message).into_response();
+    }
+    let principal = caller.principal_id;
+    request.extensions_mut().insert(caller);
+    let mut response = next.run(request).await;
+    if session.is_none()
+        && let Some(begun) = self::session(response.headers())
+    {
+        gate.begun(begun, principal).await;
+    }
+    if let Some(allowance) = &visitor.allowance {
+        limits::tell(response.headers_mut(), allowance);
+    }
+    response
+}
+
+fn session(headers: &HeaderMap) -> Option<String> {
+    headers.get(SESSION_ID)?.to_str().ok().map(str::to_owned)
+}
+
+impl Gate {
+    fn is_of(&self, session: &str, principal: PrincipalId) -> bool {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(session) == Some(&principal)
+    }
+
+    async fn begun(&self, session: String, principal: PrincipalId) {
+        let pushed_out = {
+            let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.push(session, principal)
+        };
+        if let Some((silent, _)) = pushed_out {
+            self.served.close(&silent).await;
+        }
+    }
+}
+
+/// What a client that is turned away is told of how to come in (RFC 6750, RFC 9728).
+fn challenge(state: &HttpState, headers: &HeaderMap, refusal: &Refusal) -> Option<HeaderValue> {
+    let error = match refusal {
+        Refusal::Unauthenticated if headers.contains_key("authorization") => "error=\"invalid_token\", ",
+        Refusal::Unauthenticated => "",
+        Refusal::NotSuperAdmin => "error=\"insufficient_scope\", scope=\"super-admin\", ",
+        _ => return None,
+    };
+    let address = format!("{}{METADATA_OF_MCP}", base(state, headers));
+    HeaderValue::from_str(&format!("Bearer {error}resource_metadata=\"{address}\"")).ok()
+}
+
+/// The address under which the client reached us: the one that is set, else the host that it named.
+fn base(state: &HttpState, headers: &HeaderMap) -> String {
+    let plain = |host: &&str| {
+        host.len() <= 255 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]_".contains(&b))
+    };
+    match &state.settings.public_url {
+        Some(public_url) => public_url.clone(),
+        None => {
+            let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(plain);
+            format!("http://{}", host.unwrap_or("localhost"))
+        }
+    }
+}
+
+/// Protected resource metadata. No authorization server is named: tokens are issued by the operator, with
+/// `docket token create`.
+async fn metadata(State(state): State<HttpState>, headers: HeaderMap) -> Response {
+    let base = base(&state, &headers);
+    reply::json(
+        StatusCode::OK,
+        &json!({
+            "resource": format!("{base}{PATH}"),
+            "resource_name": "Docket",
+            "resource_documentation": format!("{base}/docs"),
+            "bearer_methods_supported": ["header"],
+            "scopes_supported": ["super-admin"],
+        }),
+    )
+}

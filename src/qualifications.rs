@@ -1,0 +1,386 @@
+//! Recording what was found out about a contact, for the tools and for a model alike.
+//!
+//! What is decided here is not yet recorded: whoever asked shows it as a preview or appends it. A qualification and the
+//! move of its contact are one command, fenced by the campaign, its roster, the contact and the record itself. That
+//! no second one is open for the same stay is a claim of the ledger; the read models are only asked so that it can
+//! be said before.
+
+pub mod schema;
+
+use std::sync::Arc;
+
+use docket_aggregates::Decides;
+use docket_aggregates::ids::{
+    CampaignId, ContactId, OrganizationId, QualificationId, QualificationTemplateId, ScriptExecutionId,
+};
+use docket_aggregates::membership::MembershipCommand;
+use docket_aggregates::qualification::{
+    Pinned, Provenance, Qualification, QualificationCommand, QualificationError, QualificationEvent,
+    QualificationPatch, QualificationStatus,
+};
+use docket_aggregates::qualification_template::{
+    QualificationForm, QualificationTemplate, QualificationTemplateEvent,
+};
+use docket_aggregates::script_execution::ScriptExecution;
+use docket_projections::qualifications as rows;
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::calls::{Ground, WorkRefusal};
+use crate::ledger::read::{self, ReadError};
+use crate::ledger::{Guard, Stream, Versioned, Write};
+use crate::readside::Consistency;
+use crate::service::ServiceError;
+
+/// Why a qualification is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QualificationRefusal {
+    /// There is no such qualification.
+    #[error("qualification does not exist")]
+    Unknown,
+    /// There is no such template, or its words were erased.
+    #[error("qualification template does not exist")]
+    UnknownTemplate,
+    /// The campaign has no form, and none was named.
+    #[error("campaign has no qualification template")]
+    NoTemplate,
+    /// The form has changed since the caller saw it.
+    #[error("the template is at version {current}, not {given}")]
+    StaleTemplate {
+        /// What the caller saw.
+        given: u64,
+        /// What it is.
+        current: u64,
+    },
+    /// There is no such script execution.
+    #[error("script execution does not exist")]
+    UnknownExecution,
+    /// The script execution is one with another contact, or in another campaign.
+    #[error("script execution is not one with this contact in this campaign")]
+    OtherConversation,
+    /// Another one is open for the same stay of the same contact.
+    #[error("qualification {0} of this contact in this campaign is still open")]
+    Open(QualificationId),
+    /// The contact cannot be worked on.
+    #[error(transparent)]
+    Work(#[from] WorkRefusal),
+    /// The qualification refuses.
+    #[error(transparent)]
+    Decision(#[from] QualificationError),
+}
+
+type Result<T, E = ServiceError<QualificationRefusal>> = std::result::Result<T, E>;
+
+fn refused<T>(refusal: impl Into<QualificationRefusal>) -> Result<T> {
+    Err(ServiceError::Refused(refusal.into()))
+}
+
+/// A qualification that is to be begun.
+#[derive(Clone, Debug)]
+pub struct NewQualification {
+    /// In which campaign.
+    pub campaign_id: CampaignId,
+    /// Of whom.
+    pub contact_id: ContactId,
+    /// The form; the campaign's if none is named.
+    pub template_id: Option<QualificationTemplateId>,
+    /// The version that the caller saw.
+    pub template_version: Option<u64>,
+    /// The conversation that it follows from.
+    pub script_execution_id: Option<ScriptExecutionId>,
+    /// Answers by the keys of their fields.
+    pub answers: Map<String, Value>,
+    /// Where it stands at once.
+    pub status: QualificationStatus,
+    /// Notes.
+    pub notes: Option<String>,
+    /// The model that gave the answers, if one did.
+    pub provenance: Option<Provenance>,
+}
+
+/// A change of a qualification; absent keeps, `Some(None)` clears.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Answers to be merged; null clears one.
+    pub answers: Map<String, Value>,
+    /// New status.
+    pub status: Option<QualificationStatus>,
+    /// New notes.
+    pub notes: Option<Option<String>>,
+    /// The conversation that the answers follow from.
+    pub script_execution_id: Option<ScriptExecutionId>,
+    /// The model that gave the answers, if one did.
+    pub provenance: Option<Provenance>,
+}
+
+/// What is to be recorded of a qualification.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The qualification.
+    pub qualification_id: QualificationId,
+    /// As it was.
+    pub before: Qualification,
+    /// As it will be.
+    pub after: Qualification,
+    /// Its version then.
+    pub version: u64,
+    /// The form that it is under.
+    pub form: Arc<QualificationForm>,
+    /// Whether a verdict was given that could not move the contact: its stay is over, or it opted out.
+    pub unmoved: bool,
+    /// The events; none if there is nothing to do.
+    pub writes: Vec<Write>,
+    /// What must not have changed since.
+    pub guards: Vec<Guard>,
+}
+
+/// A template's form and how many versions there are: the newest, or the one that is asked for.
+pub async fn form(
+    app: &App,
+    organization: OrganizationId,
+    template_id: QualificationTemplateId,
+    version: Option<u64>,
+) -> Result<Option<(Pinned, u64)>, ReadError> {
+    let template = app.ledger.load::<QualificationTemplate>(organization, template_id).await?;
+    let newest = template.state.version();
+    let version = version.unwrap_or(newest);
+    let form = if version == newest {
+        template.state.form().cloned()
+    } else {
+        earlier(app, organization, template_id, version).await?.map(Arc::new)
+    };
+    Ok(form.map(|form| (Pinned { template_id, version, form }, newest)))
+}
+
+/// An earlier version: the template's event of that number is that version, whole.
+async fn earlier(
+    app: &App,
+    organization: OrganizationId,
+    template_id: QualificationTemplateId,
+    version: u64,
+) -> Result<Option<QualificationForm>, ReadError> {
+    let Some(before) = version.checked_sub(1) else { return Ok(None) };
+    let stream = Stream::of::<QualificationTemplate>(template_id);
+    let mut found = read::stream_page(app.ledger.pool(), organization, stream, before, 1).await?;
+    read::open(app.ledger.keys(), organization, &mut found).await?;
+    let Some(stored) = found.pop() else { return Ok(None) };
+    let position = stored.position;
+    let event = serde_json::from_value(stored.payload).map_err(|source| ReadError::Decode {
+        position,
+        source: docket_aggregates::DecodeError::Undecodable {
+            event_type: stored.event_type,
+            event_version: stored.event_version,
+            source,
+        },
+    })?;
+    let (QualificationTemplateEvent::QualificationTemplateCreated { form, .. }
+    | QualificationTemplateEvent::QualificationTemplateRevised { form, .. }) = event;
+    Ok(form.into_value())
+}
+
+/// Decides to begin a qualification.
+pub async fn open(
+    app: &App,
+    organization: OrganizationId,
+    qualification_id: QualificationId,
+    new: NewQualification,
+) -> Result<Planned> {
+    let ground =
+        match Ground::read(app, organization, Consistency::STRONG, new.campaign_id, new.contact_id).await {
+            Ok(ground) => ground,
+            Err(error) => return Err(widened(error)),
+        };
+    let template_id = match new.template_id.or(ground.campaign.state.qualification_template_id) {
+        Some(template_id) => template_id,
+        None => return refused(QualificationRefusal::NoTemplate),
+    };
+    let Some((pinned, current)) = form(app, organization, template_id, None).await? else {
+        return refused(QualificationRefusal::UnknownTemplate);
+    };
+    if let Some(given) = new.template_version.filter(|given| *given != current) {
+        return refused(QualificationRefusal::StaleTemplate { given, current });
+    }
+    if let Some(execution) = new.script_execution_id {
+        conversation(app, organization, execution, &ground).await?;
+    }
+    let mut view = app.readside.view(organization, Consistency::STRONG).await?;
+    let other = rows::open(&mut view, organization, ground.stay).await?;
+    drop(view);
+    if let Some(other) = other.filter(|other| *other != qualification_id) {
+        return refused(QualificationRefusal::Open(other));
+    }
+
+    let before = Qualification::default();
+    let form = pinned.form.clone();
+    let template =
+        Guard { stream: Stream::of::<QualificationTemplate>(template_id), version: pinned.version };
+    let events = before
+        .decide(QualificationCommand::Open {
+            qualification_id,
+            stay: ground.stay,
+            agent_id: ground.agent_id,
+            pinned,
+            script_execution_id: new.script_execution_id,
+            answers: new.answers,
+            status: new.status,
+            notes: new.notes,
+            provenance: new.provenance,
+        })
+        .map_err(|error| ServiceError::Refused(error.into()))?;
+    let after = evolved(&before, &events);
+    let mut guards = ground.guards.clone();
+    // Under which version it is recorded is decided here and not by whoever revises the form meanwhile.
+    guards.push(template);
+    let version = events.len() as u64;
+    let moved = moved(&events, Some(&ground), &mut guards)?;
+    let unmoved = moved.is_none() && verdict(&events).is_some() && ground.contact.state.opted_out();
+    let stream = Stream::of::<Qualification>(qualification_id);
+    let record = Write { stream, expected: 0, events: events.into_iter().map(Into::into).collect() };
+    let writes = std::iter::once(record).chain(moved).collect();
+    Ok(Planned { qualification_id, before, after, version, form, unmoved, writes, guards })
+}
+
+/// Decides to change a qualification.
+pub async fn change(
+    app: &App,
+    organization: OrganizationId,
+    qualification_id: QualificationId,
+    change: Change,
+) -> Result<Planned> {
+    let before = app.ledger.load::<Qualification>(organization, qualification_id).await?;
+    changed(app, organization, qualification_id, &before, change).await
+}
+
+/// Decides to change a qualification as it was read before.
+pub async fn changed(
+    app: &App,
+    organization: OrganizationId,
+    qualification_id: QualificationId,
+    before: &Versioned<Qualification>,
+    change: Change,
+) -> Result<Planned> {
+    let Some(about) = before.state.about() else { return refused(QualificationRefusal::Unknown) };
+    let version = Some(about.template_version);
+    let Some((pinned, _)) = form(app, organization, about.template_id, version).await? else {
+        return refused(QualificationRefusal::UnknownTemplate);
+    };
+    let form = pinned.form.clone();
+    let patch = QualificationPatch {
+        pinned,
+        answers: change.answers,
+        status: change.status,
+        notes: change.notes,
+        script_execution_id: change.script_execution_id,
+        provenance: change.provenance,
+    };
+    let events = before
+        .state
+        .decide(QualificationCommand::Change(Box::new(patch)))
+        .map_err(|error| ServiceError::Refused(error.into()))?;
+    let reopened =
+        events.iter().any(|event| matches!(event, QualificationEvent::QualificationReopened { .. }));
+    if reopened {
+        let mut view = app.readside.view(organization, Consistency::STRONG).await?;
+        if let Some(other) = rows::open(&mut view, organization, about.stay).await? {
+            return refused(QualificationRefusal::Open(other));
+        }
+    }
+
+    let mut guards = Vec::new();
+    let mut ground = None;
+    if verdict(&events).is_some() {
+        // A record may be corrected after the work is over; then it moves nobody.
+        let stay = about.stay;
+        ground = match Ground::read(app, organization, Consistency::STRONG, stay.campaign_id, stay.contact_id)
+            .await
+        {
+            Ok(ground) if ground.stay == stay => Some(ground),
+            Ok(_) | Err(ServiceError::Refused(_)) => None,
+            Err(error) => return Err(widened(error)),
+        };
+        if let Some(ground) = &ground {
+            guards.clone_from(&ground.guards);
+        }
+    }
+    let moved = moved(&events, ground.as_ref(), &mut guards)?;
+    let out = ground.as_ref().is_none_or(|ground| ground.contact.state.opted_out());
+    let unmoved = verdict(&events).is_some() && out;
+    let after = evolved(&before.state, &events);
+    let version = before.version + events.len() as u64;
+    let writes =
+        if events.is_empty() { vec![] } else { std::iter::once(before.write(events)).chain(moved).collect() };
+    let before = (*before.state).clone();
+    Ok(Planned { qualification_id, before, after, version, form, unmoved, writes, guards })
+}
+
+/// The verdict among the events: whether the contact is one to win.
+fn verdict(events: &[QualificationEvent]) -> Option<bool> {
+    events.iter().find_map(|event| match event {
+        QualificationEvent::QualificationConcluded { verdict, .. }
+        | QualificationEvent::QualificationOverturned { verdict } => {
+            Some(*verdict == QualificationStatus::Qualified)
+        }
+        QualificationEvent::QualificationOpened { .. }
+        | QualificationEvent::QualificationAnswered { .. }
+        | QualificationEvent::QualificationReopened { .. } => None,
+    })
+}
+
+/// The contact's move that follows from a verdict, and what it rests on. Whoever opted out is not moved.
+fn moved(
+    events: &[QualificationEvent],
+    ground: Option<&Ground>,
+    guards: &mut Vec<Guard>,
+) -> Result<Option<Write>> {
+    let (Some(qualified), Some(ground)) = (verdict(events), ground) else { return Ok(None) };
+    guards.push(ground.contact.guard());
+    if ground.contact.state.opted_out() {
+        return Ok(None);
+    }
+    let judged = MembershipCommand::Judged { stay: ground.stay, qualified };
+    let moves = ground
+        .membership
+        .state
+        .decide(judged)
+        .map_err(|error| ServiceError::Refused(WorkRefusal::from(error).into()))?;
+    if moves.is_empty() {
+        guards.push(ground.membership.guard());
+        return Ok(None);
+    }
+    Ok(Some(ground.membership.write(moves)))
+}
+
+/// The conversation must be one with this contact in this campaign.
+async fn conversation(
+    app: &App,
+    organization: OrganizationId,
+    execution_id: ScriptExecutionId,
+    ground: &Ground,
+) -> Result<()> {
+    let execution = app.ledger.load::<ScriptExecution>(organization, execution_id).await?;
+    match execution.state.begun {
+        None => refused(QualificationRefusal::UnknownExecution),
+        Some(begun)
+            if (begun.campaign_id, begun.contact_id) != (ground.stay.campaign_id, ground.stay.contact_id) =>
+        {
+            refused(QualificationRefusal::OtherConversation)
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn evolved(before: &Qualification, events: &[QualificationEvent]) -> Qualification {
+    let mut after = before.clone();
+    events.iter().cloned().for_each(|event| cqrs_es::Aggregate::apply(&mut after, event));
+    after
+}
+
+fn widened(error: ServiceError<WorkRefusal>) -> ServiceError<QualificationRefusal> {
+    match error {
+        ServiceError::Refused(refusal) => ServiceError::Refused(refusal.into()),
+        ServiceError::Append(error) => ServiceError::Append(error),
+        ServiceError::Read(error) => ServiceError::Read(error),
+        ServiceError::ReadSide(error) => ServiceError::ReadSide(error),
+        ServiceError::Database(error) => ServiceError::Database(error),
+    }
+}

@@ -1,0 +1,344 @@
+//! Auto-qualify: a model fills in the form from what was said, and what it says is recorded with its provenance.
+//!
+//! Three steps, and no database transaction is open during the second: what was said is read and made a payload; the
+//! model is asked, once; its answer is held against the form and recorded, if conversation, record and form still
+//! stand as they did. Without a model there is a payload and no result: nothing is made up.
+
+pub mod answer;
+pub mod payload;
+
+use std::sync::Arc;
+
+use docket_aggregates::ids::{AgentId, QualificationId, QualificationTemplateId, ScriptExecutionId};
+use docket_aggregates::membership::Stay;
+use docket_aggregates::qualification::{ByModel, Provenance, Qualification, QualificationStatus};
+use docket_aggregates::qualification_template::{Answers, QualificationForm};
+use docket_aggregates::script_execution::ScriptExecution;
+use docket_projections::{qualifications as rows, script_template_versions};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use self::answer::{ModelAnswer, Unfit};
+use self::payload::{NoPayload, Payload};
+use crate::app::App;
+use crate::calls::{Ground, WorkRefusal};
+use crate::language_model::{LanguageModel, LanguageModelError, Question};
+use crate::ledger::{AppendError, Versioned};
+use crate::qualifications::{self, Change, NewQualification, QualificationRefusal};
+use crate::readside::Consistency;
+use crate::service::{Call, Done, ServiceError};
+
+/// How often a result is planned anew because something beside it changed.
+const TRIES: usize = 5;
+
+/// Why nothing was qualified.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QualifyingRefusal {
+    /// There is no such execution.
+    #[error("script execution does not exist")]
+    UnknownExecution,
+    /// The execution is another caller's.
+    #[error("the script execution is another agent's")]
+    OtherAgent,
+    /// The script's words were erased.
+    #[error("script was erased")]
+    Erased,
+    /// There is nothing to send.
+    #[error(transparent)]
+    NoPayload(#[from] NoPayload),
+    /// An open qualification is under another form than the one that was named.
+    #[error("the open qualification of this contact is under another template")]
+    OtherTemplate,
+    /// The model gave no answer.
+    #[error(transparent)]
+    Model(#[from] LanguageModelError),
+    /// The model's answer does not fit.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// Conversation or record changed while the model was asked.
+    #[error("the conversation or its qualification changed while the model was asked")]
+    Changed,
+    /// The qualification is refused.
+    #[error(transparent)]
+    Qualification(#[from] QualificationRefusal),
+}
+
+type Result<T, E = ServiceError<QualifyingRefusal>> = std::result::Result<T, E>;
+
+fn refused<T>(refusal: impl Into<QualifyingRefusal>) -> Result<T> {
+    Err(ServiceError::Refused(refusal.into()))
+}
+
+impl From<WorkRefusal> for QualifyingRefusal {
+    fn from(refusal: WorkRefusal) -> Self {
+        Self::Qualification(refusal.into())
+    }
+}
+
+/// What is to be qualified.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// The conversation.
+    pub execution_id: ScriptExecutionId,
+    /// The form; the open qualification's or the campaign's if none is named.
+    pub template_id: Option<QualificationTemplateId>,
+    /// Only show what would be sent.
+    pub dry_run: bool,
+    /// The caller whose token asks, if it acts as one.
+    pub agent_id: Option<AgentId>,
+}
+
+/// What was sent, and what came of it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Qualified {
+    /// The conversation.
+    pub execution_id: ScriptExecutionId,
+    /// The form.
+    pub template_id: QualificationTemplateId,
+    /// Its version.
+    pub template_version: u64,
+    /// What was sent, or would be.
+    pub payload: Value,
+    /// Bytes of it.
+    pub payload_bytes: usize,
+    /// SHA-256 of its canonical JSON, in hex.
+    pub payload_sha256: String,
+    /// Whether it was sent.
+    pub sent: bool,
+    /// Who was asked, or would be; none without a model.
+    pub model: Option<ByModel>,
+    /// What was recorded; none where nothing was sent.
+    pub qualification: Option<Recorded>,
+}
+
+/// What was recorded.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recorded {
+    /// The qualification.
+    pub qualification_id: QualificationId,
+    /// Where it stands.
+    pub status: QualificationStatus,
+    /// Its answers by key.
+    pub answers: Map<String, Value>,
+    /// What they are worth; none where the form weighs nothing.
+    pub score: Option<i64>,
+    /// Required fields without an answer.
+    pub missing: Vec<String>,
+    /// Its notes: what the model said decided it, unless somebody wrote some before.
+    pub notes: Option<String>,
+    /// Its version.
+    pub version: u64,
+}
+
+/// What is sent, and on what that rests.
+struct Prepared {
+    execution: Versioned<ScriptExecution>,
+    stay: Stay,
+    template_id: QualificationTemplateId,
+    template_version: u64,
+    form: Arc<QualificationForm>,
+    /// The open qualification, if there is one.
+    open: Option<(QualificationId, Versioned<Qualification>)>,
+    payload: Payload,
+}
+
+/// Sends a conversation to the model and records what it says; without a model, or dry, only shows what is sent.
+pub async fn qualify(app: &App, call: &Call, wanted: Wanted) -> Result<Done<Qualified>> {
+    let prepared = prepare(app, call, wanted).await?;
+    let by_model = app
+        .model
+        .as_ref()
+        .map(|model| ByModel { model: model.name().to_owned(), endpoint: model.endpoint() });
+    let shown = Qualified {
+        execution_id: wanted.execution_id,
+        template_id: prepared.template_id,
+        template_version: prepared.template_version,
+        payload: prepared.payload.value.clone(),
+        payload_bytes: prepared.payload.text.len(),
+        payload_sha256: prepared.payload.sha256.clone(),
+        sent: false,
+        model: by_model.clone(),
+        qualification: None,
+    };
+    let (Some(model), Some(by_model), false) = (&app.model, by_model, wanted.dry_run) else {
+        return Ok(Done { entity: shown, appended: None });
+    };
+    let answer = ask(model, &prepared).await?;
+    let provenance = Provenance { by_model, payload_sha256: prepared.payload.sha256.clone() };
+    record(app, call, &prepared, answer, provenance, Qualified { sent: true, ..shown }).await
+}
+
+async fn prepare(app: &App, call: &Call, wanted: Wanted) -> Result<Prepared> {
+    let organization = call.organization;
+    let execution = app.ledger.load::<ScriptExecution>(organization, wanted.execution_id).await?;
+    let Some(begun) = execution.state.begun else { return refused(QualifyingRefusal::UnknownExecution) };
+    if let (Some(asking), Some(own)) = (wanted.agent_id, begun.agent_id)
+        && asking != own
+    {
+        return refused(QualifyingRefusal::OtherAgent);
+    }
+    let (campaign_id, contact_id) = (begun.campaign_id, begun.contact_id);
+    let ground = Ground::read(app, organization, Consistency::STRONG, campaign_id, contact_id).await;
+    let ground = ground.map_err(widened)?;
+    if ground.stay.epoch != begun.epoch {
+        return refused(WorkRefusal::NotInCampaign);
+    }
+
+    let mut view = app.readside.view(organization, Consistency::STRONG).await?;
+    let (script, version) = (begun.script_template_id, begun.script_template_version);
+    let content = script_template_versions::get(&mut view, organization, script, version).await?;
+    let open = rows::open(&mut view, organization, ground.stay).await?;
+    drop(view);
+    let Some(content) = content.and_then(|version| version.content) else {
+        return refused(QualifyingRefusal::Erased);
+    };
+    let open = match open {
+        Some(id) => Some((id, app.ledger.load::<Qualification>(organization, id).await?)),
+        None => None,
+    };
+    let about = open.as_ref().and_then(|(_, open)| open.state.about());
+    if about.is_some_and(|about| wanted.template_id.is_some_and(|id| id != about.template_id)) {
+        return refused(QualifyingRefusal::OtherTemplate);
+    }
+    let template_id = match about {
+        Some(about) => Some(about.template_id),
+        None => wanted.template_id.or(ground.campaign.state.qualification_template_id),
+    };
+    let Some(template_id) = template_id else { return refused(QualificationRefusal::NoTemplate) };
+    let version = about.map(|about| about.template_version);
+    let Some((pinned, _)) = qualifications::form(app, organization, template_id, version).await? else {
+        return refused(QualificationRefusal::UnknownTemplate);
+    };
+    let path = execution.state.path(&content.steps);
+    let payload = Payload::of(&content.language, &path, &pinned.form)
+        .map_err(|error| ServiceError::Refused(error.into()))?;
+    Ok(Prepared {
+        stay: ground.stay,
+        template_id,
+        template_version: pinned.version,
+        form: pinned.form,
+        open,
+        payload,
+        execution,
+    })
+}
+
+async fn ask(model: &LanguageModel, prepared: &Prepared) -> Result<ModelAnswer> {
+    let question = Question {
+        instructions: answer::INSTRUCTIONS,
+        material: &prepared.payload.text,
+        form: answer::FORM,
+        schema: &answer::schema_of(&prepared.form),
+    };
+    let said = model.ask(question).await.map_err(|error| ServiceError::Refused(error.into()))?;
+    ModelAnswer::read(said).map_err(|error| ServiceError::Refused(error.into()))
+}
+
+/// Records an answer. What lies beside it may have changed meanwhile, and is looked at again; what the model was asked
+/// about may not.
+async fn record(
+    app: &App,
+    call: &Call,
+    prepared: &Prepared,
+    answer: ModelAnswer,
+    provenance: Provenance,
+    shown: Qualified,
+) -> Result<Done<Qualified>> {
+    let organization = call.organization;
+    let none = Answers::new();
+    let known = prepared.open.as_ref().and_then(|(_, open)| open.state.record());
+    let before = known.map_or(&none, |record| &record.answers);
+    // What a person answered is not overruled; what a model answered is.
+    let by_person = prepared.open.as_ref().is_some_and(|(_, open)| open.state.by_model().is_none());
+    let news = answer.beside(before, by_person);
+    let status =
+        answer.status(&prepared.form, before, &news).map_err(|error| ServiceError::Refused(error.into()))?;
+    let noted = known.is_some_and(|record| by_person && record.notes.is_some());
+    let notes = answer.summary.filter(|_| !noted);
+    let fresh: QualificationId = app.clock.mint();
+    for _ in 0..TRIES {
+        let planned = match &prepared.open {
+            Some((id, open)) => {
+                let change = Change {
+                    answers: news.clone(),
+                    status: Some(status),
+                    notes: notes.clone().map(Some),
+                    script_execution_id: Some(shown.execution_id),
+                    provenance: Some(provenance.clone()),
+                };
+                qualifications::changed(app, organization, *id, open, change).await
+            }
+            None => {
+                let new = NewQualification {
+                    campaign_id: prepared.stay.campaign_id,
+                    contact_id: prepared.stay.contact_id,
+                    template_id: Some(prepared.template_id),
+                    template_version: Some(prepared.template_version),
+                    script_execution_id: Some(shown.execution_id),
+                    answers: news.clone(),
+                    status,
+                    notes: notes.clone(),
+                    provenance: Some(provenance.clone()),
+                };
+                qualifications::open(app, organization, fresh, new).await
+            }
+        };
+        let planned = planned.map_err(widened)?;
+        let record = planned.after.record();
+        let entity = Qualified {
+            qualification: Some(Recorded {
+                qualification_id: planned.qualification_id,
+                status: planned.after.status(),
+                answers: record
+                    .into_iter()
+                    .flat_map(|record| &record.answers)
+                    .map(|(key, answer)| (key.clone(), answer.to_json()))
+                    .collect(),
+                score: record.and_then(|record| record.score),
+                missing: record.map(|record| planned.form.missing(&record.answers)).unwrap_or_default(),
+                notes: record.and_then(|record| record.notes.clone()),
+                version: planned.version,
+            }),
+            ..shown.clone()
+        };
+        let mut guards = planned.guards;
+        guards.push(prepared.execution.guard());
+        let request = call.request(&entity)?;
+        match app.ledger.append(call.command(planned.writes, guards, request)).await {
+            Ok(appended) => return Ok(Done { entity, appended: Some(appended) }),
+            Err(AppendError::Conflict) if stands(app, call, prepared, shown.execution_id).await? => (),
+            Err(AppendError::Conflict) => return refused(QualifyingRefusal::Changed),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(AppendError::Conflict.into())
+}
+
+/// Whether what the model was asked about is still so.
+async fn stands(
+    app: &App,
+    call: &Call,
+    prepared: &Prepared,
+    execution_id: ScriptExecutionId,
+) -> Result<bool> {
+    let execution = app.ledger.load::<ScriptExecution>(call.organization, execution_id).await?;
+    let record = match &prepared.open {
+        Some((id, open)) => {
+            app.ledger.load::<Qualification>(call.organization, *id).await?.version == open.version
+        }
+        None => true,
+    };
+    Ok(execution.version == prepared.execution.version && record)
+}
+
+fn widened<R: Into<QualifyingRefusal>>(error: ServiceError<R>) -> ServiceError<QualifyingRefusal> {
+    match error {
+        ServiceError::Refused(refusal) => ServiceError::Refused(refusal.into()),
+        ServiceError::Append(error) => ServiceError::Append(error),
+        ServiceError::Read(error) => ServiceError::Read(error),
+        ServiceError::ReadSide(error) => ServiceError::ReadSide(error),
+        ServiceError::Database(error) => ServiceError::Database(error),
+    }
+}

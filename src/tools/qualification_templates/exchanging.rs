@@ -1,0 +1,413 @@
+//! Forms from file to organization and back: what was exported here can be imported there.
+//!
+//! A file carries words and rules and no ids: who imports it gets templates of its own. Everything that is wrong with
+//! it is found before anything is recorded.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use docket_aggregates::ids::QualificationTemplateId;
+use docket_aggregates::qualification_template::{FormPatch, QualificationForm, QualificationTemplate};
+use docket_projections::qualification_templates as rows;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::document::{FormDocument, told};
+use super::{Breaking, GivenQualificationTemplate, created, doubts, outcome, revised, version_found};
+use crate::json;
+use crate::ledger::{Write, canonical};
+use crate::tools::input::Moment;
+use crate::tools::schema::InputSchema;
+use crate::tools::{
+    Draft, Effects, FieldError, Mint, Plan, QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
+};
+
+pub(super) fn tools() -> Vec<Draft> {
+    vec![
+        tool!(BulkWrite import_qualification_templates)
+            .example(
+                "One template",
+                json!({
+                    "templates": [{
+                        "name": "Roof",
+                        "fields": [{ "key": "flat", "label": "Is the roof flat?", "type": "boolean" }],
+                    }],
+                }),
+            )
+            .example(
+                "A file, tried out first",
+                json!({
+                    "document": "{\"schemaVersion\":1,\"template\":{\"name\":\"Roof\",\"fields\":[{\"key\":\"area\",\"label\":\"Area\",\"type\":\"number\"}]}}",
+                    "mode": "upsert_by_name",
+                    "dryRun": true,
+                }),
+            ),
+        tool!(read export_qualification_template)
+            .whole()
+            .example("Its newest version", json!({ "templateId": QUALIFICATION_TEMPLATE_ID }))
+            .example("Its first version", json!({ "templateId": QUALIFICATION_TEMPLATE_ID, "version": 1, "format": "json" })),
+    ]
+}
+
+/// The version of the format of exported templates.
+const SCHEMA_VERSION: u64 = 1;
+/// Templates of one import, at most.
+const TEMPLATES_MAX: usize = 50;
+
+/// Import qualification templates from a file or as they are: those that an export gave, or written by hand. With
+/// onError abort everything is imported or nothing; with skip, what can be. Ids in the file mean nothing here.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ImportTemplates {
+    /// The templates, each bare or as `export_qualification_template` gave it. Give these or a document.
+    #[schemars(length(min = 1, max = 50), extend("x-opaque" = true))]
+    templates: Option<Vec<Map<String, Value>>>,
+    /// A file's text: JSON of one template or of several. Give this or templates.
+    #[schemars(length(min = 1, max = 1_048_576), extend("x-lines" = true))]
+    document: Option<String>,
+    /// create (if not said) makes new templates; `upsert_by_name` makes a new version of the one that has exactly the
+    /// same name.
+    mode: Option<Mode>,
+    /// abort (if not said) imports all or nothing; skip leaves out what cannot be imported.
+    on_error: Option<OnError>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    Create,
+    UpsertByName,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum OnError {
+    Abort,
+    Skip,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct TemplatesImported {
+    created: Vec<ImportedTemplate>,
+    updated: Vec<RevisedTemplate>,
+    /// What was left out: because it cannot be imported, or because nothing would change (UNCHANGED).
+    skipped: Vec<SkippedTemplate>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ImportedTemplate {
+    /// Its place in the file, from 0.
+    index: usize,
+    template_id: Uuid,
+    name: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct RevisedTemplate {
+    /// Its place in the file, from 0.
+    index: usize,
+    template_id: Uuid,
+    name: String,
+    /// The number of its new version.
+    version: u64,
+    /// Answers that were accepted before and may not be any more.
+    breaking_changes: Vec<Breaking>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct SkippedTemplate {
+    /// Its place in the file, from 0.
+    index: usize,
+    name: Option<String>,
+    errors: Vec<FieldError>,
+}
+
+async fn import_qualification_templates(
+    ctx: ToolContext,
+    input: ImportTemplates,
+    mut mint: Mint,
+) -> ToolResult<Plan<TemplatesImported>> {
+    let entries = entries(input.templates, input.document)?;
+    let mode = input.mode.unwrap_or(Mode::Create);
+    let mut import = Import::default();
+    let mut names = HashSet::new();
+    let mut forms = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let path = format!("templates[{index}]");
+        let name = named(&entry);
+        match read(&ctx, entry, &path) {
+            Ok(form) if !names.insert(form.name.clone()) => {
+                let message = "another template of the file has the same name";
+                let fault = FieldError::new(&format!("{path}.name"), "DUPLICATE_NAME", message);
+                import.fail(index, name, vec![fault]);
+            }
+            Ok(form) => forms.push((index, path, form)),
+            Err(faults) => import.fail(index, name, faults),
+        }
+    }
+    let mut view = ctx.view().await?;
+    let wanted: Vec<&str> = forms.iter().map(|(_, _, form)| form.name.as_str()).collect();
+    let known = rows::with_names(&mut view, ctx.organization(), &wanted).await?;
+    drop(view);
+    for (index, path, form) in forms {
+        let same: Vec<_> = known.iter().filter(|(_, name)| *name == form.name).map(|(id, _)| *id).collect();
+        match (mode, same.as_slice()) {
+            (Mode::UpsertByName, [id]) => import.revise(&ctx, index, &path, *id, form).await?,
+            (Mode::UpsertByName, [_, _, ..]) => {
+                let message = format!("{} templates have this name; rename all but one", same.len());
+                let fault = FieldError::new(&format!("{path}.name"), "AMBIGUOUS_NAME", message);
+                import.fail(index, Some(form.name), vec![fault]);
+            }
+            (_, same) => {
+                if let Some(first) = same.first() {
+                    let message = format!("template {first} has the same name");
+                    ctx.warn("DUPLICATE_NAME", message, Some(&format!("{path}.name")));
+                }
+                import.create(&ctx, index, &path, mint.id(), form)?;
+            }
+        }
+    }
+    import.planned(input.on_error.unwrap_or(OnError::Abort))
+}
+
+/// What an import comes to, template by template.
+#[derive(Default)]
+struct Import {
+    writes: Vec<Write>,
+    effects: Vec<(Uuid, String)>,
+    created: Vec<ImportedTemplate>,
+    updated: Vec<RevisedTemplate>,
+    skipped: Vec<SkippedTemplate>,
+    failed: Vec<FieldError>,
+}
+
+impl Import {
+    fn fail(&mut self, index: usize, name: Option<String>, errors: Vec<FieldError>) {
+        self.failed.extend(errors.iter().cloned());
+        self.skipped.push(SkippedTemplate { index, name, errors });
+    }
+
+    fn create(
+        &mut self,
+        ctx: &ToolContext,
+        index: usize,
+        path: &str,
+        template_id: QualificationTemplateId,
+        form: QualificationForm,
+    ) -> ToolResult<()> {
+        doubts(ctx, &form, &format!("{path}."));
+        let name = form.name.clone();
+        self.writes.push(created(template_id, form)?);
+        self.effects.push((template_id.uuid(), "CREATED".to_owned()));
+        self.created.push(ImportedTemplate { index, template_id: template_id.uuid(), name });
+        Ok(())
+    }
+
+    async fn revise(
+        &mut self,
+        ctx: &ToolContext,
+        index: usize,
+        path: &str,
+        template_id: QualificationTemplateId,
+        form: QualificationForm,
+    ) -> ToolResult<()> {
+        let ledger = &ctx.app().ledger;
+        let before = ledger.load::<QualificationTemplate>(ctx.organization(), template_id).await?;
+        let Some(old) = before.state.form().cloned() else { return Ok(()) };
+        doubts(ctx, &form, &format!("{path}."));
+        let name = form.name.clone();
+        let patch = FormPatch {
+            name: None,
+            description: Some(form.description),
+            fields: Some(form.fields),
+            scoring: Some(form.scoring),
+        };
+        let (writes, new) = revised(&before, patch, path)?;
+        if writes.is_empty() {
+            let fault = FieldError::new(path, "UNCHANGED", "the template has this form already");
+            self.skipped.push(SkippedTemplate { index, name: Some(name), errors: vec![fault] });
+            return Ok(());
+        }
+        self.effects.push((template_id.uuid(), outcome(&old, &new)));
+        self.updated.push(RevisedTemplate {
+            index,
+            template_id: template_id.uuid(),
+            name,
+            version: before.version + writes.len() as u64,
+            breaking_changes: Breaking::between(&old, &new),
+        });
+        self.writes.extend(writes);
+        Ok(())
+    }
+
+    fn planned(mut self, on_error: OnError) -> ToolResult<Plan<TemplatesImported>> {
+        if on_error == OnError::Abort && !self.failed.is_empty() {
+            return Err(Refusal::Unfit {
+                code: "IMPORT_REFUSED",
+                hint: "nothing was imported; correct what meta.fieldErrors names, or send onError skip",
+                fields: self.failed,
+            });
+        }
+        self.skipped.sort_by_key(|skipped| skipped.index);
+        Ok(Plan {
+            writes: self.writes,
+            guards: vec![],
+            absent: vec![],
+            effects: Effects::new(self.effects.into_iter().map(|(id, outcome)| (id, outcome.into()))),
+            answer: TemplatesImported { created: self.created, updated: self.updated, skipped: self.skipped },
+        })
+    }
+}
+
+/// The templates of the input, as they were written.
+fn entries(templates: Option<Vec<Map<String, Value>>>, document: Option<String>) -> ToolResult<Vec<Value>> {
+    let text = match (templates, document) {
+        (Some(templates), None) => return Ok(templates.into_iter().map(Value::Object).collect()),
+        (None, Some(text)) => text,
+        _ => {
+            return Err(Refusal::field("", "EXACTLY_ONE_OF", "give either templates or document"));
+        }
+    };
+    // Editors put a byte order mark before the text; it is no part of it.
+    let text = text.trim_start_matches('\u{feff}');
+    let value = json::read(text.as_bytes())
+        .map_err(|fault| Refusal::field("document", fault.code(), format!("cannot be read: {fault}")))?;
+    let entries = match value {
+        Value::Array(entries) => entries,
+        Value::Object(mut members) => match members.remove("templates") {
+            Some(Value::Array(entries)) => {
+                known_version(&members)
+                    .map_err(|(code, message)| Refusal::field("document.schemaVersion", code, message))?;
+                entries
+            }
+            Some(_) => return Err(Refusal::field("document.templates", "WRONG_TYPE", "must be a list")),
+            None => vec![Value::Object(members)],
+        },
+        _ => return Err(Refusal::field("document", "WRONG_TYPE", "must hold an object or a list")),
+    };
+    match entries.len() {
+        0 => Err(Refusal::field("document", "TOO_FEW_ITEMS", "must hold at least 1 template")),
+        1..=TEMPLATES_MAX => Ok(entries),
+        _ => {
+            let message = format!("must hold at most {TEMPLATES_MAX} templates");
+            Err(Refusal::field("document", "TOO_MANY_ITEMS", message))
+        }
+    }
+}
+
+fn known_version(members: &Map<String, Value>) -> Result<(), (&'static str, String)> {
+    match members.get("schemaVersion") {
+        Some(version) if version.as_u64() == Some(SCHEMA_VERSION) => Ok(()),
+        Some(version) => {
+            Err(("UNKNOWN_SCHEMA_VERSION", format!("is {version}; this version reads {SCHEMA_VERSION}")))
+        }
+        None => Err(("REQUIRED", "is required".to_owned())),
+    }
+}
+
+/// The name of an entry, if it has one at all.
+fn named(entry: &Value) -> Option<String> {
+    let name = entry["template"]["name"].as_str().or_else(|| entry["name"].as_str())?;
+    Some(name.chars().take(200).collect())
+}
+
+/// The form of one entry, bare or as an export gave it; or everything that is wrong with it.
+fn read(ctx: &ToolContext, entry: Value, path: &str) -> Result<QualificationForm, Vec<FieldError>> {
+    let one = |place: &str, code, message: String| vec![FieldError::new(place, code, message)];
+    let Value::Object(mut members) = entry else {
+        return Err(one(path, "WRONG_TYPE", "must be an object".to_owned()));
+    };
+    let (mut form, path) = match members.remove("template") {
+        None => {
+            // What `get_qualification_template` shows beside the form, and what is another organization's business.
+            for foreign in ["templateId", "version", "createdAt", "updatedAt"] {
+                members.remove(foreign);
+            }
+            (Value::Object(members), path.to_owned())
+        }
+        Some(form) => {
+            let place = |member: &str| format!("{path}.{member}");
+            known_version(&members).map_err(|(code, message)| one(&place("schemaVersion"), code, message))?;
+            let known = ["schemaVersion", "exportedAt", "sha256"];
+            if let Some(unknown) = members.keys().find(|member| !known.contains(&member.as_str())) {
+                return Err(one(&place(unknown), "UNKNOWN_FIELD", format!("unknown field {unknown}")));
+            }
+            let hash = members.get("sha256").and_then(Value::as_str);
+            if hash.is_some_and(|hash| Some(hash) != sha256(&form).as_deref()) {
+                let message = "the template was changed after it was exported";
+                ctx.warn("HASH_DIFFERS", message, Some(&place("sha256")));
+            }
+            (form, place("template"))
+        }
+    };
+    static FORM: LazyLock<Result<InputSchema, String>> =
+        LazyLock::new(|| InputSchema::new::<FormDocument>(Map::new()));
+    let schema = FORM.as_ref().map_err(|error| one(&path, "INVALID", error.clone()))?;
+    schema.trim(&mut form);
+    let faults = schema.check(&mut form);
+    if !faults.is_empty() {
+        let below = |fault: FieldError| FieldError {
+            path: fault.path.replacen("input", &format!("input.{path}"), 1),
+            ..fault
+        };
+        return Err(faults.into_iter().map(below).collect());
+    }
+    let document: FormDocument =
+        serde_json::from_value(form).map_err(|error| one(&path, "INVALID", error.to_string()))?;
+    document.form().map_err(|faults| told(&faults, &path))
+}
+
+/// The hash of a template's canonical bytes, in hex.
+fn sha256(template: &Value) -> Option<String> {
+    let text = canonical::with_fractions(template).ok()?;
+    Some(hex::encode(Sha256::digest(text)))
+}
+
+/// Export a qualification template as a document that `import_qualification_templates` takes, here or in another
+/// organization. It holds no ids of this organization and nothing that was answered.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ExportTemplate {
+    /// The template.
+    template_id: GivenQualificationTemplate,
+    /// Which version; the newest if not said.
+    #[schemars(range(min = 1))]
+    version: Option<u64>,
+    /// json, the only format there is.
+    #[allow(dead_code, reason = "there is one format; the schema refuses any other")]
+    format: Option<Format>,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Json,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct TemplateExported {
+    /// The version of this format.
+    schema_version: u64,
+    exported_at: Moment,
+    /// SHA-256 of the template's canonical JSON (RFC 8785), in hex.
+    sha256: String,
+    template: FormDocument,
+}
+
+async fn export_qualification_template(
+    ctx: ToolContext,
+    input: ExportTemplate,
+) -> ToolResult<TemplateExported> {
+    let mut view = ctx.view().await?;
+    let (_, _, form) = version_found(&mut view, &ctx, &input.template_id, input.version).await?;
+    let template = FormDocument::of(&form);
+    let written = serde_json::to_value(&template).map_err(|error| Refusal::Defect(error.to_string()))?;
+    let sha256 = sha256(&written).ok_or_else(|| Refusal::Defect("a template holds U+0000".to_owned()))?;
+    Ok(TemplateExported { schema_version: SCHEMA_VERSION, exported_at: ctx.now().into(), sha256, template })
+}

@@ -1,0 +1,381 @@
+//! The tools in the Model Context Protocol: what is told, who is let in, and that an answer is the answer that HTTP gives.
+
+use docket::mcp::INSTRUCTIONS;
+use docket::tools::catalog;
+use docket_aggregates::token::Role;
+use hyper::{HeaderMap, Method};
+use serde_json::{Value, json};
+
+use crate::support::{Client, TestApp};
+use crate::tools::{LYON, Office, texts};
+
+/// Tokens that the whole list may cost a model, at the contract's 37 tools.
+const LIST_TOKENS_MAX: usize = 20_000;
+const REMOVE: &str = "bulk_remove_contacts_from_campaign";
+
+/// What a request of revision 2026-07-28 says of itself.
+fn meta(capabilities: Value) -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+        "io.modelcontextprotocol/clientCapabilities": capabilities,
+    })
+}
+
+/// Sends a message, with headers beside those of the protocol.
+async fn send(client: &Client, message: &Value, more: &[(&str, &str)]) -> (u16, HeaderMap, Vec<Value>) {
+    let bearer = client.bearer();
+    let method = message["method"].as_str().unwrap();
+    let mut headers = vec![
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+    ];
+    if message["params"]["_meta"].is_object() {
+        headers.extend([("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)]);
+        if let Some(name) = message["params"]["name"].as_str() {
+            headers.push(("mcp-name", name));
+        }
+    }
+    headers.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
+    headers.extend(more.iter().filter(|(_, value)| !value.is_empty()));
+    let body = message.to_string().into_bytes();
+    let (status, headers, body) = client.exchange(Method::POST, "/mcp", &headers, body).await;
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    let messages = match serde_json::from_str(&text) {
+        Ok(message) => vec![message],
+        // A stream of events: each is one message.
+        Err(_) => text
+            .lines()
+            .filter_map(|line| line.strip_prefix("data:"))
+            .filter_map(|data| serde_json::from_str(data).ok())
+            .collect(),
+    };
+    (status, headers, messages)
+}
+
+/// The result of a request, or its error.
+async fn ask(client: &Client, method: &str, mut params: Value, capabilities: Value) -> Value {
+    params["_meta"] = meta(capabilities);
+    let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    let (_, _, mut messages) = send(client, &message, &[]).await;
+    messages.pop().expect("an answer")
+}
+
+async fn call(client: &Client, tool: &str, body: Value) -> Value {
+    ask(client, "tools/call", json!({ "name": tool, "arguments": body }), json!({})).await
+}
+
+/// The envelope of a result, once it is known to be one in both of its forms.
+fn envelope(answer: &Value) -> &Value {
+    let result = &answer["result"];
+    let envelope = &result["structuredContent"];
+    let text: Value = serde_json::from_str(result["content"][0]["text"].as_str().unwrap()).unwrap();
+    assert_eq!(text, *envelope, "the text is the same");
+    assert_eq!(result["isError"] == json!(true), envelope["success"] == json!(false), "{answer}");
+    envelope
+}
+
+/// An answer without what differs from call to call.
+fn comparable(mut answer: Value) -> Value {
+    let meta = answer["meta"].as_object_mut().unwrap();
+    for field in ["auditId", "durationMs", "previewToken", "previewUrl", "idempotentReplay"] {
+        meta.remove(field);
+    }
+    answer
+}
+
+#[tokio::test]
+async fn every_example_is_answered_alike_on_both_surfaces() {
+    let office = Office::open().await;
+    office.lyon("Spring").await;
+    let client = &office.client;
+    let listed = ask(client, "tools/list", json!({}), json!({})).await;
+    let path = format!("/crm/agent/capabilities?organizationId={}", client.organization);
+    let (_, capabilities) = client.get(&path).await;
+    for tool in capabilities["data"]["tools"].as_array().unwrap() {
+        let name = tool["name"].as_str().unwrap();
+        let described =
+            listed["result"]["tools"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap();
+        let accepts = jsonschema::validator_for(&described["inputSchema"]).unwrap();
+        let answers = jsonschema::validator_for(&described["outputSchema"]).unwrap();
+        for (n, example) in tool["examples"].as_array().unwrap().iter().enumerate() {
+            let mut body = json!({ "input": example["input"] });
+            if tool["scoped"] == json!(true) {
+                body["organizationId"] = json!(client.organization);
+            }
+            if tool["mutating"] == json!(true) {
+                // What changed something is answered a second time as it was the first time.
+                body["requestId"] = format!("{name} {n}").into();
+            }
+            assert!(accepts.is_valid(&body), "{name}: {body}");
+            let over_mcp = call(client, name, body.clone()).await;
+            let over_mcp = envelope(&over_mcp);
+            assert!(answers.is_valid(over_mcp), "{name}: {over_mcp}");
+            assert_eq!(over_mcp["success"], json!(true), "{name} {}: {over_mcp}", example["title"]);
+            let (_, over_http) = client.post(&format!("/crm/agent/tools/{name}"), body).await;
+            let (mut one, mut other) = (comparable(over_mcp.clone()), comparable(over_http));
+            if one["meta"]["dryRun"] == json!(true) {
+                // Each preview has ids of its own.
+                for answer in [&mut one, &mut other] {
+                    *answer = serde_json::from_str(&without_ids(&answer.to_string())).unwrap();
+                }
+            }
+            assert_eq!(one, other, "{name} {}", example["title"]);
+        }
+    }
+}
+
+/// The text with every id of version 7 made the same.
+fn without_ids(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('"') {
+        let (before, after) = rest.split_at(at + 1);
+        out.push_str(before);
+        let end = after.find('"').unwrap_or(after.len());
+        out.push_str(if uuid::Uuid::try_parse(&after[..end]).is_ok() { "id" } else { &after[..end] });
+        rest = &after[end..];
+        if !rest.is_empty() {
+            out.push('"');
+            rest = &rest[1..];
+        }
+    }
+    out + rest
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_same_on_both_surfaces() {
+    let office = Office::empty().await;
+    let client = &office.client;
+    let own = client.organization;
+    let nobody = "0190a0f0-0000-7000-8000-00000000000f";
+    for (tool, body) in [
+        ("list_campaigns", json!({})),
+        ("list_campaigns", json!({ "organizationId": own })),
+        ("list_campaigns", json!({ "organizationId": own, "input": [] })),
+        ("list_campaigns", json!({ "organizationId": own, "input": { "limit": "10" } })),
+        ("list_campaigns", json!({ "organizationId": own, "input": { "limt": 1 } })),
+        ("list_campaigns", json!({ "organizationId": own, "input": {}, "surplus": 1 })),
+        ("list_campaigns", json!({ "organizationId": "no id!", "input": {} })),
+        ("list_campaigns", json!({ "organizationId": nobody, "input": {} })),
+        ("list_campaigns", json!({ "organizationId": own, "input": { "search": "a\u{0}b" } })),
+        (
+            "list_campaigns",
+            json!({ "organizationId": own, "input": { "minPosition": 9_007_199_254_740_993_i64 } }),
+        ),
+        ("get_campaign", json!({ "organizationId": own, "input": { "campaignId": nobody } })),
+        (
+            REMOVE,
+            json!({ "organizationId": own, "input": { "campaignId": nobody, "filter": {}, "dryRun": false } }),
+        ),
+    ] {
+        let over_mcp = call(client, tool, body.clone()).await;
+        let over_mcp = envelope(&over_mcp).clone();
+        let (status, over_http) = client.post(&format!("/crm/agent/tools/{tool}"), body.clone()).await;
+        assert!(status >= 400 && over_mcp["success"] == json!(false), "{tool} {body}: {over_mcp}");
+        assert_eq!(comparable(over_mcp), comparable(over_http), "{tool} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_tool_that_does_not_exist_is_the_clients_mistake() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    for tool in ["no_such_tool", "list_campaign", ""] {
+        let answer = call(&client, tool, json!({})).await;
+        assert_eq!(answer["error"]["code"], json!(-32602), "{tool}: {answer}");
+    }
+    let answer = ask(&client, "tools/steal", json!({}), json!({})).await;
+    assert_eq!(answer["error"]["code"], json!(-32601), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_listed_is_the_catalog_and_fits_a_context() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let first = ask(&client, "tools/list", json!({}), json!({})).await;
+    let again = ask(&client, "tools/list", json!({}), json!({})).await;
+    assert_eq!(first["result"]["tools"], again["result"]["tools"]);
+    let tools = first["result"]["tools"].as_array().unwrap();
+    let names: Vec<&str> = catalog().iter().map(|tool| tool.name).collect();
+    assert_eq!(texts(&first["result"]["tools"], "name"), names);
+    for tool in tools {
+        for hint in ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"] {
+            assert!(tool["annotations"][hint].is_boolean(), "{}: {hint}", tool["name"]);
+        }
+    }
+    let vocabulary = tiktoken_rs::o200k_base().unwrap();
+    let count = |text: &str| vocabulary.encode_ordinary(text).len();
+    let (list, told) = (count(&first["result"].to_string()), count(INSTRUCTIONS));
+    println!("tools/list of {} tools: {list} tokens of o200k_base, instructions {told}", tools.len());
+    assert!(list + told <= LIST_TOKENS_MAX * tools.len() / 37, "{list} + {told}");
+}
+
+#[tokio::test]
+async fn only_who_may_call_the_tools_is_let_in() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let list = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": meta(json!({})) },
+    });
+    for role in [Role::InstanceAdmin, Role::Board, Role::Agent, Role::Auditor, Role::Viewer] {
+        let outsider = app.client(role, client.organization).await;
+        let (status, headers, answers) = send(&outsider, &list, &[]).await;
+        assert_eq!((status, &answers[0]["meta"]["errorCode"]), (403, &json!("NOT_SUPER_ADMIN")));
+        assert!(headers["www-authenticate"].to_str().unwrap().contains("insufficient_scope"));
+    }
+    let foreign = [("origin", "https://elsewhere.example")];
+    let rebound = [("host", "elsewhere.example")];
+    let nobody = [("authorization", "")];
+    let stranger = [("authorization", "Bearer dkt_x_y")];
+    let own = [("origin", "http://localhost:3000")];
+    for (headers, expected) in
+        [(&foreign, 403), (&rebound, 403), (&nobody, 401), (&stranger, 401), (&own, 200)]
+    {
+        let (status, answered, _) = send(&client, &list, headers).await;
+        assert_eq!(status, expected, "{headers:?}");
+        if status == 401 {
+            let challenge = answered["www-authenticate"].to_str().unwrap();
+            assert!(challenge.contains("resource_metadata=\"http://127.0.0.1:"), "{challenge}");
+        }
+    }
+    let mut huge = list.clone();
+    huge["params"]["padding"] = "x".repeat(1 << 20).into();
+    assert_eq!(send(&client, &huge, &[]).await.0, 413);
+    for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"] {
+        let (status, _, body) = client.exchange(Method::GET, path, &[], vec![]).await;
+        let metadata: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(status, 200);
+        assert!(metadata["resource"].as_str().unwrap().ends_with("/mcp"), "{metadata}");
+    }
+}
+
+#[tokio::test]
+async fn a_narrowed_token_sees_and_calls_its_tools_alone() {
+    let app = TestApp::start().await;
+    let organization = app.organization().await;
+    let narrow = app.narrowed(organization, None, &["list_campaigns"], None).await;
+    let listed = ask(&narrow, "tools/list", json!({}), json!({})).await;
+    assert_eq!(texts(&listed["result"]["tools"], "name"), ["list_campaigns"]);
+    assert_eq!(listed["result"]["cacheScope"], json!("private"));
+    let body = json!({ "organizationId": organization, "input": {} });
+    let refused = call(&narrow, "list_outbound_agents", body).await;
+    assert_eq!(envelope(&refused)["meta"]["errorCode"], json!("TOOL_NOT_IN_SCOPE"));
+}
+
+#[tokio::test]
+async fn a_person_is_asked_before_anything_is_taken_away() {
+    let office = Office::open().await;
+    let (campaign, _) = office.lyon("Spring").await;
+    let client = &office.client;
+    let body = json!({
+        "organizationId": client.organization, "input": { "campaignId": campaign, "filter": {} },
+    });
+    let able = json!({ "elicitation": {} });
+    let before = office.events().await;
+    let params = json!({ "name": REMOVE, "arguments": body });
+    let asked = ask(client, "tools/call", params.clone(), able.clone()).await;
+    let question = &asked["result"];
+    assert_eq!(question["resultType"], json!("input_required"), "{asked}");
+    let message = question["inputRequests"]["confirm"]["params"]["message"].as_str().unwrap();
+    assert!(message.contains(&format!("{LYON} contacts")), "{message}");
+    assert_eq!(office.events().await, before);
+
+    let answering = |said: Value| {
+        let mut params = params.clone();
+        params["requestState"] = question["requestState"].clone();
+        params["inputResponses"] = json!({ "confirm": said });
+        params
+    };
+    for said in
+        [json!({ "action": "decline" }), json!({ "action": "accept", "content": { "confirm": false } })]
+    {
+        let told = ask(client, "tools/call", answering(said), able.clone()).await;
+        let told = envelope(&told);
+        assert_eq!(told["data"]["dryRun"], json!(true), "{told}");
+        assert!(texts(&told["meta"]["warnings"], "code").contains(&"NOT_CONFIRMED".to_owned()));
+        assert_eq!(office.events().await, before);
+    }
+    let yes = answering(json!({ "action": "accept", "content": { "confirm": true } }));
+    let told = ask(client, "tools/call", yes.clone(), able.clone()).await;
+    assert_eq!(envelope(&told)["data"]["applied"], json!(LYON), "{told}");
+    let again = ask(client, "tools/call", yes, able.clone()).await;
+    assert_eq!(envelope(&again)["meta"]["idempotentReplay"], json!(true), "a yes counts once");
+
+    let mut forged = answering(json!({ "action": "accept", "content": { "confirm": true } }));
+    forged["requestState"] = "prv_of_somebody_else".into();
+    let refused = ask(client, "tools/call", forged, able).await;
+    assert_eq!(envelope(&refused)["meta"]["errorCode"], json!("PREVIEW_EXPIRED"));
+}
+
+#[tokio::test]
+async fn a_bulk_call_tells_how_far_it_has_come() {
+    let office = Office::open().await;
+    let campaign = office.campaign("Spring").await;
+    let client = &office.client;
+    let mut meta = meta(json!({}));
+    meta["progressToken"] = "p".into();
+    let input = json!({ "campaignId": campaign, "filter": { "source": "crm", "city": "Lyon" } });
+    let message = json!({
+        "jsonrpc": "2.0", "id": 7, "method": "tools/call",
+        "params": {
+            "name": "bulk_add_contacts_to_campaign_by_filter",
+            "arguments": { "organizationId": client.organization, "input": input },
+            "_meta": meta,
+        },
+    });
+    let (_, _, messages) = send(client, &message, &[]).await;
+    let progress: Vec<f64> = messages
+        .iter()
+        .filter(|message| message["method"] == "notifications/progress")
+        .map(|message| message["params"]["progress"].as_f64().unwrap())
+        .collect();
+    assert_eq!(progress, [1.0, 2.0, 3.0], "{messages:?}");
+    assert_eq!(envelope(messages.last().unwrap())["data"]["applied"], json!(LYON));
+}
+
+#[tokio::test]
+async fn a_session_belongs_to_who_began_it() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let initialize = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" },
+        },
+    });
+    let (status, headers, messages) = send(&client, &initialize, &[]).await;
+    let begun = messages.last().unwrap();
+    assert_eq!((status, &begun["result"]["protocolVersion"]), (200, &json!("2025-11-25")), "{begun}");
+    let session = headers["mcp-session-id"].to_str().unwrap();
+    let beside = [("mcp-session-id", session), ("mcp-protocol-version", "2025-11-25")];
+    let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+    assert_eq!(send(&client, &initialized, &beside).await.0, 202);
+    let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" });
+    let (status, _, messages) = send(&client, &list, &beside).await;
+    assert_eq!(status, 200);
+    assert!(messages.last().unwrap()["result"]["tools"].is_array());
+    let other = app.client(Role::SuperAdmin, client.organization).await;
+    assert_eq!(send(&other, &list, &beside).await.0, 404, "a session is no pass");
+}
+
+#[tokio::test]
+async fn a_call_is_noted_like_one_over_http() {
+    let office = Office::empty().await;
+    let body = json!({ "organizationId": office.client.organization, "input": { "name": "Spring" } });
+    let answer = call(&office.client, "create_outbound_campaign", body).await;
+    let audit_id: uuid::Uuid = envelope(&answer)["meta"]["auditId"].as_str().unwrap().parse().unwrap();
+    let pool = office.app.database.pool();
+    crate::support::eventually("the call is noted", async || {
+        let outcome: Option<String> =
+            sqlx::query_scalar("SELECT outcome FROM ledger.access_log WHERE audit_id = $1 AND tool = $2")
+                .bind(audit_id)
+                .bind("create_outbound_campaign")
+                .fetch_optional(&pool)
+                .await
+                .unwrap();
+        outcome.filter(|outcome| outcome == "ok")
+    })
+    .await;
+}

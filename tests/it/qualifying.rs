@@ -1,0 +1,471 @@
+//! Auto-qualify against a server that really listens: what it is sent, what becomes of its answer, and of its failures.
+
+use std::sync::{Arc, Mutex};
+
+use docket::language_model::{LanguageModel, LanguageModelConfig};
+use docket_aggregates::token::Role;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::support::{Client, TestApp};
+
+/// Words of a branch that is not chosen.
+const CANARY: &str = "canary-of-the-other-branch";
+
+/// What a model server does with a question.
+#[derive(Clone)]
+enum Plan {
+    /// Answers with these bytes.
+    Bytes(Vec<u8>),
+    /// Waits until it is told, and then answers with these bytes.
+    Held(Arc<Notify>, Vec<u8>),
+    /// Hangs up.
+    HangUp,
+}
+
+/// A server that speaks HTTP/1.1 on loopback, and keeps every request.
+struct Model {
+    address: std::net::SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Notify>,
+    plan: Arc<Mutex<Plan>>,
+    serving: JoinHandle<()>,
+}
+
+impl Model {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+        let asked = Arc::new(Notify::new());
+        let plan = Arc::new(Mutex::new(Plan::HangUp));
+        let kept = (requests.clone(), asked.clone(), plan.clone());
+        let serving = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (requests, asked, plan) = kept.clone();
+                tokio::spawn(async move {
+                    let request = read(&mut stream).await;
+                    requests.lock().unwrap().push(request);
+                    asked.notify_one();
+                    let plan = plan.lock().unwrap().clone();
+                    match plan {
+                        Plan::Bytes(bytes) => stream.write_all(&bytes).await.unwrap_or_default(),
+                        Plan::Held(until, bytes) => {
+                            until.notified().await;
+                            stream.write_all(&bytes).await.unwrap_or_default();
+                        }
+                        Plan::HangUp => (),
+                    }
+                });
+            }
+        });
+        Self { address, requests, asked, plan, serving }
+    }
+
+    fn client(&self) -> LanguageModel {
+        let config = LanguageModelConfig {
+            llm_url: Some(format!("http://{}/v1", self.address)),
+            llm_model: Some("qualifier-1".into()),
+            llm_key: Some("key-of-the-model".into()),
+        };
+        LanguageModel::open(&config).unwrap().unwrap()
+    }
+
+    fn will(&self, plan: Plan) {
+        *self.plan.lock().unwrap() = plan;
+    }
+
+    /// From now on it answers with this completion.
+    fn says(&self, content: &Value) {
+        self.will(Plan::Bytes(completion(&content.to_string())));
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// One whole request: its head, and as many bytes as that says.
+async fn read(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4_096];
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                line.to_ascii_lowercase().strip_prefix("content-length: ")?.trim().parse::<usize>().ok()
+            });
+            if body.len() >= length.unwrap_or(0) {
+                return text;
+            }
+        }
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return text,
+            Ok(n) => bytes.extend_from_slice(&buffer[..n]),
+        }
+    }
+}
+
+fn http(status: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+        .into_bytes()
+}
+
+fn completion(content: &str) -> Vec<u8> {
+    let message = json!({ "role": "assistant", "content": content });
+    http("200 OK", &json!({ "choices": [{ "message": message, "finish_reason": "stop" }] }).to_string())
+}
+
+fn answer(answers: Value, verdict: &str) -> Value {
+    json!({ "answers": answers, "verdict": verdict, "summary": "Owns the house and heats with oil." })
+}
+
+/// An organization with a conversation that chose one of two branches.
+struct Story {
+    app: TestApp,
+    board: Client,
+    agent: Client,
+    campaign: String,
+    contact: String,
+    execution: String,
+    template: String,
+}
+
+impl Story {
+    async fn begin(model: Option<LanguageModel>) -> Self {
+        let app = TestApp::start_with(model).await;
+        let agent = app.agent().await;
+        let board = app.client(Role::Board, agent.organization).await;
+        let file = "Name,Email,Phone\nCamille Martin,camille@example.com,0612345678\n".to_owned();
+        let headers = [("content-type", "text/csv")];
+        let path = agent.crm("imports?name=Fair");
+        let (_, folder) = agent.send(hyper::Method::POST, &path, &headers, file.into_bytes()).await.unwrap();
+        let commit = agent.crm(&format!("imports/{}/commit", text(&folder["importFolderId"])));
+        assert_eq!(agent.post(&commit, json!({})).await.0, 200);
+
+        let branch = |label: &str, id: &str, words: &str| json!({ "label": label, "steps": [{ "id": id, "type": "question", "text": words }] });
+        let script = json!({
+            "name": "Heating",
+            "steps": [
+                { "id": "hello", "type": "instruction", "text": "Bonjour {{firstName}}" },
+                {
+                    "id": "owner", "type": "yesno", "text": "Êtes-vous propriétaire ?",
+                    "branches": [
+                        branch("Oui", "fuel", "Quelle énergie ?"),
+                        branch("Non", "landlord", &format!("Qui est le propriétaire ? {CANARY}")),
+                    ],
+                },
+            ],
+        });
+        let script = agent.done("create_script_template", script).await["template"]["templateId"].clone();
+        let form = json!({
+            "name": "Heat pump",
+            "fields": [
+                { "key": "owner", "label": "Owner?", "type": "boolean", "required": true, "mapsFromScriptNodeId": "owner" },
+                { "key": "fuel", "label": "Fuel", "type": "select", "options": ["oil", "gas"], "mapsFromScriptNodeId": "fuel" },
+                { "key": "landlord", "label": "Landlord", "type": "text", "mapsFromScriptNodeId": "landlord" },
+                { "key": "area", "label": "Area", "type": "number", "max": 900 },
+            ],
+        });
+        let template =
+            text(&agent.done("create_qualification_template", form).await["template"]["templateId"]);
+        let campaign = json!({
+            "name": "Spring", "status": "active", "scriptTemplateId": script, "qualificationTemplateId": template,
+        });
+        let campaign =
+            text(&agent.done("create_outbound_campaign", campaign).await["campaign"]["campaignId"]);
+        let add = json!({ "campaignId": campaign, "filter": { "source": "crm" }, "maxContacts": 5 });
+        agent.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+        let listed = agent.done("list_outbound_contacts", json!({ "campaignId": campaign })).await;
+        let contact = text(&listed["contacts"][0]["contactId"]);
+        // What was answered before the caller went back and chose otherwise stays in the history.
+        for responses in [
+            json!([{ "nodeId": "owner", "value": "Non" }, { "nodeId": "landlord", "value": CANARY }]),
+            json!([{ "nodeId": "owner", "value": "Oui" }, { "nodeId": "fuel", "value": "au fioul" }]),
+        ] {
+            let input = json!({ "campaignId": campaign, "contactId": contact, "responses": responses });
+            agent.done("upsert_script_execution", input).await;
+        }
+        let pair = json!({ "campaignId": campaign, "contactId": contact });
+        let execution = agent.done("get_script_execution", pair).await["execution"]["executionId"].clone();
+        Self { app, board, agent, campaign, contact, execution: text(&execution), template }
+    }
+
+    fn path(&self) -> String {
+        self.board.crm(&format!("script-executions/{}/auto-qualify", self.execution))
+    }
+
+    async fn qualify(&self, body: Value) -> (u16, Value) {
+        self.board.post(&self.path(), body).await
+    }
+
+    async fn refused(&self, status: u16, code: &str) {
+        let before = self.events().await;
+        let (told, body) = self.qualify(json!({})).await;
+        assert_eq!((told, body["code"].as_str().unwrap_or_default()), (status, code), "{body}");
+        assert_eq!(self.events().await, before, "what failed records nothing");
+        assert!(!body.to_string().contains(CANARY));
+    }
+
+    async fn events(&self) -> i64 {
+        let pool = self.app.database.pool();
+        sqlx::query_scalar("SELECT count(*) FROM ledger.events").fetch_one(&pool).await.unwrap()
+    }
+
+    async fn latest(&self) -> Value {
+        let pair = json!({
+            "campaignId": self.campaign, "contactId": self.contact, "responseFormat": "detailed",
+        });
+        self.agent.done("get_qualification", pair).await["qualification"].clone()
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+#[tokio::test]
+async fn without_a_model_the_payload_is_shown_and_nothing_is_made_up() {
+    let story = Story::begin(None).await;
+    let before = story.events().await;
+    let (status, told) = story.qualify(json!({})).await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(
+        (&told["sent"], &told["model"], &told["qualification"]),
+        (&json!(false), &Value::Null, &Value::Null)
+    );
+    assert_eq!(told["templateId"], json!(story.template));
+    let steps = &told["payload"]["conversation"]["steps"];
+    let ids: Vec<String> = steps.as_array().unwrap().iter().map(|step| text(&step["id"])).collect();
+    assert_eq!(ids, ["hello", "owner", "fuel"]);
+    assert_eq!(steps[2]["answer"], json!("au fioul"));
+    assert_eq!(told["payload"]["form"]["answersFrom"], json!({ "owner": "owner", "fuel": "fuel" }));
+    let words = told.to_string();
+    for secret in [CANARY, "Camille", "camille@example.com", "612345678"] {
+        assert!(!words.contains(secret), "{secret} is in the payload");
+    }
+    assert!(told["payloadBytes"].as_u64().unwrap() <= 32 << 10);
+    assert_eq!(story.events().await, before);
+}
+
+#[tokio::test]
+async fn what_the_model_says_is_recorded_with_its_provenance() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    model.says(&answer(json!({ "owner": true, "fuel": "oil", "landlord": null, "area": null }), "qualified"));
+    let (status, told) = story.qualify(json!({})).await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!((&told["sent"], &told["qualification"]["status"]), (&json!(true), &json!("qualified")));
+
+    let requests = model.requests();
+    assert_eq!(requests.len(), 1);
+    assert!(requests[0].starts_with("POST /v1/chat/completions HTTP/1.1\r\n"));
+    assert!(requests[0].to_ascii_lowercase().contains("authorization: bearer key-of-the-model"));
+    assert!(!requests[0].contains(CANARY), "a branch that was not chosen is in the bytes");
+    assert!(requests[0].contains("au fioul") && !requests[0].contains("Camille"));
+    let body: Value = serde_json::from_str(requests[0].split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(
+        (&body["model"], &body["response_format"]["type"]),
+        (&json!("qualifier-1"), &json!("json_schema"))
+    );
+    let sent = text(&body["messages"][1]["content"]);
+    let hash = hex::encode(Sha256::digest(&sent));
+    assert_eq!(told["payloadSha256"], json!(hash));
+    assert_eq!(serde_json::from_str::<Value>(&sent).unwrap(), told["payload"]);
+    assert_eq!(sent.len() as u64, told["payloadBytes"].as_u64().unwrap());
+
+    let recorded = story.latest().await;
+    assert_eq!(recorded["answers"], json!({ "owner": true, "fuel": "oil" }));
+    assert_eq!(recorded["notes"], json!("Owns the house and heats with oil."));
+    assert_eq!(recorded["scriptExecutionId"], json!(story.execution));
+    let endpoint = model.address.to_string();
+    let by_model = json!({ "model": "qualifier-1", "endpoint": endpoint, "payloadSha256": hash });
+    assert_eq!(recorded["byModel"], by_model);
+    let counts = json!({ "campaignIds": [story.campaign] });
+    let counts = story.agent.done("bulk_get_campaign_contact_counts", counts).await;
+    assert_eq!(counts["counts"][0]["byStatus"]["qualified"], json!(1));
+    // Neither the hash nor what was said stands open in the ledger.
+    let pool = story.app.database.pool();
+    let stored: String = sqlx::query_scalar(
+        "SELECT string_agg(payload::text, ' ') FROM ledger.events WHERE aggregate_type = 'Qualification'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert!(stored.contains("qualifier-1") && !stored.contains(&hash) && !stored.contains("Owns the house"));
+}
+
+#[tokio::test]
+async fn a_dry_run_asks_nobody() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    let before = story.events().await;
+    let (status, told) = story.qualify(json!({ "dryRun": true })).await;
+    assert_eq!((status, &told["sent"]), (200, &json!(false)));
+    assert_eq!(told["model"]["model"], json!("qualifier-1"));
+    assert!(model.requests().is_empty());
+    assert_eq!(story.events().await, before);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_used_records_nothing() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    let good = answer(json!({ "owner": true }), "qualified").to_string();
+    let cut = json!({ "choices": [{ "message": { "content": good }, "finish_reason": "length" }] });
+    let declined = json!({ "choices": [{ "message": { "refusal": CANARY }, "finish_reason": "stop" }] });
+    let large = format!("{{\"padding\":\"{}\"}}", "x".repeat((1 << 20) + 1));
+    for (plan, status, code) in [
+        (Plan::HangUp, 502, "MODEL_FAILED"),
+        (Plan::Bytes(b"no http at all\r\n\r\n".to_vec()), 502, "MODEL_FAILED"),
+        (Plan::Bytes(http("500 Internal Server Error", CANARY)), 502, "MODEL_FAILED"),
+        (Plan::Bytes(http("429 Too Many Requests", "{}")), 502, "MODEL_FAILED"),
+        (Plan::Bytes(b"HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n".to_vec()), 502, "MODEL_FAILED"),
+        (Plan::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{".to_vec()), 502, "MODEL_FAILED"),
+        (Plan::Bytes(http("200 OK", "<html>")), 502, "MODEL_FAILED"),
+        (Plan::Bytes(http("200 OK", &large)), 502, "MODEL_FAILED"),
+        (Plan::Bytes(http("200 OK", &cut.to_string())), 502, "MODEL_FAILED"),
+        (Plan::Bytes(http("200 OK", &declined.to_string())), 502, "MODEL_FAILED"),
+        (Plan::Bytes(completion("Sure! Here is the JSON:")), 502, "MODEL_FAILED"),
+        (Plan::Bytes(completion("[]")), 502, "MODEL_ANSWER_UNFIT"),
+        (Plan::Bytes(completion(r#"{"answers":{},"verdict":"maybe","summary":null}"#)), 502, "MODEL_ANSWER_UNFIT"),
+        (Plan::Bytes(completion(&answer(json!({ "owner": CANARY }), "qualified").to_string())), 502, "MODEL_ANSWER_UNFIT"),
+        (Plan::Bytes(completion(&answer(json!({ "fuel": "coal" }), "qualified").to_string())), 502, "MODEL_ANSWER_UNFIT"),
+        (Plan::Bytes(completion(&answer(json!({ "area": 901 }), "qualified").to_string())), 502, "MODEL_ANSWER_UNFIT"),
+        (Plan::Bytes(completion(&answer(json!({ "colour": "red" }), "qualified").to_string())), 502, "MODEL_ANSWER_UNFIT"),
+    ] {
+        model.will(plan);
+        story.refused(status, code).await;
+    }
+    // What was not said leaves a draft.
+    model.says(&answer(json!({ "fuel": "gas" }), "qualified"));
+    let (_, told) = story.qualify(json!({})).await;
+    assert_eq!(told["qualification"]["status"], json!("draft"));
+    assert_eq!(told["qualification"]["missing"], json!(["owner"]));
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_answers_for_is_refused() {
+    let model = Model::start().await;
+    let gone = model.client();
+    drop(model);
+    let story = Story::begin(Some(gone)).await;
+    story.refused(502, "MODEL_FAILED").await;
+}
+
+#[tokio::test]
+async fn what_a_person_answered_is_kept() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    let draft = json!({
+        "campaignId": story.campaign, "contactId": story.contact, "answers": { "fuel": "gas" }, "notes": "My own",
+    });
+    let draft = story.agent.done("create_qualification", draft).await["qualification"].clone();
+    model.says(&answer(json!({ "owner": true, "fuel": "oil" }), "qualified"));
+    let (status, told) = story.qualify(json!({})).await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(told["qualification"]["qualificationId"], draft["qualificationId"]);
+    let recorded = story.latest().await;
+    assert_eq!(recorded["answers"], json!({ "owner": true, "fuel": "gas" }));
+    assert_eq!((&recorded["notes"], &recorded["status"]), (&json!("My own"), &json!("qualified")));
+}
+
+#[tokio::test]
+async fn a_conversation_that_goes_on_meanwhile_is_not_overrun() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    let until = Arc::new(Notify::new());
+    let said = answer(json!({ "owner": true }), "qualified").to_string();
+    model.will(Plan::Held(until.clone(), completion(&said)));
+    let qualifying = async {
+        let asked = story.qualify(json!({})).await;
+        (asked.0, text(&asked.1["code"]))
+    };
+    let meanwhile = async {
+        model.asked.notified().await;
+        // No transaction is open while the model thinks: the ledger takes writes about the same contact.
+        let responses = json!([{ "nodeId": "owner", "value": "Non" }]);
+        let input =
+            json!({ "campaignId": story.campaign, "contactId": story.contact, "responses": responses });
+        story.agent.done("upsert_script_execution", input).await;
+        until.notify_one();
+    };
+    let (told, ()) = tokio::join!(qualifying, meanwhile);
+    assert_eq!(told, (409, "CONFLICT".to_owned()));
+    let listed = story.agent.done("list_qualifications", json!({})).await;
+    assert_eq!(listed["qualifications"], json!([]));
+}
+
+#[tokio::test]
+async fn of_two_who_qualify_at_once_one_record_comes() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    model.says(&answer(json!({ "fuel": "oil" }), "undecided"));
+    let (one, two) = tokio::join!(story.qualify(json!({})), story.qualify(json!({})));
+    let statuses = [one.0, two.0];
+    assert!(
+        statuses.contains(&200) && statuses.iter().all(|status| [200, 409].contains(status)),
+        "{one:?} {two:?}"
+    );
+    let listed = story.agent.done("list_qualifications", json!({})).await;
+    assert_eq!(listed["qualifications"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_request_is_answered_once() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    model.says(&answer(json!({ "owner": true }), "qualified"));
+    let headers = [("content-type", "application/json"), ("idempotency-key", "qualify-1")];
+    let path = story.path();
+    let send = || story.board.send(hyper::Method::POST, &path, &headers, b"{}".to_vec());
+    let first = send().await.unwrap();
+    let again = send().await.unwrap();
+    assert_eq!((first.0, &first), (200, &again));
+    assert_eq!(model.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_qualified_is_refused() {
+    let story = Story::begin(None).await;
+    let other = story.app.organization().await;
+    let stranger = story.app.client(Role::Board, other).await;
+    let theirs = stranger.crm(&format!("script-executions/{}/auto-qualify", story.execution));
+    assert_eq!(stranger.post(&theirs, json!({})).await.1["code"], json!("EXECUTION_NOT_FOUND"));
+    let auditor = story.app.client(Role::Auditor, story.board.organization).await;
+    assert_eq!(auditor.post(&story.path(), json!({})).await.0, 403);
+    for (body, status, code) in [
+        (json!({ "colour": 1 }), 400, "VALIDATION_FAILED"),
+        (json!({ "templateId": "x" }), 400, "VALIDATION_FAILED"),
+        (json!({ "templateId": "0190a0f0-0000-7000-8000-00000000000f" }), 404, "TEMPLATE_NOT_FOUND"),
+    ] {
+        let (told, answer) = story.qualify(body.clone()).await;
+        assert_eq!((told, &answer["code"]), (status, &json!(code)), "{body}");
+    }
+    let malformed = story.board.crm("script-executions/x/auto-qualify");
+    assert_eq!(story.board.post(&malformed, json!({})).await.0, 400);
+    let detach = json!({ "campaignId": story.campaign, "qualificationTemplateId": null });
+    story.agent.done("attach_campaign_templates", detach).await;
+    story.refused(404, "NO_QUALIFICATION_TEMPLATE").await;
+    let named = json!({ "templateId": story.template });
+    assert_eq!(story.qualify(named).await.0, 200);
+
+    // What was said in an earlier stay counts no more.
+    let remove = json!({ "campaignId": story.campaign, "contactIds": [story.contact], "confirm": true });
+    story.agent.done("bulk_remove_contacts_from_campaign", remove).await;
+    story.refused(422, "NOT_IN_CAMPAIGN").await;
+    let add = json!({ "campaignId": story.campaign, "filter": { "source": "crm" }, "maxContacts": 5 });
+    story.agent.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+    story.refused(422, "NOT_IN_CAMPAIGN").await;
+}

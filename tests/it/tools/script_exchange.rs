@@ -1,0 +1,163 @@
+//! Scripts out as files, and files in as scripts.
+
+use serde_json::{Value, json};
+
+use super::script_templates::{CREATE, script, steps};
+use super::{Office, text, texts, with};
+
+const IMPORT: &str = "import_script_templates";
+const EXPORT: &str = "export_script_template";
+const LIST: &str = "list_script_templates";
+
+fn small(name: &str) -> Value {
+    json!({ "name": name, "steps": [{ "id": "a", "type": "question", "text": "And?" }] })
+}
+
+async fn names(office: &Office) -> Vec<String> {
+    let mut names = texts(&office.done(LIST, json!({ "limit": 100 })).await["templates"], "name");
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn what_is_exported_comes_back_the_same() {
+    let office = Office::empty().await;
+    let input = json!({ "name": "Été", "description": "l1\nl2", "language": "fr-FR", "steps": steps() });
+    let made = office.done(CREATE, input).await;
+    let id = &made["template"]["templateId"];
+    let first = office.done(EXPORT, json!({ "templateId": id })).await;
+    assert_eq!(first["schemaVersion"], json!(1));
+    let written = first.to_string();
+    assert!(!written.contains(&text(id)) && !written.contains(&office.client.organization.to_string()));
+
+    // Into another organization, as a file with the mark that some editors put in front.
+    let other = Office::empty().await;
+    let told = other.done(IMPORT, json!({ "document": format!("\u{feff}{written}") })).await;
+    assert_eq!((told["created"].as_array().unwrap().len(), &told["skipped"]), (1, &json!([])));
+    let second = other.done(EXPORT, json!({ "templateId": told["created"][0]["templateId"] })).await;
+    assert_eq!((&second["template"], &second["sha256"]), (&first["template"], &first["sha256"]));
+    assert_ne!(told["created"][0]["templateId"], *id, "ids are of the organization");
+
+    // What get answers can be taken in as well.
+    let read = office.done("get_script_template", json!({ "templateId": id })).await;
+    let told = other.done(IMPORT, json!({ "templates": [read["template"]] })).await;
+    assert_eq!(told["created"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_earlier_version_can_be_exported() {
+    let office = Office::empty().await;
+    let id = script(&office, "First").await;
+    let rename = json!({ "templateId": id, "patch": { "name": "Second" } });
+    office.done("update_script_template", rename).await;
+    for (version, name) in [(json!(null), "Second"), (json!(1), "First")] {
+        let told =
+            office.done(EXPORT, json!({ "templateId": id, "version": version, "format": "json" })).await;
+        assert_eq!(told["template"]["name"], json!(name));
+    }
+    office.ask(EXPORT, json!({ "templateId": id, "version": 9 })).await.refused(404, "TEMPLATE_NOT_FOUND");
+    office.ask(EXPORT, json!({ "templateId": id, "format": "xml" })).await.refused(400, "INVALID_INPUT");
+}
+
+#[tokio::test]
+async fn one_that_is_wrong_stops_all_or_is_skipped() {
+    let office = Office::empty().await;
+    let before = office.events().await;
+    let mut broken = small("Broken");
+    broken["steps"][0]["text"] = json!("");
+    let alien = json!({ "schemaVersion": 2, "template": small("Alien") });
+    let proto = with(small("Proto"), "__proto__", json!({}));
+    let templates = json!([small("Good"), broken, alien, proto, small("Better")]);
+
+    let told = office.ask(IMPORT, json!({ "templates": templates })).await;
+    told.refused(422, "IMPORT_INVALID");
+    let fields = texts(&told.meta()["fieldErrors"], "path");
+    assert_eq!(
+        fields,
+        [
+            "input.templates[1].steps[0].text",
+            "input.templates[2].schemaVersion",
+            "input.templates[3].__proto__"
+        ]
+    );
+    assert_eq!(office.events().await, before, "all or nothing");
+
+    let told = office.done(IMPORT, json!({ "templates": templates, "onError": "skip" })).await;
+    assert_eq!(texts(&told["created"], "name"), ["Good", "Better"]);
+    let skipped: Vec<_> = told["skipped"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            (one["index"].as_u64().unwrap(), text(&one["errors"][0]["code"]), text(&one["errors"][0]["path"]))
+        })
+        .collect();
+    let row = |index, code: &str, path: &str| (index, code.to_owned(), path.to_owned());
+    assert_eq!(
+        skipped,
+        [
+            row(1, "EMPTY_TEXT", "steps[0].text"),
+            row(2, "UNSUPPORTED_SCHEMA_VERSION", "schemaVersion"),
+            row(3, "UNKNOWN_FIELD", "__proto__"),
+        ]
+    );
+    assert_eq!(names(&office).await, ["Better", "Good"]);
+}
+
+#[tokio::test]
+async fn the_same_name_makes_another_script_or_the_next_version() {
+    let office = Office::empty().await;
+    let told = office.ask(IMPORT, json!({ "templates": [small("A"), small("A"), small("B")] })).await;
+    assert_eq!(texts(&told.data()["created"], "name"), ["A", "A", "B"]);
+    assert_eq!(texts(&told.meta()["warnings"], "code"), ["DUPLICATE_NAME"]);
+
+    let mut changed = small("B");
+    changed["steps"][0]["text"] = json!("And now?");
+    // A is there twice, B once, C is new; the case of a name counts.
+    let templates = json!([small("A"), changed, small("C"), small("b"), small("C")]);
+    let told = office
+        .done(IMPORT, json!({ "templates": templates, "mode": "upsert_by_name", "onError": "skip" }))
+        .await;
+    assert_eq!(texts(&told["created"], "name"), ["C", "b"]);
+    assert_eq!(
+        (texts(&told["updated"], "name"), &told["updated"][0]["version"]),
+        (vec!["B".to_owned()], &json!(2))
+    );
+    let codes: Vec<String> =
+        told["skipped"].as_array().unwrap().iter().map(|one| text(&one["errors"][0]["code"])).collect();
+    assert_eq!(codes, ["AMBIGUOUS_NAME", "DUPLICATE_NAME"]);
+
+    // The same again says nothing new.
+    let before = office.events().await;
+    let told = office.done(IMPORT, json!({ "templates": [changed], "mode": "upsert_by_name" })).await;
+    assert_eq!(told["updated"][0]["version"], json!(2));
+    assert_eq!(office.events().await, before);
+}
+
+#[tokio::test]
+async fn a_document_that_is_none_is_refused() {
+    let office = Office::empty().await;
+    let before = office.events().await;
+    let many = json!(vec![small("x"); 51]);
+    for (input, status, code) in [
+        (json!({}), 400, "INVALID_INPUT"),
+        (json!({ "templates": [small("a")], "document": "[]" }), 400, "INVALID_INPUT"),
+        (json!({ "templates": [] }), 400, "INVALID_INPUT"),
+        (json!({ "templates": many }), 400, "INVALID_INPUT"),
+        (json!({ "document": many.to_string() }), 422, "IMPORT_INVALID"),
+        (json!({ "document": "{" }), 400, "INVALID_INPUT"),
+        (json!({ "document": r#"{"a":1,"a":2}"# }), 400, "INVALID_INPUT"),
+        (
+            json!({ "document": r#"{"schemaVersion": 7, "templates": []}"#, "onError": "skip" }),
+            422,
+            "IMPORT_INVALID",
+        ),
+        (json!({ "templates": [small("a")], "mode": "replace" }), 400, "INVALID_INPUT"),
+        (json!({ "document": "x".repeat(1 << 20) }), 413, "BODY_TOO_LARGE"),
+    ] {
+        let shown: String = input.to_string().chars().take(80).collect();
+        let told = office.ask(IMPORT, input).await;
+        assert_eq!((told.status, told.code()), (status, code), "{shown}: {}", told.body);
+    }
+    assert_eq!(office.events().await, before);
+}
