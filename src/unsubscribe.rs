@@ -82,7 +82,8 @@ pub fn is_one_click(media_type: &str, body: &[u8]) -> bool {
     if essence.eq_ignore_ascii_case(MULTIPART) {
         let mut lines = body.lines().map(str::trim);
         let named = lines.any(|line| {
-            line.to_ascii_lowercase().starts_with("content-disposition:") && line.contains("name=\"List-Unsubscribe\"")
+            line.to_ascii_lowercase().starts_with("content-disposition:")
+                && line.contains("name=\"List-Unsubscribe\"")
         });
         return named && lines.skip_while(|line| !line.is_empty()).nth(1) == Some("One-Click");
     }
@@ -125,14 +126,17 @@ mod tests {
         }
         let other = OrganizationKeys::new(OrganizationId(Uuid::from_u128(1)), &Key::from_bytes([2; 32]));
         assert!(!Claimed::read(&token).unwrap().is_ours(&other));
-        for text in ["", "u", &token[..63], &format!("{token}A"), &token.replace('A', "="), "../../etc/passwd"] {
+        for text in
+            ["", "u", &token[..63], &format!("{token}A"), &token.replace('A', "="), "../../etc/passwd"]
+        {
             assert_eq!(Claimed::read(text), None, "{text}");
         }
     }
 
     #[test]
     fn only_the_button_unsubscribes() {
-        let multipart = "--b\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--b--\r\n";
+        let multipart =
+            "--b\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--b--\r\n";
         for (media_type, body, expected) in [
             (FORM, "List-Unsubscribe=One-Click", true),
             ("application/x-www-form-urlencoded; charset=utf-8", "a=b&List-Unsubscribe=One-Click", true),

@@ -1,8 +1,9 @@
 //! WhatsApp, by Meta's Cloud API.
 //!
 //! Free text is only allowed within 24 hours of the recipient's last word; outside of it a template is. The API
-//! takes no idempotency key, so a call without an answer is unknown; the reference goes along as
-//! `biz_opaque_callback_data` and comes back in every status, which settles it.
+//! takes no idempotency key, so a call without an answer is unknown. With a template the reference goes along as
+//! `biz_opaque_callback_data` and comes back in every status, which settles it; with free text it does not, because
+//! Meta's published description allows nothing there that it does not name.
 
 pub mod webhook;
 
@@ -213,7 +214,6 @@ fn body(outgoing: &Outgoing, message: &Message, to: &str) -> Value {
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
         "to": to,
-        "biz_opaque_callback_data": outgoing.reference.to_string(),
     });
     match &message.payload {
         Payload::Text(text) => {
@@ -222,6 +222,7 @@ fn body(outgoing: &Outgoing, message: &Message, to: &str) -> Value {
         }
         Payload::Template { name, language, variables } => {
             body["type"] = json!("template");
+            body["biz_opaque_callback_data"] = json!(outgoing.reference.to_string());
             let code = language.as_ref().unwrap_or(&message.settings.language);
             let mut template =
                 json!({ "name": name, "language": { "policy": "deterministic", "code": code } });

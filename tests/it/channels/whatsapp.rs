@@ -47,7 +47,7 @@ async fn a_text_is_sent_as_the_cloud_api_wants_it() {
         request.json(),
         json!({
             "messaging_product": "whatsapp", "recipient_type": "individual", "to": "33612345678", "type": "text",
-            "text": { "body": "Bonjour" }, "biz_opaque_callback_data": REFERENCE,
+            "text": { "body": "Bonjour" },
         })
     );
 }
@@ -73,6 +73,7 @@ async fn a_template_names_its_language_and_fills_its_places() {
         assert_eq!(told(&outcome), "accepted wamid.HBgLMzM2", "held for its quality is accepted");
         let body = provider.only().json();
         assert_eq!(body["type"], "template");
+        assert_eq!(body["biz_opaque_callback_data"], REFERENCE);
         assert_eq!(body["template"]["name"], "hello");
         assert_eq!(body["template"]["language"], json!({ "policy": "deterministic", "code": language }));
         let components = parameters.map(|parameters| json!([{ "type": "body", "parameters": parameters }]));
