@@ -71,7 +71,7 @@ pub enum AllowlistError {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Allowlist {
     entries: BTreeMap<String, EntryKind>,
-    /// How many entries allow everybody: one or none.
+    /// Whether one of them allows everybody.
     everybody: bool,
 }
 

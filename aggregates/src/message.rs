@@ -271,7 +271,7 @@ impl Message {
         }
         let mut events = Vec::new();
         // What is in flight has somebody who waits for the answer; everything else that is open is thereby settled.
-        if matches!(self.dispatch, DispatchState::Unknown | DispatchState::Retrying | DispatchState::Queued) {
+        if !matches!(self.dispatch, DispatchState::InFlight | DispatchState::Done) {
             events.push(self.settled(draft, true, SettledBy::Webhook, None));
         }
         events.push(MessageEvent::DeliveryReported { delivery, at, detail: draft.about(detail) });

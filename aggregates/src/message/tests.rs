@@ -492,6 +492,12 @@ fn a_report_settles_what_was_open() {
         .given(retrying)
         .when(report(Delivery::Delivered))
         .then_expect_events(vec![by_report(), reported(Delivery::Delivered)]);
+    // Nor handed to a person after its rule was taken back.
+    let withdrawn = after(in_flight(), &[deferred(1, NOW), asked()]);
+    Given::with(())
+        .given(withdrawn)
+        .when(report(Delivery::Delivered))
+        .then_expect_events(vec![by_report(), reported(Delivery::Delivered)]);
     // In flight, the answer is still to come; and if it is lost, the report stands in for it.
     Given::with(())
         .given(in_flight())
