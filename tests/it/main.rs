@@ -26,5 +26,6 @@ mod readside;
 mod reference;
 mod replay;
 mod sealed;
+mod senders;
 mod tokens;
 mod tools;
