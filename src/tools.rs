@@ -14,6 +14,8 @@ pub mod plan;
 pub mod progress;
 pub mod refusal;
 pub mod schema;
+pub mod search;
+pub mod strict;
 
 mod agents;
 mod campaign_contacts;
@@ -501,9 +503,13 @@ impl Tool {
                 "openWorld": self.open_world,
             },
             "inputSchema": self.input.schema,
+            "strictInputSchema": self.input.strict,
             "outputSchema": self.output,
             "examples": self.examples.iter().map(|example| known.fill(example)).collect::<Vec<_>>(),
         });
+        if let Some(tokens) = answer_tokens().get(self.name) {
+            capability["answerTokens"] = tokens.clone();
+        }
         if let Confirm::With(field) = self.confirm {
             capability["confirmWhen"] = format!("{field} is given").into();
         }
@@ -573,20 +579,34 @@ impl Catalog {
         self.tools.iter()
     }
 
-    /// The tools as `capabilities` shows them: of one family, if one is named, and with all words of the query in
-    /// their name or description.
+    /// The tools as `capabilities` shows them: of one family, if one is named, and those that fit the query, the best
+    /// first, if there is one.
     pub fn capabilities(&self, family: Option<&str>, query: Option<&str>, known: &Known) -> Vec<Value> {
-        let words: Vec<String> =
-            query.unwrap_or_default().split_whitespace().map(str::to_lowercase).collect();
-        self.iter()
+        let entries: Vec<search::Entry<'_>> = self
+            .iter()
+            .map(|tool| search::Entry { name: tool.name, description: &tool.input.description })
+            .collect();
+        let order: Vec<usize> = match query {
+            Some(query) => search::ranked(&entries, query),
+            None => (0..self.tools.len()).collect(),
+        };
+        order
+            .into_iter()
+            .map(|index| &self.tools[index])
             .filter(|tool| family.is_none_or(|family| tool.family.eq_ignore_ascii_case(family)))
-            .filter(|tool| {
-                let text = format!("{} {}", tool.name, tool.input.description).to_lowercase();
-                words.iter().all(|word| text.contains(word.as_str()))
-            })
             .map(|tool| tool.capability(known))
             .collect()
     }
+}
+
+/// What an answer of each tool costs a model at the demo's size, measured by `tests/it/answer_tokens.rs`: the largest
+/// answer to an example, concise and detailed.
+pub fn answer_tokens() -> &'static Map<String, Value> {
+    static MEASURED: LazyLock<Map<String, Value>> = LazyLock::new(|| {
+        serde_json::from_str(include_str!("tools/answer_tokens.json"))
+            .expect("the file depends on nothing but this code, and a test reads it")
+    });
+    &MEASURED
 }
 
 /// Every tool there is.

@@ -84,12 +84,6 @@ pub fn all() -> Vec<Open> {
     ]
 }
 
-/// The header that the protocol asks of every client.
-fn accepting(spec: Spec, media_types: &'static str) -> Spec {
-    let media_types = json!({ "const": media_types });
-    spec.required_header("Accept", media_types, "What the client takes.")
-}
-
 fn of_session(spec: Spec) -> Spec {
     let id = json!({ "type": "string", "pattern": "^[!-~]{1,64}$" });
     spec.required_header("Mcp-Session-Id", id, "The session, as the answer to initialize named it.")
@@ -107,18 +101,18 @@ fn sending() -> Spec {
         },
         "required": ["jsonrpc", "method"],
     });
-    accepting(
-        Spec::new("Send a message of the Model Context Protocol"),
-        "application/json, text/event-stream",
-    )
-    .body(message)
-    .answers(200, "The answer, or a stream of events that ends with it", json!({ "type": "object" }))
-    .answers_plainly(202, "A notification was taken")
-    .refuses(&[406, 413, 415, 422])
+    let both = json!({ "const": "application/json, text/event-stream" });
+    Spec::new("Send a message of the Model Context Protocol")
+        .required_header("Accept", both, "What the client takes: an answer, and events before it.")
+        .body(message)
+        .answers(200, "The answer, or a stream of events that ends with it", json!({ "type": "object" }))
+        .answers_plainly(202, "A notification was taken")
+        .refuses(&[406, 413, 415, 422])
 }
 
 fn listening() -> Spec {
-    of_session(accepting(Spec::new("Listen to a session, in revisions that have them"), "text/event-stream"))
+    of_session(Spec::new("Listen to a session, in revisions that have them"))
+        .header("Accept", json!({ "const": "text/event-stream" }), "What the client takes: events.")
         .answers_with(200, "A stream of events", "text/event-stream", json!({ "type": "string" }))
         .refuses(&[405, 406, 409, 422])
 }

@@ -14,7 +14,7 @@ use super::routes::{self, Open, Route};
 use super::spec::{Answer, JSON, Parameter, Spec, object};
 use super::{agent, docs, health, mcp};
 use crate::shapes;
-use crate::tools::{Tool, VERSION, catalog};
+use crate::tools::{Tool, VERSION, catalog, strict};
 
 /// Refusals of every route that asks for a token.
 const ALWAYS: &[u16] = &[400, 401, 403, 404, 429, 503];
@@ -178,7 +178,8 @@ impl Writer {
     }
 
     fn tool(&mut self, tool: &Tool) {
-        let input = self.component(&format!("{}.input", tool.name), &tool.input.schema);
+        let accepted = strict::with_nulls(&tool.input.schema);
+        let input = self.component(&format!("{}.input", tool.name), &accepted);
         let data = self.component(&format!("{}.data", tool.name), &tool.output);
         let mut body = object([
             ("input!", input),
@@ -382,7 +383,9 @@ fn responses() -> Map<String, Value> {
         (422, "It is understood and not possible as things stand"),
         (429, "The token, or the organization, has made as many calls as it may for now"),
         (431, "The head of the request is larger than 64 KiB"),
+        (502, "The service that was asked gave no answer that can be used"),
         (503, "It is not possible at the moment"),
+        (504, "The service that was asked did not answer in time"),
         (507, "There is no room for the file"),
     ];
     for (kind, schema) in [("Company", Some("Refusal")), ("Tool", Some("ToolRefusal")), ("Plain", None)] {
@@ -481,7 +484,10 @@ mod tests {
             let operation = &document["paths"][format!("/crm/agent/tools/{}", tool.name)]["post"];
             assert_eq!(operation["operationId"], tool.name);
             let input = &document["components"]["schemas"][format!("{}.input", tool.name)];
-            assert_eq!(input["properties"], tool.input.schema["properties"], "{}", tool.name);
+            // What a schema defines for itself becomes a component of that name.
+            let shown = input["properties"].to_string();
+            let shown = shown.replace(&format!("#/components/schemas/{}.input.", tool.name), "#/$defs/");
+            assert_eq!(shown, tool.input.schema["properties"].to_string(), "{}", tool.name);
         }
     }
 

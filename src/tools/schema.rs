@@ -13,6 +13,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::refusal::FieldError;
+use super::strict;
 use crate::json;
 
 /// Marks a property that takes null, to clear what is there.
@@ -29,10 +30,14 @@ pub const OPAQUE: &str = "x-opaque";
 pub struct InputSchema {
     /// JSON Schema, draft 2020-12.
     pub schema: Value,
+    /// Its variant for models that are held to it letter by letter.
+    pub strict: Value,
     /// What the tool does: the comment on its input type.
     pub description: String,
     validator: Validator,
     marks: Marks,
+    /// Whether null clears something.
+    clears: bool,
 }
 
 /// Properties by name that are treated in another way than the rest.
@@ -132,7 +137,9 @@ impl InputSchema {
             .should_validate_formats(true)
             .build(&schema)
             .map_err(|error| error.to_string())?;
-        Ok(Self { schema, description, validator, marks })
+        let strict = strict::variant(&schema);
+        let clears = strict::clears(&schema);
+        Ok(Self { schema, strict, description, validator, marks, clears })
     }
 
     /// Takes the white space off both ends of every text, where it means nothing.
@@ -152,6 +159,13 @@ impl InputSchema {
 
     /// Everything that is wrong with the input; it is normalised first.
     pub fn check(&self, input: &mut Value) -> Vec<FieldError> {
+        if self.clears
+            && let Some(members) = input.as_object_mut()
+            && members.get(strict::MARK) == Some(&Value::Bool(true))
+        {
+            members.remove(strict::MARK);
+            strict::read(input, &self.schema);
+        }
         drop_nulls(input, &self.schema, &self.schema);
         let mut faults: Vec<FieldError> =
             self.validator.iter_errors(input).flat_map(|error| self.explain(&error)).collect();

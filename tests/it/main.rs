@@ -4,6 +4,7 @@
 
 mod support;
 
+mod answer_tokens;
 mod auditing;
 mod calls;
 mod channels;
@@ -26,5 +27,6 @@ mod readside;
 mod reference;
 mod replay;
 mod sealed;
+mod senders;
 mod tokens;
 mod tools;

@@ -24,13 +24,13 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
 }
 
 /// A demo that runs until it is dropped.
-struct Demo {
+pub struct Demo {
     process: Child,
-    told: Value,
+    pub told: Value,
 }
 
 impl Demo {
-    fn start(data_dir: &Path) -> Self {
+    pub fn start(data_dir: &Path) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_docket"))
             .args(["demo", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
@@ -63,7 +63,7 @@ impl Drop for Demo {
 }
 
 /// A folder that the private PostgreSQL's user may pass through.
-fn data_dir() -> tempfile::TempDir {
+pub fn data_dir() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     #[cfg(unix)]
     {
@@ -74,15 +74,22 @@ fn data_dir() -> tempfile::TempDir {
 }
 
 #[test]
-fn what_the_readme_says_works_when_it_is_pasted() {
-    let page = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let blocks = blocks(&page, "bash");
-    assert!(blocks.len() >= 5, "the README has lost its examples");
-
+fn what_the_documentation_says_works_when_it_is_pasted() {
     let folder = data_dir();
     let demo = Demo::start(folder.path());
+    for (page, examples) in [("README.md", 5), ("docs/agents.md", 3)] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        let blocks = blocks(&text, "bash");
+        assert!(blocks.len() >= examples, "{page} has lost its examples");
+        paste(&demo, &blocks);
+    }
+    nothing_that_can_be_filled_is_empty(&demo);
+}
+
+/// Pastes the blocks into one shell; each answers with JSON, and every answer is a success.
+fn paste(demo: &Demo, blocks: &[String]) {
     let mut script = String::from("set -euo pipefail\nsource \"$1\"\n");
-    for block in &blocks {
+    for block in blocks {
         script.push_str(&format!("{block}\nprintf '\\n{END_OF_BLOCK}\\n'\n"));
     }
     let run = Command::new("bash")
@@ -95,7 +102,7 @@ fn what_the_readme_says_works_when_it_is_pasted() {
     assert!(run.status.success(), "{answers}");
 
     let mut answered = answers.split(END_OF_BLOCK);
-    for block in &blocks {
+    for block in blocks {
         let answers: Vec<Value> = serde_json::Deserializer::from_str(answered.next().unwrap())
             .into_iter()
             .collect::<Result<_, _>>()
@@ -105,8 +112,6 @@ fn what_the_readme_says_works_when_it_is_pasted() {
             assert_eq!(answer["success"], true, "{block}\nanswers {answer}");
         }
     }
-
-    nothing_that_can_be_filled_is_empty(&demo);
 }
 
 /// The overview of the demo has no count that is zero.

@@ -1,0 +1,275 @@
+//! The strict variant of an input schema, for models that are held to a schema letter by letter.
+//!
+//! Such schemas know no optional property: every one is required, what may be left out takes null instead, and no object
+//! takes anything that is not named. That leaves no way to say nothing of a field that null clears, so that in a strict
+//! input such a field is null (keep it) or `{value}` (null within clears), and the input says so with `strict: true`.
+
+use serde_json::{Map, Value, json};
+
+/// Keywords that such schemas do not know.
+const UNKNOWN: [&str; 7] =
+    ["minLength", "maxLength", "minProperties", "maxProperties", "uniqueItems", "default", "examples"];
+/// Says that an input is written as the strict variant asks.
+pub const MARK: &str = "strict";
+
+/// The strict variant of a schema.
+pub fn variant(schema: &Value) -> Value {
+    let mut strict = schema.clone();
+    tighten(&mut strict);
+    if clears(schema)
+        && let Some(properties) = strict["properties"].as_object_mut()
+    {
+        properties.insert(MARK.to_owned(), json!({ "type": "boolean", "enum": [true] }));
+        strict["required"] = properties_of(&strict);
+    }
+    strict
+}
+
+/// The same schema with null beside every property that may be left out: what is really accepted.
+pub fn with_nulls(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    allow_nulls(&mut schema);
+    schema
+}
+
+/// Whether a field of the input is cleared by null.
+pub fn clears(schema: &Value) -> bool {
+    match schema {
+        Value::Object(keywords) => {
+            let property = |property: &Value| takes_null(property) || clears(property);
+            keywords
+                .get("properties")
+                .and_then(Value::as_object)
+                .is_some_and(|all| all.values().any(property))
+                || keywords.get("items").is_some_and(clears)
+        }
+        _ => false,
+    }
+}
+
+/// Reads a strict input as the usual one: null says nothing, `{value}` says what is within.
+pub fn read(input: &mut Value, schema: &Value) {
+    read_within(input, schema, schema);
+}
+
+fn read_within(input: &mut Value, schema: &Value, root: &Value) {
+    let schema = match schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
+        Some(pointer) => root.pointer(pointer).unwrap_or(schema),
+        None => schema,
+    };
+    match input {
+        Value::Array(items) => items.iter_mut().for_each(|item| read_within(item, &schema["items"], root)),
+        Value::Object(members) => {
+            members.retain(|name, member| !member.is_null() || schema["properties"].get(name).is_none());
+            for (name, member) in members {
+                let Some(property) = schema["properties"].get(name.as_str()) else { continue };
+                if takes_null(property)
+                    && let Some(wrapped) = member.as_object_mut()
+                    && wrapped.len() == 1
+                    && let Some(value) = wrapped.remove("value")
+                {
+                    *member = value;
+                }
+                read_within(member, property, root);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
+    }
+}
+
+fn takes_null(schema: &Value) -> bool {
+    let null = |kind: &Value| kind == "null";
+    schema["type"].as_array().is_some_and(|kinds| kinds.iter().any(null))
+        || schema["anyOf"].as_array().is_some_and(|several| several.iter().any(|one| one["type"] == "null"))
+}
+
+fn properties_of(schema: &Value) -> Value {
+    schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+}
+
+/// An object whose members have names of their own: there is no strict way to say that.
+fn is_open(schema: &Value) -> bool {
+    schema["type"] == "object" && !schema["properties"].is_object()
+}
+
+fn tighten(schema: &mut Value) {
+    let required: Vec<String> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    let Some(keywords) = schema.as_object_mut() else { return };
+    keywords.retain(|keyword, _| !UNKNOWN.contains(&keyword.as_str()));
+    if let Some(several) = keywords.remove("oneOf") {
+        keywords.insert("anyOf".into(), several);
+    }
+    for keyword in ["items", "additionalProperties"] {
+        if let Some(inner) = keywords.get_mut(keyword) {
+            tighten(inner);
+        }
+    }
+    for keyword in ["anyOf", "allOf"] {
+        if let Some(Value::Array(several)) = keywords.get_mut(keyword) {
+            several.iter_mut().for_each(tighten);
+        }
+    }
+    if let Some(Value::Object(definitions)) = keywords.get_mut("$defs") {
+        definitions.values_mut().for_each(tighten);
+    }
+    if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
+        // What cannot be said strictly and need not be said is left out.
+        properties.retain(|name, property| required.contains(name) || !is_open(property));
+        for (name, property) in properties {
+            let cleared = takes_null(property);
+            tighten(property);
+            if cleared {
+                *property = json!({
+                    "type": ["object", "null"],
+                    "description": property["description"],
+                    "properties": { "value": property },
+                    "required": ["value"],
+                    "additionalProperties": false,
+                });
+            } else if !required.contains(name) {
+                add_null(property);
+            }
+        }
+        keywords.insert("additionalProperties".into(), false.into());
+        let all = properties_of(schema);
+        schema["required"] = all;
+    }
+}
+
+fn allow_nulls(schema: &mut Value) {
+    let required: Vec<String> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    let Some(keywords) = schema.as_object_mut() else { return };
+    if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
+        for (name, property) in properties {
+            allow_nulls(property);
+            if !required.contains(name) {
+                add_null(property);
+            }
+        }
+    }
+    if let Some(items) = keywords.get_mut("items") {
+        allow_nulls(items);
+    }
+    if let Some(Value::Object(definitions)) = keywords.get_mut("$defs") {
+        definitions.values_mut().for_each(allow_nulls);
+    }
+}
+
+/// Lets the property be null too.
+fn add_null(property: &mut Value) {
+    if takes_null(property) {
+        return;
+    }
+    let Some(keywords) = property.as_object_mut() else { return };
+    match keywords.get_mut("type") {
+        Some(Value::Array(kinds)) => kinds.push("null".into()),
+        Some(kind) => *kind = json!([kind.clone(), "null"]),
+        None => {
+            let mut outer = Map::new();
+            if let Some(description) = keywords.remove("description") {
+                outer.insert("description".into(), description);
+            }
+            let inner = std::mem::take(keywords);
+            outer.insert("anyOf".into(), json!([inner, { "type": "null" }]));
+            *keywords = outer;
+            return;
+        }
+    }
+    if let Some(Value::Array(names)) = keywords.get_mut("enum") {
+        names.push(Value::Null);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tools::catalog;
+
+    /// Every object of the schema.
+    fn objects<'a>(schema: &'a Value, found: &mut Vec<&'a Value>) {
+        match schema {
+            Value::Object(keywords) => {
+                if keywords.get("properties").is_some_and(Value::is_object) {
+                    found.push(schema);
+                }
+                keywords.values().for_each(|value| objects(value, found));
+            }
+            Value::Array(several) => several.iter().for_each(|value| objects(value, found)),
+            _ => (),
+        }
+    }
+
+    #[test]
+    fn a_strict_schema_requires_everything_and_takes_nothing_else() {
+        for tool in catalog().iter() {
+            let strict = &tool.input.strict;
+            let mut found = vec![];
+            objects(strict, &mut found);
+            for object in found {
+                assert_eq!(object["additionalProperties"], false, "{}: {object}", tool.name);
+                assert_eq!(object["required"], properties_of(object), "{}", tool.name);
+            }
+            let text = strict.to_string();
+            for keyword in UNKNOWN {
+                assert!(!text.contains(&format!("\"{keyword}\":")), "{}: {keyword}", tool.name);
+            }
+            assert!(jsonschema::validator_for(strict).is_ok(), "{}", tool.name);
+        }
+    }
+
+    /// The example as a model writes it that is held to the strict schema.
+    fn strictly(input: &Value, plain: &Value, strict: &Value) -> Value {
+        if let Some(items) = input.as_array() {
+            let item = |item| strictly(item, &plain["items"], &strict["items"]);
+            return items.iter().map(item).collect();
+        }
+        let Some(properties) = strict["properties"].as_object() else { return input.clone() };
+        let Some(members) = input.as_object() else { return input.clone() };
+        let mut written = Map::new();
+        for (name, property) in properties {
+            let value = match members.get(name) {
+                _ if name == MARK => true.into(),
+                None => Value::Null,
+                Some(value) if takes_null(&plain["properties"][name]) => json!({ "value": value }),
+                Some(value) => strictly(value, &plain["properties"][name], property),
+            };
+            written.insert(name.clone(), value);
+        }
+        written.into()
+    }
+
+    #[test]
+    fn an_input_written_strictly_is_the_same_input() {
+        for tool in catalog().iter() {
+            let validator = jsonschema::validator_for(&tool.input.strict).unwrap();
+            for example in &tool.examples {
+                let mut strict = strictly(&example.input, &tool.input.schema, &tool.input.strict);
+                let faults: Vec<_> = validator.iter_errors(&strict).map(|fault| fault.to_string()).collect();
+                assert!(faults.is_empty(), "{}: {strict}: {faults:?}", tool.name);
+                assert_eq!(tool.input.check(&mut strict), [], "{}: {strict}", tool.name);
+                assert_eq!(strict, example.input, "{}", tool.name);
+            }
+        }
+    }
+
+    #[test]
+    fn null_keeps_what_it_would_clear_when_an_input_is_strict() {
+        let tool = catalog().get("update_outbound_campaign").unwrap();
+        let patch = json!({ "name": null, "goal": null, "description": { "value": null } });
+        let mut input = json!({ "campaignId": "x", "patch": patch, "strict": true });
+        assert_eq!(tool.input.check(&mut input), []);
+        assert_eq!(input, json!({ "campaignId": "x", "patch": { "description": null } }));
+    }
+}
