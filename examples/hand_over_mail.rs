@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args as _, Command, FromArgMatches as _};
-use docket::channels::{
-    ChannelConfig, ChannelName, Content, LastHeard, Outgoing, Recipient, Reference, Secret,
-};
+use docket::channels::{ChannelConfig, Content, LastHeard, Outgoing, Recipient, Reference, Secret};
 use docket::clock::Clock;
+use docket_aggregates::channel::Channel;
 use serde_json::json;
 
 #[tokio::main]
@@ -37,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
         "text": "Bonjour,\n.\n..\nça va ?\n\n\n", "html": "<p>Bonjour,  ça va ?</p>\n",
     });
     let at = clock.now();
-    let read = Content::read(ChannelName::Email, &config, &payload, at);
+    let read = Content::read(Channel::Email, &config, &payload, at);
     let Ok(Content::Email(mut letter)) = read else { bail!("the sample mail is refused: {read:?}") };
     letter.unsubscribe = Some("https://docket.example.com/u/token".into());
     letter.dkim_key = Some(Secret::new(

@@ -34,7 +34,7 @@ mod tls;
 pub use config::{ChannelConfig, Endpoints, Limits};
 pub use delivery::{Delivery, Happening, WebhookError};
 pub use outcome::{Code, Outcome};
-pub use outgoing::{ChannelName, Content, LastHeard, Outgoing, Recipient};
+pub use outgoing::{Content, LastHeard, Outgoing, Recipient, check_config, check_payload};
 pub use problem::Problem;
 pub use reference::Reference;
 pub use secret::Secret;

@@ -31,6 +31,7 @@ mod outboxes;
 mod pauses;
 mod reply;
 mod script_executions;
+mod secrets;
 mod serve;
 mod settings;
 mod spec;

@@ -39,6 +39,7 @@ pub mod previews;
 pub mod qualifications;
 pub mod qualifying;
 pub mod readside;
+pub mod secrets;
 pub mod sending;
 pub mod service;
 pub mod shapes;

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use docket_aggregates::Timestamp;
+use docket_aggregates::channel::Channel;
 use serde_json::Value;
 
 use super::{Problem, Reference, Secret, cal_com, email, instagram, linkedin, whatsapp};
@@ -14,74 +15,27 @@ use super::{Problem, Reference, Secret, cal_com, email, instagram, linkedin, wha
 /// How long after the recipient's last word WhatsApp and Instagram let a business answer freely.
 const WINDOW_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 
-/// A channel's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ChannelName {
-    /// E-mail, by SMTP or through Resend.
-    Email,
-    /// A booking at Cal.com.
-    CalCom,
-    /// LinkedIn, through Unipile.
-    LinkedIn,
-    /// WhatsApp's Cloud API.
-    WhatsApp,
-    /// Instagram's messaging API.
-    Instagram,
-    /// Nothing leaves the house.
-    DryRun,
-}
-
-impl ChannelName {
-    /// Every channel.
-    pub const ALL: [Self; 6] =
-        [Self::Email, Self::CalCom, Self::LinkedIn, Self::WhatsApp, Self::Instagram, Self::DryRun];
-
-    /// The name as the API writes it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::CalCom => "cal-com",
-            Self::LinkedIn => "linkedin",
-            Self::WhatsApp => "whatsapp",
-            Self::Instagram => "instagram",
-            Self::DryRun => "dry-run",
-        }
-    }
-
-    /// What is wrong with an outbox's configuration; nothing, if it can be used.
-    pub fn check_config(self, config: &Value) -> Result<(), Vec<Problem>> {
-        match self {
-            Self::Email => email::Settings::read(config).map(drop),
-            Self::CalCom => cal_com::Settings::read(config).map(drop),
-            Self::LinkedIn => linkedin::Settings::read(config).map(drop),
-            Self::WhatsApp => whatsapp::Settings::read(config).map(drop),
-            Self::Instagram => instagram::Settings::read(config).map(drop),
-            Self::DryRun => Ok(()),
-        }
-    }
-
-    /// What is wrong with a message's payload at the instant `at`; nothing, if it can be sent.
-    pub fn check_payload(self, payload: &Value, at: Timestamp) -> Result<(), Vec<Problem>> {
-        match self {
-            Self::Email => email::Payload::read(payload).map(drop),
-            Self::CalCom => cal_com::Payload::read(payload, at).map(drop),
-            Self::LinkedIn => linkedin::Payload::read(payload).map(drop),
-            Self::WhatsApp => whatsapp::Payload::read(payload).map(drop),
-            Self::Instagram => instagram::Payload::read(payload).map(drop),
-            Self::DryRun => Ok(()),
-        }
+/// What is wrong with an outbox's configuration; nothing, if it can be used.
+pub fn check_config(channel: Channel, config: &Value) -> Result<(), Vec<Problem>> {
+    match channel {
+        Channel::Email => email::Settings::read(config).map(drop),
+        Channel::CalCom => cal_com::Settings::read(config).map(drop),
+        Channel::Linkedin => linkedin::Settings::read(config).map(drop),
+        Channel::Whatsapp => whatsapp::Settings::read(config).map(drop),
+        Channel::Instagram => instagram::Settings::read(config).map(drop),
+        Channel::DryRun => Ok(()),
     }
 }
 
-impl std::str::FromStr for ChannelName {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|channel| channel.name() == name);
-        found.ok_or_else(|| {
-            let known: Vec<&str> = Self::ALL.into_iter().map(Self::name).collect();
-            format!("must be one of {}", known.join(", "))
-        })
+/// What is wrong with a message's payload at the instant `at`; nothing, if it can be sent.
+pub fn check_payload(channel: Channel, payload: &Value, at: Timestamp) -> Result<(), Vec<Problem>> {
+    match channel {
+        Channel::Email => email::Payload::read(payload).map(drop),
+        Channel::CalCom => cal_com::Payload::read(payload, at).map(drop),
+        Channel::Linkedin => linkedin::Payload::read(payload).map(drop),
+        Channel::Whatsapp => whatsapp::Payload::read(payload).map(drop),
+        Channel::Instagram => instagram::Payload::read(payload).map(drop),
+        Channel::DryRun => Ok(()),
     }
 }
 
@@ -171,49 +125,49 @@ impl Content {
     /// Reads an outbox's configuration and a payload at the instant `at`. What an e-mail needs beside them (the
     /// unsubscribe address, the DKIM key) is added to the letter by whoever has it.
     pub fn read(
-        channel: ChannelName,
+        channel: Channel,
         config: &Value,
         payload: &Value,
         at: Timestamp,
     ) -> Result<Self, Vec<Problem>> {
         Ok(match channel {
-            ChannelName::Email => {
+            Channel::Email => {
                 let (settings, payload) = both(email::Settings::read(config), email::Payload::read(payload))?;
                 Self::Email(Box::new(email::Letter { settings, payload, unsubscribe: None, dkim_key: None }))
             }
-            ChannelName::CalCom => {
+            Channel::CalCom => {
                 let (settings, payload) =
                     both(cal_com::Settings::read(config), cal_com::Payload::read(payload, at))?;
                 Self::CalCom(Box::new(cal_com::Booking { settings, payload }))
             }
-            ChannelName::LinkedIn => {
+            Channel::Linkedin => {
                 let (settings, payload) =
                     both(linkedin::Settings::read(config), linkedin::Payload::read(payload))?;
                 Self::LinkedIn(linkedin::Post { settings, payload })
             }
-            ChannelName::WhatsApp => {
+            Channel::Whatsapp => {
                 let (settings, payload) =
                     both(whatsapp::Settings::read(config), whatsapp::Payload::read(payload))?;
                 Self::WhatsApp(whatsapp::Message { settings, payload })
             }
-            ChannelName::Instagram => {
+            Channel::Instagram => {
                 let (settings, payload) =
                     both(instagram::Settings::read(config), instagram::Payload::read(payload))?;
                 Self::Instagram(instagram::Message { settings, payload })
             }
-            ChannelName::DryRun => Self::DryRun,
+            Channel::DryRun => Self::DryRun,
         })
     }
 
     /// The channel it is for.
-    pub const fn channel(&self) -> ChannelName {
+    pub const fn channel(&self) -> Channel {
         match self {
-            Self::Email(_) => ChannelName::Email,
-            Self::CalCom(_) => ChannelName::CalCom,
-            Self::LinkedIn(_) => ChannelName::LinkedIn,
-            Self::WhatsApp(_) => ChannelName::WhatsApp,
-            Self::Instagram(_) => ChannelName::Instagram,
-            Self::DryRun => ChannelName::DryRun,
+            Self::Email(_) => Channel::Email,
+            Self::CalCom(_) => Channel::CalCom,
+            Self::LinkedIn(_) => Channel::Linkedin,
+            Self::WhatsApp(_) => Channel::Whatsapp,
+            Self::Instagram(_) => Channel::Instagram,
+            Self::DryRun => Channel::DryRun,
         }
     }
 }
@@ -240,20 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_is_found_by_its_name() {
-        for channel in ChannelName::ALL {
-            assert_eq!(channel.name().parse(), Ok(channel));
-        }
-        assert!("sms".parse::<ChannelName>().is_err());
-    }
-
-    #[test]
     fn the_problems_of_settings_and_payload_are_told_together() {
         let at = Timestamp::from_millis(0);
-        for channel in ChannelName::ALL {
+        for channel in Channel::ALL {
             let wrong = serde_json::json!({ "surplus": 1 });
             match Content::read(channel, &wrong, &wrong, at) {
-                Ok(content) => assert_eq!(content.channel(), ChannelName::DryRun),
+                Ok(content) => assert_eq!(content.channel(), Channel::DryRun),
                 Err(problems) => {
                     let of = |prefix: &str| problems.iter().any(|problem| problem.path.starts_with(prefix));
                     assert!(of("config.") && of("payload."), "{problems:?}");

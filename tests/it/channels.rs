@@ -16,10 +16,10 @@ mod whatsapp;
 use std::time::Duration;
 
 use docket::channels::{
-    ChannelName, Channels, Content, Endpoints, LastHeard, Limits, Outcome, Outgoing, Recipient, Reference,
-    Secret, Targets,
+    Channels, Content, Endpoints, LastHeard, Limits, Outcome, Outgoing, Recipient, Reference, Secret, Targets,
 };
 use docket_aggregates::Timestamp;
+use docket_aggregates::channel::Channel;
 use docket_aggregates::ids::OrganizationId;
 use serde_json::Value;
 use uuid::Uuid;
@@ -66,7 +66,7 @@ pub fn trusting(base: &str, roots: &[rustls::pki_types::CertificateDer<'static>]
 }
 
 /// One message.
-pub fn outgoing(channel: ChannelName, to: &str, config: &Value, payload: &Value) -> Outgoing {
+pub fn outgoing(channel: Channel, to: &str, config: &Value, payload: &Value) -> Outgoing {
     Outgoing {
         reference: reference(),
         at: now(),

@@ -27,6 +27,7 @@ mod readside;
 mod reference;
 mod replay;
 mod sealed;
+mod secrets;
 mod senders;
 mod tokens;
 mod tools;

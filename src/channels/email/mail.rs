@@ -116,8 +116,9 @@ fn with_crlf(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels::{ChannelName, Content, LastHeard, Recipient, Reference, Secret};
+    use crate::channels::{Content, LastHeard, Recipient, Reference, Secret};
     use docket_aggregates::Timestamp;
+    use docket_aggregates::channel::Channel;
     use docket_aggregates::ids::OrganizationId;
     use serde_json::{Value, json};
     use uuid::Uuid;
@@ -131,7 +132,7 @@ mod tests {
             },
             at,
             to: Recipient { address: "ada@example.org".into(), name: Some("Ada Löwe".into()) },
-            content: Content::read(ChannelName::Email, config, payload, at).unwrap(),
+            content: Content::read(Channel::Email, config, payload, at).unwrap(),
             credential: Secret::new("smtp://mail.example.com".into()),
             last_heard: LastHeard::NotTracked,
             within: Duration::from_secs(1),

@@ -1,6 +1,6 @@
 //! Cal.com: what is booked, and what each answer means.
 
-use docket::channels::ChannelName;
+use docket_aggregates::channel::Channel;
 use serde_json::{Value, json};
 
 use super::provider::{Act, Provider};
@@ -25,7 +25,7 @@ fn booked(uid: &str) -> Value {
 async fn a_booking_names_the_version_and_carries_the_reference() {
     let provider =
         Provider::start([Act::answer(201, json!({ "status": "success", "data": booked("bk_1") }))]).await;
-    let mut message = outgoing(ChannelName::CalCom, TO, &json!({ "language": "fr" }), &payload());
+    let mut message = outgoing(Channel::CalCom, TO, &json!({ "language": "fr" }), &payload());
     message.to.name = Some("Ada Lovelace".into());
     assert_eq!(told(&channels(&provider.base).deliver(&message).await), "accepted bk_1");
     let request = provider.only();
@@ -46,7 +46,7 @@ async fn a_booking_names_the_version_and_carries_the_reference() {
 async fn an_event_that_recurs_is_booked_under_its_first_id() {
     let data = json!({ "status": "success", "data": [booked("bk_1"), booked("bk_2")] });
     let provider = Provider::start([Act::answer(201, data)]).await;
-    let message = outgoing(ChannelName::CalCom, TO, &json!({}), &payload());
+    let message = outgoing(Channel::CalCom, TO, &json!({}), &payload());
     assert_eq!(told(&channels(&provider.base).deliver(&message).await), "accepted bk_1");
     assert_eq!(provider.only().json()["attendee"]["name"], "ada.lovelace", "somebody without a name has one");
 }
@@ -77,7 +77,7 @@ async fn every_answer_has_its_meaning() {
         (201, "", json!({ "status": "success", "data": [] }), "unknown"),
     ] {
         let provider = Provider::start([Act::with_headers(status, headers, &body)]).await;
-        let message = outgoing(ChannelName::CalCom, TO, &json!({}), &payload());
+        let message = outgoing(Channel::CalCom, TO, &json!({}), &payload());
         let outcome = channels(&provider.base).deliver(&message).await;
         assert_eq!(told(&outcome), expected, "{status} {body}");
         assert_discreet(&outcome, TO);
@@ -88,7 +88,7 @@ async fn every_answer_has_its_meaning() {
 async fn what_has_begun_is_not_booked_any_more() {
     let provider = Provider::start([]).await;
     let channels = channels(&provider.base);
-    let mut message = outgoing(ChannelName::CalCom, TO, &json!({}), &payload());
+    let mut message = outgoing(Channel::CalCom, TO, &json!({}), &payload());
     message.at = now().plus_millis(30 * 86_400_000);
     assert_eq!(told(&channels.deliver(&message).await), "rejected content");
     message.at = now();

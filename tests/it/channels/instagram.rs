@@ -1,6 +1,7 @@
 //! Instagram: what is sent, and what each documented answer means.
 
-use docket::channels::{ChannelName, LastHeard};
+use docket::channels::LastHeard;
+use docket_aggregates::channel::Channel;
 use serde_json::{Value, json};
 
 use super::provider::{Act, Provider};
@@ -27,7 +28,7 @@ fn error(code: i64, subcode: Option<i64>) -> Value {
 async fn a_text_is_sent_to_an_instagram_scoped_id() {
     let provider =
         Provider::start([Act::answer(200, json!({ "recipient_id": TO, "message_id": "aWdfZA" }))]).await;
-    let message = outgoing(ChannelName::Instagram, TO, &config(), &json!({ "text": "Hello" }));
+    let message = outgoing(Channel::Instagram, TO, &config(), &json!({ "text": "Hello" }));
     assert_eq!(told(&channels(&provider.base).deliver(&message).await), "accepted aWdfZA");
     let request = provider.only();
     assert_eq!(request.line, "POST /v23.0/17841400008460056/messages HTTP/1.1");
@@ -56,7 +57,7 @@ async fn every_documented_error_has_its_meaning() {
         (500, 1, None, "unknown"),
     ] {
         let provider = Provider::start([Act::answer(status, error(code, subcode))]).await;
-        let message = outgoing(ChannelName::Instagram, TO, &config(), &json!({ "text": "Hello" }));
+        let message = outgoing(Channel::Instagram, TO, &config(), &json!({ "text": "Hello" }));
         let outcome = channels(&provider.base).deliver(&message).await;
         assert_eq!(told(&outcome), expected, "{status} {code} {subcode:?}");
         assert_discreet(&outcome, TO);
@@ -67,7 +68,7 @@ async fn every_documented_error_has_its_meaning() {
 async fn nobody_is_written_to_who_did_not_write_first() {
     let provider = Provider::start([]).await;
     let channels = channels(&provider.base);
-    let mut message = outgoing(ChannelName::Instagram, TO, &config(), &json!({ "text": "Hello" }));
+    let mut message = outgoing(Channel::Instagram, TO, &config(), &json!({ "text": "Hello" }));
     message.last_heard = LastHeard::Never;
     assert_eq!(told(&channels.deliver(&message).await), "rejected window_closed");
     message.last_heard = LastHeard::NotTracked;

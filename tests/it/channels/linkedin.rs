@@ -1,6 +1,7 @@
 //! LinkedIn through Unipile: what is sent, and what each answer means.
 
-use docket::channels::{ChannelName, Channels, Endpoints, Targets};
+use docket::channels::{Channels, Endpoints, Targets};
+use docket_aggregates::channel::Channel;
 use serde_json::{Value, json};
 
 use super::provider::{Act, Provider};
@@ -20,7 +21,7 @@ fn message() -> Value {
 async fn a_message_opens_a_chat() {
     let started = json!({ "object": "ChatStarted", "chat_id": "R8J-xM9", "message_id": "ykmhfXl" });
     let provider = Provider::start([Act::answer(201, started)]).await;
-    let outgoing = outgoing(ChannelName::LinkedIn, TO, &config(), &message());
+    let outgoing = outgoing(Channel::Linkedin, TO, &config(), &message());
     assert_eq!(told(&channels(&provider.base).deliver(&outgoing).await), "accepted ykmhfXl");
     let request = provider.only();
     assert_eq!(request.line, "POST /api/v1/chats HTTP/1.1");
@@ -40,7 +41,7 @@ async fn an_invitation_and_an_in_mail_are_told_apart() {
     let invited = json!({ "object": "UserInvitationSent", "invitation_id": "7123" });
     let provider = Provider::start([Act::answer(201, invited)]).await;
     let payload = json!({ "kind": "invitation", "text": "Shall we?" });
-    let invitation = outgoing(ChannelName::LinkedIn, TO, &config(), &payload);
+    let invitation = outgoing(Channel::Linkedin, TO, &config(), &payload);
     assert_eq!(told(&channels(&provider.base).deliver(&invitation).await), "accepted 7123");
     let request = provider.only();
     assert_eq!(request.line, "POST /api/v1/users/invite HTTP/1.1");
@@ -52,7 +53,7 @@ async fn an_invitation_and_an_in_mail_are_told_apart() {
     let provider = Provider::start([Act::answer(201, nothing_known)]).await;
     let config = json!({ "accountId": "dfXl", "inMail": true });
     let payload = json!({ "kind": "message", "text": "Hello", "subject": "A question" });
-    let in_mail = outgoing(ChannelName::LinkedIn, TO, &config, &payload);
+    let in_mail = outgoing(Channel::Linkedin, TO, &config, &payload);
     assert_eq!(told(&channels(&provider.base).deliver(&in_mail).await), "accepted -");
     let body = provider.only().body;
     assert!(
@@ -88,7 +89,7 @@ async fn limits_and_disconnected_accounts_have_their_meaning() {
         let body =
             json!({ "status": status, "type": kind, "title": "No", "detail": format!("{TO} {CANARY}") });
         let provider = Provider::start([Act::answer(status, body)]).await;
-        let message = outgoing(ChannelName::LinkedIn, TO, &config(), &message());
+        let message = outgoing(Channel::Linkedin, TO, &config(), &message());
         let outcome = channels(&provider.base).deliver(&message).await;
         assert_eq!(told(&outcome), expected, "{status} {kind}");
         assert_discreet(&outcome, TO);
@@ -106,6 +107,6 @@ async fn without_its_address_nothing_is_sent() {
         instagram: base,
     };
     let channels = Channels::open(endpoints, limits(), Targets::default(), &[]).unwrap();
-    let message = outgoing(ChannelName::LinkedIn, TO, &config(), &message());
+    let message = outgoing(Channel::Linkedin, TO, &config(), &message());
     assert_eq!(told(&channels.deliver(&message).await), "rejected configuration");
 }

@@ -1,6 +1,7 @@
 //! E-mail through Resend: what is sent, and what each documented answer means.
 
-use docket::channels::{ChannelName, Content, Outgoing, Secret};
+use docket::channels::{Content, Outgoing, Secret};
+use docket_aggregates::channel::Channel;
 use serde_json::{Value, json};
 
 use super::provider::{Act, Provider};
@@ -13,7 +14,7 @@ fn mail() -> Outgoing {
         json!({ "fromAddress": "ops@example.com", "fromName": "Ops \"1\"", "replyTo": "in@example.com" });
     let payload =
         json!({ "subject": "Hi", "text": "Hello", "html": "<p>Hello</p>", "headers": { "X-A": "b" } });
-    let mut mail = outgoing(ChannelName::Email, TO, &config, &payload);
+    let mut mail = outgoing(Channel::Email, TO, &config, &payload);
     mail.credential = Secret::new(format!("resend://{CANARY}"));
     mail
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use docket::channels::{ChannelName, Channels, Content, Endpoints, Outcome, Outgoing, Secret, Targets};
+use docket::channels::{Channels, Content, Endpoints, Outcome, Outgoing, Secret, Targets};
+use docket_aggregates::channel::Channel;
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
@@ -17,7 +18,7 @@ const ACCEPTED: &str = "accepted <dkt-aaaaaaaaaaaaaaaaaaaaaaaaab-aaaaaaaaaaaaaaa
 fn mail(credential: &str) -> Outgoing {
     let config = json!({ "fromAddress": "ops@example.com", "returnPathDomain": "b.example.com" });
     let payload = json!({ "subject": "Hi", "text": "Hello\n.\n..\nBye" });
-    let mut mail = outgoing(ChannelName::Email, TO, &config, &payload);
+    let mut mail = outgoing(Channel::Email, TO, &config, &payload);
     mail.credential = Secret::new(credential.into());
     mail
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use docket::channels::{ChannelName, Outgoing, Secret};
+use docket::channels::{Outgoing, Secret};
+use docket_aggregates::channel::Channel;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -12,7 +13,7 @@ use super::{CANARY, assert_discreet, channels, outgoing, told};
 /// A message for every channel that speaks HTTP.
 fn messages() -> Vec<Outgoing> {
     let mut mail = outgoing(
-        ChannelName::Email,
+        Channel::Email,
         "ada@example.org",
         &json!({ "fromAddress": "ops@example.com" }),
         &json!({ "subject": "Hi", "text": "Hello" }),
@@ -21,25 +22,25 @@ fn messages() -> Vec<Outgoing> {
     vec![
         mail,
         outgoing(
-            ChannelName::CalCom,
+            Channel::CalCom,
             "ada@example.org",
             &json!({}),
             &json!({ "eventTypeId": 1, "start": "2026-12-01T10:00:00Z", "timeZone": "UTC" }),
         ),
         outgoing(
-            ChannelName::LinkedIn,
+            Channel::Linkedin,
             "ACoAAAcDMMQ",
             &json!({ "accountId": "dfXl" }),
             &json!({ "kind": "message", "text": "Hello" }),
         ),
         outgoing(
-            ChannelName::WhatsApp,
+            Channel::Whatsapp,
             "+33612345678",
             &json!({ "phoneNumberId": "1" }),
             &json!({ "text": "Hello" }),
         ),
         outgoing(
-            ChannelName::Instagram,
+            Channel::Instagram,
             "1535148674817116",
             &json!({ "accountId": "1" }),
             &json!({ "text": "Hello" }),

@@ -1,6 +1,7 @@
 //! WhatsApp: what is sent, and what each documented answer means.
 
-use docket::channels::{ChannelName, LastHeard};
+use docket::channels::LastHeard;
+use docket_aggregates::channel::Channel;
 use serde_json::{Value, json};
 
 use super::provider::{Act, Provider};
@@ -32,7 +33,7 @@ fn error(code: i64) -> Value {
 #[tokio::test]
 async fn a_text_is_sent_as_the_cloud_api_wants_it() {
     let provider = Provider::start([Act::answer(200, accepted("accepted"))]).await;
-    let message = outgoing(ChannelName::WhatsApp, TO, &config(), &json!({ "text": "Bonjour" }));
+    let message = outgoing(Channel::Whatsapp, TO, &config(), &json!({ "text": "Bonjour" }));
     let outcome = channels(&provider.base).deliver(&message).await;
     assert_eq!(told(&outcome), "accepted wamid.HBgLMzM2");
 
@@ -68,7 +69,7 @@ async fn a_template_names_its_language_and_fills_its_places() {
         ),
     ] {
         let provider = Provider::start([Act::answer(200, accepted("held_for_quality_assessment"))]).await;
-        let message = outgoing(ChannelName::WhatsApp, TO, &config(), &payload);
+        let message = outgoing(Channel::Whatsapp, TO, &config(), &payload);
         let outcome = channels(&provider.base).deliver(&message).await;
         assert_eq!(told(&outcome), "accepted wamid.HBgLMzM2", "held for its quality is accepted");
         let body = provider.only().json();
@@ -139,7 +140,7 @@ async fn every_documented_error_has_its_meaning() {
         (500, 999_999, "unknown"),
     ] {
         let provider = Provider::start([Act::answer(status, error(code))]).await;
-        let message = outgoing(ChannelName::WhatsApp, TO, &config(), &json!({ "text": "Bonjour" }));
+        let message = outgoing(Channel::Whatsapp, TO, &config(), &json!({ "text": "Bonjour" }));
         let outcome = channels(&provider.base).deliver(&message).await;
         assert_eq!(told(&outcome), expected, "{status} {code}");
         assert!(format!("{outcome:?}").contains(&code.to_string()), "the reason names the code: {outcome:?}");
@@ -151,7 +152,7 @@ async fn every_documented_error_has_its_meaning() {
 async fn a_closed_window_is_known_before_anything_is_sent() {
     let provider = Provider::start([]).await;
     let channels = channels(&provider.base);
-    let mut message = outgoing(ChannelName::WhatsApp, TO, &config(), &json!({ "text": "Bonjour" }));
+    let mut message = outgoing(Channel::Whatsapp, TO, &config(), &json!({ "text": "Bonjour" }));
     for last_heard in [LastHeard::Never, LastHeard::At(now().plus_millis(-24 * 3_600_000 - 1))] {
         message.last_heard = last_heard;
         assert_eq!(told(&channels.deliver(&message).await), "rejected window_closed");
@@ -159,7 +160,7 @@ async fn a_closed_window_is_known_before_anything_is_sent() {
     assert!(provider.taken().is_empty());
 
     let provider = Provider::start([Act::answer(200, accepted("accepted"))]).await;
-    let mut message = outgoing(ChannelName::WhatsApp, TO, &config(), &json!({ "templateSid": "hello" }));
+    let mut message = outgoing(Channel::Whatsapp, TO, &config(), &json!({ "templateSid": "hello" }));
     message.last_heard = LastHeard::Never;
     let outcome = super::channels(&provider.base).deliver(&message).await;
     assert_eq!(told(&outcome), "accepted wamid.HBgLMzM2", "a template needs no window");
@@ -170,7 +171,7 @@ async fn only_a_telephone_number_is_written_to() {
     let provider = Provider::start([]).await;
     let channels = channels(&provider.base);
     for to in ["", "ada@example.com", "12", "+1234567890123456", "+33 6 12 34 56 78 ext 9"] {
-        let message = outgoing(ChannelName::WhatsApp, to, &config(), &json!({ "text": "Bonjour" }));
+        let message = outgoing(Channel::Whatsapp, to, &config(), &json!({ "text": "Bonjour" }));
         assert_eq!(told(&channels.deliver(&message).await), "rejected recipient", "{to}");
     }
     assert!(provider.taken().is_empty());
@@ -186,7 +187,7 @@ async fn a_success_without_an_id_is_unknown() {
         json!("ok"),
     ] {
         let provider = Provider::start([Act::answer(200, &body)]).await;
-        let message = outgoing(ChannelName::WhatsApp, TO, &config(), &json!({ "text": "Bonjour" }));
+        let message = outgoing(Channel::Whatsapp, TO, &config(), &json!({ "text": "Bonjour" }));
         assert_eq!(told(&channels(&provider.base).deliver(&message).await), "unknown", "{body}");
     }
 }
