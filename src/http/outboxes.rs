@@ -17,7 +17,7 @@ use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
 use super::input::{Body, Fields, Problem, id, integer, line, object, one_of, path_id};
 use super::reply;
-use super::spec::{Spec, object, schema};
+use super::spec::{self, Spec, schema};
 use crate::outboxes::{self, Limits, OutboxRefusal, OutboxView};
 use crate::readside::Consistency;
 use crate::shapes;
@@ -102,7 +102,7 @@ pub fn opening() -> Spec {
     let channels: Vec<&str> =
         Channel::ALL.into_iter().filter(|channel| *channel != Channel::DryRun).map(Channel::name).collect();
     Spec::new("Open an outbox; an e-mail outbox needs config.fromAddress")
-        .body(object([
+        .body(spec::object([
             ("channel!", json!({ "type": "string", "enum": channels })),
             ("niche", shapes::or_null(shapes::slug())),
             ("secretRef!", secret_ref_shape()),
