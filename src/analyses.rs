@@ -86,10 +86,13 @@ impl Running {
     }
 }
 
+/// By organization and a hash of what is asked.
+type RunningAnalyses = HashMap<(OrganizationId, [u8; 32]), Running>;
+
 /// The analyses that this process makes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Analyses {
-    running: Arc<Mutex<HashMap<(OrganizationId, [u8; 32]), Running>>>,
+    running: Arc<Mutex<RunningAnalyses>>,
     large: Arc<Semaphore>,
     small: Arc<Semaphore>,
 }

@@ -59,7 +59,7 @@ pub enum LanguageModelError {
     #[error("the model cannot be reached")]
     Unreachable,
     /// It took too long.
-    #[error("the model did not answer within {} seconds", WITHIN.as_secs())]
+    #[error("the model did not answer in time")]
     TooSlow,
     /// It answered with a status that is no success.
     #[error("the model answered with status {0}")]
@@ -101,6 +101,7 @@ pub struct LanguageModel {
     completions: Url,
     model: String,
     key: Option<HeaderValue>,
+    within: Duration,
 }
 
 impl std::fmt::Debug for LanguageModel {
@@ -130,13 +131,18 @@ impl LanguageModel {
             let _ = ring::default_provider().install_default();
         }
         let client = Client::builder()
-            .timeout(WITHIN)
             .connect_timeout(CONNECT_WITHIN)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .build()
             .map_err(LanguageModelConfigError::Client)?;
-        Ok(Some(Self { client, completions, model, key }))
+        Ok(Some(Self { client, completions, model, key, within: WITHIN }))
+    }
+
+    /// The same model, which is waited for as long as this.
+    #[must_use]
+    pub fn waited_for(self, within: Duration) -> Self {
+        Self { within, ..self }
     }
 
     /// The model's name.
@@ -182,6 +188,7 @@ impl LanguageModel {
         let mut request = self
             .client
             .post(self.completions.clone())
+            .timeout(self.within)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(body.to_string());
         if let Some(key) = &self.key {

@@ -208,3 +208,80 @@ impl State {
 
 /// After so many passes at which its organization was busy, a command is appended alone and waits for the lock.
 pub const BUSY_PASSES: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use docket_aggregates::ids::CommandId;
+    use docket_aggregates::time::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const BOUNDS: QueueBounds = QueueBounds { commands: 5, share: 3, bytes: 100 };
+
+    fn waiting(organization: u128, bytes: usize) -> Waiting {
+        Waiting {
+            prepared: Prepared {
+                id: CommandId(Uuid::nil()),
+                organization: OrganizationId(Uuid::from_u128(organization)),
+                at: Timestamp::MIN,
+                expected: Vec::new(),
+                versions: Vec::new(),
+                guards: Vec::new(),
+                absent: Vec::new(),
+                events: Vec::new(),
+                claims: Vec::new(),
+                request: None,
+                new_subjects: Vec::new(),
+                new_organizations: Vec::new(),
+                tokens: Vec::new(),
+                bytes,
+            },
+            answer: oneshot::channel().0,
+            passes: 0,
+            since: Instant::now(),
+        }
+    }
+
+    fn pushed(queue: &Queue, organization: u128, bytes: usize) -> &'static str {
+        match queue.push(waiting(organization, bytes)) {
+            Ok(()) => "waits",
+            Err(AppendError::OrganizationBusy { .. }) => "busy",
+            Err(AppendError::Overloaded { .. }) => "overloaded",
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn who_fills_a_share_is_refused_alone_and_a_full_queue_refuses_everybody() {
+        let queue = Queue::new(BOUNDS);
+        let told = [1, 1, 1, 1, 2, 2, 2, 3].map(|who| pushed(&queue, who, 1));
+        assert_eq!(told, ["waits", "waits", "waits", "busy", "waits", "waits", "overloaded", "overloaded"]);
+        assert_eq!(queue.depth(), 5);
+    }
+
+    #[test]
+    fn bytes_are_bounded_but_a_large_command_is_not_refused_for_ever() {
+        let queue = Queue::new(BOUNDS);
+        assert_eq!(pushed(&queue, 1, 101), "waits", "it is alone");
+        assert_eq!(pushed(&queue, 2, 1), "overloaded");
+    }
+
+    #[tokio::test]
+    async fn organizations_take_turns_and_what_is_put_back_comes_first() {
+        let queue = Queue::new(BOUNDS);
+        for who in [1, 1, 1, 2, 2] {
+            pushed(&queue, who, 1);
+        }
+        let batch = queue.next().await.unwrap();
+        let served: Vec<_> =
+            batch.iter().map(|waiting| waiting.prepared.organization.uuid().as_u128()).collect();
+        assert_eq!(served, [1, 2, 1, 2, 1]);
+        assert_eq!(pushed(&queue, 3, 1), "waits", "what is being appended does not wait any more");
+        queue.put_back(batch);
+        assert_eq!(queue.depth(), 6);
+        queue.close();
+        assert_eq!(queue.next().await.unwrap().len(), 6, "a closed queue is still served");
+        assert!(queue.next().await.is_none());
+    }
+}

@@ -98,11 +98,10 @@ impl Said {
 impl Desk {
     /// Makes the call. `can_ask`: whether the client can put a question to a person.
     pub async fn call(&self, caller: &Caller, asked: &Asked, can_ask: bool, progress: Progress) -> Outcome {
-        match tools::admit(caller, &asked.name) {
-            Err(refusal @ (Refusal::UnknownTool { .. } | Refusal::ToolNotYet(_))) => {
-                return Outcome::UnknownTool(refusal.to_string());
-            }
-            Err(_) | Ok(_) => (),
+        if let Err(refusal @ (Refusal::UnknownTool { .. } | Refusal::ToolNotYet(_))) =
+            tools::admit(caller, &asked.name)
+        {
+            return Outcome::UnknownTool(refusal.to_string());
         }
         let asks = can_ask && asked.would_only_show();
         let answer = self.answer(caller, asked, progress).await;

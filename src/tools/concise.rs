@@ -46,12 +46,25 @@ pub fn tidy(value: &mut Value, longest: usize) -> bool {
 /// How many rows of a page fit, if this page of `limit` rows does not.
 pub fn rows_that_fit(data: &Value, limit: u32) -> Option<u32> {
     let weight = tokens(data);
-    if weight <= TOKENS_MAX || limit <= 1 {
+    // The last page has fewer rows than its limit.
+    let rows = u32::try_from(longest(data, 0)).map_or(limit, |rows| rows.min(limit));
+    if weight <= TOKENS_MAX || rows <= 1 {
         return None;
     }
     // A little less, because rows differ.
     let share = TOKENS_MAX as f64 / weight as f64 * 0.95;
-    Some(((f64::from(limit) * share) as u32).clamp(1, limit - 1))
+    Some(((f64::from(rows) * share) as u32).clamp(1, rows - 1))
+}
+
+/// The length of the longest list.
+fn longest(value: &Value, depth: usize) -> usize {
+    match value {
+        Value::Array(items) => items.len(),
+        Value::Object(members) if depth < DEPTH_MAX => {
+            members.values().map(|member| longest(member, depth + 1)).max().unwrap_or(0)
+        }
+        _ => 0,
+    }
 }
 
 /// Cuts the longest lists until the answer fits; each keeps one item at least.
@@ -151,6 +164,8 @@ mod tests {
         assert_eq!(rows_that_fit(&json!({ "contacts": rows(25) }), 25), None);
         let fit = rows_that_fit(&json!({ "contacts": rows(100) }), 100).unwrap();
         assert!((20..100).contains(&fit), "{fit}");
+        let short = rows_that_fit(&json!({ "contacts": rows(90) }), 100);
+        assert!(short.is_some_and(|fit| fit < 70), "of the rows that there are: {short:?}");
         let page = json!({ "contacts": rows(u128::from(fit)) });
         assert!(tokens(&page) <= TOKENS_MAX);
         assert_eq!(

@@ -379,6 +379,7 @@ fn drop_nulls(value: &mut Value, schema: &Value, root: &Value) {
     {
         return drop_nulls(value, referred, root);
     }
+    let schema = if value.is_object() { strict::object_of(schema) } else { schema };
     match value {
         Value::Object(members) => {
             members.retain(|name, member| {

@@ -312,7 +312,7 @@ async fn version(
 
 /// The template as its own stream has it. One of another organization does not exist here.
 async fn loaded(ctx: &ToolContext, given: &GivenScript) -> ToolResult<Versioned<ScriptTemplate>> {
-    let template = ctx.app().ledger.load::<ScriptTemplate>(ctx.organization(), given.id).await?;
+    let template = ctx.state::<ScriptTemplate>(given.id).await?;
     if template.state.exists() {
         Ok(template)
     } else {

@@ -219,11 +219,8 @@ fn concepts(text: &str) -> Vec<String> {
 fn concept(word: &str) -> Vec<String> {
     let stem = stem(word);
     let same = |known: &&str| *known == word || self::stem(known) == stem;
-    let known: Vec<String> = CONCEPTS
-        .iter()
-        .filter(|words| words.iter().any(|known| same(&known)))
-        .map(|words| words[0].to_owned())
-        .collect();
+    let known: Vec<String> =
+        CONCEPTS.iter().filter(|words| words.iter().any(same)).map(|words| words[0].to_owned()).collect();
     if known.is_empty() { vec![stem] } else { known }
 }
 

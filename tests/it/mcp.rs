@@ -7,6 +7,7 @@ use hyper::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 use crate::support::{Client, TestApp};
+use crate::tools::catalog::office_for_examples;
 use crate::tools::{LYON, Office, texts};
 
 /// Tokens that the whole list may cost a model, at the contract's 37 tools.
@@ -87,8 +88,7 @@ fn comparable(mut answer: Value) -> Value {
 
 #[tokio::test]
 async fn every_example_is_answered_alike_on_both_surfaces() {
-    let office = Office::open().await;
-    office.lyon("Spring").await;
+    let office = office_for_examples().await;
     let client = &office.client;
     let listed = ask(client, "tools/list", json!({}), json!({})).await;
     let path = format!("/crm/agent/capabilities?organizationId={}", client.organization);

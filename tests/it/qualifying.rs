@@ -1,6 +1,7 @@
 //! Auto-qualify against a server that really listens: what it is sent, what becomes of its answer, and of its failures.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use docket::language_model::{LanguageModel, LanguageModelConfig};
 use docket_aggregates::token::Role;
@@ -23,6 +24,8 @@ enum Plan {
     Bytes(Vec<u8>),
     /// Waits until it is told, and then answers with these bytes.
     Held(Arc<Notify>, Vec<u8>),
+    /// Answers with these bytes and keeps the connection.
+    Trickle(Vec<u8>),
     /// Hangs up.
     HangUp,
 }
@@ -57,6 +60,10 @@ impl Model {
                         Plan::Held(until, bytes) => {
                             until.notified().await;
                             stream.write_all(&bytes).await.unwrap_or_default();
+                        }
+                        Plan::Trickle(bytes) => {
+                            stream.write_all(&bytes).await.unwrap_or_default();
+                            std::future::pending::<()>().await;
                         }
                         Plan::HangUp => (),
                     }
@@ -362,6 +369,17 @@ async fn a_model_that_nobody_answers_for_is_refused() {
     drop(model);
     let story = Story::begin(Some(gone)).await;
     story.refused(502, "MODEL_FAILED").await;
+}
+
+#[tokio::test]
+async fn a_model_that_takes_too_long_is_not_waited_for() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client().waited_for(Duration::from_millis(100)))).await;
+    model.will(Plan::Held(Arc::default(), vec![]));
+    story.refused(504, "MODEL_TOO_SLOW").await;
+    // Nor one that begins to answer and then goes silent.
+    model.will(Plan::Trickle(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{".to_vec()));
+    story.refused(504, "MODEL_TOO_SLOW").await;
 }
 
 #[tokio::test]

@@ -31,7 +31,13 @@ pub struct Demo {
 
 impl Demo {
     pub fn start(data_dir: &Path) -> Self {
+        Self::start_with(data_dir, &[])
+    }
+
+    /// The same with settings in its environment.
+    pub fn start_with(data_dir: &Path, settings: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_docket"))
+            .envs(settings.iter().copied())
             .args(["demo", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
             .stdin(Stdio::null())

@@ -13,10 +13,20 @@ async fn campaigns(client: &Client) -> Vec<String> {
     named(client, json!({ "limit": 100 })).await
 }
 
-async fn named(client: &Client, input: Value) -> Vec<String> {
-    let data = client.done("list_campaigns", input).await;
-    let names = data["campaigns"].as_array().unwrap().iter();
-    names.map(|campaign| campaign["name"].as_str().unwrap().to_owned()).collect()
+/// The names on all pages; how many rows a page holds depends on how long they are.
+async fn named(client: &Client, mut input: Value) -> Vec<String> {
+    let mut names = Vec::new();
+    loop {
+        let (status, answer) = client.tool("list_campaigns", input.clone()).await;
+        assert_eq!(status, 200, "{answer}");
+        let page = answer["data"]["campaigns"].as_array().unwrap().iter();
+        names.extend(page.map(|campaign| campaign["name"].as_str().unwrap().to_owned()));
+        let next = answer["meta"]["pagination"]["nextCursor"].clone();
+        if next.is_null() {
+            return names;
+        }
+        input["cursor"] = next;
+    }
 }
 
 /// The names that are there at the moment, however old.

@@ -6,7 +6,7 @@
 mod assigning;
 mod bodies;
 mod campaigns;
-mod catalog;
+pub mod catalog;
 mod contacts;
 mod pages;
 mod previews;
@@ -148,8 +148,12 @@ impl Office {
         let campaign = self.campaign(name).await;
         let add = json!({ "campaignId": campaign, "filter": { "source": "crm", "city": "Lyon" } });
         self.done("bulk_add_contacts_to_campaign_by_filter", add).await;
-        let listed =
-            self.done("list_outbound_contacts", json!({ "campaignId": campaign, "limit": 100 })).await;
+        let listed = self
+            .done(
+                "list_outbound_contacts",
+                json!({ "campaignId": campaign, "limit": 100, "responseFormat": "detailed" }),
+            )
+            .await;
         let contacts = texts(&listed["contacts"], "contactId");
         assert_eq!(contacts.len(), LYON);
         (campaign, contacts)

@@ -19,20 +19,22 @@ async def copy(reader, writer):
 
 
 async def serve(client, answer, upstream, token):
-    """One request per connection: its head gets two lines more, everything else passes as it is."""
+    """The head of each request gets a line more; its body and every answer pass as they are."""
+    host, port = upstream.rsplit(":", 1)
+    reader, writer = await asyncio.open_connection(host, int(port))
+    answers = asyncio.create_task(copy(reader, answer))
     try:
-        head = await client.readuntil(b"\r\n\r\n")
-        lines = head.decode("latin-1").split("\r\n")[:-2]
-        kept = [line for line in lines if not line.lower().startswith(("connection:", "authorization:"))]
-        kept += [f"Authorization: Bearer {token}", "Connection: close"]
-        host, port = upstream.rsplit(":", 1)
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(("\r\n".join(kept) + "\r\n\r\n").encode("latin-1"))
-        upload = asyncio.create_task(copy(client, writer))
-        await copy(reader, answer)
-        upload.cancel()
+        while True:
+            head = (await client.readuntil(b"\r\n\r\n")).decode("latin-1")
+            lines = [line for line in head.split("\r\n")[:-2] if not line.lower().startswith("authorization:")]
+            lengths = [line.split(":", 1)[1] for line in lines if line.lower().startswith("content-length:")]
+            lines.append(f"Authorization: Bearer {token}")
+            writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+            writer.write(await client.readexactly(int(lengths[0]) if lengths else 0))
+            await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
-        answer.close()
+        writer.close()
+        answers.cancel()
 
 
 async def main(upstream, token):

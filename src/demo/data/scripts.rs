@@ -14,19 +14,24 @@ type Run = &'static [(&'static str, &'static str)];
 /// Executions of one campaign, at most.
 const EXECUTIONS: usize = 24;
 
-pub(super) fn scripts() -> Vec<DemoScript> {
-    let script =
-        |(key, template, _): (&'static str, fn() -> Value, &[Run])| DemoScript { key, template: template() };
-    SCRIPTS.into_iter().map(script).collect()
+/// A script, and how calls with it went.
+struct Script {
+    key: &'static str,
+    template: fn() -> Value,
+    runs: &'static [Run],
 }
 
-const SCRIPTS: [(&str, fn() -> Value, &[Run]); 5] = [
-    ("energie", energy, ENERGY_RUNS),
-    ("reseau-de-pose", installers, INSTALLER_RUNS),
-    ("relance", revival, REVIVAL_RUNS),
-    ("supplier-introduction", introduction, INTRODUCTION_RUNS),
-    ("etat-des-lieux", stocktaking, &[]),
+const SCRIPTS: [Script; 5] = [
+    Script { key: "energie", template: energy, runs: ENERGY_RUNS },
+    Script { key: "reseau-de-pose", template: installers, runs: INSTALLER_RUNS },
+    Script { key: "relance", template: revival, runs: REVIVAL_RUNS },
+    Script { key: "supplier-introduction", template: introduction, runs: INTRODUCTION_RUNS },
+    Script { key: "etat-des-lieux", template: stocktaking, runs: &[] },
 ];
+
+pub(super) fn scripts() -> Vec<DemoScript> {
+    SCRIPTS.iter().map(|script| DemoScript { key: script.key, template: (script.template)() }).collect()
+}
 
 fn energy() -> Value {
     json!({
@@ -256,7 +261,7 @@ fn stocktaking() -> Value {
 
 /// What the callers of a campaign captured: of those they spoke to, the first so many.
 pub(super) fn executions(dice: &mut Dice, script: &'static str, calls: &[DemoCall]) -> Vec<DemoExecution> {
-    let Some((_, _, runs)) = SCRIPTS.into_iter().find(|(key, ..)| *key == script) else { return Vec::new() };
+    let Some(Script { runs, .. }) = SCRIPTS.iter().find(|one| one.key == script) else { return Vec::new() };
     let members: std::collections::BTreeMap<usize, CallOutcome> =
         calls.iter().map(|call| (call.nth_member, call.outcome)).collect();
     let spoken_to = members.into_iter().filter_map(|(member, last)| Some((member, ending(last)?)));

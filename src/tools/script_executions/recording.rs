@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cqrs_es::Aggregate as _;
 use docket_aggregates::Decides as _;
-use docket_aggregates::campaign::CampaignStatus;
+use docket_aggregates::campaign::{Campaign, CampaignStatus};
 use docket_aggregates::contact::Contact;
 use docket_aggregates::ids::{AgentId, ContactId, ScriptExecutionId, ScriptTemplateId};
 use docket_aggregates::membership::{Membership, MembershipCommand, MembershipError, Stay};
@@ -169,13 +169,17 @@ async fn upsert_script_execution(
         Some(row) => Some(row),
         None => None,
     };
-    let created = current.is_none();
-    let run = match current {
-        Some(row) => work.resumed(&mut view, row.execution_id).await?,
+    let resumed = match current {
+        Some(row) => work.resumed(&mut view, row.execution_id, input.execution_id.is_some()).await?,
+        None => None,
+    };
+    let created = resumed.is_none();
+    let run = match resumed {
+        Some(run) => run,
         None => work.begun(&mut view, &input, &mut mint).await?,
     };
     drop(view);
-    let before = if created { 0 } else { run.version };
+    let before = run.version;
     expect(input.expected_version, before)?;
 
     let mode = match input.mode {
@@ -292,7 +296,7 @@ fn fits(
 struct Run {
     execution_id: ScriptExecutionId,
     state: ScriptExecution,
-    /// Events of its stream so far; its start, if that comes with this call, not counted.
+    /// Events of its stream before this call.
     version: u64,
     /// What makes it begin, if it does.
     events: Vec<ScriptExecutionEvent>,
@@ -310,37 +314,47 @@ struct Work<'a> {
 
 impl Work<'_> {
     async fn execution(&self, id: ScriptExecutionId) -> ToolResult<Versioned<ScriptExecution>> {
-        Ok(self.ctx.app().ledger.load::<ScriptExecution>(self.ctx.organization(), id).await?)
+        self.ctx.state::<ScriptExecution>(id).await
     }
 
-    /// Gives up the open execution of an earlier stay.
+    /// Gives up the execution of an earlier stay, if nobody ended it meanwhile.
     async fn supersede(&mut self, id: ScriptExecutionId, at: docket_aggregates::Timestamp) -> ToolResult<()> {
         let earlier = self.execution(id).await?;
+        if earlier.state.status != ExecutionStatus::InProgress {
+            return Ok(());
+        }
         let events = earlier.state.decide(ScriptExecutionCommand::Supersede { at })?;
         self.writes.push(earlier.write(events));
         Ok(())
     }
 
-    /// The open execution, with the version of the script that it began with.
-    async fn resumed(&mut self, view: &mut View, id: ScriptExecutionId) -> ToolResult<Run> {
+    /// The open execution, with the version of the script that it began with. None if it was ended a moment ago and
+    /// nobody asked for this very one: then another begins.
+    async fn resumed(
+        &mut self,
+        view: &mut View,
+        id: ScriptExecutionId,
+        this_one: bool,
+    ) -> ToolResult<Option<Run>> {
         let execution = self.execution(id).await?;
         let begun = execution.state.begun.ok_or(ScriptExecutionError::Unknown)?;
         if execution.state.status != ExecutionStatus::InProgress {
-            return Err(ScriptExecutionError::Closed(execution.state.status).into());
+            let closed = ScriptExecutionError::Closed(execution.state.status);
+            return if this_one { Err(closed.into()) } else { Ok(None) };
         }
         let (template, version) = (begun.script_template_id, begun.script_template_version);
         let steps = steps_of(view, self.ctx.organization(), template, version).await?;
-        Ok(Run {
+        Ok(Some(Run {
             execution_id: id,
             state: (*execution.state).clone(),
             version: execution.version,
             events: vec![],
             steps: Arc::new(steps),
-        })
+        }))
     }
 
     /// A new execution with the current version of the script. It begins only if the script is still at that version,
-    /// and the contact still in the campaign, when it is recorded.
+    /// the campaign as it was, and the contact still in it, when it is recorded.
     async fn begun(
         &mut self,
         view: &mut View,
@@ -357,20 +371,23 @@ impl Work<'_> {
         let template = usable(ctx, script).await?;
         let steps = template.state.content().ok_or(ScriptTemplateError::Erased)?.steps.clone();
         let contact_id = self.membership.contact_id;
-        let contact = ctx.app().ledger.load::<Contact>(organization, contact_id).await?;
+        let contact = ctx.state::<Contact>(contact_id).await?;
         if contact.state.opted_out() {
             return Err(MembershipError::DoNotContact.into());
         }
         let stay = Stay { campaign_id: campaign.campaign_id, contact_id, epoch: self.membership.epoch };
         let membership_id = organization.membership(stay.campaign_id, contact_id);
-        let membership = ctx.app().ledger.load::<Membership>(organization, membership_id).await?;
+        let membership = ctx.state::<Membership>(membership_id).await?;
         let moved = membership.state.decide(MembershipCommand::ScriptStarted { stay })?;
         if !moved.is_empty() {
             self.writes.push(membership.write(moved));
         }
         let roster = Stream::of::<Roster>(organization.roster(stay.campaign_id));
         let version = rosters::version(view, organization, stay.campaign_id).await?;
-        self.guards.extend([template.guard(), contact.guard(), Guard { stream: roster, version }]);
+        let campaign_as_seen =
+            Guard { stream: Stream::of::<Campaign>(campaign.campaign_id), version: campaign.version };
+        let still_in_it = Guard { stream: roster, version };
+        self.guards.extend([template.guard(), contact.guard(), campaign_as_seen, still_in_it]);
 
         let execution_id: ScriptExecutionId = mint.id();
         let mut state = ScriptExecution::default();

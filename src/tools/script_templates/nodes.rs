@@ -65,7 +65,6 @@ impl JsonSchema for ScriptOption {
                     "label": {
                         "type": ["string", "null"],
                         "description": "What the caller sees; the value if not said.",
-                        "x-clears": true,
                     },
                 },
                 "required": ["value"],

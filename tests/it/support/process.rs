@@ -19,6 +19,7 @@ fn docket(database: &Database, url: &str, arguments: &[&str]) -> Command {
         .env("DOCKET_MASTER_KEY", master_key().to_base64())
         .env("DOCKET_DATA_DIR", database.folder())
         .env("DOCKET_LOG", "info")
+        .env("DOCKET_RATE_LIMIT", "off")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

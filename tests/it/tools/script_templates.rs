@@ -377,7 +377,7 @@ async fn a_script_in_use_is_not_deleted_by_accident() {
     assert_eq!(office.done(LIST, json!({})).await["templates"], json!([]));
     assert_eq!(
         texts(&office.done(LIST, json!({ "includeDeleted": true })).await["templates"], "templateId"),
-        [id.clone()]
+        std::slice::from_ref(&id)
     );
     assert_eq!(
         office.done("get_crm_workspace_overview", json!({})).await["counts"]["scriptTemplates"],

@@ -8,7 +8,10 @@ fn content(steps: Vec<Node>) -> ScriptContent {
     ScriptContent { name: "Spring".into(), description: None, language: "fr".into(), steps }
 }
 
-fn told(findings: &[Finding]) -> Vec<(&str, &str)> {
+/// Paths and codes.
+type Told<'a> = Vec<(&'a str, &'a str)>;
+
+fn told(findings: &[Finding]) -> Told<'_> {
     findings.iter().map(|finding| (finding.path.as_str(), finding.code)).collect()
 }
 
@@ -24,7 +27,7 @@ fn a_script_that_can_be_gone_through_has_no_errors() {
 #[test]
 fn each_rule_has_its_code_and_its_path() {
     let q = |id: &str| question(id, "How many?");
-    let rows: Vec<(Vec<Node>, Vec<(&str, &str)>)> = vec![
+    let rows: Vec<(Vec<Node>, Told<'_>)> = vec![
         (vec![], vec![("steps", "NO_STEPS")]),
         (vec![q("")], vec![("steps[0].id", "INVALID_NODE_ID")]),
         (vec![q("Budget")], vec![("steps[0].id", "INVALID_NODE_ID")]),

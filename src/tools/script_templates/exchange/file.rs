@@ -142,7 +142,7 @@ fn parsed(document: &str) -> ToolResult<Value> {
 
 fn known_version(version: Option<&Value>) -> Result<(), FindingShown> {
     match version {
-        Some(version) if *version == Value::from(SCHEMA_VERSION) => Ok(()),
+        Some(version) if version.as_u64() == Some(SCHEMA_VERSION.into()) => Ok(()),
         None => Err(finding("REQUIRED", "schemaVersion", "is required")),
         Some(_) => {
             let message = format!("must be {SCHEMA_VERSION}: files of other versions are not understood");
