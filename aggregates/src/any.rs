@@ -143,6 +143,7 @@ any_event! {
     ContentPiece(content_piece::ContentPiece, ContentPieceEvent),
     Sequence(sequence::Sequence, SequenceEvent),
     Enrollment(enrollment::Enrollment, EnrollmentEvent),
+    WebhookEndpoint(webhook_endpoint::WebhookEndpoint, WebhookEndpointEvent),
 }
 
 #[cfg(test)]

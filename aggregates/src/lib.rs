@@ -49,6 +49,7 @@ pub mod outbox;
 pub mod sending_control;
 pub mod sequence;
 pub mod suppression;
+pub mod webhook_endpoint;
 
 pub use any::{AnyEvent, DecodeError};
 pub use personal::Personal;
