@@ -12,6 +12,7 @@ use crate::language_model::LanguageModel;
 use crate::ledger::seal::Key;
 use crate::ledger::{Ledger, OpenError, QueueBounds, pool_of};
 use crate::readside::{PrepareError, ReadSide};
+use crate::secrets::Secrets;
 use crate::workspaces::Workspaces;
 
 /// Connections of the ledger's pool. The two lanes of the append and the read models have their own.
@@ -39,6 +40,8 @@ pub struct App {
     pub clock: Clock,
     /// The imports that this process works on.
     pub imports: Imports,
+    /// What providers know companies by.
+    pub secrets: Secrets,
     /// The language model that the operator connected, if any.
     pub model: Option<LanguageModel>,
     /// The analyses that it makes.
@@ -93,6 +96,7 @@ impl App {
         let readside = ReadSide::new(ledger.clone(), bounded);
         Ok(Self {
             credentials: Credentials::new(pool, clock.clone()),
+            secrets: Secrets::new(ledger.clone()),
             ledger,
             readside,
             workspaces: Workspaces::default(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::channels::ChannelConfig;
 use crate::http::Settings;
 use crate::language_model::LanguageModelConfig;
 use crate::ledger::seal::Key;
@@ -40,6 +41,9 @@ pub struct ServeConfig {
     /// The address under which the outside reaches this server.
     #[arg(long, env = "DOCKET_PUBLIC_URL")]
     pub public_url: Option<String>,
+    /// Where the providers are, and whom we trust.
+    #[command(flatten)]
+    pub channels: ChannelConfig,
     /// The language model that fills in qualifications.
     #[command(flatten)]
     pub language_model: LanguageModelConfig,

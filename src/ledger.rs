@@ -39,7 +39,7 @@ pub use command::{
     Actor, AppendError, Appended, Command, Guard, Lane, Origin, Request, StoredAnswer, Stream, Write,
 };
 pub use cqrs::LedgerStore;
-pub use decide::{DecideError, Decided, Versioned};
+pub use decide::{DecideError, Decided, TRIES, Versioned};
 pub use heads::Heads;
 pub use keys::{KeyError, Keys};
 pub use queue::QueueBounds;

@@ -26,3 +26,10 @@ CREATE INDEX script_executions_template ON script_executions (organization_id, s
 CREATE INDEX qualifications_created ON qualifications (organization_id, created_at, qualification_id);
 CREATE INDEX qualifications_contact ON qualifications (organization_id, contact_id, campaign_id);
 CREATE INDEX qualifications_campaign ON qualifications (organization_id, campaign_id, created_at, qualification_id);
+
+CREATE INDEX messages_by_time ON messages (organization_id, created_at, message_id);
+CREATE INDEX messages_by_provider ON messages (organization_id, provider_hash) WHERE provider_hash IS NOT NULL;
+CREATE INDEX messages_by_contact ON messages (organization_id, contact_id, message_id) WHERE contact_id IS NOT NULL;
+CREATE INDEX decisions_by_time ON decisions (organization_id, at, position);
+CREATE INDEX approvals_by_status ON approvals (organization_id, status, approval_id);
+CREATE INDEX content_pieces_by_path ON content_pieces (organization_id, source_path) WHERE deleted_at IS NULL;

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
@@ -31,16 +32,21 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 "the body must be JSON, with the header content-type: application/json",
             ));
         }
-        let bytes = body::receive(request.into_body()).await.map_err(|broken| {
-            let (status, code) = match broken {
-                Broken::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
-                Broken::Stalled => (StatusCode::REQUEST_TIMEOUT, "BODY_STALLED"),
-                Broken::Interrupted => (StatusCode::BAD_REQUEST, "BODY_INTERRUPTED"),
-            };
-            ApiError::new(status, code, broken.to_string())
-        })?;
+        let bytes = received(request).await?;
         parse(&bytes).map(Self)
     }
+}
+
+/// The whole body, whatever it is.
+pub async fn received(request: Request) -> Result<Bytes, ApiError> {
+    body::receive(request.into_body()).await.map_err(|broken| {
+        let (status, code) = match broken {
+            Broken::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
+            Broken::Stalled => (StatusCode::REQUEST_TIMEOUT, "BODY_STALLED"),
+            Broken::Interrupted => (StatusCode::BAD_REQUEST, "BODY_INTERRUPTED"),
+        };
+        ApiError::new(status, code, broken.to_string())
+    })
 }
 
 fn is_json(media_type: &str) -> bool {
@@ -138,6 +144,26 @@ impl Fields {
         }
     }
 
+    /// A field that is an object with fields of its own; absent and null are none. Its problems are told with those of
+    /// the whole, under `name.field`.
+    pub fn nested<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let fields = match self.fields.remove(name)? {
+            Value::Null => return None,
+            Value::Object(fields) => fields,
+            _ => {
+                self.problem(name, "WRONG_TYPE", "must be an object");
+                return None;
+            }
+        };
+        let mut inner = Self { fields, problems: vec![] };
+        let value = read(&mut inner);
+        let Err(refused) = inner.finish_problems() else { return Some(value) };
+        for problem in refused {
+            self.problems.push(FieldProblem { path: format!("{name}.{}", problem.path), ..problem });
+        }
+        None
+    }
+
     /// Refuses a patch that changes nothing.
     pub fn not_empty(&mut self) {
         if self.fields.is_empty() {
@@ -151,13 +177,17 @@ impl Fields {
     }
 
     /// Refuses everything that was found wrong, and every field that nobody asked for.
-    pub fn finish(mut self) -> Result<(), ApiError> {
+    pub fn finish(self) -> Result<(), ApiError> {
+        self.finish_problems().map_err(ApiError::fields)
+    }
+
+    fn finish_problems(mut self) -> Result<(), Vec<FieldProblem>> {
         for name in self.fields.keys() {
             // The name itself comes from the client: it is told back, but not without a bound.
             let name: String = name.chars().take(100).collect();
             self.problems.push(FieldProblem::new(name, "UNKNOWN_FIELD", "is not known here"));
         }
-        if self.problems.is_empty() { Ok(()) } else { Err(ApiError::fields(self.problems)) }
+        if self.problems.is_empty() { Ok(()) } else { Err(self.problems) }
     }
 
     fn judged<T>(&mut self, name: &str, judged: Result<T, Problem>) -> Option<T> {
@@ -267,6 +297,23 @@ pub fn integer(min: i64, max: i64) -> impl Fn(Value) -> Result<i64, Problem> {
     }
 }
 
+/// A list of texts, each judged by `rule`, `max` at most.
+pub fn list<T>(
+    max: usize,
+    rule: impl Fn(Value) -> Result<T, Problem>,
+) -> impl FnOnce(Value) -> Result<Vec<T>, Problem> {
+    move |value| match value {
+        Value::Array(items) if items.len() <= max => items.into_iter().map(rule).collect(),
+        Value::Array(_) => Err(("TOO_MANY", format!("must have at most {max} items"))),
+        _ => Err(("WRONG_TYPE", "must be a list".into())),
+    }
+}
+
+/// A JSON object, as the text of it.
+pub fn object(value: Value) -> Result<String, Problem> {
+    if value.is_object() { Ok(value.to_string()) } else { Err(("WRONG_TYPE", "must be an object".into())) }
+}
+
 /// One of a closed set of names.
 pub fn one_of<T: std::str::FromStr<Err = String>>(value: Value) -> Result<T, Problem> {
     string(value)?.parse().map_err(|message| ("UNKNOWN_VALUE", message))
@@ -311,6 +358,16 @@ mod tests {
             ("surplus", "UNKNOWN_FIELD"),
         ];
         assert_eq!(codes(&error), expected.map(|(path, code)| (path.to_owned(), code.to_owned())));
+    }
+
+    #[test]
+    fn the_problems_of_an_inner_object_are_told_with_its_name() {
+        let mut fields = fields(json!({"predicate": {"priority": "high", "surplus": 1}}));
+        let read = fields.nested("predicate", |inner| inner.optional("priority", integer(0, 9)));
+        assert_eq!(read, None);
+        let expected = [("predicate.priority", "OUT_OF_RANGE"), ("predicate.surplus", "UNKNOWN_FIELD")];
+        let found = codes(&fields.finish().unwrap_err());
+        assert_eq!(found, expected.map(|(path, code)| (path.to_owned(), code.to_owned())));
     }
 
     #[test]

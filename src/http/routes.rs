@@ -17,13 +17,14 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use docket_aggregates::ids::OrganizationId;
 use docket_aggregates::token::Role;
 
-use super::auth::{self, ADMINS, BOARD, READERS, WORKERS};
+use super::auth::{self, ADMINS, BOARD, READERS, STAFF, WORKERS};
 use super::call::Admitted;
 use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
-    HttpState, agents, calls, events, follow_ups, imports, input, limits, organizations, script_executions,
+    HttpState, agents, allowlist, approval_rules, calls, content_pieces, events, follow_ups, imports, input,
+    limits, organizations, outboxes, pauses, script_executions, secrets,
 };
 use crate::access_log::Entry;
 use crate::credentials::Caller;
@@ -149,6 +150,31 @@ pub fn all() -> &'static [Route] {
         route!(PATCH "/api/companies/{companyId}/crm/follow-ups/{followUpId}",            WORKERS, Usual,    follow_ups::close, follow_ups::closing),
 
         route!(POST  "/api/companies/{companyId}/crm/script-executions/{executionId}/auto-qualify", WORKERS, Asking, script_executions::auto_qualify, script_executions::auto_qualifying),
+
+        route!(GET   "/api/companies/{companyId}/crm/outboxes",                            STAFF,   Usual,    outboxes::list, outboxes::listing),
+        route!(POST  "/api/companies/{companyId}/crm/outboxes",                            BOARD,   Usual,    outboxes::open, outboxes::opening),
+        route!(PATCH "/api/companies/{companyId}/crm/outboxes/{outboxId}",                 BOARD,   Usual,    outboxes::change, outboxes::changing),
+        route!(DELETE "/api/companies/{companyId}/crm/outboxes/{outboxId}",                BOARD,   Usual,    outboxes::delete, outboxes::deleting),
+        route!(GET   "/api/companies/{companyId}/crm/approval-rules",                      READERS, Usual,    approval_rules::list, approval_rules::listing),
+        route!(POST  "/api/companies/{companyId}/crm/approval-rules",                      BOARD,   Usual,    approval_rules::add, approval_rules::adding),
+        route!(PATCH "/api/companies/{companyId}/crm/approval-rules/{ruleId}",             BOARD,   Usual,    approval_rules::change, approval_rules::changing),
+        route!(DELETE "/api/companies/{companyId}/crm/approval-rules/{ruleId}",            BOARD,   Usual,    approval_rules::remove, approval_rules::removing),
+        route!(POST  "/api/companies/{companyId}/crm/approval-rules/{ruleId}/preview",     READERS, Usual,    approval_rules::preview, approval_rules::previewing),
+        route!(POST  "/api/companies/{companyId}/crm/approval-rules/simulate",             READERS, Usual,    approval_rules::simulate, approval_rules::simulating),
+        route!(GET   "/api/companies/{companyId}/crm/allowlist",                           READERS, Usual,    allowlist::list, allowlist::listing),
+        route!(POST  "/api/companies/{companyId}/crm/allowlist",                           BOARD,   Usual,    allowlist::allow, allowlist::allowing),
+        route!(DELETE "/api/companies/{companyId}/crm/allowlist",                          BOARD,   Usual,    allowlist::disallow, allowlist::disallowing),
+        route!(GET   "/api/companies/{companyId}/crm/suppressions",                        READERS, Usual,    allowlist::suppressed, allowlist::suppressions_listing),
+        route!(POST  "/api/companies/{companyId}/crm/suppressions",                        BOARD,   Usual,    allowlist::suppress, allowlist::suppressing),
+        route!(DELETE "/api/companies/{companyId}/crm/suppressions",                       BOARD,   Usual,    allowlist::lift, allowlist::lifting),
+        route!(GET   "/api/companies/{companyId}/crm/content-pieces",                      STAFF,   Usual,    content_pieces::list, content_pieces::listing),
+        route!(POST  "/api/companies/{companyId}/crm/content-pieces",                      BOARD,   Usual,    content_pieces::add, content_pieces::adding),
+        route!(PATCH "/api/companies/{companyId}/crm/content-pieces/{pieceId}",            BOARD,   Usual,    content_pieces::change, content_pieces::changing),
+        route!(DELETE "/api/companies/{companyId}/crm/content-pieces/{pieceId}",           BOARD,   Usual,    content_pieces::delete, content_pieces::deleting),
+        route!(POST  "/api/companies/{companyId}/crm/pause",                               BOARD,   Usual,    pauses::pause, pauses::pausing),
+        route!(POST  "/api/companies/{companyId}/crm/resume",                              BOARD,   Usual,    pauses::resume, pauses::resuming),
+
+        route!(PUT   "/api/companies/{companyId}/secrets/{secretId}",                      BOARD,   Usual,    secrets::store, secrets::storing),
 
         route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list, events::listing).without_module(),
     ]);
