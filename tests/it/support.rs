@@ -18,7 +18,7 @@ pub use client::Client;
 pub use server::Database;
 
 /// How long anything may take that a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until there is an answer; fails the test when that takes too long. Between two questions
 /// other tasks run.
