@@ -47,11 +47,11 @@ impl Settings {
 /// What is sent: `{kind: message, text, subject?}` or `{kind: invitation, text?}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
-    /// A message to a connection, or an InMail.
+    /// A message to a connection, or an `InMail`.
     Message {
         /// What it says.
         text: String,
-        /// What an InMail is about.
+        /// What an `InMail` is about.
         subject: Option<String>,
     },
     /// An invitation to connect.

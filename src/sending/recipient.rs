@@ -287,6 +287,6 @@ mod tests {
         let tagged = known("Ann+News@example.com");
         assert!(tagged.suppressed_as.contains(&plain.address));
         assert!(tagged.suppressed_as.contains(&tagged.address));
-        assert_eq!(plain.suppressed_as, [plain.address.clone()]);
+        assert_eq!(plain.suppressed_as, std::slice::from_ref(&plain.address));
     }
 }
