@@ -332,9 +332,12 @@ mod tests {
 
     #[test]
     fn a_viewer_calls_nothing_here_and_an_auditor_changes_nothing() {
+        // These ask a question that is too long for an address, and record nothing.
+        let asks = |path: &str| path.ends_with("/preview") || path.ends_with("/simulate");
         for route in all() {
             assert!(!route.roles.contains(&Role::Viewer), "{}", route.name);
-            assert!(route.method == Method::GET || !route.roles.contains(&Role::Auditor), "{}", route.name);
+            let reads = route.method == Method::GET || asks(route.path);
+            assert!(reads || !route.roles.contains(&Role::Auditor), "{}", route.name);
         }
     }
 }
