@@ -32,6 +32,7 @@ mod pauses;
 mod reply;
 mod script_executions;
 mod secrets;
+mod sends;
 mod serve;
 mod settings;
 mod spec;

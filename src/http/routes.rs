@@ -24,7 +24,7 @@ use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
     HttpState, agents, allowlist, approval_rules, calls, content_pieces, events, follow_ups, imports, input,
-    limits, organizations, outboxes, pauses, script_executions, secrets,
+    limits, organizations, outboxes, pauses, script_executions, secrets, sends,
 };
 use crate::access_log::Entry;
 use crate::credentials::Caller;
@@ -173,6 +173,10 @@ pub fn all() -> &'static [Route] {
         route!(DELETE "/api/companies/{companyId}/crm/content-pieces/{pieceId}",           BOARD,   Usual,    content_pieces::delete, content_pieces::deleting),
         route!(POST  "/api/companies/{companyId}/crm/pause",                               BOARD,   Usual,    pauses::pause, pauses::pausing),
         route!(POST  "/api/companies/{companyId}/crm/resume",                              BOARD,   Usual,    pauses::resume, pauses::resuming),
+
+        route!(POST  "/api/companies/{companyId}/crm/send",                                WORKERS, Asking,   sends::send, sends::sending),
+        route!(GET   "/api/companies/{companyId}/crm/activities",                          STAFF,   Usual,    sends::list, sends::listing),
+        route!(GET   "/api/companies/{companyId}/crm/activities/{activityId}",             STAFF,   Usual,    sends::show, sends::showing),
 
         route!(PUT   "/api/companies/{companyId}/secrets/{secretId}",                      BOARD,   Usual,    secrets::store, secrets::storing),
 
