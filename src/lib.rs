@@ -20,6 +20,7 @@ pub mod content_pieces;
 pub mod credentials;
 pub mod deduplication;
 pub mod demo;
+pub mod dispatcher;
 pub mod envelope;
 pub mod follow_ups;
 pub mod http;

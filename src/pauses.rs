@@ -1,5 +1,7 @@
 //! Holding sending back, and letting it go on.
 
+use std::time::Duration;
+
 use docket_aggregates::sending_control::{
     PauseScope, SendingControl, SendingControlCommand, SendingControlError,
 };
@@ -8,7 +10,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::dispatcher::CALLS_BEGIN_WITHIN;
 use crate::service::{Call, Done, ServiceError};
+
+/// Between the look at the time and the first byte of a call.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// What is held back, as answers show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -34,7 +40,8 @@ fn view(scope: PauseScope, paused: bool, reason: Option<String>) -> PauseView {
     PauseView { scope: name, id, paused, reason }
 }
 
-/// Holds back. No hand-over is appended after this was recorded.
+/// Holds back. No hand-over is appended after this was recorded, and this answers when no hand-over of before begins its
+/// call any more.
 pub async fn pause(
     app: &App,
     call: &Call,
@@ -43,7 +50,9 @@ pub async fn pause(
 ) -> Result<Done<PauseView>, ServiceError<SendingControlError>> {
     let control_id = call.organization.sending_control();
     let answer = view(scope, true, Some(reason.clone()));
-    order(app, call, SendingControlCommand::Pause { control_id, scope, reason }, answer).await
+    let paused = order(app, call, SendingControlCommand::Pause { control_id, scope, reason }, answer).await?;
+    tokio::time::sleep(CALLS_BEGIN_WITHIN + GRACE).await;
+    Ok(paused)
 }
 
 /// Goes on.

@@ -425,6 +425,8 @@ impl MessageRow {
                 self.attempts = *attempt;
                 self.bucket_id = Some(*bucket_id);
             }
+            // The status says it all.
+            MessageEvent::MessageTakenBack { .. } => (),
             MessageEvent::MessageAccepted { provider_hash, answer, .. } => {
                 self.provider_hash = provider_hash.clone();
                 self.hear(answer.as_ref());

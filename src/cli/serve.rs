@@ -1,16 +1,22 @@
 //! `docket serve`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::open::Opened;
 use crate::app::App;
 use crate::config::{Config, ServeConfig};
+use crate::dispatcher;
 use crate::http;
 use crate::language_model::LanguageModel;
+
+/// How long messages that are at their channels may take once the process is shutting down.
+const DISPATCH_STOP_WITHIN: Duration = Duration::from_secs(25);
 
 /// Serves the API until it is told to stop.
 #[derive(Debug, Args)]
@@ -24,6 +30,7 @@ impl Serve {
     /// on.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
         let model = LanguageModel::open(&self.config.language_model)?;
+        let channels = self.config.channels.open()?;
         loop {
             let opened = Opened::to_serve(config).await?;
             let listen = self.config.listen;
@@ -34,7 +41,28 @@ impl Serve {
             let database_ended = AtomicBool::new(false);
             let app = App { model: model.clone(), ..opened.app.clone() };
             let settings = self.config.settings();
-            let served = http::serve(app, settings, listener, stopped(&opened, &database_ended)).await;
+            let sending = dispatcher::Settings {
+                public_url: self.config.public_url.clone(),
+                ..dispatcher::Settings::default()
+            };
+            let dispatching = dispatcher::start(app.clone(), channels.clone(), sending);
+            let ending = CancellationToken::new();
+            let stopping = async {
+                stopped(&opened, &database_ended).await;
+                ending.cancel();
+            };
+            // Both drain at once. A server that ends by itself ends the dispatcher, too.
+            let (served, ()) = tokio::join!(
+                async {
+                    let served = http::serve(app, settings, listener, stopping).await;
+                    ending.cancel();
+                    served
+                },
+                async {
+                    ending.cancelled().await;
+                    dispatching.stop(DISPATCH_STOP_WITHIN).await;
+                }
+            );
             opened.close().await;
             served.context("the server ended")?;
             if !database_ended.load(Ordering::SeqCst) {

@@ -11,6 +11,7 @@ mod channels;
 mod cqrs;
 mod crash;
 mod deduplication;
+mod dispatcher;
 mod faults;
 mod golden;
 mod http;

@@ -6,8 +6,10 @@
 pub mod app;
 pub mod client;
 pub mod commands;
+pub mod house;
 pub mod process;
 pub mod proxy;
+pub mod resend;
 pub mod server;
 
 use std::future::Future;
