@@ -23,7 +23,7 @@ use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
-    HttpState, agents, allowlist, approval_rules, calls, content_pieces, events, follow_ups, imports, input,
+    HttpState, agents, allowlist, approval_rules, approvals, calls, content_pieces, events, follow_ups, imports, input,
     limits, organizations, outboxes, pauses, script_executions, secrets,
 };
 use crate::access_log::Entry;
@@ -161,6 +161,12 @@ pub fn all() -> &'static [Route] {
         route!(DELETE "/api/companies/{companyId}/crm/approval-rules/{ruleId}",            BOARD,   Usual,    approval_rules::remove, approval_rules::removing),
         route!(POST  "/api/companies/{companyId}/crm/approval-rules/{ruleId}/preview",     READERS, Usual,    approval_rules::preview, approval_rules::previewing),
         route!(POST  "/api/companies/{companyId}/crm/approval-rules/simulate",             READERS, Usual,    approval_rules::simulate, approval_rules::simulating),
+        route!(GET   "/api/companies/{companyId}/crm/approvals",                           READERS, Usual,    approvals::list, approvals::listing),
+        route!(GET   "/api/companies/{companyId}/crm/approvals/{approvalId}",              READERS, Usual,    approvals::show, approvals::showing),
+        route!(POST  "/api/companies/{companyId}/crm/approvals/{approvalId}/approve",      BOARD,   Usual,    approvals::approve, approvals::approving),
+        route!(POST  "/api/companies/{companyId}/crm/approvals/{approvalId}/reject",       BOARD,   Usual,    approvals::reject, approvals::rejecting),
+        route!(POST  "/api/companies/{companyId}/crm/approvals/{approvalId}/request-revision", BOARD, Usual,  approvals::request_revision, approvals::requesting_revision),
+        route!(POST  "/api/companies/{companyId}/crm/approvals/bulk-approve",              ADMINS,  Usual,    approvals::bulk_approve, approvals::bulk_approving),
         route!(GET   "/api/companies/{companyId}/crm/allowlist",                           READERS, Usual,    allowlist::list, allowlist::listing),
         route!(POST  "/api/companies/{companyId}/crm/allowlist",                           BOARD,   Usual,    allowlist::allow, allowlist::allowing),
         route!(DELETE "/api/companies/{companyId}/crm/allowlist",                          BOARD,   Usual,    allowlist::disallow, allowlist::disallowing),
