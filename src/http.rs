@@ -12,6 +12,7 @@ pub mod routes;
 mod agents;
 mod allowlist;
 mod approval_rules;
+mod approvals;
 mod body;
 mod call;
 mod calls;

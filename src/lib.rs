@@ -9,6 +9,7 @@ pub mod allowlist;
 pub mod analyses;
 pub mod app;
 pub mod approval_rules;
+pub mod approvals;
 pub mod bench;
 pub mod calls;
 pub mod channels;

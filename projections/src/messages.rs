@@ -408,11 +408,17 @@ impl MessageRow {
             }
             MessageEvent::MessageDecided { decision, .. } => {
                 self.reason = decision.reason.clone();
-                self.rule_id = decision.rule.map(|rule| rule.rule_id);
-                self.rule_version = decision.rule.map(|rule| rule.version);
-                self.rules_version = decision.rules_version;
-                self.allowlist_version = Some(decision.allowlist_version);
-                self.approval_id = decision.approval_id;
+                // What was not asked is as it was asked last.
+                if decision.rules_version.is_some() {
+                    self.rule_id = decision.rule.map(|rule| rule.rule_id);
+                    self.rule_version = decision.rule.map(|rule| rule.version);
+                    self.rules_version = decision.rules_version;
+                }
+                self.allowlist_version = self.allowlist_version.max(Some(decision.allowlist_version));
+                // Whoever ends a message does not ask for anything: what had been asked for stays to be seen.
+                if decision.status == MessageStatus::DraftPendingApproval {
+                    self.approval_id = decision.approval_id;
+                }
                 self.approved_at = None;
                 self.approved_by = None;
             }

@@ -5,7 +5,9 @@
 mod support;
 
 mod answer_tokens;
+mod approvals;
 mod auditing;
+mod back_test;
 mod calls;
 mod channels;
 mod cqrs;
