@@ -1,8 +1,8 @@
 //! One address on the suppression list.
 //!
-//! What the board, a bounce or a complaint puts on the list, the board may take off. A person's own opt-out is another
-//! fact, of the contact, with a claim of its own: taking an address off this list does not touch it, and a send is
-//! appended only where neither claim stands.
+//! What the board, a bounce or a complaint puts on the list, the board may take off. What a person said is another
+//! matter: an address whose owner unsubscribed stays where it is, whatever it was on the list for before, and the claim
+//! that this takes is the one of a contact's opt-out. A send is appended only where neither claim stands.
 
 mod event;
 
@@ -75,6 +75,9 @@ pub enum SuppressionError {
     /// It is not on the list.
     #[error("address is not on the suppression list")]
     NotSuppressed,
+    /// Its owner's own word, which nobody takes back for them.
+    #[error("an address whose owner unsubscribed stays on the suppression list")]
+    OptedOut,
 }
 
 /// The state that decisions need.
@@ -88,12 +91,18 @@ aggregate!(Suppression, "Suppression", SuppressionCommand, SuppressionEvent, Sup
 impl Suppression {
     /// The whole business of one address on the list.
     fn decide(&self, command: SuppressionCommand) -> Result<Vec<SuppressionEvent>, SuppressionError> {
+        use SuppressionReason as Reason;
         match (command, &self.standing) {
             (SuppressionCommand::Suppress { address_hash, address, reason }, None) => {
                 Ok(vec![SuppressionEvent::SuppressionAdded { address_hash, address, reason }])
             }
-            // What stands stands, for the first reason.
+            (
+                SuppressionCommand::Suppress { address_hash, address, reason: reason @ Reason::Unsubscribe },
+                Some((_, Reason::Manual | Reason::Bounce | Reason::Complaint)),
+            ) => Ok(vec![SuppressionEvent::SuppressionAdded { address_hash, address, reason }]),
+            // What stands stands, for the first reason; only the owner's own word weighs more than it.
             (SuppressionCommand::Suppress { .. }, Some(_)) => Ok(vec![]),
+            (SuppressionCommand::Lift, Some((_, Reason::Unsubscribe))) => Err(SuppressionError::OptedOut),
             (SuppressionCommand::Lift, Some((address_hash, _))) => {
                 Ok(vec![SuppressionEvent::SuppressionRemoved { address_hash: address_hash.clone() }])
             }
@@ -149,6 +158,25 @@ mod tests {
             .given(vec![added(SuppressionReason::Bounce)])
             .when(suppress(SuppressionReason::Manual))
             .then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn the_owners_word_outweighs_every_other_reason_and_is_never_lifted() {
+        use SuppressionReason as Reason;
+        for first in [Reason::Manual, Reason::Bounce, Reason::Complaint] {
+            Given::with(())
+                .given(vec![added(first)])
+                .when(suppress(Reason::Unsubscribe))
+                .then_expect_events(vec![added(Reason::Unsubscribe)]);
+        }
+        Given::with(())
+            .given(vec![added(Reason::Unsubscribe)])
+            .when(suppress(Reason::Unsubscribe))
+            .then_expect_events(vec![]);
+        Given::with(())
+            .given(vec![added(Reason::Manual), added(Reason::Unsubscribe)])
+            .when(SuppressionCommand::Lift)
+            .then_expect_error(SuppressionError::OptedOut);
     }
 
     #[test]
