@@ -260,7 +260,7 @@ mod tests {
             (SuppressionReason::Unsubscribe, 2),
         ] {
             let address = Personal::erased(crate::ids::SubjectId(list));
-            let event = SuppressionEvent::SuppressionAdded { address_hash: "a".into(), address, reason };
+            let event = SuppressionEvent::SuppressionAdded { address_hash: "a".into(), address, reason, contact_ids: vec![] };
             let changes = changes_of(&AnyEvent::Suppression(event), list);
             assert_eq!(changes.len(), claims, "{reason:?}");
             let own_word = ClaimChange::Ensure(ClaimKey::new(Scope::SuppressedAddress, "a"), list);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use event::SuppressionEvent;
 
+use crate::ids::ContactId;
 use crate::personal::Personal;
 use crate::stored::aggregate;
 
@@ -64,6 +65,8 @@ pub enum SuppressionCommand {
         address: Personal<String>,
         /// Why.
         reason: SuppressionReason,
+        /// The contacts that have this address: their streams are written in the same append.
+        contact_ids: Vec<ContactId>,
     },
     /// Take it off.
     Lift,
@@ -83,7 +86,14 @@ pub enum SuppressionError {
 /// The state that decisions need.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Suppression {
-    standing: Option<(String, SuppressionReason)>,
+    standing: Option<Standing>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Standing {
+    address_hash: String,
+    reason: SuppressionReason,
+    contact_ids: Vec<ContactId>,
 }
 
 aggregate!(Suppression, "Suppression", SuppressionCommand, SuppressionEvent, SuppressionError);
@@ -93,18 +103,21 @@ impl Suppression {
     fn decide(&self, command: SuppressionCommand) -> Result<Vec<SuppressionEvent>, SuppressionError> {
         use SuppressionReason as Reason;
         match (command, &self.standing) {
-            (SuppressionCommand::Suppress { address_hash, address, reason }, None) => {
-                Ok(vec![SuppressionEvent::SuppressionAdded { address_hash, address, reason }])
+            (SuppressionCommand::Suppress { address_hash, address, reason, contact_ids }, None) => {
+                Ok(vec![SuppressionEvent::SuppressionAdded { address_hash, address, reason, contact_ids }])
             }
-            (
-                SuppressionCommand::Suppress { address_hash, address, reason: reason @ Reason::Unsubscribe },
-                Some((_, Reason::Manual | Reason::Bounce | Reason::Complaint)),
-            ) => Ok(vec![SuppressionEvent::SuppressionAdded { address_hash, address, reason }]),
+            (SuppressionCommand::Suppress { address_hash, address, reason, contact_ids }, Some(known))
+                if reason == Reason::Unsubscribe && known.reason != Reason::Unsubscribe =>
+            {
+                Ok(vec![SuppressionEvent::SuppressionAdded { address_hash, address, reason, contact_ids }])
+            }
             // What stands stands, for the first reason; only the owner's own word weighs more than it.
             (SuppressionCommand::Suppress { .. }, Some(_)) => Ok(vec![]),
-            (SuppressionCommand::Lift, Some((_, Reason::Unsubscribe))) => Err(SuppressionError::OptedOut),
-            (SuppressionCommand::Lift, Some((address_hash, _))) => {
-                Ok(vec![SuppressionEvent::SuppressionRemoved { address_hash: address_hash.clone() }])
+            (SuppressionCommand::Lift, Some(known)) if known.reason == Reason::Unsubscribe => {
+                Err(SuppressionError::OptedOut)
+            }
+            (SuppressionCommand::Lift, Some(known)) => {
+                Ok(vec![SuppressionEvent::SuppressionRemoved { address_hash: known.address_hash.clone() }])
             }
             (SuppressionCommand::Lift, None) => Err(SuppressionError::NotSuppressed),
         }
@@ -112,14 +125,22 @@ impl Suppression {
 
     fn evolve(&mut self, event: SuppressionEvent) {
         self.standing = match event {
-            SuppressionEvent::SuppressionAdded { address_hash, reason, .. } => Some((address_hash, reason)),
+            SuppressionEvent::SuppressionAdded { address_hash, reason, contact_ids, .. } => {
+                let before = self.standing.take().map(|known| known.contact_ids).unwrap_or_default();
+                Some(Standing { address_hash, reason, contact_ids: [before, contact_ids].concat() })
+            }
             SuppressionEvent::SuppressionRemoved { .. } => None,
         };
     }
 
     /// Why it is on the list; none if it is not.
     pub fn reason(&self) -> Option<SuppressionReason> {
-        self.standing.as_ref().map(|(_, reason)| *reason)
+        self.standing.as_ref().map(|known| known.reason)
+    }
+
+    /// The contacts that are left alone because of it.
+    pub fn contacts(&self) -> &[ContactId] {
+        self.standing.as_ref().map(|known| known.contact_ids.as_slice()).unwrap_or_default()
     }
 }
 
@@ -137,11 +158,21 @@ mod tests {
     }
 
     fn suppress(reason: SuppressionReason) -> SuppressionCommand {
-        SuppressionCommand::Suppress { address_hash: "ab".into(), address: address(), reason }
+        SuppressionCommand::Suppress {
+            address_hash: "ab".into(),
+            address: address(),
+            reason,
+            contact_ids: vec![],
+        }
     }
 
     fn added(reason: SuppressionReason) -> SuppressionEvent {
-        SuppressionEvent::SuppressionAdded { address_hash: "ab".into(), address: address(), reason }
+        SuppressionEvent::SuppressionAdded {
+            address_hash: "ab".into(),
+            address: address(),
+            reason,
+            contact_ids: vec![],
+        }
     }
 
     fn removed() -> SuppressionEvent {

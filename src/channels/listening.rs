@@ -82,10 +82,9 @@ pub fn challenge(channel: Channel, query: &str, verify_token: &Secret) -> Result
 }
 
 /// Words by which somebody says that they want no more, written alone and in whatever case. What carriers and WhatsApp's own
-/// policy name, and the same in French, German, Spanish and Italian.
-const STOP: [&str; 15] = [
-    "stop", "stopall", "unsubscribe", "cancel", "end", "quit", "arret", "arrêt", "désabonner", "desabonner", "stopp",
-    "abmelden", "baja", "parar", "annulla",
+/// policy name, in English, French, German and Spanish. Not `cancel` or `end`: an answer to a reminder says that too.
+const STOP: [&str; 10] = [
+    "stop", "stopall", "unsubscribe", "arret", "arrêt", "désabonner", "desabonner", "stopp", "abmelden", "baja",
 ];
 
 /// Whether a text says nothing but that its writer wants no more.

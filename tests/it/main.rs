@@ -13,6 +13,7 @@ mod crash;
 mod deduplication;
 mod faults;
 mod golden;
+mod hearing;
 mod http;
 mod imports;
 mod ledger;
