@@ -16,6 +16,7 @@ mod deduplication;
 mod dispatcher;
 mod faults;
 mod golden;
+mod hearing;
 mod http;
 mod imports;
 mod ledger;
