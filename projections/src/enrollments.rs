@@ -139,8 +139,8 @@ pub struct Candidate {
     pub do_not_contact: bool,
     /// Nothing is known of it any more.
     pub erased: bool,
-    /// Its addresses, and nothing else.
-    pub addresses: ContactProfile,
+    /// What is known of it, without tags and sources.
+    pub profile: ContactProfile,
 }
 
 /// The contacts of a campaign that stand where `status_in` says (anywhere, if it is empty) after `after`, by id, `limit`
@@ -155,7 +155,8 @@ pub async fn candidates(
 ) -> sqlx::Result<Vec<Candidate>> {
     // Each contact is looked up by itself: statistics are always older than a large import.
     let mut query = QueryBuilder::<Postgres>::new(
-        "SELECT m.contact_id, e.known, c.do_not_contact, c.erased, c.email, c.phone, c.custom \
+        "SELECT m.contact_id, e.known, c.do_not_contact, c.erased, c.first_name, c.last_name, c.email, \
+             c.phone, c.company, c.city, c.country, c.job_title, c.custom \
          FROM (SELECT organization_id, contact_id FROM memberships WHERE organization_id = ",
     );
     query.push_bind(organization.uuid()).push(" AND campaign_id = ").push_bind(campaign.uuid());
@@ -182,9 +183,15 @@ pub async fn candidates(
                 known_to_sequence: row.try_get("known")?,
                 do_not_contact: row.try_get("do_not_contact")?,
                 erased: row.try_get("erased")?,
-                addresses: ContactProfile {
+                profile: ContactProfile {
+                    first_name: row.try_get("first_name")?,
+                    last_name: row.try_get("last_name")?,
                     email: row.try_get("email")?,
                     phone: row.try_get("phone")?,
+                    company: row.try_get("company")?,
+                    city: row.try_get("city")?,
+                    country: row.try_get("country")?,
+                    job_title: row.try_get("job_title")?,
                     custom,
                     ..ContactProfile::default()
                 },

@@ -107,7 +107,7 @@ fn plan(
         before.into_iter().map(|row| (row.sequence_id, row)).collect();
     for recorded in batch {
         let AnyEvent::Sequence(event) = &recorded.event else { continue };
-        if let SequenceEvent::SequenceCreated { sequence_id, version, steps, words } = event {
+        if let SequenceEvent::SequenceCreated { sequence_id, version, steps, words, .. } = event {
             let mut row = SequenceRow {
                 sequence_id: *sequence_id,
                 name: None,
@@ -128,7 +128,7 @@ fn plan(
         row.updated_at = recorded.occurred_at;
         match event {
             SequenceEvent::SequenceCreated { .. } => (),
-            SequenceEvent::SequenceChanged { version, steps, words } => row.say(*version, steps, words),
+            SequenceEvent::SequenceChanged { version, steps, words, .. } => row.say(*version, steps, words),
             SequenceEvent::SequencePaused {} => row.status = SequenceStatus::Paused,
             SequenceEvent::SequenceResumed {} => row.status = SequenceStatus::Active,
             SequenceEvent::SequenceArchived {} => row.status = SequenceStatus::Archived,
