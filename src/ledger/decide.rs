@@ -90,6 +90,12 @@ pub struct Versioned<A> {
 }
 
 impl<A> Versioned<A> {
+    /// A state that was made up.
+    #[cfg(test)]
+    pub(crate) fn at(state: Arc<A>, version: u64, stream: Stream) -> Self {
+        Self { state, version, stream }
+    }
+
     /// Whether anything ever happened to it.
     pub fn exists(&self) -> bool {
         self.version > 0
