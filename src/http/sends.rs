@@ -119,10 +119,7 @@ pub fn sending() -> Spec {
             ("payload!", payload_shape()),
             ("contentPieceId", shapes::or_null(shapes::id())),
             ("campaignId", shapes::or_null(shapes::id())),
-            (
-                "clientDedupKey",
-                shapes::or_null(json!({ "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" })),
-            ),
+            ("clientDedupKey", shapes::or_null(json!({ "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" }))),
         ]))
         .answers(200, "What was decided, and what is known of the outcome", schema::<Activity>())
 }
@@ -242,8 +239,7 @@ pub async fn show(
 async fn visible(state: &HttpState, admitted: &Admitted, text: &str) -> Result<MessageRow, ApiError> {
     let message: MessageId = path_id("activityId", text)?;
     let row = activity::read(&state.app, admitted.organization, message).await?;
-    let own = |row: &MessageRow| {
-        admitted.caller.role != Role::Agent || row.drafter == admitted.caller.principal_id
-    };
+    let own =
+        |row: &MessageRow| admitted.caller.role != Role::Agent || row.drafter == admitted.caller.principal_id;
     row.filter(own).ok_or_else(|| MessageError::Unknown.into())
 }

@@ -16,9 +16,7 @@ use docket_aggregates::ids::{
 };
 use docket_aggregates::judgement::{self, At};
 use docket_aggregates::labels::Labels;
-use docket_aggregates::message::{
-    DedupKey, Draft, Grounds, Message, MessageCommand, MessageContent, Ruling,
-};
+use docket_aggregates::message::{DedupKey, Draft, Grounds, Message, MessageCommand, MessageContent, Ruling};
 use docket_aggregates::outbox::Outbox;
 use docket_aggregates::{Decides, Timestamp};
 use serde_json::Value;
@@ -99,8 +97,8 @@ pub async fn draft(app: &App, call: &Call, request: SendRequest) -> Result<Done<
     let keys = app.ledger.keys().organization(organization).await?;
     let recipient = Recipient::read(request.channel, &request.to)
         .map_err(|error| ServiceError::Refused(SendRefusal::To(error)))?;
-    let payload = content::read_payload(request.channel, &request.payload, call.at)
-        .map_err(ServiceError::Refused)?;
+    let payload =
+        content::read_payload(request.channel, &request.payload, call.at).map_err(ServiceError::Refused)?;
     let content = MessageContent { to: recipient.to.clone(), payload };
     let dedup = request.dedup_key.as_deref().map(|key| dedup_key(&keys, key, &request, &content));
     let asked = Asked {
@@ -219,8 +217,7 @@ impl Asked {
         let entity = Activity::of(organization, row);
 
         let events = events.into_iter().map(Into::into).collect();
-        let mut writes =
-            vec![Write { stream: Stream::of::<Message>(self.message_id), expected: 0, events }];
+        let mut writes = vec![Write { stream: Stream::of::<Message>(self.message_id), expected: 0, events }];
         if let Ruling::AskAPerson(approval_id) = ruling {
             let question = ApprovalCommand::Request {
                 approval_id,
@@ -311,11 +308,7 @@ pub(super) struct Ground {
 
 impl Ground {
     /// The lists and rules as they were last seen: the append judges whether they still are.
-    pub async fn load(
-        app: &App,
-        call: &Call,
-        addressee: &Addressee,
-    ) -> std::result::Result<Self, ReadError> {
+    pub async fn load(app: &App, call: &Call, addressee: &Addressee) -> std::result::Result<Self, ReadError> {
         let organization = call.organization;
         Ok(Self {
             allowlist: app.ledger.glance::<Allowlist>(organization, organization.allowlist()).await?,
