@@ -257,7 +257,8 @@ async fn contact(company: &Company, email: &str) -> String {
         company.board.send(Method::POST, &path, &csv_type, csv.into_bytes()).await.unwrap();
     assert_eq!(status, 201, "{import}");
     let commit = format!("imports/{}/commit", text(&import["importFolderId"]));
-    assert_eq!(post(&company.board, &commit, json!({})).await.0, 200);
+    let (status, committed) = company.board.post(&company.board.crm(&commit), json!({})).await;
+    assert_eq!(status, 200, "{committed}");
     let admin = company.app.client(Role::SuperAdmin, company.board.organization).await;
     let found = admin.done("list_contacts", json!({ "filter": { "search": email } })).await;
     text(&found["items"][0]["contactId"])
