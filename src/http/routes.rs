@@ -221,6 +221,9 @@ pub fn all() -> &'static [Route] {
         route!(POST  "/api/companies/{companyId}/crm/send",                                WORKERS, Asking,   sends::send, sends::sending),
         route!(GET   "/api/companies/{companyId}/crm/activities",                          STAFF,   Usual,    sends::list, sends::listing),
         route!(GET   "/api/companies/{companyId}/crm/activities/{activityId}",             STAFF,   Usual,    sends::show, sends::showing),
+        route!(GET   "/api/companies/{companyId}/crm/activities/{activityId}/explain",     STAFF,   Usual,    sends::explain, sends::explaining),
+        route!(POST  "/api/companies/{companyId}/crm/activities/{activityId}/revise",      WORKERS, Usual,    sends::revise, sends::revising),
+        route!(POST  "/api/companies/{companyId}/crm/activities/{activityId}/settle",      BOARD,   Usual,    sends::settle_outcome, sends::settling),
 
         route!(PUT   "/api/companies/{companyId}/secrets/{secretId}",                      BOARD,   Usual,    secrets::store, secrets::storing),
 
