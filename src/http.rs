@@ -32,6 +32,8 @@ mod pauses;
 mod reply;
 mod script_executions;
 mod secrets;
+mod sends;
+mod sequences;
 mod serve;
 mod settings;
 mod spec;

@@ -13,6 +13,7 @@ use docket_aggregates::contact::LegalBasis;
 use docket_aggregates::enrollment::EnrollmentStatus;
 use docket_aggregates::import::{ImportStage, OnDuplicate};
 use docket_aggregates::membership::{CallOutcome, MembershipStatus};
+use docket_aggregates::message::{Delivery, DispatchState, MessageStatus};
 use docket_aggregates::sequence::SequenceStatus;
 use docket_aggregates::suppression::SuppressionReason;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -85,6 +86,24 @@ impl Names for Action {
 }
 
 impl Names for EntryKind {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for MessageStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for DispatchState {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for Delivery {
     fn all() -> Vec<Self> {
         Self::ALL.to_vec()
     }

@@ -190,6 +190,12 @@ pub async fn by_ids(
     recordset::by_ids(conn, organization, &ids).await
 }
 
+/// The message that its own stream tells of, as the table will show it; none if the stream is empty.
+pub fn of_stream(events: &[Recorded]) -> Result<Option<MessageRow>, FoldError> {
+    let (rows, _) = plan(events, vec![])?;
+    Ok(rows.into_values().next())
+}
+
 /// The messages that a provider knows by the id with this keyed hash; one, unless a provider repeats its ids.
 pub async fn by_provider_hash(
     conn: &mut PgConnection,

@@ -29,5 +29,6 @@ mod replay;
 mod sealed;
 mod secrets;
 mod senders;
+mod sequences;
 mod tokens;
 mod tools;
