@@ -19,6 +19,7 @@ mod decide;
 mod heads;
 pub mod instant;
 pub mod keys;
+mod many;
 mod prepare;
 mod queue;
 pub mod read;
@@ -41,7 +42,7 @@ pub use command::{
 };
 pub use cqrs::LedgerStore;
 pub use decide::{DecideError, Decided, TRIES, Versioned};
-pub use heads::Heads;
+pub use heads::{Heads, News};
 pub use keys::{KeyError, Keys};
 pub use queue::QueueBounds;
 pub use watch::Watch;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use docket_aggregates::allowlist::EntryKind;
+use docket_aggregates::approval::ApprovalStatus;
 use docket_aggregates::approval_rules::Action;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::contact::LegalBasis;
@@ -82,6 +83,24 @@ impl Names for Channel {
 impl Names for Action {
     fn all() -> Vec<Self> {
         vec![Self::AutoApprove, Self::QueueForManual]
+    }
+}
+
+impl Names for ApprovalStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for MessageStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for DispatchState {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
     }
 }
 

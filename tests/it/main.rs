@@ -5,14 +5,18 @@
 mod support;
 
 mod answer_tokens;
+mod approvals;
 mod auditing;
+mod back_test;
 mod calls;
 mod channels;
 mod cqrs;
 mod crash;
 mod deduplication;
+mod dispatcher;
 mod faults;
 mod golden;
+mod hearing;
 mod http;
 mod imports;
 mod ledger;
