@@ -34,5 +34,6 @@ mod sealed;
 mod secrets;
 mod senders;
 mod sending;
+mod sequences;
 mod tokens;
 mod tools;
