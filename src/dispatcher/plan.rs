@@ -80,6 +80,8 @@ pub struct Plan {
     /// These are held back until then, or until sending is resumed.
     pub held_back: Vec<MessageId>,
     pub held_until: Timestamp,
+    /// The version of the pauses that this rests on.
+    pub control: u64,
 }
 
 /// Sorts out what needs no decision: what is final, waits for somebody, or is not due. Gives back the others.
@@ -139,6 +141,7 @@ pub fn decide(seen: &Seen<'_>, today: Option<Today>, candidates: Vec<Candidate>,
         rests_on_quota: false,
     };
     work.plan.held_until = seen.now.plus_millis(PAUSED_MILLIS);
+    work.plan.control = seen.ground.control.version;
     let mut to_charge = Vec::new();
     for candidate in candidates {
         if let Some(candidate) = work.judge(candidate) {

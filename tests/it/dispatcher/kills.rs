@@ -142,7 +142,7 @@ async fn a_server_that_is_killed_at_random_loses_nothing_and_repeats_nothing() {
             served.kill().await;
         }
         // Somebody looks whose clock says that all of them are gone.
-        let later = Clock::held_at(house.clock.now().plus_millis(10 * 60_000));
+        let later = Clock::held_at(house.clock.now().plus_millis(3 * 60 * 60_000));
         let app = crate::support::app::open(house.database.options.clone(), later).await;
         dispatcher::refill(app.ledger.pool()).await.unwrap();
         let _dispatcher = house.dispatch(&app, &resend.base);
