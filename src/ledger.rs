@@ -25,6 +25,7 @@ mod queue;
 pub mod read;
 pub mod seal;
 mod tidy;
+mod watch;
 mod weighed;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub use decide::{DecideError, Decided, TRIES, Versioned};
 pub use heads::{Heads, News};
 pub use keys::{KeyError, Keys};
 pub use queue::QueueBounds;
+pub use watch::Watch;
 
 use append::Appender;
 use instant::Instant;
@@ -116,6 +118,7 @@ struct Inner {
     bulk: Arc<Queue>,
     states: decide::States,
     turns: decide::Turns,
+    watches: Arc<watch::Watches>,
     appenders: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -153,11 +156,19 @@ impl Ledger {
             queue
         };
         let (normal, bulk) = (lane("normal"), lane("bulk"));
-        let (states, turns) = (decide::States::default(), decide::Turns::default());
-        let appenders = std::sync::Mutex::new(appenders);
-        Ok(Self {
-            inner: Arc::new(Inner { pool, keys, clock, heads, normal, bulk, states, turns, appenders }),
-        })
+        let inner = Inner {
+            pool,
+            keys,
+            clock,
+            heads,
+            normal,
+            bulk,
+            states: decide::States::default(),
+            turns: decide::Turns::default(),
+            watches: Arc::default(),
+            appenders: std::sync::Mutex::new(appenders),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The pool that everything else of this process reads with.
@@ -200,6 +211,7 @@ impl Ledger {
             queue.push(Waiting { prepared, answer, passes: 0, since: std::time::Instant::now() })?;
             match tokio::time::timeout(APPEND_WITHIN, answered).await {
                 Ok(Ok(Ok(appended))) => {
+                    self.inner.watches.written(command.organization, &command.writes);
                     if !appended.duplicate {
                         for (subject, key) in new_subjects {
                             self.inner.keys.remember(command.organization, subject, key);

@@ -6,12 +6,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::open::Opened;
 use crate::app::App;
 use crate::config::{Config, ServeConfig};
 use crate::dispatcher;
+use crate::hearing;
 use crate::http;
 use crate::language_model::LanguageModel;
 
@@ -39,14 +41,16 @@ impl Serve {
             let address = listener.local_addr()?;
             tracing::info!(%address, "serving on http://{address}");
             let database_ended = AtomicBool::new(false);
-            let app = App { model: model.clone(), ..opened.app.clone() };
+            let ending = CancellationToken::new();
+            let hearing = self.take_mail_in(&opened.app, ending.clone()).await?;
+            let public_url = self.config.settings().public_url.as_deref().map(Into::into);
+            let app = App { model: model.clone(), public_url, ..opened.app.clone() };
             let settings = self.config.settings();
             let sending = dispatcher::Settings {
                 public_url: self.config.public_url.clone(),
                 ..dispatcher::Settings::default()
             };
             let dispatching = dispatcher::start(app.clone(), channels.clone(), sending);
-            let ending = CancellationToken::new();
             let stopping = async {
                 stopped(&opened, &database_ended).await;
                 ending.cancel();
@@ -63,12 +67,26 @@ impl Serve {
                     dispatching.stop(DISPATCH_STOP_WITHIN).await;
                 }
             );
+            if let Some(hearing) = hearing {
+                let _ = hearing.await;
+            }
             opened.close().await;
             served.context("the server ended")?;
             if !database_ended.load(Ordering::SeqCst) {
                 return Ok(());
             }
         }
+    }
+}
+
+impl Serve {
+    /// Begins to take mail in, if it is said where.
+    async fn take_mail_in(&self, app: &App, ending: CancellationToken) -> anyhow::Result<Option<JoinHandle<()>>> {
+        let Some(listen) = self.config.channels.lmtp_listen else { return Ok(None) };
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
+        tracing::info!(address = %listener.local_addr()?, "taking mail in by LMTP");
+        let app = app.clone();
+        Ok(Some(tokio::spawn(hearing::mail::serve(app, listener, ending.cancelled_owned()))))
     }
 }
 

@@ -5,7 +5,9 @@
 mod support;
 
 mod answer_tokens;
+mod approvals;
 mod auditing;
+mod back_test;
 mod calls;
 mod channels;
 mod cqrs;
@@ -14,6 +16,7 @@ mod deduplication;
 mod dispatcher;
 mod faults;
 mod golden;
+mod hearing;
 mod http;
 mod imports;
 mod ledger;

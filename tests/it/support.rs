@@ -7,6 +7,7 @@ pub mod app;
 pub mod client;
 pub mod commands;
 pub mod house;
+pub mod drafts;
 pub mod process;
 pub mod proxy;
 pub mod resend;
