@@ -9,6 +9,7 @@ use std::time::{Duration, Instant as Stopwatch};
 use docket_aggregates::Timestamp;
 use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::bucket::Bucket;
+use docket_aggregates::channel::Channel;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::{BucketId, MessageId};
@@ -22,7 +23,7 @@ use super::plan::{self, Candidate, Handing, Plan, Seen, Today};
 use super::work::Lane;
 use crate::channels::{self, Outgoing};
 use crate::ledger::{AppendError, Command, Lane as AppendLane, Ledger, Origin, TRIES, Versioned};
-use crate::sending;
+use crate::{hearing, sending};
 
 /// How long an append of which it is not known whether it was recorded is asked for again.
 const ASKED_FOR: Duration = Duration::from_secs(30);
@@ -175,10 +176,15 @@ async fn look_and_decide(
         return Ok((plan, None));
     }
     let ground = Ground::look(shared, lane, fresh).await?;
-    let candidates: Vec<Candidate> = found
-        .into_iter()
-        .map(|(id, message)| Candidate { id, keys: recipient(&ground, &message.state), message })
-        .collect();
+    let mut candidates = Vec::with_capacity(found.len());
+    for (id, message) in found {
+        let keys = recipient(&ground, &message.state);
+        let channel = message.state.channel().unwrap_or(Channel::DryRun);
+        let config = &ground.sender.config;
+        let last_heard =
+            hearing::last_heard(&shared.app, organization, channel, config, &keys.address).await?;
+        candidates.push(Candidate { id, message, keys, last_heard });
+    }
 
     let against: BTreeSet<ClaimKey> =
         candidates.iter().flat_map(|candidate| plan::against(&candidate.keys)).collect();

@@ -197,3 +197,39 @@ impl Lanes {
         paused
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EARLY: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn a_lane_grows_while_its_channel_keeps_up_and_shrinks_when_it_does_not() {
+        let pace = Pace::default();
+        for expected in [8, 16, 32, 64, 128, 256, 256] {
+            assert_eq!(pace.room(), expected);
+            pace.learn(expected, EARLY, 0);
+        }
+        // A batch that was not full, or whose last call began late, says nothing about more.
+        pace.learn(3, EARLY, 0);
+        pace.learn(256, CALLS_BEGIN_WITHIN / 2, 0);
+        assert_eq!(pace.room(), 256);
+        pace.learn(256, CALLS_BEGIN_WITHIN, 1);
+        assert_eq!(pace.room(), 128);
+    }
+
+    #[test]
+    fn a_lane_that_struggles_has_one_small_batch_at_a_time() {
+        let pace = Arc::new(Pace::default());
+        pace.learn(8, EARLY, 0);
+        let first = pace.clone().under_way();
+        assert_eq!(pace.room(), 16);
+        pace.struggle();
+        assert_eq!(pace.room(), 0);
+        drop(first);
+        assert_eq!(pace.room(), WINDOW_MIN);
+        pace.learn(8, EARLY, 0);
+        assert_eq!(pace.room(), 16);
+    }
+}

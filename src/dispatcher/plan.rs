@@ -27,7 +27,7 @@ use super::call;
 use super::feed::abandoned_at;
 use super::ground::Ground;
 use super::work::Lane;
-use crate::channels::{self, Outgoing, Reference};
+use crate::channels::{self, LastHeard, Outgoing, Reference};
 use crate::ledger::{Guard, Stream, Versioned, Write};
 
 /// A provider remembers an idempotency key for 24 hours; the last hour is not relied on.
@@ -42,6 +42,8 @@ pub struct Candidate {
     pub id: MessageId,
     pub message: Versioned<Message>,
     pub keys: RecipientKeys,
+    /// When the recipient last wrote, where the channel asks for that.
+    pub last_heard: LastHeard,
 }
 
 /// A message that is handed over by the plan's append.
@@ -298,7 +300,7 @@ impl Deciding<'_, '_> {
 
     fn outgoing(&self, candidate: &Candidate) -> Result<Outgoing, channels::Outcome> {
         let Seen { shared, lane, ground, now, .. } = *self.seen;
-        call::outgoing(shared, lane, ground, candidate.id, &candidate.message.state, now)
+        call::outgoing(shared, lane, ground, candidate.id, &candidate.message.state, candidate.last_heard, now)
     }
 
     fn hand_over(

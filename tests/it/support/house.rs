@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use cqrs_es::Aggregate as _;
 use docket::allowlist;
 use docket::app::App;
 use docket::channels::{Channels, Endpoints, Limits, Secret, Targets};
