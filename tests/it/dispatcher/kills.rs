@@ -16,7 +16,7 @@ use docket_aggregates::message::{DispatchState, MessageStatus};
 use rand::Rng;
 
 use super::{NOWHERE, arrived, smtp};
-use crate::channels::mail_server::{MailServer, Script};
+use crate::channels::mail_server::{MailServer, Reply, Script};
 use crate::support::eventually;
 use crate::support::house::{House, Standing};
 use crate::support::process::Served;
@@ -82,6 +82,24 @@ async fn over_smtp_what_was_handed_over_before_a_kill_is_unknown_and_the_rest_is
             _ => (),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_mail_server_was_being_given_when_the_dispatcher_was_killed_is_not_given_again() {
+    let server = MailServer::start(Script { text: Reply::Hang, ..Script::default() }).await;
+    let house = House::new(&smtp(&server)).await;
+    let messages = house.queue(3).await;
+    let killed = house.dispatch(&house.app, NOWHERE);
+    eventually("the mails", || async { (arrived(&server).len() == 3).then_some(()) }).await;
+    drop(killed);
+
+    let another = house.another().await;
+    let _dispatcher = house.dispatch(&another, NOWHERE);
+    house.pass(ABANDONED);
+    assert_eq!(house.settled(&messages).await, Standing::from([(UNKNOWN, 3)]));
+    assert_eq!((house.open_charges().await, arrived(&server).len()), (3, 3));
+    assert!(arrived(&server).values().all(|count| *count == 1));
+    assert!(house.messages(&messages).await.iter().all(|message| message.reason() == Some("interrupted")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
