@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::call::KEY_PATTERN;
 use super::routes::{self, Effect, Open, Route};
 use super::spec::{self, Answer, JSON, Parameter, Spec, object};
-use super::{agent, docs, health, mcp};
+use super::{agent, company_mcp, docs, health, mcp};
 use crate::shapes;
 use crate::tools::{Tool, VERSION, catalog, strict};
 
@@ -41,7 +41,7 @@ const TAGS: [(&str, &str); 6] = [
 
 /// Every route that is not in the company's table.
 pub fn open_routes() -> Vec<Open> {
-    [agent::all(), mcp::all(), docs::all(), health::all()].into_iter().flatten().collect()
+    [agent::all(), mcp::all(), company_mcp::all(), docs::all(), health::all()].into_iter().flatten().collect()
 }
 
 /// The document.
