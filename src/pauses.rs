@@ -1,5 +1,7 @@
 //! Holding sending back, and letting it go on; and how many messages one recipient may get.
 
+use std::time::Duration;
+
 use docket_aggregates::ids::OrganizationId;
 use docket_aggregates::sending_control::{
     FrequencyCap, PauseScope, SendingControl, SendingControlCommand, SendingControlError,
@@ -9,8 +11,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::dispatcher::CALLS_BEGIN_WITHIN;
 use crate::ledger::read::ReadError;
 use crate::service::{Call, Done, ServiceError};
+
+/// Between the look at the time and the first byte of a call.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// What is held back, as answers show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -72,7 +78,8 @@ pub async fn cap_frequency(
     order(app, call, SendingControlCommand::CapFrequency { cap }, cap.into()).await
 }
 
-/// Holds back. No hand-over is appended after this was recorded.
+/// Holds back. No hand-over is appended after this was recorded, and this answers when no hand-over of before begins its
+/// call any more.
 pub async fn pause(
     app: &App,
     call: &Call,
@@ -81,7 +88,9 @@ pub async fn pause(
 ) -> Result<Done<PauseView>, ServiceError<SendingControlError>> {
     let control_id = call.organization.sending_control();
     let answer = view(scope, true, Some(reason.clone()));
-    order(app, call, SendingControlCommand::Pause { control_id, scope, reason }, answer).await
+    let paused = order(app, call, SendingControlCommand::Pause { control_id, scope, reason }, answer).await?;
+    tokio::time::sleep(CALLS_BEGIN_WITHIN + GRACE).await;
+    Ok(paused)
 }
 
 /// Goes on.

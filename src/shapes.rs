@@ -13,7 +13,7 @@ use docket_aggregates::channel::Channel;
 use docket_aggregates::contact::LegalBasis;
 use docket_aggregates::import::{ImportStage, OnDuplicate};
 use docket_aggregates::membership::{CallOutcome, MembershipStatus};
-use docket_aggregates::message::{DispatchState, MessageStatus};
+use docket_aggregates::message::{Delivery, DispatchState, MessageStatus};
 use docket_aggregates::suppression::SuppressionReason;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -90,6 +90,12 @@ impl Names for ApprovalStatus {
     }
 }
 
+impl Names for EntryKind {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
 impl Names for MessageStatus {
     fn all() -> Vec<Self> {
         Self::ALL.to_vec()
@@ -102,7 +108,7 @@ impl Names for DispatchState {
     }
 }
 
-impl Names for EntryKind {
+impl Names for Delivery {
     fn all() -> Vec<Self> {
         Self::ALL.to_vec()
     }

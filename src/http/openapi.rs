@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::call::KEY_PATTERN;
 use super::routes::{self, Effect, Open, Route};
 use super::spec::{self, Answer, JSON, Parameter, Spec, object};
-use super::{agent, company_mcp, docs, health, mcp};
+use super::{agent, company_mcp, deliveries, docs, health, mcp, unsubscribing};
 use crate::shapes;
 use crate::tools::{Tool, VERSION, catalog, strict};
 
@@ -24,7 +24,7 @@ const WITH_BODY: &[u16] = &[409, 413, 415, 422];
 const OF_TOOL: &[u16] = &[409, 410, 413, 422];
 
 /// The groups of the reference.
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     (
         "Agent tools",
         "What an agent may do: each tool with its own path, its input and its answer. The same tools are served in the Model Context Protocol at /mcp.",
@@ -34,6 +34,11 @@ const TAGS: [(&str, &str); 6] = [
     ("Audit", "The ledger itself, in order and sealed."),
     ("Protocol", "The Model Context Protocol, and how a client of it is let in."),
     (
+        "Outside",
+        "For providers that tell what became of messages, and for recipients who want no more. No token is asked for: \
+         a webhook is signed, and so is the address in a mail.",
+    ),
+    (
         "Operation",
         "For whoever runs the process, and for whoever reads this reference. No token is asked for.",
     ),
@@ -41,7 +46,18 @@ const TAGS: [(&str, &str); 6] = [
 
 /// Every route that is not in the company's table.
 pub fn open_routes() -> Vec<Open> {
-    [agent::all(), mcp::all(), company_mcp::all(), docs::all(), health::all()].into_iter().flatten().collect()
+    [
+        agent::all(),
+        mcp::all(),
+        company_mcp::all(),
+        deliveries::all(),
+        unsubscribing::all(),
+        docs::all(),
+        health::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The document.
@@ -163,10 +179,8 @@ impl Writer {
             "summary": spec.summary,
             "responses": answers(&spec, &refusals, kind),
         });
-        let mut parameters = path_parameters(open.path);
-        parameters.extend(spec.parameters.iter().map(parameter));
-        if !parameters.is_empty() {
-            operation["parameters"] = parameters.into();
+        if !spec.parameters.is_empty() {
+            operation["parameters"] = spec.parameters.iter().map(parameter).collect();
         }
         if !open.token {
             operation["security"] = json!([]);

@@ -24,7 +24,7 @@ use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
     HttpState, agents, allowlist, approval_rules, approvals, calls, content_pieces, events, follow_ups, imports, input,
-    limits, organizations, outboxes, pauses, script_executions, secrets,
+    limits, organizations, outboxes, pauses, script_executions, secrets, sends, suppressions,
 };
 use crate::access_log::Entry;
 use crate::credentials::Caller;
@@ -205,9 +205,9 @@ pub fn all() -> &'static [Route] {
         route!(GET   "/api/companies/{companyId}/crm/allowlist",                           READERS, Usual,    allowlist::list, allowlist::listing),
         route!(POST  "/api/companies/{companyId}/crm/allowlist",                           BOARD,   Usual,    allowlist::allow, allowlist::allowing),
         route!(DELETE "/api/companies/{companyId}/crm/allowlist",                          BOARD,   Usual,    allowlist::disallow, allowlist::disallowing),
-        route!(GET   "/api/companies/{companyId}/crm/suppressions",                        READERS, Usual,    allowlist::suppressed, allowlist::suppressions_listing),
-        route!(POST  "/api/companies/{companyId}/crm/suppressions",                        BOARD,   Usual,    allowlist::suppress, allowlist::suppressing),
-        route!(DELETE "/api/companies/{companyId}/crm/suppressions",                       BOARD,   Usual,    allowlist::lift, allowlist::lifting),
+        route!(GET   "/api/companies/{companyId}/crm/suppressions",                        READERS, Usual,    suppressions::list, suppressions::listing),
+        route!(POST  "/api/companies/{companyId}/crm/suppressions",                        BOARD,   Usual,    suppressions::suppress, suppressions::suppressing),
+        route!(DELETE "/api/companies/{companyId}/crm/suppressions",                       BOARD,   Usual,    suppressions::lift, suppressions::lifting),
         route!(GET   "/api/companies/{companyId}/crm/content-pieces",                      STAFF,   Usual,    content_pieces::list, content_pieces::listing),
         route!(POST  "/api/companies/{companyId}/crm/content-pieces",                      BOARD,   Usual,    content_pieces::add, content_pieces::adding),
         route!(PATCH "/api/companies/{companyId}/crm/content-pieces/{pieceId}",            BOARD,   Usual,    content_pieces::change, content_pieces::changing),
@@ -217,6 +217,10 @@ pub fn all() -> &'static [Route] {
         route!(GET   "/api/companies/{companyId}/crm/pauses",                              READERS, Usual,    pauses::list, pauses::listing),
         route!(GET   "/api/companies/{companyId}/crm/frequency-cap",                       READERS, Usual,    pauses::frequency, pauses::showing_frequency),
         route!(PUT   "/api/companies/{companyId}/crm/frequency-cap",                       BOARD,   Usual,    pauses::cap_frequency, pauses::capping_frequency),
+
+        route!(POST  "/api/companies/{companyId}/crm/send",                                WORKERS, Asking,   sends::send, sends::sending),
+        route!(GET   "/api/companies/{companyId}/crm/activities",                          STAFF,   Usual,    sends::list, sends::listing),
+        route!(GET   "/api/companies/{companyId}/crm/activities/{activityId}",             STAFF,   Usual,    sends::show, sends::showing),
 
         route!(PUT   "/api/companies/{companyId}/secrets/{secretId}",                      BOARD,   Usual,    secrets::store, secrets::storing),
 

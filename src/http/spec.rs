@@ -118,6 +118,12 @@ impl Spec {
         self
     }
 
+    /// It has this in its path; for routes whose paths are not those of a company.
+    pub fn path(mut self, name: &'static str, schema: Value, about: &'static str) -> Self {
+        self.parameters.push(Parameter { name, place: "path", required: true, about, schema });
+        self
+    }
+
     /// It takes a header.
     pub fn header(mut self, name: &'static str, schema: Value, about: &'static str) -> Self {
         self.parameters.push(Parameter { name, place: "header", required: false, about, schema });

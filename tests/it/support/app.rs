@@ -125,7 +125,8 @@ impl TestApp {
     async fn begin(settings: Settings, model: Option<LanguageModel>) -> Self {
         let database = Arc::new(Database::create().await);
         let clock = held_clock();
-        let app = App { model, ..open(database.options.clone(), clock.clone()).await };
+        let public_url = settings.public_url.as_deref().map(Into::into);
+        let app = App { model, public_url, ..open(database.options.clone(), clock.clone()).await };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let readside = app.readside.clone();
