@@ -199,6 +199,7 @@ fn of_message(event: &MessageEvent) -> Vec<ClaimChange> {
         | MessageEvent::MessageApproved { .. }
         | MessageEvent::MessageQueued { .. }
         | MessageEvent::MessageSending { .. }
+        | MessageEvent::MessageTakenBack { .. }
         | MessageEvent::MessageAccepted { .. }
         | MessageEvent::MessageDeferred { .. }
         | MessageEvent::OutcomeUnknown { .. }

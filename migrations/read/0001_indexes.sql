@@ -34,4 +34,5 @@ CREATE INDEX messages_in_flight ON messages (organization_id, outbox_id) WHERE d
 CREATE INDEX messages_by_contact ON messages (organization_id, contact_id, message_id) WHERE contact_id IS NOT NULL;
 CREATE INDEX decisions_by_time ON decisions (organization_id, at, position);
 CREATE INDEX approvals_by_status ON approvals (organization_id, status, approval_id);
+CREATE INDEX approvals_open ON approvals (organization_id, approval_id, expires_at) WHERE status IN ('pending', 'revision_requested');
 CREATE INDEX content_pieces_by_path ON content_pieces (organization_id, source_path) WHERE deleted_at IS NULL;

@@ -190,6 +190,12 @@ pub async fn by_ids(
     recordset::by_ids(conn, organization, &ids).await
 }
 
+/// The message that its own stream tells of, as the table will show it; none if the stream is empty.
+pub fn of_stream(events: &[Recorded]) -> Result<Option<MessageRow>, FoldError> {
+    let (rows, _) = plan(events, vec![])?;
+    Ok(rows.into_values().next())
+}
+
 /// The messages that a provider knows by the id with this keyed hash; one, unless a provider repeats its ids.
 pub async fn by_provider_hash(
     conn: &mut PgConnection,
@@ -435,11 +441,17 @@ impl MessageRow {
             }
             MessageEvent::MessageDecided { decision, .. } => {
                 self.reason = decision.reason.clone();
-                self.rule_id = decision.rule.map(|rule| rule.rule_id);
-                self.rule_version = decision.rule.map(|rule| rule.version);
-                self.rules_version = decision.rules_version;
-                self.allowlist_version = Some(decision.allowlist_version);
-                self.approval_id = decision.approval_id;
+                // What was not asked is as it was asked last.
+                if decision.rules_version.is_some() {
+                    self.rule_id = decision.rule.map(|rule| rule.rule_id);
+                    self.rule_version = decision.rule.map(|rule| rule.version);
+                    self.rules_version = decision.rules_version;
+                }
+                self.allowlist_version = self.allowlist_version.max(Some(decision.allowlist_version));
+                // Whoever ends a message does not ask for anything: what had been asked for stays to be seen.
+                if decision.status == MessageStatus::DraftPendingApproval {
+                    self.approval_id = decision.approval_id;
+                }
                 self.approved_at = None;
                 self.approved_by = None;
             }
@@ -452,6 +464,8 @@ impl MessageRow {
                 self.attempts = *attempt;
                 self.bucket_id = Some(*bucket_id);
             }
+            // The status says it all.
+            MessageEvent::MessageTakenBack { .. } => (),
             MessageEvent::MessageAccepted { provider_hash, answer, .. } => {
                 self.provider_hash = provider_hash.clone();
                 self.hear(answer.as_ref());

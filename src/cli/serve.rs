@@ -1,6 +1,7 @@
 //! `docket serve`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -11,9 +12,13 @@ use tokio_util::sync::CancellationToken;
 use super::open::Opened;
 use crate::app::App;
 use crate::config::{Config, ServeConfig};
+use crate::dispatcher;
 use crate::hearing;
 use crate::http;
 use crate::language_model::LanguageModel;
+
+/// How long messages that are at their channels may take once the process is shutting down.
+const DISPATCH_STOP_WITHIN: Duration = Duration::from_secs(25);
 
 /// Serves the API until it is told to stop.
 #[derive(Debug, Args)]
@@ -27,6 +32,7 @@ impl Serve {
     /// on.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
         let model = LanguageModel::open(&self.config.language_model)?;
+        let channels = self.config.channels.open()?;
         loop {
             let opened = Opened::to_serve(config).await?;
             let listen = self.config.listen;
@@ -40,11 +46,33 @@ impl Serve {
             let public_url = self.config.settings().public_url.as_deref().map(Into::into);
             let app = App { model: model.clone(), public_url, ..opened.app.clone() };
             let settings = self.config.settings();
-            let served = http::serve(app, settings, listener, stopped(&opened, &database_ended)).await;
-            ending.cancel();
-            if let Some(hearing) = hearing {
-                let _ = hearing.await;
-            }
+            let sending = dispatcher::Settings {
+                public_url: self.config.public_url.clone(),
+                ..dispatcher::Settings::default()
+            };
+            let dispatching = dispatcher::start(app.clone(), channels.clone(), sending);
+            let stopping = async {
+                stopped(&opened, &database_ended).await;
+                ending.cancel();
+            };
+            // Both drain at once. A server that ends by itself ends the dispatcher, too.
+            let (served, ()) = tokio::join!(
+                async {
+                    let served = http::serve(app, settings, listener, stopping).await;
+                    ending.cancel();
+                    served
+                },
+                async {
+                    ending.cancelled().await;
+                    let stopped = dispatching.stop(DISPATCH_STOP_WITHIN);
+                    let heard = async {
+                        if let Some(hearing) = hearing {
+                            let _ = hearing.await;
+                        }
+                    };
+                    tokio::join!(stopped, heard);
+                }
+            );
             opened.close().await;
             served.context("the server ended")?;
             if !database_ended.load(Ordering::SeqCst) {

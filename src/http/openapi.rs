@@ -10,8 +10,8 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 
 use super::call::KEY_PATTERN;
-use super::routes::{self, Open, Route};
-use super::spec::{Answer, JSON, Parameter, Spec, object};
+use super::routes::{self, Effect, Open, Route};
+use super::spec::{self, Answer, JSON, Parameter, Spec, object};
 use super::{agent, deliveries, docs, health, mcp, unsubscribing};
 use crate::shapes;
 use crate::tools::{Tool, VERSION, catalog, strict};
@@ -124,15 +124,10 @@ impl Writer {
 
     fn company(&mut self, route: &Route) {
         let spec = (route.spec)();
-        let changes = route.method != Method::GET;
-        let mut parameters: Vec<Value> = route
-            .path
-            .split('/')
-            .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
-            .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": shapes::id() }))
-            .collect();
+        let takes_body = route.method != Method::GET;
+        let mut parameters = path_parameters(route.path);
         parameters.extend(spec.parameters.iter().map(parameter));
-        if changes {
+        if route.effect != Effect::Asks {
             parameters.push(idempotency_key());
         }
         parameters.push(json!({
@@ -142,7 +137,7 @@ impl Writer {
             "schema": shapes::id(),
         }));
         let mut refusals: Vec<u16> = [ALWAYS, spec.refusals].concat();
-        if changes {
+        if takes_body {
             refusals.extend(WITH_BODY);
         }
         let roles: Vec<&str> = route.roles.iter().map(|role| role.name()).collect();
@@ -176,8 +171,10 @@ impl Writer {
             "summary": spec.summary,
             "responses": answers(&spec, &refusals, kind),
         });
-        if !spec.parameters.is_empty() {
-            operation["parameters"] = spec.parameters.iter().map(parameter).collect();
+        let mut parameters = path_parameters(open.path);
+        parameters.extend(spec.parameters.iter().map(parameter));
+        if !parameters.is_empty() {
+            operation["parameters"] = parameters.into();
         }
         if !open.token {
             operation["security"] = json!([]);
@@ -281,6 +278,13 @@ fn rename_references(schema: &mut Value, name: &str) {
         Value::Array(several) => several.iter_mut().for_each(|value| rename_references(value, name)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
     }
+}
+
+/// The parameters in a path: ids, but for the names that the board gives to its secrets.
+fn path_parameters(path: &str) -> Vec<Value> {
+    spec::in_path(path)
+        .map(|(name, schema)| json!({ "name": name, "in": "path", "required": true, "schema": schema }))
+        .collect()
 }
 
 fn parameter(parameter: &Parameter) -> Value {

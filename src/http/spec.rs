@@ -95,6 +95,17 @@ pub fn object<const N: usize>(fields: [(&'static str, Value); N]) -> Value {
     object
 }
 
+/// The parameters in a path, with what they may be: ids, but for the names that the board gives to its secrets.
+pub fn in_path(path: &str) -> impl Iterator<Item = (&str, Value)> {
+    path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')).map(|name| {
+        let schema = match name {
+            "secretId" => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$" }),
+            _ => crate::shapes::id(),
+        };
+        (name, schema)
+    })
+}
+
 impl Spec {
     /// A route that does what the sentence says.
     pub fn new(summary: &'static str) -> Self {

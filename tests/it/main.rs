@@ -5,12 +5,15 @@
 mod support;
 
 mod answer_tokens;
+mod approvals;
 mod auditing;
+mod back_test;
 mod calls;
 mod channels;
 mod cqrs;
 mod crash;
 mod deduplication;
+mod dispatcher;
 mod faults;
 mod golden;
 mod hearing;
