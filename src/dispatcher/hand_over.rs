@@ -20,6 +20,7 @@ use super::ground::{Ground, LookError};
 use super::plan::{self, Candidate, Handing, Plan, Seen, Today};
 use super::work::Lane;
 use crate::channels::{self, Outgoing};
+use crate::hearing;
 use crate::ledger::{AppendError, Command, Lane as AppendLane, Ledger, Origin, TRIES, Versioned};
 use crate::sending;
 
@@ -174,9 +175,10 @@ async fn look_and_decide(
         charged_in.chain(today.as_ref().map(|today| today.bucket_id)).collect();
     let buckets = many::<Bucket, _>(ledger, lane, &bucket_ids, |id| id.uuid()).await?;
     let capped = ground.control.state.frequency().is_some();
+    let windowed = channel.is_some_and(|channel| hearing::hears(channel, &ground.sender.config));
     let addresses: BTreeSet<String> = candidates
         .iter()
-        .filter(|candidate| capped || candidate.message.state.attempts() > 0)
+        .filter(|candidate| capped || windowed || candidate.message.state.attempts() > 0)
         .map(|candidate| candidate.keys.address.clone())
         .collect();
     let by_address = |hash: &String| organization.correspondence(hash);
