@@ -35,6 +35,7 @@ mod reply;
 mod script_executions;
 mod secrets;
 mod sends;
+mod sequences;
 mod serve;
 mod settings;
 mod spec;

@@ -44,6 +44,7 @@ pub mod qualifying;
 pub mod readside;
 pub mod secrets;
 pub mod sending;
+pub mod sequences;
 pub mod service;
 pub mod shapes;
 pub mod suppressions;

@@ -11,9 +11,11 @@ use docket_aggregates::approval::ApprovalStatus;
 use docket_aggregates::approval_rules::Action;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::contact::LegalBasis;
+use docket_aggregates::enrollment::EnrollmentStatus;
 use docket_aggregates::import::{ImportStage, OnDuplicate};
 use docket_aggregates::membership::{CallOutcome, MembershipStatus};
 use docket_aggregates::message::{Delivery, DispatchState, MessageStatus};
+use docket_aggregates::sequence::SequenceStatus;
 use docket_aggregates::suppression::SuppressionReason;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -129,6 +131,19 @@ impl Names for Delivery {
 impl Names for SuppressionReason {
     fn all() -> Vec<Self> {
         Self::ALL.to_vec()
+    }
+}
+
+impl Names for SequenceStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+/// Without the one of an enrollment that never was, which no answer shows.
+impl Names for EnrollmentStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|status| *status != Self::None).collect()
     }
 }
 

@@ -36,3 +36,5 @@ CREATE INDEX decisions_by_time ON decisions (organization_id, at, position);
 CREATE INDEX approvals_by_status ON approvals (organization_id, status, approval_id);
 CREATE INDEX approvals_open ON approvals (organization_id, approval_id, expires_at) WHERE status IN ('pending', 'revision_requested');
 CREATE INDEX content_pieces_by_path ON content_pieces (organization_id, source_path) WHERE deleted_at IS NULL;
+CREATE INDEX enrollments_by_contact ON enrollments (organization_id, sequence_id, contact_id);
+CREATE INDEX enrollments_by_state ON enrollments (organization_id, sequence_id, state, contact_id);

@@ -265,14 +265,16 @@ impl Deciding<'_, '_> {
         let mut room = bucket.map_or(&empty, |bucket| &bucket.state).room(credential.daily_cap());
         let cap = self.seen.ground.control.state.frequency();
         let quota = |reason| {
-            let grounds = Grounds { allowlist_version: self.seen.ground.allowlist.version, ..Grounds::default() };
+            let grounds =
+                Grounds { allowlist_version: self.seen.ground.allowlist.version, ..Grounds::default() };
             (Ruling::BlockedByQuota(reason), grounds)
         };
         let unlinked = self.seen.ground.outbox.state.channel() == Some(Channel::Email)
             && self.seen.shared.app.public_url.is_none();
         for candidate in candidates {
             if unlinked {
-                let grounds = Grounds { allowlist_version: self.seen.ground.allowlist.version, ..Grounds::default() };
+                let grounds =
+                    Grounds { allowlist_version: self.seen.ground.allowlist.version, ..Grounds::default() };
                 self.rule(candidate, Ruling::Fail(Reason::NoPublicUrl), grounds);
                 continue;
             }
@@ -319,8 +321,7 @@ impl Deciding<'_, '_> {
         repeatable: bool,
         outgoing: Result<Outgoing, channels::Outcome>,
     ) -> bool {
-        let reference =
-            Reference { organization: self.seen.lane.organization, message: candidate.id.uuid() };
+        let reference = Reference { organization: self.seen.lane.organization, message: candidate.id.uuid() };
         let decided = candidate.message.state.decide(MessageCommand::Send {
             bucket_id,
             provider_key: reference.to_string(),

@@ -83,7 +83,10 @@ fn cap_shape() -> Value {
 /// An object; what its webhooks are signed with stands in it by reference alone.
 fn config(value: Value) -> Result<String, Problem> {
     if let Err(field) = Listening::check(&value) {
-        return Err(("NOT_A_SECRET_REF", format!("must have {field} as secret://<id>:latest or secret://<id>:<version>")));
+        return Err((
+            "NOT_A_SECRET_REF",
+            format!("must have {field} as secret://<id>:latest or secret://<id>:<version>"),
+        ));
     }
     object(value)
 }
