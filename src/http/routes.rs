@@ -23,8 +23,8 @@ use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
-    HttpState, agents, allowlist, approval_rules, approvals, calls, content_pieces, events, follow_ups, imports, input,
-    limits, organizations, outboxes, pauses, script_executions, secrets, sends, sequences,
+    HttpState, agents, allowlist, approval_rules, approvals, calls, content_pieces, events, follow_ups,
+    imports, input, limits, organizations, outboxes, pauses, script_executions, secrets, sends, sequences,
     suppressions,
 };
 use crate::access_log::Entry;
