@@ -4,13 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use clap::Args;
+use docket_aggregates::ids::OrganizationId;
 use tokio::net::TcpListener;
 
 use super::open::Opened;
 use crate::app::App;
 use crate::config::{Config, ServeConfig};
+use crate::hooks::{self, Hooks};
 use crate::http;
 use crate::language_model::LanguageModel;
+use crate::service::Call;
 
 /// Serves the API until it is told to stop.
 #[derive(Debug, Args)]
@@ -24,6 +27,8 @@ impl Serve {
     /// on.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
         let model = LanguageModel::open(&self.config.language_model)?;
+        let hooks = Hooks::new(config.hooks_file(self.config.hooks_file.as_ref()));
+        let mut hooks_loaded = false;
         loop {
             let opened = Opened::to_serve(config).await?;
             let listen = self.config.listen;
@@ -32,7 +37,13 @@ impl Serve {
             let address = listener.local_addr()?;
             tracing::info!(%address, "serving on http://{address}");
             let database_ended = AtomicBool::new(false);
-            let app = App { model: model.clone(), ..opened.app.clone() };
+            let app = App { model: model.clone(), hooks: hooks.clone(), ..opened.app.clone() };
+            if !hooks_loaded {
+                // A mistake in the file is told before anything is served, like every other setting's.
+                let call = Call::of_system(&app, OrganizationId::INSTANCE, "serve");
+                hooks::reload(&app, &call).await.context("the post-issue hooks cannot be loaded")?;
+                hooks_loaded = true;
+            }
             let settings = self.config.settings();
             let served = http::serve(app, settings, listener, stopped(&opened, &database_ended)).await;
             opened.close().await;

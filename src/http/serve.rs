@@ -61,6 +61,7 @@ pub async fn serve(
         }
     });
     let resuming = tokio::spawn(crate::imports::resume(app.clone()));
+    let hooks = tokio::spawn(crate::hooks::run(app.clone(), state.ending.clone()));
 
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -101,6 +102,8 @@ pub async fn serve(
         tracing::warn!("some requests were not finished in time");
     }
     app.imports.stopped(IMPORTS_STOP_WITHIN).await;
+    // It was told to end with the streams, and has its own bound.
+    let _ = hooks.await;
     access_log.drain(writing, LOG_DRAIN_WITHIN).await;
     upkeep.abort();
     Ok(())

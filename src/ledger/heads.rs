@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 pub struct Heads {
     moved: Mutex<BTreeSet<OrganizationId>>,
     nudge: Notify,
+    news: Notify,
 }
 
 impl Heads {
@@ -23,6 +24,12 @@ impl Heads {
         moved.extend(heads.into_iter().map(|(organization, _)| organization));
         drop(moved);
         self.nudge.notify_one();
+        self.news.notify_waiters();
+    }
+
+    /// Waits until some head moves after the call. Any number may wait; nothing is taken from anybody.
+    pub async fn news(&self) {
+        self.news.notified().await;
     }
 
     /// Says that somebody waits for an organization to be folded.

@@ -6,6 +6,7 @@ mod support;
 
 mod answer_tokens;
 mod auditing;
+mod brand_voice;
 mod calls;
 mod channels;
 mod cqrs;
@@ -13,6 +14,7 @@ mod crash;
 mod deduplication;
 mod faults;
 mod golden;
+mod hooks;
 mod http;
 mod imports;
 mod ledger;
