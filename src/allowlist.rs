@@ -1,17 +1,13 @@
-//! Whom messages may be sent to, and to whom nothing is sent.
+//! Whom messages may be sent to.
 
 use docket_aggregates::allowlist::{
     Allowlist, AllowlistCommand, AllowlistError, AllowlistEvent, EntryKind, NewEntry,
 };
-use docket_aggregates::ids::OrganizationId;
-use docket_aggregates::personal::Personal;
-use docket_aggregates::suppression::{Suppression, SuppressionCommand, SuppressionError, SuppressionReason};
 use docket_aggregates::{Decides, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::contacts::address_hash;
 use crate::ledger::{AppendError, Lane};
 use crate::sending::{RecipientError, parse_entry};
 use crate::service::{Call, Done, ServiceError};
@@ -137,103 +133,4 @@ async fn order(
         }
     }
     Err(AppendError::Conflict.into())
-}
-
-/// Why the suppression list is not changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SuppressionRefusal {
-    /// The address is none.
-    #[error(transparent)]
-    Address(#[from] RecipientError),
-    /// The text is an entry of the allowlist and no address.
-    #[error("must be one address, number or account")]
-    NotAnAddress,
-    /// The list refuses.
-    #[error(transparent)]
-    List(#[from] SuppressionError),
-}
-
-/// An address on the suppression list, as answers show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SuppressionView {
-    /// The address; null once erased.
-    pub address: Option<String>,
-    /// Why.
-    #[schemars(with = "OneOf<SuppressionReason>")]
-    pub reason: SuppressionReason,
-    /// Since when.
-    #[schemars(with = "Instant")]
-    pub created_at: Timestamp,
-}
-
-async fn one_address(
-    app: &App,
-    organization: OrganizationId,
-    address: &str,
-) -> Result<(String, Personal<String>), ServiceError<SuppressionRefusal>> {
-    let keys = app.ledger.keys().organization(organization).await.map_err(AppendError::from)?;
-    let entry = parse_entry(organization, &keys, address)
-        .map_err(|error| ServiceError::Refused(SuppressionRefusal::Address(error)))?;
-    match (entry.kind, entry.text.value()) {
-        (EntryKind::Address | EntryKind::Handle, Some(shown)) => {
-            let hash = address_hash(&keys, shown);
-            Ok((hash, entry.text))
-        }
-        _ => Err(ServiceError::Refused(SuppressionRefusal::NotAnAddress)),
-    }
-}
-
-/// Puts an address on the list. From the answer on, nothing is handed over to it.
-pub async fn suppress(
-    app: &App,
-    call: &Call,
-    address: &str,
-    reason: SuppressionReason,
-) -> Result<Done<SuppressionView>, ServiceError<SuppressionRefusal>> {
-    let (address_hash, address) = one_address(app, call.organization, address).await?;
-    let entity = SuppressionView { address: address.value().cloned(), reason, created_at: call.at };
-    let stream = call.organization.suppression(&address_hash);
-    let command = SuppressionCommand::Suppress { address_hash, address, reason };
-    let decided = app
-        .ledger
-        .order::<Suppression>(
-            call.organization,
-            stream,
-            call.command_id,
-            call.at,
-            &call.origin,
-            call.request(&entity)?,
-            command,
-        )
-        .await?;
-    let reason = decided.state.reason().unwrap_or(reason);
-    Ok(Done { entity: SuppressionView { reason, ..entity }, appended: decided.appended })
-}
-
-/// Takes an address off the list. What its owner said of being contacted is another matter and stays.
-pub async fn lift(
-    app: &App,
-    call: &Call,
-    address: &str,
-) -> Result<Done<SuppressionView>, ServiceError<SuppressionRefusal>> {
-    let (address_hash, address) = one_address(app, call.organization, address).await?;
-    let stream = call.organization.suppression(&address_hash);
-    let before = app.ledger.load::<Suppression>(call.organization, stream).await?;
-    let reason =
-        before.state.reason().ok_or(ServiceError::Refused(SuppressionError::NotSuppressed.into()))?;
-    let entity = SuppressionView { address: address.value().cloned(), reason, created_at: call.at };
-    let decided = app
-        .ledger
-        .order::<Suppression>(
-            call.organization,
-            stream,
-            call.command_id,
-            call.at,
-            &call.origin,
-            call.request(&entity)?,
-            SuppressionCommand::Lift,
-        )
-        .await?;
-    Ok(Done { entity, appended: decided.appended })
 }

@@ -1,5 +1,6 @@
 //! Everything that a surface needs to do its work: one value, handed to every handler.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -46,6 +47,8 @@ pub struct App {
     pub secrets: Secrets,
     /// The language model that the operator connected, if any.
     pub model: Option<LanguageModel>,
+    /// The address under which the outside reaches this server, without a slash at its end.
+    pub public_url: Option<Arc<str>>,
     /// The analyses that it makes.
     pub analyses: Analyses,
     /// The drafts that it checks at the moment.
@@ -109,6 +112,7 @@ impl App {
             clock,
             imports: Imports::default(),
             model: None,
+            public_url: None,
             analyses: Analyses::default(),
             brand_voice: BrandVoice::default(),
             hooks: Hooks::default(),

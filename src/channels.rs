@@ -18,6 +18,7 @@ pub mod dry_run;
 pub mod email;
 pub mod instagram;
 pub mod linkedin;
+pub mod listening;
 pub mod outcome;
 pub mod outgoing;
 pub mod problem;
@@ -32,7 +33,8 @@ mod http;
 mod tls;
 
 pub use config::{ChannelConfig, Endpoints, Limits};
-pub use delivery::{Delivery, Happening, WebhookError};
+pub use delivery::{About, Delivery, Happening, WebhookError};
+pub use listening::Listening;
 pub use outcome::{Code, Outcome};
 pub use outgoing::{Content, LastHeard, Outgoing, Recipient, check_config, check_payload};
 pub use problem::Problem;

@@ -12,11 +12,13 @@ pub mod routes;
 mod agents;
 mod allowlist;
 mod approval_rules;
+mod approvals;
 mod body;
 mod brand_voice;
 mod call;
 mod calls;
 mod content_pieces;
+mod deliveries;
 mod docs;
 mod error;
 mod events;
@@ -34,9 +36,12 @@ mod pauses;
 mod reply;
 mod script_executions;
 mod secrets;
+mod sends;
 mod serve;
 mod settings;
 mod spec;
+mod suppressions;
+mod unsubscribing;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -108,6 +113,8 @@ pub fn router(state: HttpState) -> Router {
     let clock = state.app.clock.clone();
     routes::router(&state)
         .merge(routes::open(agent::all()).layer(from_fn(hurry)))
+        .merge(routes::open(deliveries::all()).layer(from_fn(hurry)))
+        .merge(routes::open(unsubscribing::all()).layer(from_fn(hurry)))
         .merge(mcp::routes(&state))
         .layer(from_fn_with_state(in_flight, take_turns))
         .merge(routes::open(docs::all()))
@@ -126,7 +133,7 @@ async fn unknown_method() -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "the route does not know this method")
 }
 
-/// Ends a request of the agent tools when it takes longer than it may.
+/// Ends a request that has no deadline in the table of routes when it takes longer than it may.
 async fn hurry(request: Request, next: Next) -> Response {
     match tokio::time::timeout(routes::Deadline::Usual.within(), next.run(request)).await {
         Ok(response) => response,

@@ -114,6 +114,31 @@ pub const LIST: &[Metric] = &[
         "Posts of outgoing webhooks: delivered, again (not taken, and posted again), failed for good, or dropped.",
     ),
     ("docket_event_streams", Kind::Gauge, "", "Streams of events that clients keep open."),
+    ("docket_dispatch_in_flight", Kind::Gauge, "", "Messages that this process has claimed and is at."),
+    (
+        "docket_dispatch_handed_over_total",
+        Kind::Counter,
+        "",
+        "Messages whose hand-over to their channel was recorded, each try counted.",
+    ),
+    (
+        "docket_dispatch_outcomes_total",
+        Kind::Counter,
+        "outcome",
+        "Outcomes of hand-overs that were recorded: accepted, rejected, retry, unknown, or taken_back (the channel was not called, because its turn came too late).",
+    ),
+    (
+        "docket_dispatch_conflicts_total",
+        Kind::Counter,
+        "",
+        "Hand-overs that were decided anew because something that they rested on had changed.",
+    ),
+    (
+        "docket_dispatch_call_seconds",
+        Kind::Seconds,
+        "outcome",
+        "One call of a channel, by what it answered: accepted, rejected, retry, unknown.",
+    ),
     ("docket_access_log_depth", Kind::Gauge, "", "Calls that wait to be written to the access log."),
     (
         "docket_access_log_lost_total",
@@ -203,7 +228,7 @@ mod tests {
     #[test]
     fn whatever_is_measured_is_listed() {
         let mut found = std::collections::BTreeSet::new();
-        for macros in ["src/ledger", "src/readside", "src/http", "src/imports"] {
+        for macros in ["src/ledger", "src/readside", "src/http", "src/imports", "src/dispatcher"] {
             used(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(macros), &mut found);
         }
         let listed: std::collections::BTreeSet<String> =

@@ -1,14 +1,22 @@
-//! Holding sending back, and letting it go on.
+//! Holding sending back, and letting it go on; and how many messages one recipient may get.
 
+use std::time::Duration;
+
+use docket_aggregates::ids::OrganizationId;
 use docket_aggregates::sending_control::{
-    PauseScope, SendingControl, SendingControlCommand, SendingControlError,
+    FrequencyCap, PauseScope, SendingControl, SendingControlCommand, SendingControlError,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::dispatcher::CALLS_BEGIN_WITHIN;
+use crate::ledger::read::ReadError;
 use crate::service::{Call, Done, ServiceError};
+
+/// Between the look at the time and the first byte of a call.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// What is held back, as answers show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -34,7 +42,44 @@ fn view(scope: PauseScope, paused: bool, reason: Option<String>) -> PauseView {
     PauseView { scope: name, id, paused, reason }
 }
 
-/// Holds back. No hand-over is appended after this was recorded.
+/// The most that one recipient may get, as answers show it; both are null where there is no cap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FrequencyCapView {
+    /// Messages, on all channels together.
+    pub messages: Option<u32>,
+    /// Within this many times 24 hours.
+    pub days: Option<u32>,
+}
+
+impl From<Option<FrequencyCap>> for FrequencyCapView {
+    fn from(cap: Option<FrequencyCap>) -> Self {
+        Self { messages: cap.map(|cap| cap.messages), days: cap.map(|cap| cap.days) }
+    }
+}
+
+/// What is held back now, in the order in which it was ordered.
+pub async fn list(app: &App, organization: OrganizationId) -> Result<Vec<PauseView>, ReadError> {
+    let control = app.ledger.load::<SendingControl>(organization, organization.sending_control()).await?;
+    Ok(control.state.pauses().map(|(scope, reason)| view(scope, true, reason.map(str::to_owned))).collect())
+}
+
+/// The most that one recipient may get.
+pub async fn frequency(app: &App, organization: OrganizationId) -> Result<FrequencyCapView, ReadError> {
+    let control = app.ledger.load::<SendingControl>(organization, organization.sending_control()).await?;
+    Ok(control.state.frequency().into())
+}
+
+/// Sets the most that one recipient may get. It binds every hand-over that is appended after this was recorded.
+pub async fn cap_frequency(
+    app: &App,
+    call: &Call,
+    cap: Option<FrequencyCap>,
+) -> Result<Done<FrequencyCapView>, ServiceError<SendingControlError>> {
+    order(app, call, SendingControlCommand::CapFrequency { cap }, cap.into()).await
+}
+
+/// Holds back. No hand-over is appended after this was recorded, and this answers when no hand-over of before begins its
+/// call any more.
 pub async fn pause(
     app: &App,
     call: &Call,
@@ -43,7 +88,9 @@ pub async fn pause(
 ) -> Result<Done<PauseView>, ServiceError<SendingControlError>> {
     let control_id = call.organization.sending_control();
     let answer = view(scope, true, Some(reason.clone()));
-    order(app, call, SendingControlCommand::Pause { control_id, scope, reason }, answer).await
+    let paused = order(app, call, SendingControlCommand::Pause { control_id, scope, reason }, answer).await?;
+    tokio::time::sleep(CALLS_BEGIN_WITHIN + GRACE).await;
+    Ok(paused)
 }
 
 /// Goes on.
@@ -55,12 +102,12 @@ pub async fn resume(
     order(app, call, SendingControlCommand::Resume { scope }, view(scope, false, None)).await
 }
 
-async fn order(
+async fn order<T: Serialize>(
     app: &App,
     call: &Call,
     command: SendingControlCommand,
-    answer: PauseView,
-) -> Result<Done<PauseView>, ServiceError<SendingControlError>> {
+    answer: T,
+) -> Result<Done<T>, ServiceError<SendingControlError>> {
     let decided = app
         .ledger
         .order::<SendingControl>(

@@ -5,6 +5,7 @@
 //! reads its own writes. `runner` does the folding, in any number of processes; `rebuild` makes the read models anew
 //! beside the live ones.
 
+mod glances;
 mod rebuild;
 mod runner;
 mod statistics;
@@ -14,12 +15,13 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Stopwatch};
 
-use docket_aggregates::ids::OrganizationId;
-use sqlx::pool::PoolConnection;
+use docket_aggregates::ids::{CampaignId, OrganizationId};
+use docket_projections::campaigns::CampaignListed;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
 use tokio::sync::Notify;
 
+use glances::Glances;
 pub use rebuild::{Halted, RebuildError, RebuildReport, TableDifference};
 
 use crate::ledger::{Ledger, pool_of};
@@ -119,6 +121,7 @@ pub struct ReadSide {
     ledger: Ledger,
     pool: PgPool,
     peeks: PgPool,
+    glances: Glances,
     progress: Arc<Progress>,
 }
 
@@ -169,7 +172,7 @@ impl ReadSide {
         let by_key = options.clone().options([("search_path", LIVE), ("enable_seqscan", "off")]);
         let peeks = pool(PEEKS).connect_lazy_with(by_key);
         let pool = pool(VIEWS).connect_lazy_with(options);
-        Self { ledger, pool, peeks, progress: Arc::default() }
+        Self { ledger, pool, peeks, glances: Glances::default(), progress: Arc::default() }
     }
 
     /// Lets the database go.
@@ -273,10 +276,14 @@ impl ReadSide {
         }
     }
 
-    /// A connection for one single statement on the live read models, as new as they happen to be. A view takes four
-    /// round trips; a change that only wants to show a count beside its own decision need not pay for them.
-    pub async fn peek(&self) -> Result<PoolConnection<Postgres>, ReadSideError> {
-        Ok(self.peeks.acquire().await?)
+    /// A campaign as the live read models show it, as new as they happen to be. A view takes four round trips; a change
+    /// that only wants to show counts beside its own decision need not pay for them.
+    pub async fn campaign(
+        &self,
+        organization: OrganizationId,
+        campaign: CampaignId,
+    ) -> Result<Option<CampaignListed>, ReadSideError> {
+        self.glances.campaign(&self.peeks, organization, campaign).await
     }
 
     async fn look(&self, organization: OrganizationId) -> Result<(View, Standing), ReadSideError> {
@@ -291,7 +298,7 @@ impl ReadSide {
     }
 
     async fn standing(&self, organization: OrganizationId) -> Result<Standing, ReadSideError> {
-        let mut peek = self.peek().await?;
+        let mut peek = self.peeks.acquire().await?;
         Standing::read(&mut peek, organization).await
     }
 }

@@ -7,11 +7,15 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use docket_aggregates::allowlist::EntryKind;
+use docket_aggregates::approval::ApprovalStatus;
 use docket_aggregates::approval_rules::Action;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::contact::LegalBasis;
+use docket_aggregates::enrollment::EnrollmentStatus;
 use docket_aggregates::import::{ImportStage, OnDuplicate};
 use docket_aggregates::membership::{CallOutcome, MembershipStatus};
+use docket_aggregates::message::{Delivery, DispatchState, MessageStatus};
+use docket_aggregates::sequence::SequenceStatus;
 use docket_aggregates::suppression::SuppressionReason;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -82,7 +86,43 @@ impl Names for Action {
     }
 }
 
+impl Names for ApprovalStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for MessageStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for DispatchState {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
 impl Names for EntryKind {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for MessageStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for DispatchState {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for Delivery {
     fn all() -> Vec<Self> {
         Self::ALL.to_vec()
     }
@@ -91,6 +131,19 @@ impl Names for EntryKind {
 impl Names for SuppressionReason {
     fn all() -> Vec<Self> {
         Self::ALL.to_vec()
+    }
+}
+
+impl Names for SequenceStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+/// Without the one of an enrollment that never was, which no answer shows.
+impl Names for EnrollmentStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|status| *status != Self::None).collect()
     }
 }
 

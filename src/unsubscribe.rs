@@ -6,11 +6,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::ids::{MessageId, OrganizationId};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::channels::Reference;
+use crate::ledger::KeyError;
 use crate::ledger::keys::OrganizationKeys;
 
 /// What the organization's key is used for here. Stands in mail that was sent: it never changes.
@@ -20,6 +22,29 @@ const MAC: usize = 16;
 /// The media types that RFC 8058 allows.
 const FORM: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data";
+
+/// Why a message gets no address for unsubscribing. An e-mail without one is not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The server does not know under which address it is reached.
+    #[error("an e-mail needs an unsubscribe link, and DOCKET_PUBLIC_URL is not set")]
+    NoPublicUrl,
+    /// The key is not to be had.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// The address by which the recipient of a message unsubscribes: what stands in `List-Unsubscribe`.
+pub async fn link(
+    app: &App,
+    organization: OrganizationId,
+    message: MessageId,
+) -> Result<String, LinkError> {
+    let public_url = app.public_url.as_deref().ok_or(LinkError::NoPublicUrl)?;
+    let keys = app.ledger.keys().organization(organization).await?;
+    let reference = Reference { organization, message: message.uuid() };
+    Ok(address(public_url, &token(&keys, &reference)))
+}
 
 /// A token as it came in: what it claims, not yet believed.
 #[derive(Clone, Debug, PartialEq, Eq)]

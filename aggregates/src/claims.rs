@@ -17,7 +17,7 @@ use crate::message::MessageEvent;
 use crate::organization::OrganizationEvent;
 use crate::qualification::QualificationEvent;
 use crate::script_execution::ScriptExecutionEvent;
-use crate::suppression::SuppressionEvent;
+use crate::suppression::{SuppressionEvent, SuppressionReason};
 
 /// What kind of thing is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,8 +159,11 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
         }) => {
             vec![ClaimChange::Release(ClaimKey::open_qualification(*campaign_id, *contact_id, *epoch))]
         }
-        AnyEvent::Suppression(SuppressionEvent::SuppressionAdded { address_hash, .. }) => {
-            vec![ClaimChange::Ensure(ClaimKey::new(Scope::ListedAddress, address_hash), aggregate_id)]
+        AnyEvent::Suppression(SuppressionEvent::SuppressionAdded { address_hash, reason, .. }) => {
+            let listed = ClaimKey::new(Scope::ListedAddress, address_hash);
+            let own_word = ClaimKey::new(Scope::SuppressedAddress, address_hash);
+            let unsubscribed = (*reason == SuppressionReason::Unsubscribe).then_some(own_word);
+            [listed].into_iter().chain(unsubscribed).map(|key| ClaimChange::Ensure(key, aggregate_id)).collect()
         }
         AnyEvent::Suppression(SuppressionEvent::SuppressionRemoved { address_hash }) => {
             vec![ClaimChange::Release(ClaimKey::new(Scope::ListedAddress, address_hash))]
@@ -196,6 +199,7 @@ fn of_message(event: &MessageEvent) -> Vec<ClaimChange> {
         | MessageEvent::MessageApproved { .. }
         | MessageEvent::MessageQueued { .. }
         | MessageEvent::MessageSending { .. }
+        | MessageEvent::MessageTakenBack { .. }
         | MessageEvent::MessageAccepted { .. }
         | MessageEvent::MessageDeferred { .. }
         | MessageEvent::OutcomeUnknown { .. }
@@ -244,6 +248,25 @@ mod tests {
         let [own_word, listed] = ClaimKey::against("a");
         assert_eq!(released, [ClaimChange::Release(listed.clone())]);
         assert_ne!(own_word, listed);
+    }
+
+    #[test]
+    fn who_unsubscribed_is_suppressed_by_their_own_word_too() {
+        use crate::personal::Personal;
+        let list = Uuid::from_u128(1);
+        for (reason, claims) in [
+            (SuppressionReason::Manual, 1),
+            (SuppressionReason::Bounce, 1),
+            (SuppressionReason::Complaint, 1),
+            (SuppressionReason::Unsubscribe, 2),
+        ] {
+            let address = Personal::erased(crate::ids::SubjectId(list));
+            let event = SuppressionEvent::SuppressionAdded { address_hash: "a".into(), address, reason, contact_ids: vec![] };
+            let changes = changes_of(&AnyEvent::Suppression(event), list);
+            assert_eq!(changes.len(), claims, "{reason:?}");
+            let own_word = ClaimChange::Ensure(ClaimKey::new(Scope::SuppressedAddress, "a"), list);
+            assert_eq!(changes.contains(&own_word), claims == 2, "{reason:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! What one address gets: the messages that count to its frequency cap.
+//! What one address gets, and when it was last heard of: the messages that count to its frequency cap, and the word that
+//! opens a channel's window for answers.
 //!
-//! Kept only while a cap is in force, and decided from this stream alone: a message is counted in the append that hands
-//! it over, on the version that the decision saw, so that two at once cannot both be the last one.
+//! Messages are counted only while a cap is in force, and decided on from this stream alone: a message is counted in the
+//! append that hands it over, on the version that the decision saw, so that two at once cannot both be the last one.
 
 mod event;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use event::CorrespondenceEvent;
 
+use crate::channel::Channel;
 use crate::ids::MessageId;
 use crate::sending_control::{FREQUENCY_DAYS_MAX, FrequencyCap};
 use crate::stored::aggregate;
@@ -35,6 +37,13 @@ pub enum CorrespondenceCommand {
         /// The message.
         message_id: MessageId,
     },
+    /// They wrote to us. What is older than what is known says nothing new.
+    Hear {
+        /// By which channel.
+        channel: Channel,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// Why an address gets no more.
@@ -49,6 +58,8 @@ pub enum CorrespondenceError {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Correspondence {
     counted: BTreeMap<MessageId, Timestamp>,
+    #[serde(default)]
+    heard: BTreeMap<Channel, Timestamp>,
 }
 
 aggregate!(Correspondence, "Correspondence", CorrespondenceCommand, CorrespondenceEvent, CorrespondenceError);
@@ -73,6 +84,10 @@ impl Correspondence {
                 Ok(vec![CorrespondenceEvent::CorrespondenceUncounted { message_id }])
             }
             CorrespondenceCommand::Uncount { .. } => Ok(vec![]),
+            CorrespondenceCommand::Hear { channel, at } => match self.heard(channel) {
+                Some(known) if known >= at => Ok(vec![]),
+                _ => Ok(vec![CorrespondenceEvent::CorrespondentHeard { channel, at }]),
+            },
         }
     }
 
@@ -87,7 +102,15 @@ impl Correspondence {
             CorrespondenceEvent::CorrespondenceUncounted { message_id } => {
                 self.counted.remove(&message_id);
             }
+            CorrespondenceEvent::CorrespondentHeard { channel, at } => {
+                self.heard.insert(channel, at);
+            }
         }
+    }
+
+    /// When they last wrote to us by this channel; none if they never did, or nobody listened.
+    pub fn heard(&self, channel: Channel) -> Option<Timestamp> {
+        self.heard.get(&channel).copied()
     }
 
     /// Messages within the cap's days before an instant.
@@ -142,6 +165,22 @@ mod tests {
             .given(vec![counted(1, day(1)), counted(2, day(1))])
             .when(count(2, day(2)))
             .then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn the_last_word_is_the_latest_one_by_each_channel() {
+        let hear = |channel, at| CorrespondenceCommand::Hear { channel, at };
+        let heard = |channel, at| CorrespondenceEvent::CorrespondentHeard { channel, at };
+        let history = || vec![heard(Channel::Whatsapp, day(2))];
+        for (channel, at, new) in [
+            (Channel::Whatsapp, day(3), true),
+            (Channel::Whatsapp, day(2), false),
+            (Channel::Whatsapp, day(1), false),
+            (Channel::Instagram, day(1), true),
+        ] {
+            let expected = if new { vec![heard(channel, at)] } else { vec![] };
+            Given::with(()).given(history()).when(hear(channel, at)).then_expect_events(expected);
+        }
     }
 
     #[test]

@@ -6,10 +6,12 @@
 //! a clock that was put on or a cron that slept change nothing but the moment of the look.
 
 mod event;
+mod fate;
 
 use serde::{Deserialize, Serialize};
 
 pub use event::EnrollmentEvent;
+pub use fate::Fate;
 
 use crate::calendar::CalendarError;
 use crate::ids::{CampaignId, ContactId, MessageId, SequenceId};
@@ -76,13 +78,33 @@ pub enum StopReason {
     Complained,
     /// A message was not sent, for good.
     NotSent,
-    /// The contact was taken out of the campaign.
+    /// The address was put on the suppression list by the board.
+    Suppressed,
+    /// The contact was taken out of the campaign, or erased.
     Removed,
+    /// The campaign is completed or archived.
+    CampaignOver,
+    /// The sequence was archived.
+    Archived,
     /// Somebody ordered it.
     Requested,
 }
 
 impl StopReason {
+    /// Every reason.
+    pub const ALL: [Self; 10] = [
+        Self::Replied,
+        Self::Unsubscribed,
+        Self::Bounced,
+        Self::Complained,
+        Self::NotSent,
+        Self::Suppressed,
+        Self::Removed,
+        Self::CampaignOver,
+        Self::Archived,
+        Self::Requested,
+    ];
+
     /// The stored name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -91,7 +113,10 @@ impl StopReason {
             Self::Bounced => "bounced",
             Self::Complained => "complained",
             Self::NotSent => "not_sent",
+            Self::Suppressed => "suppressed",
             Self::Removed => "removed",
+            Self::CampaignOver => "campaign_over",
+            Self::Archived => "archived",
             Self::Requested => "requested",
         }
     }
@@ -198,12 +223,13 @@ pub enum EnrollmentError {
 pub struct Enrollment {
     status: EnrollmentStatus,
     round: u64,
+    sequence_id: Option<SequenceId>,
     contact_id: Option<ContactId>,
     campaign_id: Option<CampaignId>,
     enrolled_at: Timestamp,
     step: u32,
     attempt: u32,
-    message_id: Option<MessageId>,
+    messages: Vec<MessageId>,
 }
 
 aggregate!(Enrollment, "Enrollment", EnrollmentCommand, EnrollmentEvent, EnrollmentError);
@@ -243,10 +269,11 @@ impl Enrollment {
 
     fn evolve(&mut self, event: EnrollmentEvent) {
         match event {
-            EnrollmentEvent::ContactEnrolled { contact_id, campaign_id, round, at, .. } => {
+            EnrollmentEvent::ContactEnrolled { sequence_id, contact_id, campaign_id, round, at } => {
                 *self = Self {
                     status: EnrollmentStatus::Active,
                     round,
+                    sequence_id: Some(sequence_id),
                     contact_id: Some(contact_id),
                     campaign_id,
                     enrolled_at: at,
@@ -256,7 +283,7 @@ impl Enrollment {
             EnrollmentEvent::StepTaken { step, attempt, message_id, .. } => {
                 self.step = step;
                 self.attempt = attempt;
-                self.message_id = Some(message_id);
+                self.messages.push(message_id);
             }
             EnrollmentEvent::EnrollmentStopped { .. } => self.status = EnrollmentStatus::Stopped,
             EnrollmentEvent::EnrollmentFinished {} => self.status = EnrollmentStatus::Finished,
@@ -304,6 +331,11 @@ impl Enrollment {
         self.round
     }
 
+    /// The sequence.
+    pub fn sequence_id(&self) -> Option<SequenceId> {
+        self.sequence_id
+    }
+
     /// The contact.
     pub fn contact_id(&self) -> Option<ContactId> {
         self.contact_id
@@ -316,7 +348,12 @@ impl Enrollment {
 
     /// The message of the last step that was taken.
     pub fn message_id(&self) -> Option<MessageId> {
-        self.message_id
+        self.messages.last().copied()
+    }
+
+    /// The messages of every step that was taken this time, in order. An answer to any of them ends it.
+    pub fn messages(&self) -> &[MessageId] {
+        &self.messages
     }
 }
 

@@ -57,6 +57,7 @@ impl Message {
             C::Send { bucket_id, provider_key, repeatable, at } => {
                 self.send(draft, bucket_id, provider_key, repeatable, at)
             }
+            C::TakeBack { attempt, code } => self.take_back(attempt, code),
             C::Record { attempt, outcome, at, jitter } => self.record(draft, attempt, outcome, at, jitter),
             C::Settle { sent, by, evidence } => match self.dispatch {
                 DispatchState::Unknown => Ok(vec![self.settled(draft, sent, by, evidence)]),
@@ -206,9 +207,7 @@ impl Message {
         at: Timestamp,
         jitter: u16,
     ) -> Result<Vec<MessageEvent>, MessageError> {
-        if attempt != self.attempts || attempt == 0 {
-            return Err(MessageError::NotTheHolder { got: attempt, current: self.attempts });
-        }
+        self.is_current(attempt)?;
         // Whoever holds the hand-over knows best, also after somebody else gave it up for unknown.
         if !matches!(self.dispatch, DispatchState::InFlight | DispatchState::Unknown) {
             return match self.dispatch {
@@ -239,7 +238,7 @@ impl Message {
             Outcome::Retry { code, answer, not_before } => {
                 let first = self.first_sent_at.unwrap_or(at);
                 let answer = draft.about(answer);
-                match retry_at(first, attempt, at, not_before, jitter) {
+                match retry_at(first, self.tries(), at, not_before, jitter) {
                     Some(next_attempt_at) => {
                         MessageEvent::MessageDeferred { attempt, code, next_attempt_at, answer }
                     }
@@ -256,6 +255,27 @@ impl Message {
         }])
     }
 
+    fn take_back(&self, attempt: u32, code: &'static str) -> Result<Vec<MessageEvent>, MessageError> {
+        self.is_current(attempt)?;
+        match self.dispatch {
+            DispatchState::InFlight => {
+                Ok(vec![MessageEvent::MessageTakenBack { attempt, code: code.to_owned() }])
+            }
+            // Somebody gave it up for unknown, and it counts as that.
+            DispatchState::Done => Err(MessageError::Final(self.status)),
+            under_way => Err(MessageError::UnderWay(under_way)),
+        }
+    }
+
+    /// Whether this is the number of the last hand-over.
+    fn is_current(&self, attempt: u32) -> Result<(), MessageError> {
+        if attempt == self.attempts && attempt > 0 {
+            Ok(())
+        } else {
+            Err(MessageError::NotTheHolder { got: attempt, current: self.attempts })
+        }
+    }
+
     fn report(
         &self,
         draft: &Drafted,
@@ -263,7 +283,7 @@ impl Message {
         at: Timestamp,
         detail: Option<String>,
     ) -> Result<Vec<MessageEvent>, MessageError> {
-        if self.attempts == 0 {
+        if self.tries() == 0 {
             return Err(MessageError::NeverSent);
         }
         if delivery <= self.delivery {

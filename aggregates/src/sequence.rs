@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use event::{SequenceEvent, SequenceWords, Step};
 
 use crate::calendar::CalendarError;
-use crate::ids::SequenceId;
+use crate::ids::{PrincipalId, SequenceId};
 use crate::personal::Personal;
 use crate::stored::aggregate;
 
@@ -85,9 +85,16 @@ pub enum SequenceCommand {
         steps: Vec<Step>,
         /// Name, and one payload for each step.
         words: SequenceWords,
+        /// Who.
+        by: PrincipalId,
     },
     /// Change what the patch says.
-    Change(Box<SequencePatch>),
+    Change {
+        /// What.
+        patch: Box<SequencePatch>,
+        /// Who.
+        by: PrincipalId,
+    },
 }
 
 /// Why a sequence refuses.
@@ -144,6 +151,7 @@ pub struct Sequence {
     version: u32,
     steps: Vec<Step>,
     words: Option<Personal<SequenceWords>>,
+    author: Option<PrincipalId>,
     status: SequenceStatus,
 }
 
@@ -154,13 +162,14 @@ impl Sequence {
     fn decide(&self, command: SequenceCommand) -> Result<Vec<SequenceEvent>, SequenceError> {
         match (command, &self.words) {
             (SequenceCommand::Create { .. }, Some(_)) => Err(SequenceError::AlreadyCreated),
-            (SequenceCommand::Create { sequence_id, steps, words }, None) => {
+            (SequenceCommand::Create { sequence_id, steps, words, by }, None) => {
                 check(&steps, &words)?;
                 let words = Personal::known(sequence_id.uuid(), words);
-                Ok(vec![SequenceEvent::SequenceCreated { sequence_id, version: 1, steps, words }])
+                let version = 1;
+                Ok(vec![SequenceEvent::SequenceCreated { sequence_id, version, steps, words, author: by }])
             }
-            (SequenceCommand::Change(_), None) => Err(SequenceError::Unknown),
-            (SequenceCommand::Change(patch), Some(words)) => self.change(words, *patch),
+            (SequenceCommand::Change { .. }, None) => Err(SequenceError::Unknown),
+            (SequenceCommand::Change { patch, by }, Some(words)) => self.change(words, *patch, by),
         }
     }
 
@@ -168,6 +177,7 @@ impl Sequence {
         &self,
         words: &Personal<SequenceWords>,
         patch: SequencePatch,
+        by: PrincipalId,
     ) -> Result<Vec<SequenceEvent>, SequenceError> {
         let mut events = Vec::new();
         if patch.name.is_some() || patch.steps.is_some() {
@@ -179,7 +189,7 @@ impl Sequence {
                 check(&steps, &wanted)?;
                 let version = self.version + 1;
                 let words = Personal::known(words.subject(), wanted);
-                events.push(SequenceEvent::SequenceChanged { version, steps, words });
+                events.push(SequenceEvent::SequenceChanged { version, steps, words, author: by });
             }
         }
         if let Some(status) = patch.status.filter(|status| *status != self.status) {
@@ -197,9 +207,10 @@ impl Sequence {
 
     fn evolve(&mut self, event: SequenceEvent) {
         match event {
-            SequenceEvent::SequenceCreated { version, steps, words, .. }
-            | SequenceEvent::SequenceChanged { version, steps, words } => {
+            SequenceEvent::SequenceCreated { version, steps, words, author, .. }
+            | SequenceEvent::SequenceChanged { version, steps, words, author } => {
                 self.version = version;
+                self.author = Some(author);
                 self.steps = steps;
                 self.words = Some(words);
             }
@@ -222,6 +233,11 @@ impl Sequence {
     /// Senders, waits and windows.
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+
+    /// Whose words they are.
+    pub fn author(&self) -> Option<PrincipalId> {
+        self.author
     }
 
     /// Its name and payloads, while they are known.
@@ -269,6 +285,8 @@ mod tests {
 
     type Given = TestFramework<Sequence>;
     const ID: SequenceId = SequenceId(Uuid::from_u128(1));
+    const AUTHOR: PrincipalId = PrincipalId(Uuid::from_u128(2));
+    const EDITOR: PrincipalId = PrincipalId(Uuid::from_u128(3));
 
     fn step(wait_minutes: u32) -> Step {
         Step { outbox_id: OutboxId::default(), channel: Channel::Email, wait_minutes, window: None }
@@ -279,7 +297,7 @@ mod tests {
     }
 
     fn create(steps: Vec<Step>, words: SequenceWords) -> SequenceCommand {
-        SequenceCommand::Create { sequence_id: ID, steps, words }
+        SequenceCommand::Create { sequence_id: ID, steps, words, by: AUTHOR }
     }
 
     fn created() -> SequenceEvent {
@@ -288,11 +306,12 @@ mod tests {
             version: 1,
             steps: vec![step(0), step(60)],
             words: Personal::known(ID.uuid(), words(2)),
+            author: AUTHOR,
         }
     }
 
     fn change(patch: SequencePatch) -> SequenceCommand {
-        SequenceCommand::Change(Box::new(patch))
+        SequenceCommand::Change { patch: Box::new(patch), by: EDITOR }
     }
 
     #[test]
@@ -336,6 +355,7 @@ mod tests {
                 version: 2,
                 steps: vec![step(0), step(60)],
                 words: Personal::known(ID.uuid(), renamed),
+                author: EDITOR,
             },
         ]);
         let patch = SequencePatch { name: Some("Nurture".into()), ..Default::default() };

@@ -1,8 +1,8 @@
 //! One address on the suppression list.
 //!
-//! What the board, a bounce or a complaint puts on the list, the board may take off. A person's own opt-out is another
-//! fact, of the contact, with a claim of its own: taking an address off this list does not touch it, and a send is
-//! appended only where neither claim stands.
+//! What the board, a bounce or a complaint puts on the list, the board may take off. What a person said is another
+//! matter: an address whose owner unsubscribed stays where it is, whatever it was on the list for before, and the claim
+//! that this takes is the one of a contact's opt-out. A send is appended only where neither claim stands.
 
 mod event;
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use event::SuppressionEvent;
 
+use crate::ids::ContactId;
 use crate::personal::Personal;
 use crate::stored::aggregate;
 
@@ -64,6 +65,8 @@ pub enum SuppressionCommand {
         address: Personal<String>,
         /// Why.
         reason: SuppressionReason,
+        /// The contacts that have this address: their streams are written in the same append.
+        contact_ids: Vec<ContactId>,
     },
     /// Take it off.
     Lift,
@@ -75,12 +78,22 @@ pub enum SuppressionError {
     /// It is not on the list.
     #[error("address is not on the suppression list")]
     NotSuppressed,
+    /// Its owner's own word, which nobody takes back for them.
+    #[error("an address whose owner unsubscribed stays on the suppression list")]
+    OptedOut,
 }
 
 /// The state that decisions need.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Suppression {
-    standing: Option<(String, SuppressionReason)>,
+    standing: Option<Standing>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Standing {
+    address_hash: String,
+    reason: SuppressionReason,
+    contact_ids: Vec<ContactId>,
 }
 
 aggregate!(Suppression, "Suppression", SuppressionCommand, SuppressionEvent, SuppressionError);
@@ -88,14 +101,23 @@ aggregate!(Suppression, "Suppression", SuppressionCommand, SuppressionEvent, Sup
 impl Suppression {
     /// The whole business of one address on the list.
     fn decide(&self, command: SuppressionCommand) -> Result<Vec<SuppressionEvent>, SuppressionError> {
+        use SuppressionReason as Reason;
         match (command, &self.standing) {
-            (SuppressionCommand::Suppress { address_hash, address, reason }, None) => {
-                Ok(vec![SuppressionEvent::SuppressionAdded { address_hash, address, reason }])
+            (SuppressionCommand::Suppress { address_hash, address, reason, contact_ids }, None) => {
+                Ok(vec![SuppressionEvent::SuppressionAdded { address_hash, address, reason, contact_ids }])
             }
-            // What stands stands, for the first reason.
+            (SuppressionCommand::Suppress { address_hash, address, reason, contact_ids }, Some(known))
+                if reason == Reason::Unsubscribe && known.reason != Reason::Unsubscribe =>
+            {
+                Ok(vec![SuppressionEvent::SuppressionAdded { address_hash, address, reason, contact_ids }])
+            }
+            // What stands stands, for the first reason; only the owner's own word weighs more than it.
             (SuppressionCommand::Suppress { .. }, Some(_)) => Ok(vec![]),
-            (SuppressionCommand::Lift, Some((address_hash, _))) => {
-                Ok(vec![SuppressionEvent::SuppressionRemoved { address_hash: address_hash.clone() }])
+            (SuppressionCommand::Lift, Some(known)) if known.reason == Reason::Unsubscribe => {
+                Err(SuppressionError::OptedOut)
+            }
+            (SuppressionCommand::Lift, Some(known)) => {
+                Ok(vec![SuppressionEvent::SuppressionRemoved { address_hash: known.address_hash.clone() }])
             }
             (SuppressionCommand::Lift, None) => Err(SuppressionError::NotSuppressed),
         }
@@ -103,14 +125,22 @@ impl Suppression {
 
     fn evolve(&mut self, event: SuppressionEvent) {
         self.standing = match event {
-            SuppressionEvent::SuppressionAdded { address_hash, reason, .. } => Some((address_hash, reason)),
+            SuppressionEvent::SuppressionAdded { address_hash, reason, contact_ids, .. } => {
+                let before = self.standing.take().map(|known| known.contact_ids).unwrap_or_default();
+                Some(Standing { address_hash, reason, contact_ids: [before, contact_ids].concat() })
+            }
             SuppressionEvent::SuppressionRemoved { .. } => None,
         };
     }
 
     /// Why it is on the list; none if it is not.
     pub fn reason(&self) -> Option<SuppressionReason> {
-        self.standing.as_ref().map(|(_, reason)| *reason)
+        self.standing.as_ref().map(|known| known.reason)
+    }
+
+    /// The contacts that are left alone because of it.
+    pub fn contacts(&self) -> &[ContactId] {
+        self.standing.as_ref().map(|known| known.contact_ids.as_slice()).unwrap_or_default()
     }
 }
 
@@ -128,11 +158,21 @@ mod tests {
     }
 
     fn suppress(reason: SuppressionReason) -> SuppressionCommand {
-        SuppressionCommand::Suppress { address_hash: "ab".into(), address: address(), reason }
+        SuppressionCommand::Suppress {
+            address_hash: "ab".into(),
+            address: address(),
+            reason,
+            contact_ids: vec![],
+        }
     }
 
     fn added(reason: SuppressionReason) -> SuppressionEvent {
-        SuppressionEvent::SuppressionAdded { address_hash: "ab".into(), address: address(), reason }
+        SuppressionEvent::SuppressionAdded {
+            address_hash: "ab".into(),
+            address: address(),
+            reason,
+            contact_ids: vec![],
+        }
     }
 
     fn removed() -> SuppressionEvent {
@@ -149,6 +189,25 @@ mod tests {
             .given(vec![added(SuppressionReason::Bounce)])
             .when(suppress(SuppressionReason::Manual))
             .then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn the_owners_word_outweighs_every_other_reason_and_is_never_lifted() {
+        use SuppressionReason as Reason;
+        for first in [Reason::Manual, Reason::Bounce, Reason::Complaint] {
+            Given::with(())
+                .given(vec![added(first)])
+                .when(suppress(Reason::Unsubscribe))
+                .then_expect_events(vec![added(Reason::Unsubscribe)]);
+        }
+        Given::with(())
+            .given(vec![added(Reason::Unsubscribe)])
+            .when(suppress(Reason::Unsubscribe))
+            .then_expect_events(vec![]);
+        Given::with(())
+            .given(vec![added(Reason::Manual), added(Reason::Unsubscribe)])
+            .when(SuppressionCommand::Lift)
+            .then_expect_error(SuppressionError::OptedOut);
     }
 
     #[test]

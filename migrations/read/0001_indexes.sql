@@ -29,7 +29,12 @@ CREATE INDEX qualifications_campaign ON qualifications (organization_id, campaig
 
 CREATE INDEX messages_by_time ON messages (organization_id, created_at, message_id);
 CREATE INDEX messages_by_provider ON messages (organization_id, provider_hash) WHERE provider_hash IS NOT NULL;
+CREATE INDEX messages_by_recipient ON messages (organization_id, recipient_hash, message_id);
+CREATE INDEX messages_in_flight ON messages (organization_id, outbox_id) WHERE dispatch_state = 'in_flight';
 CREATE INDEX messages_by_contact ON messages (organization_id, contact_id, message_id) WHERE contact_id IS NOT NULL;
 CREATE INDEX decisions_by_time ON decisions (organization_id, at, position);
 CREATE INDEX approvals_by_status ON approvals (organization_id, status, approval_id);
+CREATE INDEX approvals_open ON approvals (organization_id, approval_id, expires_at) WHERE status IN ('pending', 'revision_requested');
 CREATE INDEX content_pieces_by_path ON content_pieces (organization_id, source_path) WHERE deleted_at IS NULL;
+CREATE INDEX enrollments_by_contact ON enrollments (organization_id, sequence_id, contact_id);
+CREATE INDEX enrollments_by_state ON enrollments (organization_id, sequence_id, state, contact_id);

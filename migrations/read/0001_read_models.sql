@@ -470,3 +470,45 @@ CREATE TABLE content_pieces (
     deleted_at      timestamptz,
     PRIMARY KEY (organization_id, piece_id)
 );
+
+CREATE TABLE sequences (
+    organization_id uuid NOT NULL,
+    sequence_id     uuid NOT NULL,
+    name            text,
+    steps           jsonb NOT NULL,
+    payloads        text[],
+    status          text NOT NULL,
+    revision        bigint NOT NULL,
+    version         bigint NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, sequence_id)
+);
+
+CREATE TABLE enrollments (
+    organization_id uuid NOT NULL,
+    enrollment_id   uuid NOT NULL,
+    sequence_id     uuid NOT NULL,
+    contact_id      uuid NOT NULL,
+    campaign_id     uuid,
+    round           bigint NOT NULL,
+    state           text NOT NULL,
+    step            bigint NOT NULL,
+    message_id      uuid,
+    step_at         timestamptz,
+    because         text,
+    version         bigint NOT NULL,
+    enrolled_at     timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, enrollment_id)
+) WITH (fillfactor = 70);
+
+-- How many enrollments of a sequence stand where.
+CREATE TABLE enrollment_counters (
+    organization_id uuid NOT NULL,
+    sequence_id     uuid NOT NULL,
+    active          bigint NOT NULL,
+    stopped         bigint NOT NULL,
+    finished        bigint NOT NULL,
+    PRIMARY KEY (organization_id, sequence_id)
+) WITH (fillfactor = 50);

@@ -128,6 +128,28 @@ pub async fn list(
     Ok(Page::of(rows, limit, |row: &ApprovalRow| Keyset::id(row.approval_id)))
 }
 
+/// Approvals of any organization that are open although their time is over at `now`, after `after`, in the order of their
+/// ids within organizations. Only a hint to whoever closes them: the approval itself decides.
+pub async fn overdue(
+    conn: &mut PgConnection,
+    now: Timestamp,
+    after: (OrganizationId, ApprovalId),
+    limit: u32,
+) -> sqlx::Result<Vec<(OrganizationId, ApprovalId)>> {
+    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(
+        "SELECT organization_id, approval_id FROM approvals \
+         WHERE status IN ('pending', 'revision_requested') AND expires_at <= $1 \
+         AND (organization_id, approval_id) > ($2, $3) ORDER BY organization_id, approval_id LIMIT $4",
+    )
+    .bind(At(now))
+    .bind(after.0.uuid())
+    .bind(after.1.uuid())
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(organization, approval)| (organization.into(), approval.into())).collect())
+}
+
 /// Folds the batch into approvals.
 pub(crate) async fn fold(
     conn: &mut PgConnection,

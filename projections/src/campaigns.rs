@@ -190,27 +190,40 @@ pub async fn get(
     organization: OrganizationId,
     campaign: CampaignId,
 ) -> sqlx::Result<Option<CampaignListed>> {
-    // One statement, because changes of campaigns ask this with every call.
+    Ok(with_counts(conn, organization, &[campaign]).await?.pop())
+}
+
+/// Those of `campaigns` that exist, with how many are in them. One statement, because changes of campaigns ask this
+/// with every call.
+pub async fn with_counts(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    campaigns: &[CampaignId],
+) -> sqlx::Result<Vec<CampaignListed>> {
     let found = sqlx::query(
-        "SELECT c.*, n.contacts, n.assigned FROM campaigns c CROSS JOIN LATERAL (
-             SELECT coalesce(sum(n), 0)::bigint AS contacts, coalesce(sum(n) FILTER (WHERE agent_id <> $3), 0)::bigint
-                 AS assigned
-             FROM campaign_counters WHERE organization_id = $1 AND campaign_id = $2) n
-         WHERE c.organization_id = $1 AND c.campaign_id = $2",
+        "SELECT c.*, n.contacts, n.assigned FROM unnest($2::uuid[]) AS asked (id)
+         CROSS JOIN LATERAL (
+             SELECT * FROM campaigns WHERE organization_id = $1 AND campaign_id = asked.id LIMIT 1) c
+         CROSS JOIN LATERAL (
+             SELECT coalesce(sum(n), 0)::bigint AS contacts,
+                 coalesce(sum(n) FILTER (WHERE agent_id <> $3), 0)::bigint AS assigned
+             FROM campaign_counters WHERE organization_id = $1 AND campaign_id = asked.id) n",
     )
     .bind(organization.uuid())
-    .bind(campaign.uuid())
+    .bind(uuids(campaigns))
     .bind(Uuid::nil())
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    let listed = |found: PgRow| {
-        Ok(CampaignListed {
-            campaign: row(&found)?,
-            contact_count: found.count("contacts")?,
-            assigned_count: found.count("assigned")?,
+    found
+        .iter()
+        .map(|found| {
+            Ok(CampaignListed {
+                campaign: row(found)?,
+                contact_count: found.count("contacts")?,
+                assigned_count: found.count("assigned")?,
+            })
         })
-    };
-    found.map(listed).transpose()
+        .collect()
 }
 
 /// Those of `campaigns` that exist, by id.

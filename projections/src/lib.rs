@@ -48,8 +48,10 @@ mod stays;
 pub mod allowlist_entries;
 pub mod approvals;
 pub mod content_pieces;
+pub mod enrollments;
 pub mod messages;
 pub mod outboxes;
+pub mod sequences;
 pub mod suppressions;
 
 // The whole of an organization.
@@ -127,8 +129,10 @@ pub fn all() -> &'static [ReadModel] {
         allowlist_entries::MODEL,
         approvals::MODEL,
         content_pieces::MODEL,
+        enrollments::MODEL,
         messages::MODEL,
         outboxes::MODEL,
+        sequences::MODEL,
         suppressions::MODEL,
         activity::MODEL,
         organization_counters::MODEL,
@@ -191,6 +195,8 @@ pub async fn fold(
     content_pieces::fold(conn, organization, batch).await?;
     messages::fold(conn, organization, batch).await?;
     outboxes::fold(conn, organization, batch).await?;
+    sequences::fold(conn, organization, batch).await?;
+    enrollments::fold(conn, organization, batch).await?;
     suppressions::fold(conn, organization, batch).await?;
     organizations::fold(conn, batch).await?;
     qualification_templates::fold(conn, organization, batch).await?;

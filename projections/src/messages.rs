@@ -190,6 +190,12 @@ pub async fn by_ids(
     recordset::by_ids(conn, organization, &ids).await
 }
 
+/// The message that its own stream tells of, as the table will show it; none if the stream is empty.
+pub fn of_stream(events: &[Recorded]) -> Result<Option<MessageRow>, FoldError> {
+    let (rows, _) = plan(events, vec![])?;
+    Ok(rows.into_values().next())
+}
+
 /// The messages that a provider knows by the id with this keyed hash; one, unless a provider repeats its ids.
 pub async fn by_provider_hash(
     conn: &mut PgConnection,
@@ -200,6 +206,39 @@ pub async fn by_provider_hash(
     query.push(" AND t.provider_hash = ").push_bind(provider_hash.to_owned());
     query.push(" ORDER BY t.message_id LIMIT 10");
     recordset::read(conn, query).await
+}
+
+/// The message that somebody on a channel most probably answers: the last one that was handed over to them.
+pub async fn last_to(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    channel: Channel,
+    recipient_hash: &str,
+) -> sqlx::Result<Option<MessageRow>> {
+    let mut query = recordset::of::<MessageRow>(organization);
+    query.push(" AND t.recipient_hash = ").push_bind(recipient_hash.to_owned());
+    query.push(" AND t.channel = ").push_bind(channel.name());
+    query.push(" AND t.attempts > 0 ORDER BY t.message_id DESC LIMIT 1");
+    Ok(recordset::read(conn, query).await?.pop())
+}
+
+/// Whether a message of this sender is with its channel, handed over at `since` or later: its provider may already talk
+/// about it under an id that was not recorded yet.
+pub async fn any_in_flight(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    outbox: OutboxId,
+    since: Timestamp,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM messages WHERE organization_id = $1 AND outbox_id = $2 \
+             AND dispatch_state = 'in_flight' AND updated_at >= $3)",
+    )
+    .bind(organization.uuid())
+    .bind(outbox.uuid())
+    .bind(At(since))
+    .fetch_one(conn)
+    .await
 }
 
 /// Messages, the newest first. Ids are made of the time, so that their order is that of the drafts.
@@ -402,11 +441,17 @@ impl MessageRow {
             }
             MessageEvent::MessageDecided { decision, .. } => {
                 self.reason = decision.reason.clone();
-                self.rule_id = decision.rule.map(|rule| rule.rule_id);
-                self.rule_version = decision.rule.map(|rule| rule.version);
-                self.rules_version = decision.rules_version;
-                self.allowlist_version = Some(decision.allowlist_version);
-                self.approval_id = decision.approval_id;
+                // What was not asked is as it was asked last.
+                if decision.rules_version.is_some() {
+                    self.rule_id = decision.rule.map(|rule| rule.rule_id);
+                    self.rule_version = decision.rule.map(|rule| rule.version);
+                    self.rules_version = decision.rules_version;
+                }
+                self.allowlist_version = self.allowlist_version.max(Some(decision.allowlist_version));
+                // Whoever ends a message does not ask for anything: what had been asked for stays to be seen.
+                if decision.status == MessageStatus::DraftPendingApproval {
+                    self.approval_id = decision.approval_id;
+                }
                 self.approved_at = None;
                 self.approved_by = None;
             }
@@ -419,6 +464,8 @@ impl MessageRow {
                 self.attempts = *attempt;
                 self.bucket_id = Some(*bucket_id);
             }
+            // The status says it all.
+            MessageEvent::MessageTakenBack { .. } => (),
             MessageEvent::MessageAccepted { provider_hash, answer, .. } => {
                 self.provider_hash = provider_hash.clone();
                 self.hear(answer.as_ref());

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::http::{Answer, Http};
 use super::outcome::said;
 use super::problem::{Fields, address, positive, provider_id, string, text};
-use super::{Code, Outcome, Outgoing, Problem};
+use super::{Code, Outcome, Outgoing, Problem, listening};
 
 /// What the provider is called in reasons.
 const PROVIDER: &str = "Cal.com";
@@ -33,6 +33,7 @@ impl Settings {
     pub fn read(config: &Value) -> Result<Self, Vec<Problem>> {
         let mut fields = Fields::of("config", config);
         let language = fields.optional("language", provider_id);
+        listening::check(&mut fields);
         fields.finish(Some(Self { language }))
     }
 }

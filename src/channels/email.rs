@@ -16,7 +16,7 @@ mod mail;
 use serde_json::Value;
 
 use super::problem::{Fault, Fields, address, domain, line, string, text};
-use super::{Problem, Secret};
+use super::{Problem, Secret, listening};
 
 pub use credential::{Credential, CredentialError, Server};
 
@@ -77,6 +77,7 @@ impl Settings {
         let reply_to = fields.optional("replyTo", address);
         let return_path_domain = fields.optional("returnPathDomain", domain);
         let dkim = fields.optional("dkim", dkim);
+        listening::check(&mut fields);
         fields.finish(from_address.map(|from_address| Self {
             from_address,
             from_name,

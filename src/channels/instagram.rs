@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::graph::{self, VERSION, Verdict};
 use super::http::Http;
 use super::problem::{Fields, provider_id, text};
-use super::{Code, Outcome, Outgoing, Problem};
+use super::{Code, Outcome, Outgoing, Problem, listening};
 
 /// What the provider is called in reasons.
 const PROVIDER: &str = "Instagram";
@@ -30,6 +30,7 @@ impl Settings {
     pub fn read(config: &Value) -> Result<Self, Vec<Problem>> {
         let mut fields = Fields::of("config", config);
         let account_id = fields.required("accountId", provider_id);
+        listening::check_with_challenge(&mut fields);
         fields.finish(account_id.map(|account_id| Self { account_id }))
     }
 }

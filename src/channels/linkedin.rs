@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::http::{Answer, Http};
 use super::outcome::said;
 use super::problem::{Fields, line, provider_id, string, text};
-use super::{Code, Outcome, Outgoing, Problem};
+use super::{Code, Outcome, Outgoing, Problem, listening};
 
 /// What the provider is called in reasons.
 const PROVIDER: &str = "Unipile";
@@ -37,6 +37,7 @@ impl Settings {
     pub fn read(config: &Value) -> Result<Self, Vec<Problem>> {
         let mut fields = Fields::of("config", config);
         let account_id = fields.required("accountId", provider_id);
+        listening::check(&mut fields);
         let in_mail = fields.optional("inMail", |value| {
             value.as_bool().ok_or(("WRONG_TYPE", "must be true or false".to_owned()))
         });

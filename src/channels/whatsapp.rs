@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::graph::{self, VERSION};
 use super::http::Http;
 use super::problem::{Fields, line, provider_id, string, text};
-use super::{Code, Outcome, Outgoing, Problem};
+use super::{Code, Outcome, Outgoing, Problem, listening};
 
 /// What the provider is called in reasons.
 const PROVIDER: &str = "WhatsApp";
@@ -40,6 +40,7 @@ impl Settings {
     pub fn read(config: &Value) -> Result<Self, Vec<Problem>> {
         let mut fields = Fields::of("config", config);
         let phone_number_id = fields.required("phoneNumberId", provider_id);
+        listening::check_with_challenge(&mut fields);
         let language = fields.optional("language", language).unwrap_or_else(|| LANGUAGE.to_owned());
         fields.finish(phone_number_id.map(|phone_number_id| Self { phone_number_id, language }))
     }

@@ -1,4 +1,4 @@
-//! The allowlist and the suppression list of a company.
+//! The allowlist of a company.
 
 use axum::extract::FromRequest;
 use axum::extract::{OriginalUri, Request, State};
@@ -6,20 +6,16 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use docket_aggregates::allowlist::AllowlistError;
-use docket_aggregates::suppression::{SuppressionError, SuppressionReason};
-use docket_projections::{Keyset, allowlist_entries, suppressions};
+use docket_projections::allowlist_entries;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
-use super::input::{Body, Fields, boolean, id, integer, line, list as list_of, one_of, received};
+use super::input::{Body, Fields, boolean, integer, line, list as list_of, received};
 use super::reply;
 use super::spec::{Spec, object, schema};
-use crate::allowlist::{
-    self, AllowlistRefusal, EntriesChanged, EntryView, SuppressionRefusal, SuppressionView,
-};
+use crate::allowlist::{self, AllowlistRefusal, EntriesChanged, EntryView};
 use crate::readside::Consistency;
 use crate::shapes;
 
@@ -38,20 +34,6 @@ impl From<AllowlistRefusal> for ApiError {
             }
             AllowlistRefusal::List(error @ AllowlistError::AllowsEverybody) => {
                 Self::unprocessable("ALLOWS_EVERYBODY", error)
-            }
-        }
-    }
-}
-
-impl From<SuppressionRefusal> for ApiError {
-    fn from(refusal: SuppressionRefusal) -> Self {
-        let message = refusal.to_string();
-        match refusal {
-            SuppressionRefusal::Address(_) | SuppressionRefusal::NotAnAddress => {
-                Self::field("address", "INVALID_ADDRESS", message)
-            }
-            SuppressionRefusal::List(SuppressionError::NotSuppressed) => {
-                Self::new(StatusCode::NOT_FOUND, "NOT_SUPPRESSED", message)
             }
         }
     }
@@ -79,7 +61,7 @@ impl Entries {
             let acknowledge_all = fields.optional("acknowledgeAll", acknowledge).unwrap_or(false);
             fields.finish()?;
             let bytes = received(request).await?;
-            let entries = in_file(&bytes)?;
+            let entries = in_file(&bytes, &["entry", "entries"])?;
             let input = json!({ "entries": entries, "acknowledgeAll": acknowledge_all });
             return Ok(Self { entries, acknowledge_all, input });
         }
@@ -98,8 +80,8 @@ impl Entries {
     }
 }
 
-/// The first cell of each line; a first line that only says `entry` is a header.
-fn in_file(bytes: &[u8]) -> Result<Vec<String>, ApiError> {
+/// The first cell of each line; a first line that only says one of `headings` is a header.
+pub fn in_file(bytes: &[u8], headings: &[&str]) -> Result<Vec<String>, ApiError> {
     let unreadable = || ApiError::new(StatusCode::BAD_REQUEST, "NOT_CSV", "the body must be CSV in UTF-8");
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
     let mut entries = Vec::new();
@@ -107,7 +89,7 @@ fn in_file(bytes: &[u8]) -> Result<Vec<String>, ApiError> {
         let record = record.map_err(|_| unreadable())?;
         let cell =
             record.get(0).unwrap_or_default().trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-        let header = index == 0 && ["entry", "entries"].iter().any(|name| cell.eq_ignore_ascii_case(name));
+        let header = index == 0 && headings.iter().any(|name| cell.eq_ignore_ascii_case(name));
         if !cell.is_empty() && !header {
             entries.push(cell.to_owned());
         }
@@ -149,33 +131,6 @@ pub fn disallowing() -> Spec {
     Spec::new("Take entries off the allowlist, by entry or entries, or as text/csv")
         .body(entries_shape())
         .answers(200, "What became of them", schema::<EntriesChanged>())
-}
-
-/// What the reference says of [`suppressed`].
-pub fn suppressions_listing() -> Spec {
-    Spec::new("List the suppressed addresses").page(
-        schema::<SuppressionView>(),
-        1_000,
-        shapes::id(),
-        "What the link to the next page says.",
-    )
-}
-
-/// What the reference says of [`suppress`].
-pub fn suppressing() -> Spec {
-    Spec::new("Suppress an address")
-        .body(object([
-            ("address!", shapes::line(ENTRY_MAX)),
-            ("reason", shapes::or_null(shapes::one_of::<SuppressionReason>())),
-        ]))
-        .answers(201, "The address", schema::<SuppressionView>())
-}
-
-/// What the reference says of [`lift`].
-pub fn lifting() -> Spec {
-    Spec::new("Take an address off the suppression list; what its owner said stays")
-        .body(object([("address!", shapes::line(ENTRY_MAX))]))
-        .answers(200, "The address", schema::<SuppressionView>())
 }
 
 /// `GET .../crm/allowlist?limit=&after=`.
@@ -228,59 +183,4 @@ pub async fn disallow(
         return Ok(answer);
     }
     settle(allowlist::disallow(&state.app, &call, &entries).await, StatusCode::OK)
-}
-
-/// `GET .../crm/suppressions?limit=&after=`.
-pub async fn suppressed(
-    State(state): State<HttpState>,
-    admitted: Admitted,
-    OriginalUri(uri): OriginalUri,
-) -> Result<Response, ApiError> {
-    let mut fields = Fields::of_query(&uri, &[])?;
-    let limit = fields.optional("limit", integer(1, 1_000)).unwrap_or(100);
-    let after = fields.optional("after", id::<Uuid>).map(Keyset::id);
-    fields.finish()?;
-    let mut view = state.app.readside.view(admitted.organization, Consistency::STRONG).await?;
-    let limit = u32::try_from(limit).unwrap_or(100);
-    let page = suppressions::list(&mut view, admitted.organization, after.as_ref(), limit).await?;
-    let next = page.next.map(|next| format!("limit={limit}&after={}", next.id));
-    let addresses: Vec<SuppressionView> = page
-        .rows
-        .into_iter()
-        .map(|row| SuppressionView { address: row.address, reason: row.reason, created_at: row.created_at })
-        .collect();
-    Ok(reply::page(&addresses, uri.path(), next))
-}
-
-/// `POST .../crm/suppressions`: `{address, reason}`.
-pub async fn suppress(
-    State(state): State<HttpState>,
-    admitted: Admitted,
-    Body(body): Body,
-) -> Result<Response, ApiError> {
-    let call = admitted.call(&body)?;
-    let mut fields = Fields::of_body(body)?;
-    let address = fields.required("address", line(ENTRY_MAX));
-    let reason = fields.optional("reason", one_of::<SuppressionReason>).unwrap_or(SuppressionReason::Manual);
-    fields.finish()?;
-    if let Some(answer) = replay(&state, &call, StatusCode::CREATED).await? {
-        return Ok(answer);
-    }
-    settle(allowlist::suppress(&state.app, &call, &address, reason).await, StatusCode::CREATED)
-}
-
-/// `DELETE .../crm/suppressions`: `{address}`.
-pub async fn lift(
-    State(state): State<HttpState>,
-    admitted: Admitted,
-    Body(body): Body,
-) -> Result<Response, ApiError> {
-    let call = admitted.call(&body)?;
-    let mut fields = Fields::of_body(body)?;
-    let address = fields.required("address", line(ENTRY_MAX));
-    fields.finish()?;
-    if let Some(answer) = replay(&state, &call, StatusCode::OK).await? {
-        return Ok(answer);
-    }
-    settle(allowlist::lift(&state.app, &call, &address).await, StatusCode::OK)
 }

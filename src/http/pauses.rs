@@ -1,19 +1,22 @@
-//! The switch that holds sending back.
+//! The switch that holds sending back, and the most that one recipient may get.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use docket_aggregates::ids::{AgentId, CampaignId, OutboxId};
-use docket_aggregates::sending_control::{PauseScope, SendingControlError};
+use docket_aggregates::sending_control::{
+    FREQUENCY_DAYS_MAX, FREQUENCY_MESSAGES_MAX, FrequencyCap, PauseScope, SendingControlError,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
-use super::input::{Body, Fields, among, id, line};
+use super::input::{Body, Fields, among, id, integer, line};
+use super::reply;
 use super::spec::{Spec, object, schema};
-use crate::pauses::{self, PauseView};
+use crate::pauses::{self, FrequencyCapView, PauseView};
 use crate::shapes;
 
 /// Characters of a reason.
@@ -70,6 +73,74 @@ pub fn resuming() -> Spec {
             ("id", shapes::id()),
         ]))
         .answers(200, "What goes on", schema::<PauseView>())
+}
+
+/// What the reference says of [`list`].
+pub fn listing() -> Spec {
+    let pauses = json!({ "type": "array", "items": schema::<PauseView>() });
+    Spec::new("List what is held back").answers(200, "What is held back", pauses)
+}
+
+/// What the reference says of [`frequency`].
+pub fn showing_frequency() -> Spec {
+    Spec::new("Show how many messages one recipient may get").answers(
+        200,
+        "The cap; nulls where there is none",
+        schema::<FrequencyCapView>(),
+    )
+}
+
+/// What the reference says of [`cap_frequency`].
+pub fn capping_frequency() -> Spec {
+    let number = |max: u32| shapes::or_null(shapes::integer(1, max.into()));
+    Spec::new("Set how many messages one recipient may get within so many days; nulls lift the cap")
+        .body(object([("messages!", number(FREQUENCY_MESSAGES_MAX)), ("days!", number(FREQUENCY_DAYS_MAX))]))
+        .answers(200, "The cap", schema::<FrequencyCapView>())
+}
+
+/// `GET .../crm/pauses`.
+pub async fn list(State(state): State<HttpState>, admitted: Admitted) -> Result<Response, ApiError> {
+    let pauses = pauses::list(&state.app, admitted.organization).await?;
+    Ok(reply::json(StatusCode::OK, &pauses))
+}
+
+/// `GET .../crm/frequency-cap`.
+pub async fn frequency(State(state): State<HttpState>, admitted: Admitted) -> Result<Response, ApiError> {
+    let cap = pauses::frequency(&state.app, admitted.organization).await?;
+    Ok(reply::json(StatusCode::OK, &cap))
+}
+
+/// `PUT .../crm/frequency-cap`: `{messages, days}`; both null for no cap.
+pub async fn cap_frequency(
+    State(state): State<HttpState>,
+    admitted: Admitted,
+    Body(body): Body,
+) -> Result<Response, ApiError> {
+    let call = admitted.call(&body)?;
+    let mut fields = Fields::of_body(body)?;
+    let number = |max: u32| move |value| integer(1, max.into())(value);
+    // To lift the cap must be said, not forgotten.
+    let messages = fields.clearable("messages", number(FREQUENCY_MESSAGES_MAX));
+    let days = fields.clearable("days", number(FREQUENCY_DAYS_MAX));
+    for (name, given) in [("messages", messages.is_some()), ("days", days.is_some())] {
+        if !given {
+            fields.problem(name, "REQUIRED", "is required; null lifts the cap");
+        }
+    }
+    let of = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+    let cap = match (messages.flatten(), days.flatten()) {
+        (Some(messages), Some(days)) => Some(FrequencyCap { messages: of(messages), days: of(days) }),
+        (None, None) => None,
+        _ => {
+            fields.problem("days", "CONTRADICTION", "messages and days are both numbers, or both null");
+            None
+        }
+    };
+    fields.finish()?;
+    if let Some(answer) = replay(&state, &call, StatusCode::OK).await? {
+        return Ok(answer);
+    }
+    settle(pauses::cap_frequency(&state.app, &call, cap).await, StatusCode::OK)
 }
 
 /// `POST .../crm/pause`: `{reason, scope?: all|outbox|campaign|agent, id?}`.

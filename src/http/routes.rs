@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -23,8 +23,8 @@ use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
-    HttpState, agents, allowlist, approval_rules, brand_voice, calls, content_pieces, events, follow_ups,
-    hooks, imports, input, limits, organizations, outboxes, pauses, script_executions, secrets,
+    HttpState, agents, allowlist, approval_rules, approvals, brand_voice, calls, content_pieces, events, follow_ups,
+    hooks, imports, input, limits, organizations, outboxes, pauses, script_executions, secrets, sends, suppressions,
 };
 use crate::access_log::Entry;
 use crate::credentials::Caller;
@@ -61,6 +61,28 @@ pub enum Module {
     Spared,
 }
 
+/// What a call of a route does to what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it asks.
+    Asks,
+    /// It adds to it or changes it.
+    Changes,
+    /// It takes something away.
+    TakesAway,
+}
+
+impl Effect {
+    /// What the method says, where nothing else is said.
+    const fn of(method: &Method) -> Self {
+        match method.as_str().as_bytes() {
+            b"GET" => Self::Asks,
+            b"DELETE" => Self::TakesAway,
+            _ => Self::Changes,
+        }
+    }
+}
+
 /// One route of the company API.
 pub struct Route {
     /// The method.
@@ -73,6 +95,8 @@ pub struct Route {
     pub deadline: Deadline,
     /// Whether it works without the module.
     pub module: Module,
+    /// What a call of it does.
+    pub effect: Effect,
     /// Method and path: the name of the route in the access log and in the ledger.
     pub name: String,
     /// The path of the handler: its name in the reference.
@@ -87,6 +111,16 @@ impl Route {
     fn without_module(self) -> Self {
         Self { module: Module::Spared, ..self }
     }
+
+    /// The same, changing nothing although its method does not say so: its question needs a body.
+    fn that_asks(self) -> Self {
+        Self { effect: Effect::Asks, ..self }
+    }
+
+    /// The same, taking something away although its method does not say so.
+    fn that_takes_away(self) -> Self {
+        Self { effect: Effect::TakesAway, ..self }
+    }
 }
 
 macro_rules! route {
@@ -97,6 +131,7 @@ macro_rules! route {
             roles: $roles,
             deadline: Deadline::$deadline,
             module: Module::Needed,
+            effect: Effect::of(&Method::$method),
             name: concat!(stringify!($method), " ", $path).to_owned(),
             id: stringify!($handler),
             spec: $spec,
@@ -160,14 +195,20 @@ pub fn all() -> &'static [Route] {
         route!(POST  "/api/companies/{companyId}/crm/approval-rules",                      BOARD,   Usual,    approval_rules::add, approval_rules::adding),
         route!(PATCH "/api/companies/{companyId}/crm/approval-rules/{ruleId}",             BOARD,   Usual,    approval_rules::change, approval_rules::changing),
         route!(DELETE "/api/companies/{companyId}/crm/approval-rules/{ruleId}",            BOARD,   Usual,    approval_rules::remove, approval_rules::removing),
-        route!(POST  "/api/companies/{companyId}/crm/approval-rules/{ruleId}/preview",     READERS, Usual,    approval_rules::preview, approval_rules::previewing),
-        route!(POST  "/api/companies/{companyId}/crm/approval-rules/simulate",             READERS, Usual,    approval_rules::simulate, approval_rules::simulating),
+        route!(POST  "/api/companies/{companyId}/crm/approval-rules/{ruleId}/preview",     READERS, Usual,    approval_rules::preview, approval_rules::previewing).that_asks(),
+        route!(POST  "/api/companies/{companyId}/crm/approval-rules/simulate",             READERS, Usual,    approval_rules::simulate, approval_rules::simulating).that_asks(),
+        route!(GET   "/api/companies/{companyId}/crm/approvals",                           READERS, Usual,    approvals::list, approvals::listing),
+        route!(GET   "/api/companies/{companyId}/crm/approvals/{approvalId}",              READERS, Usual,    approvals::show, approvals::showing),
+        route!(POST  "/api/companies/{companyId}/crm/approvals/{approvalId}/approve",      BOARD,   Usual,    approvals::approve, approvals::approving),
+        route!(POST  "/api/companies/{companyId}/crm/approvals/{approvalId}/reject",       BOARD,   Usual,    approvals::reject, approvals::rejecting).that_takes_away(),
+        route!(POST  "/api/companies/{companyId}/crm/approvals/{approvalId}/request-revision", BOARD, Usual,  approvals::request_revision, approvals::requesting_revision),
+        route!(POST  "/api/companies/{companyId}/crm/approvals/bulk-approve",              ADMINS,  Usual,    approvals::bulk_approve, approvals::bulk_approving),
         route!(GET   "/api/companies/{companyId}/crm/allowlist",                           READERS, Usual,    allowlist::list, allowlist::listing),
         route!(POST  "/api/companies/{companyId}/crm/allowlist",                           BOARD,   Usual,    allowlist::allow, allowlist::allowing),
         route!(DELETE "/api/companies/{companyId}/crm/allowlist",                          BOARD,   Usual,    allowlist::disallow, allowlist::disallowing),
-        route!(GET   "/api/companies/{companyId}/crm/suppressions",                        READERS, Usual,    allowlist::suppressed, allowlist::suppressions_listing),
-        route!(POST  "/api/companies/{companyId}/crm/suppressions",                        BOARD,   Usual,    allowlist::suppress, allowlist::suppressing),
-        route!(DELETE "/api/companies/{companyId}/crm/suppressions",                       BOARD,   Usual,    allowlist::lift, allowlist::lifting),
+        route!(GET   "/api/companies/{companyId}/crm/suppressions",                        READERS, Usual,    suppressions::list, suppressions::listing),
+        route!(POST  "/api/companies/{companyId}/crm/suppressions",                        BOARD,   Usual,    suppressions::suppress, suppressions::suppressing),
+        route!(DELETE "/api/companies/{companyId}/crm/suppressions",                       BOARD,   Usual,    suppressions::lift, suppressions::lifting),
         route!(GET   "/api/companies/{companyId}/crm/content-pieces",                      STAFF,   Usual,    content_pieces::list, content_pieces::listing),
         route!(POST  "/api/companies/{companyId}/crm/content-pieces",                      BOARD,   Usual,    content_pieces::add, content_pieces::adding),
         route!(PATCH "/api/companies/{companyId}/crm/content-pieces/{pieceId}",            BOARD,   Usual,    content_pieces::change, content_pieces::changing),
@@ -176,6 +217,13 @@ pub fn all() -> &'static [Route] {
         route!(GET   "/api/companies/{companyId}/crm/brand-voice/coverage",                READERS, Usual,    hooks::coverage, hooks::covering),
         route!(POST  "/api/companies/{companyId}/crm/pause",                               BOARD,   Usual,    pauses::pause, pauses::pausing),
         route!(POST  "/api/companies/{companyId}/crm/resume",                              BOARD,   Usual,    pauses::resume, pauses::resuming),
+        route!(GET   "/api/companies/{companyId}/crm/pauses",                              READERS, Usual,    pauses::list, pauses::listing),
+        route!(GET   "/api/companies/{companyId}/crm/frequency-cap",                       READERS, Usual,    pauses::frequency, pauses::showing_frequency),
+        route!(PUT   "/api/companies/{companyId}/crm/frequency-cap",                       BOARD,   Usual,    pauses::cap_frequency, pauses::capping_frequency),
+
+        route!(POST  "/api/companies/{companyId}/crm/send",                                WORKERS, Asking,   sends::send, sends::sending),
+        route!(GET   "/api/companies/{companyId}/crm/activities",                          STAFF,   Usual,    sends::list, sends::listing),
+        route!(GET   "/api/companies/{companyId}/crm/activities/{activityId}",             STAFF,   Usual,    sends::show, sends::showing),
 
         route!(PUT   "/api/companies/{companyId}/secrets/{secretId}",                      BOARD,   Usual,    secrets::store, secrets::storing),
 
@@ -243,10 +291,10 @@ async fn gate(
 
 /// What is known of a call by the time it is turned away or served.
 #[derive(Default)]
-struct Noted {
-    caller: Option<Caller>,
-    organization: Option<OrganizationId>,
-    allowance: Option<Allowance>,
+pub(super) struct Noted {
+    pub caller: Option<Caller>,
+    pub organization: Option<OrganizationId>,
+    pub allowance: Option<Allowance>,
 }
 
 async fn admit(
@@ -256,12 +304,13 @@ async fn admit(
     noted: &mut Noted,
 ) -> Result<Request, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let caller = auth::bearer(&parts.headers, &state.app).await?;
-    noted.caller = Some(caller.clone());
-    noted.allowance = state.limiter.take(caller.token_id);
-    if let Some(wait) = noted.allowance.and_then(|allowance| allowance.wait) {
-        return Err(ApiError::too_often(wait));
-    }
+    let caller = match parts.extensions.remove::<LetIn>() {
+        Some(LetIn(caller)) => {
+            noted.caller = Some(caller.clone());
+            caller
+        }
+        None => recognise(state, &parts.headers, noted).await?,
+    };
     let organization = organization_in(&mut parts).await?;
     auth::admit(&caller, route.roles, organization)?;
     noted.organization = organization;
@@ -289,8 +338,27 @@ async fn admit(
     Ok(Request::from_parts(parts, body))
 }
 
+/// Whoever another door of this process has recognised and counted: only what is made here can carry it.
+#[derive(Clone, Debug)]
+pub(super) struct LetIn(pub Caller);
+
+/// The caller, if its token is accepted and has calls left.
+pub(super) async fn recognise(
+    state: &HttpState,
+    headers: &HeaderMap,
+    noted: &mut Noted,
+) -> Result<Caller, ApiError> {
+    let caller = auth::bearer(headers, &state.app).await?;
+    noted.caller = Some(caller.clone());
+    noted.allowance = state.limiter.take(caller.token_id);
+    match noted.allowance.and_then(|allowance| allowance.wait) {
+        Some(wait) => Err(ApiError::too_often(wait)),
+        None => Ok(caller),
+    }
+}
+
 /// The organization in the path, if it names one.
-async fn organization_in(parts: &mut axum::http::request::Parts) -> Result<Option<OrganizationId>, ApiError> {
+pub(super) async fn organization_in(parts: &mut axum::http::request::Parts) -> Result<Option<OrganizationId>, ApiError> {
     let params = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| {
         ApiError::new(StatusCode::BAD_REQUEST, "MALFORMED_PATH", "the path cannot be decoded")
     })?;
@@ -337,7 +405,7 @@ mod tests {
     fn a_viewer_calls_nothing_here_and_an_auditor_changes_nothing() {
         for route in all() {
             assert!(!route.roles.contains(&Role::Viewer), "{}", route.name);
-            assert!(route.method == Method::GET || !route.roles.contains(&Role::Auditor), "{}", route.name);
+            assert!(route.effect == Effect::Asks || !route.roles.contains(&Role::Auditor), "{}", route.name);
         }
     }
 }

@@ -62,6 +62,8 @@ pub async fn serve(
     });
     let resuming = tokio::spawn(crate::imports::resume(app.clone()));
     let hooks = tokio::spawn(crate::hooks::run(app.clone(), state.ending.clone()));
+    let expiring = app.clone();
+    let expiring = tokio::spawn(async move { crate::approvals::expiry::run(&expiring).await });
 
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -97,6 +99,7 @@ pub async fn serve(
     state.ending.cancel();
     drop(listener);
     resuming.abort();
+    expiring.abort();
     app.imports.stop();
     if tokio::time::timeout(DRAIN_WITHIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests were not finished in time");

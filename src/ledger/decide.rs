@@ -5,6 +5,7 @@
 //! to do" is answered only after the stream's tail was read.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,10 +31,10 @@ pub const TRIES: usize = 5;
 /// How long a decision that lost a race waits for its turn.
 const TURN_WITHIN: Duration = Duration::from_secs(5);
 
-type StateKey = (OrganizationId, Stream);
+pub(super) type StateKey = (OrganizationId, Stream);
 
 /// A state of some aggregate.
-trait State: Any + Send + Sync {
+pub(super) trait State: Any + Send + Sync {
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
     /// The state after these events; none if one of them is not of this aggregate.
@@ -85,10 +86,16 @@ pub struct Versioned<A> {
     pub state: Arc<A>,
     /// Number of events.
     pub version: u64,
-    stream: Stream,
+    pub(super) stream: Stream,
 }
 
 impl<A> Versioned<A> {
+    /// A state that was made up.
+    #[cfg(test)]
+    pub(crate) fn at(state: Arc<A>, version: u64, stream: Stream) -> Self {
+        Self { state, version, stream }
+    }
+
     /// Whether anything ever happened to it.
     pub fn exists(&self) -> bool {
         self.version > 0
@@ -161,14 +168,14 @@ impl Ledger {
     }
 
     /// The remembered state, and whether it has been proved old.
-    fn remembered<A: Decides + 'static>(&self, key: &StateKey) -> Option<(Versioned<A>, bool)> {
+    pub(super) fn remembered<A: Decides + 'static>(&self, key: &StateKey) -> Option<(Versioned<A>, bool)> {
         let mut states = self.states();
         let Remembered { version, state, old } = states.get(key)?;
         let state = state.clone().as_any().downcast::<A>().ok()?;
         Some((Versioned { state, version: *version, stream: key.1 }, *old))
     }
 
-    fn remember(&self, key: StateKey, version: u64, state: Arc<dyn State>) {
+    pub(super) fn remember(&self, key: StateKey, version: u64, state: Arc<dyn State>) {
         let weight = state.weight();
         let mut states = self.states();
         if states.peek(&key).is_none_or(|known| known.version <= version) {
@@ -249,6 +256,33 @@ impl Ledger {
             self.remember(key, version, versioned.state.clone());
         }
         Ok(versioned)
+    }
+
+    /// The states of many aggregates as they are now, in the order of the ids: two statements however many there are.
+    /// For short streams, which are read from their beginning.
+    pub async fn load_many<A: Decides + Clone + 'static>(
+        &self,
+        organization: OrganizationId,
+        ids: &[Uuid],
+    ) -> Result<Vec<Versioned<A>>, ReadError> {
+        let mut events =
+            read::streams(&self.inner.pool, organization, A::TYPE, ids.iter().copied()).await?;
+        read::open_held(&self.inner.keys, organization, &mut events).await?;
+        let mut states: HashMap<Uuid, (u64, A)> = HashMap::with_capacity(ids.len());
+        for stored in events {
+            let recorded = read::recorded(organization, stored)?;
+            let damaged = || ReadError::Damaged(recorded.position);
+            let (version, state) = states.entry(recorded.aggregate_id).or_default();
+            state.apply(recorded.event.clone().try_into().map_err(|_| damaged())?);
+            *version += 1;
+        }
+        Ok(ids
+            .iter()
+            .map(|id| {
+                let (version, state) = states.get(id).cloned().unwrap_or_default();
+                Versioned { state: Arc::new(state), version, stream: Stream::of::<A>(*id) }
+            })
+            .collect())
     }
 
     /// The state as it was last seen, which may be old; read if it was never seen or is known to be old. Only for

@@ -262,6 +262,28 @@ pub async fn streams(
     rows.iter().map(|row| Stored::from_row(row).map_err(ReadError::from)).collect()
 }
 
+/// The events of many streams of one type after what is known of each, each stream's in order.
+pub async fn tails(
+    pool: &PgPool,
+    organization: OrganizationId,
+    aggregate_type: &'static str,
+    after: &[(Uuid, u64)],
+) -> Result<Vec<Stored>, ReadError> {
+    let rows = sqlx::query(&format!(
+        "SELECT e.* FROM unnest($3::text[], $4::bigint[]) AS wanted (id, after) CROSS JOIN LATERAL ( \
+             {COLUMNS} WHERE organization_id = $1 AND aggregate_type = $2 AND aggregate_id = wanted.id \
+                 AND sequence > wanted.after \
+             ORDER BY sequence OFFSET 0) e"
+    ))
+    .bind(organization.uuid())
+    .bind(aggregate_type)
+    .bind(after.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>())
+    .bind(after.iter().map(|(_, version)| version.cast_signed()).collect::<Vec<_>>())
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(|row| Stored::from_row(row).map_err(ReadError::from)).collect()
+}
+
 /// Opens the personal values of many events, reading their keys at once.
 pub async fn open(keys: &Keys, organization: OrganizationId, events: &mut [Stored]) -> Result<(), ReadError> {
     let mut subjects = BTreeSet::new();

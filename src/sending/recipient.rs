@@ -9,6 +9,7 @@ use docket_aggregates::allowlist::{EntryKind, NewEntry, RecipientKeys};
 use docket_aggregates::channel::Channel;
 use docket_aggregates::ids::{OrganizationId, SubjectId};
 use docket_aggregates::personal::Personal;
+use docket_projections::searchable::{self, MatchKeys};
 
 use crate::contacts::address_hash;
 use crate::ledger::keys::OrganizationKeys;
@@ -69,6 +70,19 @@ impl Recipient {
                 RecipientError::Email(EmailError::NoAt) => phone(to).or_else(|_| handle(to)),
                 refusal => Err(refusal),
             }),
+        }
+    }
+
+    /// Under what a contact with this address is looked for; empty where contacts have no such address.
+    pub fn match_keys(&self) -> MatchKeys {
+        match self.kind {
+            EntryKind::Address if self.to.contains('@') => {
+                MatchKeys { email: searchable::email_key(&self.to), ..MatchKeys::default() }
+            }
+            EntryKind::Address => {
+                MatchKeys { phone: searchable::phone_key(&self.to), ..MatchKeys::default() }
+            }
+            EntryKind::Handle | EntryKind::Domain | EntryKind::Everybody => MatchKeys::default(),
         }
     }
 

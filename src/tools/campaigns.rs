@@ -417,10 +417,7 @@ async fn shown(
     if !state.exists() {
         return Err(Refusal::not_found(Kind::Campaign, &given.text));
     }
-    let mut peek = ctx.app().readside.peek().await?;
-    let seen = campaigns::get(&mut peek, ctx.organization(), given.id).await?;
-    drop(peek);
-    match seen {
+    match ctx.app().readside.campaign(ctx.organization(), given.id).await? {
         Some(listed) => Ok(listed),
         // Created a moment ago.
         None => found(&mut ctx.view().await?, ctx, given).await,

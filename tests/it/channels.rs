@@ -5,7 +5,7 @@ mod incoming;
 mod instagram;
 mod linkedin;
 mod lmtp;
-mod mail_server;
+pub mod mail_server;
 pub mod provider;
 mod resend;
 mod smtp;

@@ -5,15 +5,19 @@
 mod support;
 
 mod answer_tokens;
+mod approvals;
 mod auditing;
+mod back_test;
 mod brand_voice;
 mod calls;
 mod channels;
 mod cqrs;
 mod crash;
 mod deduplication;
+mod dispatcher;
 mod faults;
 mod golden;
+mod hearing;
 mod hooks;
 mod http;
 mod imports;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::channel::Channel;
 use crate::ids::MessageId;
 use crate::stored::stored_events;
 use crate::time::Timestamp;
@@ -22,9 +23,17 @@ pub enum CorrespondenceEvent {
         /// The message.
         message_id: MessageId,
     },
+    /// Whoever the address belongs to wrote to us.
+    CorrespondentHeard {
+        /// By which channel.
+        channel: Channel,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 stored_events!(CorrespondenceEvent {
     CorrespondenceCounted "1",
     CorrespondenceUncounted "1",
+    CorrespondentHeard "1",
 });

@@ -40,7 +40,8 @@ pub enum EnrollmentEvent {
     },
     /// No step is taken any more.
     EnrollmentStopped {
-        /// Why: `replied`, `unsubscribed`, `bounced`, `complained`, `not_sent`, `removed`, `requested`.
+        /// Why: `replied`, `unsubscribed`, `bounced`, `complained`, `not_sent`, `suppressed`, `removed`,
+        /// `campaign_over`, `archived`, `requested`.
         because: String,
     },
     /// Every step was taken.

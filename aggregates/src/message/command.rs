@@ -167,6 +167,13 @@ pub enum MessageCommand {
         /// Randomness for the pause before a retry, 0 to 1 000.
         jitter: u16,
     },
+    /// Say that the channel was not called after a hand-over. The charge is refunded in the same append.
+    TakeBack {
+        /// The number of the hand-over.
+        attempt: u32,
+        /// Why, as a name of a closed set.
+        code: &'static str,
+    },
     /// Say what became of a message of which it was not known.
     Settle {
         /// Whether it was sent.

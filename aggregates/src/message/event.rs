@@ -163,6 +163,13 @@ pub enum MessageEvent {
         /// When.
         at: Timestamp,
     },
+    /// It was not given to its channel after all, and waits for it again.
+    MessageTakenBack {
+        /// Number of the hand-over.
+        attempt: u32,
+        /// Why: `too_late`, because a call that does not begin soon after its hand-over might begin after a pause.
+        code: String,
+    },
     /// The channel has it.
     MessageAccepted {
         /// Number of the hand-over.
@@ -247,6 +254,7 @@ stored_events!(MessageEvent {
     MessageApproved "1",
     MessageQueued "1",
     MessageSending "1",
+    MessageTakenBack "1",
     MessageAccepted "1",
     MessageDeferred "1",
     MessageRejected "1",

@@ -23,7 +23,8 @@ const PAUSES: [i64; RETRIES as usize] = [
     7 * 60 * MINUTE,
     9 * 60 * MINUTE,
 ];
-const JITTER_MAX: u16 = 1_000;
+/// Randomness that shortens nothing.
+pub(super) const JITTER_MAX: u16 = 1_000;
 
 /// When the next try is; none if there is none.
 ///

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{DedupKey, MessageContent, MessageEvent};
+use super::retry::{JITTER_MAX, retry_at};
 use super::status::{Delivery, DispatchState, MessageStatus, Reason, standing_after};
 use crate::channel::Channel;
 use crate::ids::{
@@ -26,7 +27,10 @@ pub struct Message {
     pub(super) auto_approved: bool,
     pub(super) not_before: Option<Timestamp>,
     pub(super) attempts: u32,
+    /// Hand-overs after which the channel was not called.
+    pub(super) taken_back: u32,
     pub(super) first_sent_at: Option<Timestamp>,
+    pub(super) last_sent_at: Option<Timestamp>,
     pub(super) bucket_id: Option<BucketId>,
     pub(super) provider_key: Option<String>,
 }
@@ -113,6 +117,13 @@ impl Message {
                 self.bucket_id = Some(bucket_id);
                 self.provider_key = Some(provider_key);
                 self.first_sent_at.get_or_insert(at);
+                self.last_sent_at = Some(at);
+            }
+            MessageEvent::MessageTakenBack { .. } => {
+                self.taken_back += 1;
+                if self.tries() == 0 {
+                    self.first_sent_at = None;
+                }
             }
             MessageEvent::MessageAccepted { .. } => (),
             MessageEvent::MessageDeferred { next_attempt_at, code, .. } => {
@@ -188,6 +199,23 @@ impl Message {
     /// When it was first handed over.
     pub fn first_sent_at(&self) -> Option<Timestamp> {
         self.first_sent_at
+    }
+
+    /// When it was last handed over.
+    pub fn last_sent_at(&self) -> Option<Timestamp> {
+        self.last_sent_at
+    }
+
+    /// How often its channel may have been called.
+    pub fn tries(&self) -> u32 {
+        self.attempts.saturating_sub(self.taken_back)
+    }
+
+    /// When a message of which nobody knows whether its channel has it may be handed over again, if its channel does
+    /// nothing twice under one key; none if it was tried as often as it may be.
+    pub fn asked_again_at(&self) -> Option<Timestamp> {
+        let (first, last) = (self.first_sent_at?, self.last_sent_at?);
+        retry_at(first, self.tries(), last, None, JITTER_MAX)
     }
 
     /// Not to be handed over before this instant.

@@ -240,7 +240,9 @@ pub fn standing_after(event: &MessageEvent) -> Option<(MessageStatus, DispatchSt
             S::DraftPendingApproval => (S::DraftPendingApproval, D::None),
             last => (last, D::Done),
         }),
-        MessageEvent::MessageQueued { .. } => Some((S::DraftPendingApproval, D::Queued)),
+        MessageEvent::MessageQueued { .. } | MessageEvent::MessageTakenBack { .. } => {
+            Some((S::DraftPendingApproval, D::Queued))
+        }
         MessageEvent::MessageSending { .. } => Some((S::DraftPendingApproval, D::InFlight)),
         MessageEvent::MessageAccepted { .. } => Some((S::Sent, D::Done)),
         MessageEvent::MessageDeferred { .. } => Some((S::DraftPendingApproval, D::Retrying)),

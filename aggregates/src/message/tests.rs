@@ -571,3 +571,49 @@ fn every_reason_has_a_name_and_a_sentence() {
     assert_eq!(names.len(), Reason::ALL.len());
     assert!(Reason::ALL.iter().all(|reason| !reason.sentence().ends_with('.')));
 }
+
+fn taken_back(attempt: u32) -> MessageEvent {
+    MessageEvent::MessageTakenBack { attempt, code: "too_late".into() }
+}
+
+#[test]
+fn what_was_not_given_to_its_channel_waits_again_and_has_lost_no_try() {
+    let take_back = |attempt| MessageCommand::TakeBack { attempt, code: "too_late" };
+    let away = || vec![drafted(), approved_by_rule(), queued(), sending(1)];
+    Given::with(()).given(away()).when(take_back(1)).then_expect_events(vec![taken_back(1)]);
+    Given::with(())
+        .given(away())
+        .when(take_back(2))
+        .then_expect_error(MessageError::NotTheHolder { got: 2, current: 1 });
+    let mut message = Message::default();
+    for event in [away(), vec![taken_back(1)]].concat() {
+        message.apply(event);
+    }
+    assert_eq!((message.dispatch_state(), message.tries()), (DispatchState::Queued, 0));
+    assert_eq!(message.first_sent_at(), None);
+    assert!(matches!(
+        message.decide(MessageCommand::Report { delivery: Delivery::Delivered, at: NOW, detail: None }),
+        Err(MessageError::NeverSent)
+    ));
+    // Its eight tries are still before it.
+    let mut attempt = 1;
+    let mut now = NOW;
+    for _ in 0..RETRIES {
+        attempt += 1;
+        message.apply(MessageEvent::MessageSending {
+            attempt,
+            bucket_id: BUCKET,
+            provider_key: ID.to_string(),
+            at: now,
+        });
+        let outcome = Outcome::Retry { code: "busy".into(), answer: None, not_before: None };
+        let events =
+            message.decide(MessageCommand::Record { attempt, outcome, at: now, jitter: 1_000 }).unwrap();
+        let [MessageEvent::MessageDeferred { next_attempt_at, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
+        now = *next_attempt_at;
+        message.apply(events[0].clone());
+    }
+    assert_eq!(message.tries(), RETRIES);
+}

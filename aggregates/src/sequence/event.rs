@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calendar::WeeklyHours;
 use crate::channel::Channel;
-use crate::ids::{OutboxId, SequenceId};
+use crate::ids::{OutboxId, PrincipalId, SequenceId};
 use crate::personal::Personal;
 use crate::stored::stored_events;
 
@@ -45,6 +45,8 @@ pub enum SequenceEvent {
         steps: Vec<Step>,
         /// Name and payloads. The subject is the sequence.
         words: Personal<SequenceWords>,
+        /// Whose words they are: nobody approves their own.
+        author: PrincipalId,
     },
     /// It is another for every step that is not taken yet.
     SequenceChanged {
@@ -54,6 +56,8 @@ pub enum SequenceEvent {
         steps: Vec<Step>,
         /// Name and all its payloads.
         words: Personal<SequenceWords>,
+        /// Whose words they are from here on.
+        author: PrincipalId,
     },
     /// No step is taken.
     SequencePaused {},

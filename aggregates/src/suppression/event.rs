@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::SuppressionReason;
+use crate::ids::ContactId;
 use crate::personal::Personal;
 use crate::stored::stored_events;
 
@@ -18,6 +19,9 @@ pub enum SuppressionEvent {
         address: Personal<String>,
         /// Why.
         reason: SuppressionReason,
+        /// The contacts that are left alone with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        contact_ids: Vec<ContactId>,
     },
     /// The list does not stand against it any more.
     SuppressionRemoved {

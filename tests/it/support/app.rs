@@ -134,7 +134,9 @@ impl TestApp {
     async fn begin_changed(settings: Settings, change: impl FnOnce(App) -> App) -> Self {
         let database = Arc::new(Database::create().await);
         let clock = held_clock();
-        let app = change(open(database.options.clone(), clock.clone()).await);
+        let public_url = settings.public_url.as_deref().map(Into::into);
+        let app = open(database.options.clone(), clock.clone()).await;
+        let app = change(App { public_url, ..app });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let readside = app.readside.clone();

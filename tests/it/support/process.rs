@@ -48,8 +48,15 @@ pub struct Served {
 impl Served {
     /// Starts `docket serve` and waits until it listens.
     pub async fn start(database: &Database) -> Self {
-        let mut child =
-            docket(database, &database.url(), &["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+        Self::start_with(database, &[]).await
+    }
+
+    /// The same with more settings.
+    pub async fn start_with(database: &Database, settings: &[(&str, &str)]) -> Self {
+        let mut child = docket(database, &database.url(), &["serve", "--listen", "127.0.0.1:0"])
+            .envs(settings.iter().copied())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let listening = async {
             let mut said = String::new();
