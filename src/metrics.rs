@@ -114,6 +114,14 @@ pub const LIST: &[Metric] = &[
         "Posts of outgoing webhooks: delivered, again (not taken, and posted again), failed for good, or dropped.",
     ),
     ("docket_event_streams", Kind::Gauge, "", "Streams of events that clients keep open."),
+    ("docket_sequence_enrolled_total", Kind::Counter, "", "Contacts that were put into sequences."),
+    ("docket_sequence_steps_total", Kind::Counter, "", "Steps of sequences that were taken."),
+    (
+        "docket_sequence_ended_total",
+        Kind::Counter,
+        "because",
+        "Enrollments that came to their end: finished, or why they were stopped.",
+    ),
     ("docket_dispatch_in_flight", Kind::Gauge, "", "Messages that this process has claimed and is at."),
     (
         "docket_dispatch_handed_over_total",

@@ -23,8 +23,9 @@ use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
-    HttpState, agents, allowlist, approval_rules, approvals, brand_voice, calls, content_pieces, events, follow_ups,
-    hooks, imports, input, limits, organizations, outboxes, pauses, script_executions, secrets, sends, suppressions,
+    HttpState, agents, allowlist, approval_rules, approvals, brand_voice, calls, content_pieces, event_stream, events,
+    follow_ups, hooks, imports, input, limits, organizations, outboxes, outgoing_webhooks, pauses, script_executions,
+    secrets, sends, sequences, suppressions,
 };
 use crate::access_log::Entry;
 use crate::credentials::Caller;
@@ -74,10 +75,10 @@ pub enum Effect {
 
 impl Effect {
     /// What the method says, where nothing else is said.
-    const fn of(method: &Method) -> Self {
-        match method.as_str().as_bytes() {
-            b"GET" => Self::Asks,
-            b"DELETE" => Self::TakesAway,
+    fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Asks,
+            Method::DELETE => Self::TakesAway,
             _ => Self::Changes,
         }
     }
@@ -215,6 +216,13 @@ pub fn all() -> &'static [Route] {
         route!(DELETE "/api/companies/{companyId}/crm/content-pieces/{pieceId}",           BOARD,   Usual,    content_pieces::delete, content_pieces::deleting),
         route!(POST  "/api/companies/{companyId}/crm/brand-voice/check",                   WORKERS, Asking,  brand_voice::check, brand_voice::checking),
         route!(GET   "/api/companies/{companyId}/crm/brand-voice/coverage",                READERS, Usual,    hooks::coverage, hooks::covering),
+        route!(GET   "/api/companies/{companyId}/crm/sequences",                           READERS, Usual,    sequences::list, sequences::listing),
+        route!(POST  "/api/companies/{companyId}/crm/sequences",                           BOARD,   Usual,    sequences::create, sequences::creating),
+        route!(GET   "/api/companies/{companyId}/crm/sequences/{sequenceId}",              READERS, Usual,    sequences::show, sequences::showing),
+        route!(PATCH "/api/companies/{companyId}/crm/sequences/{sequenceId}",              BOARD,   Usual,    sequences::change, sequences::changing),
+        route!(POST  "/api/companies/{companyId}/crm/sequences/{sequenceId}/enroll",       BOARD,   Streamed, sequences::enroll, sequences::enrolling),
+        route!(GET   "/api/companies/{companyId}/crm/sequences/{sequenceId}/enrollments",  READERS, Usual,    sequences::enrolled, sequences::enrolled_listing),
+        route!(POST  "/api/companies/{companyId}/crm/sequences/{sequenceId}/enrollments/{enrollmentId}/stop", BOARD, Usual, sequences::stop, sequences::stopping),
         route!(POST  "/api/companies/{companyId}/crm/pause",                               BOARD,   Usual,    pauses::pause, pauses::pausing),
         route!(POST  "/api/companies/{companyId}/crm/resume",                              BOARD,   Usual,    pauses::resume, pauses::resuming),
         route!(GET   "/api/companies/{companyId}/crm/pauses",                              READERS, Usual,    pauses::list, pauses::listing),
@@ -224,6 +232,9 @@ pub fn all() -> &'static [Route] {
         route!(POST  "/api/companies/{companyId}/crm/send",                                WORKERS, Asking,   sends::send, sends::sending),
         route!(GET   "/api/companies/{companyId}/crm/activities",                          STAFF,   Usual,    sends::list, sends::listing),
         route!(GET   "/api/companies/{companyId}/crm/activities/{activityId}",             STAFF,   Usual,    sends::show, sends::showing),
+        route!(GET   "/api/companies/{companyId}/crm/activities/{activityId}/explain",     STAFF,   Usual,    sends::explain, sends::explaining),
+        route!(POST  "/api/companies/{companyId}/crm/activities/{activityId}/revise",      WORKERS, Usual,    sends::revise, sends::revising),
+        route!(POST  "/api/companies/{companyId}/crm/activities/{activityId}/settle",      BOARD,   Usual,    sends::settle_outcome, sends::settling),
 
         route!(PUT   "/api/companies/{companyId}/secrets/{secretId}",                      BOARD,   Usual,    secrets::store, secrets::storing),
 
@@ -358,7 +369,9 @@ pub(super) async fn recognise(
 }
 
 /// The organization in the path, if it names one.
-pub(super) async fn organization_in(parts: &mut axum::http::request::Parts) -> Result<Option<OrganizationId>, ApiError> {
+pub(super) async fn organization_in(
+    parts: &mut axum::http::request::Parts,
+) -> Result<Option<OrganizationId>, ApiError> {
     let params = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| {
         ApiError::new(StatusCode::BAD_REQUEST, "MALFORMED_PATH", "the path cannot be decoded")
     })?;

@@ -21,19 +21,12 @@ pub struct Heads {
 pub struct News {
     moved: Mutex<BTreeSet<OrganizationId>>,
     nudge: Notify,
-    news: Notify,
 }
 
 impl News {
     fn tell(&self, heads: impl IntoIterator<Item = OrganizationId>) {
         self.moved.lock().unwrap_or_else(PoisonError::into_inner).extend(heads);
         self.nudge.notify_one();
-        self.news.notify_waiters();
-    }
-
-    /// Waits until some head moves after the call. Any number may wait; nothing is taken from anybody.
-    pub async fn news(&self) {
-        self.news.notified().await;
     }
 
     /// The organizations that moved since the last call.

@@ -113,7 +113,8 @@ impl Changes {
             Kin::Address(_) => "address_hash = $4",
         };
         let update = format!(
-            "UPDATE sequencing.due SET due_at = $2, left_until = NULL, ends = coalesce(ends, $3) \
+            "UPDATE sequencing.due SET due_at = $2, left_until = NULL, \
+                 ends = CASE WHEN ends IS NULL OR ends = 'suppressed' THEN coalesce($3, ends) ELSE ends END \
              WHERE organization_id = $1 AND {which}"
         );
         let query = sqlx::query(&update).bind(self.organization.uuid()).bind(Instant(at)).bind(ends);
@@ -261,8 +262,7 @@ pub async fn rosters(
     if campaigns.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let streams =
-        campaigns.iter().map(|(organization, campaign)| organization.roster(*campaign).to_string());
+    let streams = campaigns.iter().map(|(organization, campaign)| organization.roster(*campaign).to_string());
     let versions: Vec<i64> = sqlx::query_scalar(
         "SELECT coalesce(e.sequence, 0) \
          FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS wanted (organization_id, id, i) \
