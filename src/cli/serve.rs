@@ -49,8 +49,7 @@ impl Serve {
             let ending = CancellationToken::new();
             let hearing = self.take_mail_in(&opened.app, ending.clone()).await?;
             let public_url = self.config.settings().public_url.as_deref().map(Into::into);
-            let app =
-                App { model: model.clone(), hooks: hooks.clone(), public_url, ..opened.app.clone() };
+            let app = App { model: model.clone(), hooks: hooks.clone(), public_url, ..opened.app.clone() };
             if !hooks_loaded {
                 // A mistake in the file is told before anything is served, like every other setting's.
                 let call = Call::of_system(&app, OrganizationId::INSTANCE, "serve");
