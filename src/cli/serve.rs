@@ -80,12 +80,15 @@ impl Serve {
                 },
                 async {
                     ending.cancelled().await;
-                    dispatching.stop(DISPATCH_STOP_WITHIN).await;
+                    let stopped = dispatching.stop(DISPATCH_STOP_WITHIN);
+                    let heard = async {
+                        if let Some(hearing) = hearing {
+                            let _ = hearing.await;
+                        }
+                    };
+                    tokio::join!(stopped, heard);
                 }
             );
-            if let Some(hearing) = hearing {
-                let _ = hearing.await;
-            }
             opened.close().await;
             served.context("the server ended")?;
             if !database_ended.load(Ordering::SeqCst) {

@@ -26,9 +26,13 @@ pub fn held_clock() -> Clock {
     Clock::held_at(Timestamp::from_millis(1_795_284_000_000))
 }
 
+/// The address under which the outside is told to reach it.
+pub const PUBLIC_URL: &str = "https://crm.example.com";
+
 /// The product without surfaces and without folding.
 pub async fn open(options: PgConnectOptions, clock: Clock) -> App {
-    App::open(options, master_key(), clock, QueueBounds::default()).await.unwrap()
+    let app = App::open(options, master_key(), clock, QueueBounds::default()).await.unwrap();
+    App { public_url: Some(PUBLIC_URL.into()), ..app }
 }
 
 /// Founds an organization, with a slug that no other test has.
