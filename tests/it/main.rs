@@ -33,5 +33,6 @@ mod replay;
 mod sealed;
 mod secrets;
 mod senders;
+mod sending;
 mod tokens;
 mod tools;
