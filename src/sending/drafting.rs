@@ -69,6 +69,10 @@ pub struct SendRequest {
     pub agent_id: Option<AgentId>,
     /// Not to be handed over before this instant, if no person is asked.
     pub not_before: Option<Timestamp>,
+    /// What is recorded together with it, or not at all.
+    pub beside: Vec<Write>,
+    /// What the asker looked at beside, and that must not have changed.
+    pub guards: Vec<Guard>,
 }
 
 impl SendRequest {
@@ -89,6 +93,8 @@ impl SendRequest {
             drafter: None,
             agent_id: None,
             not_before: None,
+            beside: vec![],
+            guards: vec![],
         }
     }
 }
@@ -230,7 +236,9 @@ impl Asked {
             };
             writes.push(ask(approval_id, question)?);
         }
-        let guards = ground.guards().chain(sender.guards()).chain(addressee.guards()).collect();
+        writes.extend(request.beside.iter().cloned());
+        let own = ground.guards().chain(sender.guards()).chain(addressee.guards());
+        let guards = own.chain(request.guards.iter().copied()).collect();
         let mut command = call.command(writes, guards, call.request(&entity)?);
         command.absent = ground.absent(addressee);
         let appended = app.ledger.append(command).await?;

@@ -133,7 +133,8 @@ async fn each_channel_takes_its_own_payload() {
             400,
         ),
     ] {
-        let body = json!({ "channel": channel, "outboxId": outbox(channel).await, "to": to, "payload": payload });
+        let body =
+            json!({ "channel": channel, "outboxId": outbox(channel).await, "to": to, "payload": payload });
         let answer = post(&company.board, "send", body).await;
         assert_eq!(answer.0, status, "{channel} {payload} {}", answer.1);
     }
@@ -285,9 +286,7 @@ async fn an_address_is_its_contacts() {
 async fn a_rehearsal_ends_after_the_allowlist() {
     let company = Company::allowing(&["ann@example.com"]).await;
     company.approve_by_itself().await;
-    let rehearse = |to: &str| {
-        json!({ "channel": "dry-run", "outboxId": company.outbox, "to": to, "payload": { "anything": [1.5] } })
-    };
+    let rehearse = |to: &str| json!({ "channel": "dry-run", "outboxId": company.outbox, "to": to, "payload": { "anything": [1.5] } });
     let sent = company.send(rehearse("ann@example.com")).await;
     assert_eq!((came_to(&sent), &sent["dispatchState"]), (("sent_dryrun", None), &json!("done")));
     assert_eq!((&sent["matchedRuleId"], &sent["approvalId"]), (&Value::Null, &Value::Null));
@@ -440,7 +439,8 @@ async fn an_answer_waits_until_something_is_known() {
     let path = company.board.crm("send");
     let body = company.mail_with("ann@example.com", "clientDedupKey", key("e")).to_string().into_bytes();
     let (client, headers) = (company.board.clone(), [super::JSON, ("prefer", "wait=30")]);
-    let waiting = tokio::spawn(async move { client.send(Method::POST, &path, &headers, body).await.unwrap() });
+    let waiting =
+        tokio::spawn(async move { client.send(Method::POST, &path, &headers, body).await.unwrap() });
     // Somebody ends it meanwhile.
     let queued = eventually("the draft", async || {
         let (_, listed) = get(&company.board, "activities").await;
