@@ -80,8 +80,7 @@ pub fn outgoing(
     })?;
     if let Content::Email(letter) = &mut read {
         let token = || unsubscribe::token(&ground.keys, &reference);
-        letter.unsubscribe =
-            shared.app.public_url.as_deref().map(|url| unsubscribe::address(url, &token()));
+        letter.unsubscribe = shared.app.public_url.as_deref().map(|url| unsubscribe::address(url, &token()));
         letter.dkim_key = ground.sender.dkim_key.clone().transpose()?;
     }
     Ok(Outgoing {

@@ -71,11 +71,8 @@ pub async fn hand_over(
     holder: Uuid,
     ids: &[MessageId],
 ) -> Result<HandedOver, HandOverError> {
-    let nothing = |left: &[MessageId]| HandedOver {
-        messages: vec![],
-        since: Stopwatch::now(),
-        left: left.to_vec(),
-    };
+    let nothing =
+        |left: &[MessageId]| HandedOver { messages: vec![], since: Stopwatch::now(), left: left.to_vec() };
     let mut turn = None;
     for attempt in 0..TRIES {
         if shared.stopping.is_cancelled() {

@@ -301,7 +301,15 @@ impl Deciding<'_, '_> {
 
     fn outgoing(&self, candidate: &Candidate) -> Result<Outgoing, channels::Outcome> {
         let Seen { shared, lane, ground, now, .. } = *self.seen;
-        call::outgoing(shared, lane, ground, candidate.id, &candidate.message.state, candidate.last_heard, now)
+        call::outgoing(
+            shared,
+            lane,
+            ground,
+            candidate.id,
+            &candidate.message.state,
+            candidate.last_heard,
+            now,
+        )
     }
 
     fn hand_over(
