@@ -9,7 +9,6 @@ use std::time::{Duration, Instant as Stopwatch};
 use docket_aggregates::Timestamp;
 use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::bucket::Bucket;
-use docket_aggregates::channel::Channel;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::{BucketId, MessageId};
@@ -24,7 +23,7 @@ use super::work::Lane;
 use crate::channels::{self, Outgoing};
 use crate::hearing;
 use crate::ledger::{AppendError, Command, Lane as AppendLane, Ledger, Origin, TRIES, Versioned};
-use crate::{hearing, sending};
+use crate::sending;
 
 /// How long an append of which it is not known whether it was recorded is asked for again.
 const ASKED_FOR: Duration = Duration::from_secs(30);
