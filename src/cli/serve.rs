@@ -46,11 +46,8 @@ impl Serve {
             let public_url = self.config.settings().public_url.as_deref().map(Into::into);
             let app = App { model: model.clone(), public_url, ..opened.app.clone() };
             let settings = self.config.settings();
-            let sending = dispatcher::Settings {
-                public_url: self.config.public_url.clone(),
-                ..dispatcher::Settings::default()
-            };
-            let dispatching = dispatcher::start(app.clone(), channels.clone(), sending);
+            let dispatching =
+                dispatcher::start(app.clone(), channels.clone(), dispatcher::Settings::default());
             let stopping = async {
                 stopped(&opened, &database_ended).await;
                 ending.cancel();
@@ -81,9 +78,14 @@ impl Serve {
 
 impl Serve {
     /// Begins to take mail in, if it is said where.
-    async fn take_mail_in(&self, app: &App, ending: CancellationToken) -> anyhow::Result<Option<JoinHandle<()>>> {
+    async fn take_mail_in(
+        &self,
+        app: &App,
+        ending: CancellationToken,
+    ) -> anyhow::Result<Option<JoinHandle<()>>> {
         let Some(listen) = self.config.channels.lmtp_listen else { return Ok(None) };
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
         tracing::info!(address = %listener.local_addr()?, "taking mail in by LMTP");
         let app = app.clone();
         Ok(Some(tokio::spawn(hearing::mail::serve(app, listener, ending.cancelled_owned()))))

@@ -229,6 +229,9 @@ pub fn all() -> &'static [Route] {
         route!(POST  "/api/companies/{companyId}/crm/send",                                WORKERS, Asking,   sends::send, sends::sending),
         route!(GET   "/api/companies/{companyId}/crm/activities",                          STAFF,   Usual,    sends::list, sends::listing),
         route!(GET   "/api/companies/{companyId}/crm/activities/{activityId}",             STAFF,   Usual,    sends::show, sends::showing),
+        route!(GET   "/api/companies/{companyId}/crm/activities/{activityId}/explain",     STAFF,   Usual,    sends::explain, sends::explaining),
+        route!(POST  "/api/companies/{companyId}/crm/activities/{activityId}/revise",      WORKERS, Usual,    sends::revise, sends::revising),
+        route!(POST  "/api/companies/{companyId}/crm/activities/{activityId}/settle",      BOARD,   Usual,    sends::settle_outcome, sends::settling),
 
         route!(PUT   "/api/companies/{companyId}/secrets/{secretId}",                      BOARD,   Usual,    secrets::store, secrets::storing),
 
@@ -363,7 +366,9 @@ pub(super) async fn recognise(
 }
 
 /// The organization in the path, if it names one.
-pub(super) async fn organization_in(parts: &mut axum::http::request::Parts) -> Result<Option<OrganizationId>, ApiError> {
+pub(super) async fn organization_in(
+    parts: &mut axum::http::request::Parts,
+) -> Result<Option<OrganizationId>, ApiError> {
     let params = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| {
         ApiError::new(StatusCode::BAD_REQUEST, "MALFORMED_PATH", "the path cannot be decoded")
     })?;

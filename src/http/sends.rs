@@ -14,18 +14,21 @@ use serde_json::{Value, json};
 use super::HttpState;
 use super::call::{Admitted, replay, settle, wait_preferred};
 use super::error::{ApiError, FieldProblem};
-use super::input::{Body, Fields, Problem, id, integer, one_of, path_id};
+use super::input::{Body, Fields, Problem, among, id, integer, lines, one_of, path_id};
 use super::reply;
 use super::spec::{Spec, object, schema};
 use crate::channels;
 use crate::readside::Consistency;
 use crate::sending::outcome::{WAIT, WAIT_MAX, wait};
-use crate::sending::{Activity, SendRefusal, SendRequest, activity, draft};
+use crate::sending::explaining::{self, Explanation};
+use crate::sending::{Activity, SendRefusal, SendRequest, activity, draft, revising, settling};
 use crate::service::{Done, ServiceError};
 use crate::shapes;
 
 /// Activities of one page, at most.
 const PAGE_MAX: i64 = 100;
+/// Characters of what somebody found out.
+const EVIDENCE_MAX: usize = 2_000;
 
 impl From<channels::Problem> for FieldProblem {
     fn from(problem: channels::Problem) -> Self {
@@ -50,6 +53,9 @@ impl From<SendRefusal> for ApiError {
             }
             SendRefusal::Message(error) => error.into(),
             SendRefusal::Approval(error) => Self::conflict("APPROVAL_NOT_PENDING", error),
+            SendRefusal::Bucket(_) | SendRefusal::Correspondence(_) => {
+                Self::unprocessable("ILLEGAL_TRANSITION", message)
+            }
         }
     }
 }
@@ -119,10 +125,7 @@ pub fn sending() -> Spec {
             ("payload!", payload_shape()),
             ("contentPieceId", shapes::or_null(shapes::id())),
             ("campaignId", shapes::or_null(shapes::id())),
-            (
-                "clientDedupKey",
-                shapes::or_null(json!({ "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" })),
-            ),
+            ("clientDedupKey", shapes::or_null(json!({ "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" }))),
         ]))
         .answers(200, "What was decided, and what is known of the outcome", schema::<Activity>())
 }
@@ -141,6 +144,30 @@ pub fn listing() -> Spec {
 /// What the reference says of [`show`].
 pub fn showing() -> Spec {
     Spec::new("Show an activity with its payload").answers(200, "The activity", schema::<Activity>())
+}
+
+/// What the reference says of [`explain`].
+pub fn explaining() -> Spec {
+    Spec::new("Explain why an activity is where it is, and what would become of it now").answers(
+        200,
+        "The explanation",
+        schema::<Explanation>(),
+    )
+}
+
+/// What the reference says of [`revise`].
+pub fn revising() -> Spec {
+    Spec::new("Give an activity that waits for a person another payload; only its drafter may")
+        .body(object([("payload!", payload_shape())]))
+        .answers(200, "The activity as it was decided anew", schema::<Activity>())
+}
+
+/// What the reference says of [`settle_outcome`].
+pub fn settling() -> Spec {
+    let outcomes = json!({ "type": "string", "enum": ["sent", "failed"] });
+    Spec::new("Say what became of an activity whose outcome nobody knew")
+        .body(object([("outcome!", outcomes), ("evidence!", shapes::lines(EVIDENCE_MAX))]))
+        .answers(200, "The activity", schema::<Activity>())
 }
 
 /// `POST .../crm/send`: `{channel, outboxId, to, payload, contentPieceId?, campaignId?, clientDedupKey?}`.
@@ -238,12 +265,60 @@ pub async fn show(
     Ok(reply::json(StatusCode::OK, &Activity::whole(admitted.organization, row)))
 }
 
+/// `GET .../crm/activities/{activityId}/explain`.
+pub async fn explain(
+    State(state): State<HttpState>,
+    admitted: Admitted,
+    Path((_, activity)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let row = visible(&state, &admitted, &activity).await?;
+    let told =
+        explaining::explain(&state.app, admitted.organization, row.message_id, admitted.at).await?;
+    Ok(reply::json(StatusCode::OK, &told))
+}
+
+/// `POST .../crm/activities/{activityId}/revise`: `{payload}`.
+pub async fn revise(
+    State(state): State<HttpState>,
+    admitted: Admitted,
+    Path((_, activity)): Path<(String, String)>,
+    Body(body): Body,
+) -> Result<Response, ApiError> {
+    let row = visible(&state, &admitted, &activity).await?;
+    let call = admitted.call(&body)?;
+    let mut fields = Fields::of_body(body)?;
+    let payload = fields.required("payload", payload);
+    fields.finish()?;
+    if let Some(answer) = replay(&state, &call, StatusCode::OK).await? {
+        return Ok(answer);
+    }
+    settle(revising::revise(&state.app, &call, row.message_id, &payload).await, StatusCode::OK)
+}
+
+/// `POST .../crm/activities/{activityId}/settle`: `{outcome: sent|failed, evidence}`.
+pub async fn settle_outcome(
+    State(state): State<HttpState>,
+    admitted: Admitted,
+    Path((_, activity)): Path<(String, String)>,
+    Body(body): Body,
+) -> Result<Response, ApiError> {
+    let message: MessageId = path_id("activityId", &activity)?;
+    let call = admitted.call(&body)?;
+    let mut fields = Fields::of_body(body)?;
+    let sent = fields.required("outcome", among(&[("sent", true), ("failed", false)]));
+    let evidence = fields.required("evidence", lines(EVIDENCE_MAX));
+    fields.finish()?;
+    if let Some(answer) = replay(&state, &call, StatusCode::OK).await? {
+        return Ok(answer);
+    }
+    settle(settling::settle(&state.app, &call, message, sent, &evidence).await, StatusCode::OK)
+}
+
 /// The message, if the caller may see it: to an agent there are no others than its own.
 async fn visible(state: &HttpState, admitted: &Admitted, text: &str) -> Result<MessageRow, ApiError> {
     let message: MessageId = path_id("activityId", text)?;
     let row = activity::read(&state.app, admitted.organization, message).await?;
-    let own = |row: &MessageRow| {
-        admitted.caller.role != Role::Agent || row.drafter == admitted.caller.principal_id
-    };
+    let own =
+        |row: &MessageRow| admitted.caller.role != Role::Agent || row.drafter == admitted.caller.principal_id;
     row.filter(own).ok_or_else(|| MessageError::Unknown.into())
 }

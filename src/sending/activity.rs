@@ -180,26 +180,37 @@ impl Activity {
     }
 }
 
+/// What happened to a message so far, in order; nothing if there is no such message.
+pub async fn history(
+    app: &App,
+    organization: OrganizationId,
+    message: MessageId,
+) -> Result<Vec<Recorded>, ReadError> {
+    let stream = Stream::of::<Message>(message);
+    let mut stored = read::stream(app.ledger.pool(), organization, stream, 0).await?;
+    read::open(app.ledger.keys(), organization, &mut stored).await?;
+    stored.into_iter().map(|event| read::recorded(organization, event)).collect()
+}
+
 /// A message as its stream tells of it now; none if there is no such message.
 pub async fn read(
     app: &App,
     organization: OrganizationId,
     message: MessageId,
 ) -> Result<Option<MessageRow>, ReadError> {
-    let stream = Stream::of::<Message>(message);
-    let mut stored = read::stream(app.ledger.pool(), organization, stream, 0).await?;
-    read::open(app.ledger.keys(), organization, &mut stored).await?;
-    let mut events = Vec::with_capacity(stored.len());
-    for event in stored {
-        events.push(read::recorded(organization, event)?);
-    }
-    messages::of_stream(&events).map_err(damaged)
+    told(&history(app, organization, message).await?)
 }
 
-/// What a message will be once these events, the first of its stream, are recorded.
+/// A message as this much of its stream tells of it.
+pub fn told(history: &[Recorded]) -> Result<Option<MessageRow>, ReadError> {
+    messages::of_stream(history).map_err(damaged)
+}
+
+/// What a message will be once these events are recorded after those that were.
 pub(super) fn foreseen(
     call: &Call,
     message: MessageId,
+    mut history: Vec<Recorded>,
     events: &[MessageEvent],
 ) -> Result<Option<MessageRow>, ReadError> {
     let recorded = |(sequence, event): (i64, &MessageEvent)| Recorded {
@@ -215,8 +226,9 @@ pub(super) fn foreseen(
         occurred_at: call.at,
         event: AnyEvent::Message(event.clone()),
     };
-    let events: Vec<Recorded> = (1..).zip(events).map(recorded).collect();
-    messages::of_stream(&events).map_err(damaged)
+    let next = history.last().map_or(1, |last| last.sequence + 1);
+    history.extend((next..).zip(events).map(recorded));
+    told(&history)
 }
 
 /// A stream that does not begin with its draft.

@@ -17,10 +17,11 @@ use docket_aggregates::ids::{
 use docket_aggregates::judgement::{self, At};
 use docket_aggregates::labels::Labels;
 use docket_aggregates::message::{
-    DedupKey, Draft, Grounds, Message, MessageCommand, MessageContent, Ruling,
+    DedupKey, Draft, Grounds, Message, MessageCommand, MessageContent, MessageError, MessageEvent, Ruling,
 };
 use docket_aggregates::outbox::Outbox;
 use docket_aggregates::{Decides, Timestamp};
+use docket_projections::Recorded;
 use serde_json::Value;
 
 use super::activity::{self, Activity};
@@ -105,8 +106,8 @@ pub async fn draft(app: &App, call: &Call, request: SendRequest) -> Result<Done<
     let keys = app.ledger.keys().organization(organization).await?;
     let recipient = Recipient::read(request.channel, &request.to)
         .map_err(|error| ServiceError::Refused(SendRefusal::To(error)))?;
-    let payload = content::read_payload(request.channel, &request.payload, call.at)
-        .map_err(ServiceError::Refused)?;
+    let payload =
+        content::read_payload(request.channel, &request.payload, call.at).map_err(ServiceError::Refused)?;
     let content = MessageContent { to: recipient.to.clone(), payload };
     let dedup = request.dedup_key.as_deref().map(|key| dedup_key(&keys, key, &request, &content));
     let asked = Asked {
@@ -189,8 +190,9 @@ impl Asked {
     async fn draft(&self, app: &App, call: &Call, addressee: &Addressee) -> Result<Done<Activity>> {
         let organization = call.organization;
         let request = &self.request;
-        let sender = Sender::load(app, organization, request).await?;
-        let facts = Facts { channel: request.channel, labels: sender.labels(request) };
+        let sender = Sender::load(app, organization, request.channel, request.outbox_id).await?;
+        let sender = sender.with_piece(app, organization, request.content_piece_id).await?;
+        let facts = Facts { channel: request.channel, labels: sender.labels(request.channel, &request.payload) };
         let ground = Ground::load(app, call, addressee).await?;
         let (ruling, grounds) = ground.of_draft(&facts, addressee, self.approval_id, call.at);
 
@@ -218,15 +220,10 @@ impl Asked {
         let decided = MessageCommand::Decide { ruling, grounds, not_before: request.not_before };
         events.extend(decide(&mut message, decided)?);
 
-        let row = activity::foreseen(call, self.message_id, &events)?;
-        let row = row.ok_or(ServiceError::Refused(SendRefusal::Message(
-            docket_aggregates::message::MessageError::Unknown,
-        )))?;
-        let entity = Activity::of(organization, row);
+        let entity = foreseen(call, self.message_id, vec![], &events)?;
 
         let events = events.into_iter().map(Into::into).collect();
-        let mut writes =
-            vec![Write { stream: Stream::of::<Message>(self.message_id), expected: 0, events }];
+        let mut writes = vec![Write { stream: Stream::of::<Message>(self.message_id), expected: 0, events }];
         if let Ruling::AskAPerson(approval_id) = ruling {
             let question = ApprovalCommand::Request {
                 approval_id,
@@ -267,45 +264,65 @@ pub(super) fn ask(approval_id: ApprovalId, question: ApprovalCommand) -> Result<
     Ok(Write { stream: Stream::of::<Approval>(approval_id), expected: 0, events })
 }
 
+/// The answer that these events will make true.
+pub(super) fn foreseen(
+    call: &Call,
+    message: MessageId,
+    history: Vec<Recorded>,
+    events: &[MessageEvent],
+) -> Result<Activity> {
+    let row = activity::foreseen(call, message, history, events)?;
+    let row = row.ok_or(ServiceError::Refused(SendRefusal::Message(MessageError::Unknown)))?;
+    Ok(Activity::of(call.organization, row))
+}
+
 /// Who sends, and what the board says of the words.
-struct Sender {
+pub(super) struct Sender {
     outbox: Versioned<Outbox>,
     piece: Option<Versioned<ContentPiece>>,
 }
 
 impl Sender {
-    async fn load(app: &App, organization: OrganizationId, request: &SendRequest) -> Result<Self> {
-        let refused = |refusal| Err(ServiceError::Refused(refusal));
-        let outbox = app.ledger.load::<Outbox>(organization, request.outbox_id).await?;
-        match outbox.state.channel() {
-            None => return refused(SendRefusal::UnknownOutbox),
-            Some(_) if request.channel == Channel::DryRun => (),
-            Some(channel) if channel == request.channel => (),
-            Some(channel) => {
-                return refused(SendRefusal::OtherChannel { outbox: channel, asked: request.channel });
-            }
+    /// The sender, if it is in use and sends on this channel; a dry run is rehearsed with any.
+    pub async fn load(
+        app: &App,
+        organization: OrganizationId,
+        asked: Channel,
+        outbox_id: OutboxId,
+    ) -> Result<Self> {
+        let outbox = app.ledger.load::<Outbox>(organization, outbox_id).await?;
+        let channel = outbox.state.channel().ok_or(ServiceError::Refused(SendRefusal::UnknownOutbox))?;
+        if channel != asked && asked != Channel::DryRun {
+            return Err(ServiceError::Refused(SendRefusal::OtherChannel { outbox: channel, asked }));
         }
-        let piece = match request.content_piece_id {
-            None => None,
-            Some(piece_id) => {
-                let piece = app.ledger.load::<ContentPiece>(organization, piece_id).await?;
-                match (piece.exists(), piece.state.is_live()) {
-                    (false, _) => return refused(SendRefusal::UnknownContentPiece),
-                    (true, false) => return refused(SendRefusal::ContentPieceDeleted),
-                    (true, true) => Some(piece),
-                }
-            }
-        };
-        Ok(Self { outbox, piece })
+        Ok(Self { outbox, piece: None })
     }
 
-    fn labels(&self, request: &SendRequest) -> Labels {
+    /// The same with the piece that the words are from, which must be in use.
+    pub async fn with_piece(
+        self,
+        app: &App,
+        organization: OrganizationId,
+        piece_id: Option<ContentPieceId>,
+    ) -> Result<Self> {
+        let Some(piece_id) = piece_id else { return Ok(self) };
+        let piece = app.ledger.load::<ContentPiece>(organization, piece_id).await?;
+        match (piece.exists(), piece.state.is_live()) {
+            (false, _) => Err(ServiceError::Refused(SendRefusal::UnknownContentPiece)),
+            (true, false) => Err(ServiceError::Refused(SendRefusal::ContentPieceDeleted)),
+            (true, true) => Ok(Self { piece: Some(piece), ..self }),
+        }
+    }
+
+    /// What rules look at.
+    pub fn labels(&self, channel: Channel, payload: &Value) -> Labels {
         let piece = self.piece.as_ref().map(|piece| &*piece.state);
         let niche = self.outbox.state.settings().and_then(|settings| settings.niche.as_deref());
-        content::labels(request.channel, &request.payload, piece, niche)
+        content::labels(channel, payload, piece, niche)
     }
 
-    fn guards(&self) -> impl Iterator<Item = Guard> + '_ {
+    /// That both are as they were.
+    pub fn guards(&self) -> impl Iterator<Item = Guard> + '_ {
         [self.outbox.guard()].into_iter().chain(self.piece.as_ref().map(Versioned::guard))
     }
 }
@@ -319,11 +336,7 @@ pub(super) struct Ground {
 
 impl Ground {
     /// The lists and rules as they were last seen: the append judges whether they still are.
-    pub async fn load(
-        app: &App,
-        call: &Call,
-        addressee: &Addressee,
-    ) -> std::result::Result<Self, ReadError> {
+    pub async fn load(app: &App, call: &Call, addressee: &Addressee) -> std::result::Result<Self, ReadError> {
         let organization = call.organization;
         Ok(Self {
             allowlist: app.ledger.glance::<Allowlist>(organization, organization.allowlist()).await?,

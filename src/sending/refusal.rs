@@ -1,7 +1,9 @@
 //! Why something is not done with a message.
 
 use docket_aggregates::approval::ApprovalError;
+use docket_aggregates::bucket::BucketError;
 use docket_aggregates::channel::Channel;
+use docket_aggregates::correspondence::CorrespondenceError;
 use docket_aggregates::ids::MessageId;
 use docket_aggregates::message::MessageError;
 
@@ -50,4 +52,10 @@ pub enum SendRefusal {
     /// The approval refuses.
     #[error(transparent)]
     Approval(#[from] ApprovalError),
+    /// The bucket refuses. It never refuses a refund.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    /// The count of what the recipient got refuses. It never refuses to count less.
+    #[error(transparent)]
+    Correspondence(#[from] CorrespondenceError),
 }

@@ -33,6 +33,7 @@ mod replay;
 mod sealed;
 mod secrets;
 mod senders;
+mod sending;
 mod sequences;
 mod tokens;
 mod tools;

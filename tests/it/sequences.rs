@@ -137,7 +137,8 @@ impl Company {
     }
 
     async fn sequence(&self, steps: Vec<Value>) -> String {
-        let (status, made) = post(&self.client, "sequences", json!({ "name": "Nurture", "steps": steps })).await;
+        let (status, made) =
+            post(&self.client, "sequences", json!({ "name": "Nurture", "steps": steps })).await;
         assert_eq!(status, 201, "{made}");
         text(&made["id"])
     }

@@ -17,7 +17,8 @@ async fn a_rehearsal_records_nothing_and_comes_to_what_the_enrollment_comes_to()
     let file = "First name,Email,Phone\nAda,ada@example.com,\nBea,,0612345678\n,cleo@example.com,\n\
                 Dan,dan@example.com,\nEve,eve@example.com,\n";
     let company = Company::with(file.to_owned()).await;
-    let listed = company.client.done("list_outbound_contacts", json!({ "campaignId": company.campaign })).await;
+    let listed =
+        company.client.done("list_outbound_contacts", json!({ "campaignId": company.campaign })).await;
     let of = |email: &str| {
         let found = listed["contacts"].as_array().unwrap().iter().find(|row| row["email"] == json!(email));
         text(&found.unwrap()["contactId"])
@@ -82,10 +83,11 @@ async fn two_who_enroll_at_once_enroll_nobody_twice() {
     let enrolled = one["enrolled"].as_u64().unwrap() + other["enrolled"].as_u64().unwrap();
     assert_eq!(enrolled, 1_200, "{one} {other}");
     assert_eq!(company.counts(&id).await, (1_200, 0, 0));
-    let begun: i64 = sqlx::query_scalar("SELECT count(*) FROM ledger.events WHERE event_type = 'ContactEnrolled'")
-        .fetch_one(&company.pool)
-        .await
-        .unwrap();
+    let begun: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM ledger.events WHERE event_type = 'ContactEnrolled'")
+            .fetch_one(&company.pool)
+            .await
+            .unwrap();
     assert_eq!(begun, 1_200);
 }
 
@@ -119,7 +121,9 @@ async fn ten_thousand_are_enrolled_within_a_request() {
         let page = page.as_array().unwrap().clone();
         seen += page.len();
         match page.last() {
-            Some(last) if page.len() == 100 && seen < 300 => after = format!("&after={}", text(&last["contactId"])),
+            Some(last) if page.len() == 100 && seen < 300 => {
+                after = format!("&after={}", text(&last["contactId"]))
+            }
             _ => break,
         }
     }

@@ -10,7 +10,9 @@ use serde_json::json;
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 
-use super::{Company, HOUR, assert_each_step_once, campaign, contacts, get, import, outbox, post, rest, text};
+use super::{
+    Company, HOUR, assert_each_step_once, campaign, contacts, get, import, outbox, post, rest, text,
+};
 use crate::support::app::{open, organization, token};
 use crate::support::process::Served;
 use crate::support::{Client, Database, eventually};

@@ -10,12 +10,18 @@ use super::{Company, NOTHING, ask, get, post, refused, text};
 async fn a_sequence_is_created_changed_paused_and_archived() {
     let company = Company::of(1).await;
     let mut second = company.mail(1_440);
-    second["window"] = json!({ "start": "09:00", "end": "17:00", "tz": "Europe/Paris", "weekdays": [1, 2, 3, 4, 5] });
+    second["window"] =
+        json!({ "start": "09:00", "end": "17:00", "tz": "Europe/Paris", "weekdays": [1, 2, 3, 4, 5] });
     let body = json!({ "name": "Nurture", "steps": [company.mail(0), second] });
     let (status, made) = post(&company.client, "sequences", body).await;
     assert_eq!(status, 201, "{made}");
     assert_eq!(
-        (&made["version"], &made["status"], &made["steps"][1]["channel"], &made["steps"][1]["window"]["weekdays"]),
+        (
+            &made["version"],
+            &made["status"],
+            &made["steps"][1]["channel"],
+            &made["steps"][1]["window"]["weekdays"]
+        ),
         (&json!(1), &json!("active"), &json!("email"), &json!([1, 2, 3, 4, 5]))
     );
     assert_eq!(made["enrollments"], json!({ "active": 0, "stopped": 0, "finished": 0 }));
@@ -56,9 +62,21 @@ async fn what_cannot_be_sent_is_refused_when_it_is_written() {
         (json!([with("waitMinutes", json!(-1))]), 400, "OUT_OF_RANGE"),
         (json!([with("waitMinutes", json!(10_000_000))]), 400, "OUT_OF_RANGE"),
         (json!([with("surplus", json!(1))]), 400, "VALIDATION_FAILED"),
-        (json!([with("window", json!({ "start": "9:00", "end": "17:00", "tz": "UTC" }))]), 400, "INVALID_HOURS"),
-        (json!([with("window", json!({ "start": "09:00", "end": "09:00", "tz": "UTC" }))]), 400, "INVALID_HOURS"),
-        (json!([with("window", json!({ "start": "09:00", "end": "17:00", "tz": "Mars/Dome" }))]), 400, "INVALID_HOURS"),
+        (
+            json!([with("window", json!({ "start": "9:00", "end": "17:00", "tz": "UTC" }))]),
+            400,
+            "INVALID_HOURS",
+        ),
+        (
+            json!([with("window", json!({ "start": "09:00", "end": "09:00", "tz": "UTC" }))]),
+            400,
+            "INVALID_HOURS",
+        ),
+        (
+            json!([with("window", json!({ "start": "09:00", "end": "17:00", "tz": "Mars/Dome" }))]),
+            400,
+            "INVALID_HOURS",
+        ),
         (json!([said(json!({ "text": "no subject" }))]), 400, "REQUIRED"),
         (json!([said(json!({ "subject": "a", "text": "{{first_name}}" }))]), 400, "UNKNOWN_PLACEHOLDER"),
         (json!([said(json!({ "subject": "a", "text": "{{firstName" }))]), 400, "UNKNOWN_PLACEHOLDER"),
@@ -87,10 +105,12 @@ async fn the_board_leads_and_the_auditor_looks_on() {
         (Role::Viewer, 403, 403),
     ] {
         let client = company.app.client(role, organization).await;
-        for path in ["sequences".to_owned(), format!("sequences/{id}"), format!("sequences/{id}/enrollments")] {
+        for path in ["sequences".to_owned(), format!("sequences/{id}"), format!("sequences/{id}/enrollments")]
+        {
             assert_eq!(get(&client, &path).await.0, reads, "{role:?} {path}");
         }
-        let patched = ask(&client, Method::PATCH, &format!("sequences/{id}"), json!({ "name": "Other" })).await;
+        let patched =
+            ask(&client, Method::PATCH, &format!("sequences/{id}"), json!({ "name": "Other" })).await;
         assert_eq!(patched.0, writes, "{role:?}");
         let body = json!({ "campaignId": company.campaign, "dryRun": true });
         let enrolled = post(&client, &format!("sequences/{id}/enroll"), body).await;

@@ -82,11 +82,14 @@ async fn a_step_is_taken_within_its_window() {
     let company = Company::of(1).await;
     let within = |start: &str, end: &str| {
         let mut step = company.rehearsal(0);
-        step["window"] = json!({ "start": start, "end": end, "tz": "Europe/Paris", "weekdays": [1, 2, 3, 4, 5] });
+        step["window"] =
+            json!({ "start": start, "end": end, "tz": "Europe/Paris", "weekdays": [1, 2, 3, 4, 5] });
         step
     };
     // A Saturday, seven in the evening in Paris.
-    let id = company.sequence(vec![within("09:00", "09:30"), within("09:00", "09:30"), within("08:00", "09:00")]).await;
+    let id = company
+        .sequence(vec![within("09:00", "09:30"), within("09:00", "09:30"), within("08:00", "09:00")])
+        .await;
     company.enroll(&id).await;
     for (until, taken) in [
         ("2026-11-22T12:00:00Z", 0),

@@ -24,7 +24,8 @@ impl Company {
     async fn sent(&self, message: MessageId) {
         let at = self.app.clock.now();
         let provider_key = message.to_string();
-        let send = MessageCommand::Send { bucket_id: BucketId::default(), provider_key, repeatable: false, at };
+        let send =
+            MessageCommand::Send { bucket_id: BucketId::default(), provider_key, repeatable: false, at };
         self.tell(message, send).await;
         let outcome = Outcome::Accepted { provider_hash: None, answer: None };
         self.tell(message, MessageCommand::Record { attempt: 1, outcome, at, jitter: 0 }).await;
@@ -96,7 +97,12 @@ async fn an_answer_a_bounce_and_a_complaint_stop_it_and_an_arrival_does_not() {
     let came_to: Vec<_> = enrollments.iter().map(stopped).collect();
     assert_eq!(
         came_to,
-        [("stopped", "replied", 1), ("stopped", "bounced", 1), ("stopped", "complained", 1), ("active", "", 2)]
+        [
+            ("stopped", "replied", 1),
+            ("stopped", "bounced", 1),
+            ("stopped", "complained", 1),
+            ("active", "", 2)
+        ]
     );
 }
 
@@ -122,7 +128,8 @@ async fn whoever_opts_out_or_is_suppressed_gets_nothing_more() {
     let contact = text(&enrollments[0]["contactId"]).parse().unwrap();
     let call = Call::of_system(app, company.organization(), "test");
     contacts::opt_out(app, &call, contact, "unsubscribe").await.unwrap();
-    let listed = company.client.done("list_outbound_contacts", json!({ "campaignId": company.campaign })).await;
+    let listed =
+        company.client.done("list_outbound_contacts", json!({ "campaignId": company.campaign })).await;
     let other = listed["contacts"]
         .as_array()
         .unwrap()

@@ -1,10 +1,9 @@
 //! An organization that sends: an outbox, a credential with its cap, an allowlist, and messages that wait for their
 //! channel. Drafts are made with the smallest commands, because how they come about is another story.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::Duration;
 
-use cqrs_es::Aggregate as _;
 use docket::allowlist;
 use docket::app::App;
 use docket::channels::{Channels, Endpoints, Limits, Secret, Targets};
@@ -37,7 +36,7 @@ pub const SECRET: &str = "smtp";
 const CHUNK: usize = 250;
 
 /// How messages stand: by status and place.
-pub type Standing = BTreeMap<(MessageStatus, DispatchState), usize>;
+pub type Standing = HashMap<(MessageStatus, DispatchState), usize>;
 
 pub struct House {
     pub database: Database,
@@ -113,7 +112,8 @@ impl House {
 
     /// Messages to different people, approved by a person and waiting for their channel.
     pub async fn queue(&self, count: usize) -> Vec<MessageId> {
-        self.queue_for(&(0..count).map(|n| format!("p{n}@example.com")).collect::<Vec<_>>(), None, false).await
+        self.queue_for(&(0..count).map(|n| format!("p{n}@example.com")).collect::<Vec<_>>(), None, false)
+            .await
     }
 
     /// Messages to these people, of this campaign, approved by a person or by a rule.
@@ -186,8 +186,9 @@ impl House {
     pub async fn settled(&self, ids: &[MessageId]) -> Standing {
         eventually("the messages to be settled", || async {
             let standing = self.standing(ids).await;
-            let still =
-                standing.keys().any(|(_, place)| !matches!(place, DispatchState::Done | DispatchState::Unknown));
+            let still = standing
+                .keys()
+                .any(|(_, place)| !matches!(place, DispatchState::Done | DispatchState::Unknown));
             (!still).then_some(standing)
         })
         .await
@@ -197,7 +198,8 @@ impl House {
     pub async fn settled_or(&self, ids: &[MessageId], repeatable: bool) -> Standing {
         eventually("the messages to be settled", || async {
             let standing = self.settled(ids).await;
-            let asked_again = repeatable && standing.keys().any(|(_, place)| *place == DispatchState::Unknown);
+            let asked_again =
+                repeatable && standing.keys().any(|(_, place)| *place == DispatchState::Unknown);
             (!asked_again).then_some(standing)
         })
         .await
@@ -216,7 +218,8 @@ impl House {
 
     /// Open charges by the claims, over all days.
     pub async fn open_charges(&self) -> i64 {
-        let scope = "SELECT count(*) FROM ledger.claims WHERE organization_id = $1 AND scope = 'quota_charge'";
+        let scope =
+            "SELECT count(*) FROM ledger.claims WHERE organization_id = $1 AND scope = 'quota_charge'";
         let pool = self.app.ledger.pool();
         sqlx::query_scalar(scope).bind(self.organization.uuid()).fetch_one(pool).await.unwrap()
     }
