@@ -75,10 +75,10 @@ pub enum Effect {
 
 impl Effect {
     /// What the method says, where nothing else is said.
-    const fn of(method: &Method) -> Self {
-        match method.as_str().as_bytes() {
-            b"GET" => Self::Asks,
-            b"DELETE" => Self::TakesAway,
+    fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Asks,
+            Method::DELETE => Self::TakesAway,
             _ => Self::Changes,
         }
     }
