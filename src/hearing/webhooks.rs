@@ -172,7 +172,8 @@ async fn one(app: &App, door: Door, delivery: Delivery) -> Result<bool, WebhookR
         return Err(WebhookRefusal::TooEarly);
     }
     let news = news(door.channel, delivery, found, person, call.at);
-    metrics::counter!("docket_heard_total", "channel" => door.channel.name(), "matched" => if found.is_some() { "yes" } else { "no" })
+    let matched = if found.is_some() { "yes" } else { "no" };
+    metrics::counter!("docket_heard_total", "channel" => door.channel.name(), "matched" => matched)
         .increment(1);
     match record(app, &call, &news).await {
         Ok(appended) => Ok(appended.is_some()),
