@@ -83,12 +83,7 @@ pub async fn request_revision(
     answer(app, call, approval, Answer::RequestRevision { note }).await
 }
 
-async fn answer(
-    app: &App,
-    call: &Call,
-    approval: ApprovalId,
-    answer: Answer,
-) -> Result<Done<ApprovalView>> {
+async fn answer(app: &App, call: &Call, approval: ApprovalId, answer: Answer) -> Result<Done<ApprovalView>> {
     let organization = call.organization;
     let by = call.origin.actor.principal;
     let shown = show(app, organization, approval, call.at).await?;
@@ -171,9 +166,7 @@ impl Asked {
     ) -> std::result::Result<Option<Outcome>, ApprovalRefusal> {
         let loaded = self.loaded.as_ref().ok_or(ApprovalError::Unknown)?;
         match answer.clone() {
-            Answer::Approve { content_hash, note } => {
-                self.approve(loaded, by, content_hash, note, at)
-            }
+            Answer::Approve { content_hash, note } => self.approve(loaded, by, content_hash, note, at),
             Answer::Reject { note } => {
                 let command = ApprovalCommand::Reject { by, note: Some(note), at };
                 self.close(loaded, command, Reason::ApprovalRejected)

@@ -15,9 +15,7 @@ pub mod webhooks;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
 use docket_aggregates::ids::{MessageId, OrganizationId};
-use docket_aggregates::message::{
-    Delivery, DispatchState, Message, MessageCommand, SettledBy,
-};
+use docket_aggregates::message::{Delivery, DispatchState, Message, MessageCommand, SettledBy};
 use docket_aggregates::suppression::SuppressionReason;
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::messages;

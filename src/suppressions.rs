@@ -144,8 +144,11 @@ async fn find_contacts<R>(
     organization: OrganizationId,
     targets: &mut [Target],
 ) -> Result<(), ServiceError<R>> {
-    let wanted: Vec<MatchKeys> =
-        targets.iter().filter_map(|target| target.address.value()).map(|text| MatchKeys::of_address(text)).collect();
+    let wanted: Vec<MatchKeys> = targets
+        .iter()
+        .filter_map(|target| target.address.value())
+        .map(|text| MatchKeys::of_address(text))
+        .collect();
     if wanted.is_empty() {
         return Ok(());
     }
@@ -198,7 +201,10 @@ impl Contacts {
 
     /// Those that are to be left alone from here on.
     fn newly_left_alone(&self) -> Vec<ContactId> {
-        let newly = self.states.iter().filter(|(_, (before, after, _))| after.opted_out() && !before.state.opted_out());
+        let newly = self
+            .states
+            .iter()
+            .filter(|(_, (before, after, _))| after.opted_out() && !before.state.opted_out());
         newly.map(|(id, _)| *id).collect()
     }
 
@@ -226,7 +232,8 @@ pub(crate) async fn suppressing<R>(
         let stream = organization.suppression(&hash);
         let list = app.ledger.load::<Suppression>(organization, stream).await?;
         let contact_ids = if reason == SuppressionReason::Bounce { vec![] } else { having.clone() };
-        let command = SuppressionCommand::Suppress { address_hash: hash.clone(), address, reason, contact_ids };
+        let command =
+            SuppressionCommand::Suppress { address_hash: hash.clone(), address, reason, contact_ids };
         // Putting an address on the list is never refused.
         let events = list.state.decide(command).unwrap_or_default();
         if events.is_empty() {
@@ -243,7 +250,10 @@ pub(crate) async fn suppressing<R>(
                     SuppressionReason::Unsubscribe => {
                         let known = contact.profile().map(|profile| address_hashes(&keys, profile));
                         let addresses: BTreeSet<String> = known.into_iter().flatten().chain([hash]).collect();
-                        ContactCommand::OptOut { via: "unsubscribe", addresses: addresses.into_iter().collect() }
+                        ContactCommand::OptOut {
+                            via: "unsubscribe",
+                            addresses: addresses.into_iter().collect(),
+                        }
                     }
                     _ => ContactCommand::Suppress { address_hash: hash },
                 })
@@ -257,10 +267,17 @@ pub(crate) async fn suppressing<R>(
 }
 
 /// What the read models add to somebody's own word. They may fail; the word is heeded all the same.
-fn heeded<T: Default, R>(reason: SuppressionReason, read: Result<T, ServiceError<R>>) -> Result<T, ServiceError<R>> {
+fn heeded<T: Default, R>(
+    reason: SuppressionReason,
+    read: Result<T, ServiceError<R>>,
+) -> Result<T, ServiceError<R>> {
     match read {
-        Err(ServiceError::ReadSide(_) | ServiceError::Database(_)) if reason == SuppressionReason::Unsubscribe => {
-            tracing::warn!("the read models do not answer: an unsubscribe is recorded without what follows from it");
+        Err(ServiceError::ReadSide(_) | ServiceError::Database(_))
+            if reason == SuppressionReason::Unsubscribe =>
+        {
+            tracing::warn!(
+                "the read models do not answer: an unsubscribe is recorded without what follows from it"
+            );
             Ok(T::default())
         }
         read => read,
@@ -441,8 +458,7 @@ async fn all(
             }
         }
     }
-    let answer =
-        |changed| EntriesChanged { changed, unchanged: entries.len().saturating_sub(changed) };
+    let answer = |changed| EntriesChanged { changed, unchanged: entries.len().saturating_sub(changed) };
     let (changed, appended) = change(app, call, &targets, wanted, answer).await?;
     Ok(Done { entity: answer(changed), appended })
 }

@@ -35,11 +35,7 @@ pub enum LinkError {
 }
 
 /// The address by which the recipient of a message unsubscribes: what stands in `List-Unsubscribe`.
-pub async fn link(
-    app: &App,
-    organization: OrganizationId,
-    message: MessageId,
-) -> Result<String, LinkError> {
+pub async fn link(app: &App, organization: OrganizationId, message: MessageId) -> Result<String, LinkError> {
     let public_url = app.public_url.as_deref().ok_or(LinkError::NoPublicUrl)?;
     let keys = app.ledger.keys().organization(organization).await?;
     let reference = Reference { organization, message: message.uuid() };

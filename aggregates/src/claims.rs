@@ -163,7 +163,11 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
             let listed = ClaimKey::new(Scope::ListedAddress, address_hash);
             let own_word = ClaimKey::new(Scope::SuppressedAddress, address_hash);
             let unsubscribed = (*reason == SuppressionReason::Unsubscribe).then_some(own_word);
-            [listed].into_iter().chain(unsubscribed).map(|key| ClaimChange::Ensure(key, aggregate_id)).collect()
+            [listed]
+                .into_iter()
+                .chain(unsubscribed)
+                .map(|key| ClaimChange::Ensure(key, aggregate_id))
+                .collect()
         }
         AnyEvent::Suppression(SuppressionEvent::SuppressionRemoved { address_hash }) => {
             vec![ClaimChange::Release(ClaimKey::new(Scope::ListedAddress, address_hash))]
@@ -261,7 +265,12 @@ mod tests {
             (SuppressionReason::Unsubscribe, 2),
         ] {
             let address = Personal::erased(crate::ids::SubjectId(list));
-            let event = SuppressionEvent::SuppressionAdded { address_hash: "a".into(), address, reason, contact_ids: vec![] };
+            let event = SuppressionEvent::SuppressionAdded {
+                address_hash: "a".into(),
+                address,
+                reason,
+                contact_ids: vec![],
+            };
             let changes = changes_of(&AnyEvent::Suppression(event), list);
             assert_eq!(changes.len(), claims, "{reason:?}");
             let own_word = ClaimChange::Ensure(ClaimKey::new(Scope::SuppressedAddress, "a"), list);

@@ -173,11 +173,13 @@ impl Contact {
                 Ok(self.opt_out(via, Some(addresses)).into_iter().collect())
             }
 
-            (ContactCommand::Suppress { address_hash }, Some(_)) => Ok(if self.listed.contains(&address_hash) {
-                vec![]
-            } else {
-                vec![ContactEvent::ContactSuppressed { address_hash }]
-            }),
+            (ContactCommand::Suppress { address_hash }, Some(_)) => {
+                Ok(if self.listed.contains(&address_hash) {
+                    vec![]
+                } else {
+                    vec![ContactEvent::ContactSuppressed { address_hash }]
+                })
+            }
             (ContactCommand::LiftSuppression { address_hash }, Some(_)) => {
                 if !self.listed.contains(&address_hash) {
                     return Ok(vec![]);

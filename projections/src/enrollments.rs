@@ -332,10 +332,7 @@ mod tests {
     }
 
     /// The rows and counts after these events of some streams, folded in batches of `size`.
-    fn folded(
-        events: &[(u128, EnrollmentEvent)],
-        size: usize,
-    ) -> (BTreeMap<Uuid, EnrollmentRow>, [i64; 3]) {
+    fn folded(events: &[(u128, EnrollmentEvent)], size: usize) -> (BTreeMap<Uuid, EnrollmentRow>, [i64; 3]) {
         let mut sequences: BTreeMap<u128, i64> = BTreeMap::new();
         let batch: Vec<Recorded> = (1..)
             .zip(events)

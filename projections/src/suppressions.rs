@@ -61,13 +61,15 @@ pub(crate) async fn fold(
     for recorded in batch {
         let AnyEvent::Suppression(event) = &recorded.event else { continue };
         let row = match event {
-            SuppressionEvent::SuppressionAdded { address_hash, address, reason, .. } => Some(SuppressionRow {
-                suppression_id: recorded.aggregate_id,
-                address_hash: address_hash.clone(),
-                address: address.value().cloned(),
-                reason: *reason,
-                created_at: recorded.occurred_at,
-            }),
+            SuppressionEvent::SuppressionAdded { address_hash, address, reason, .. } => {
+                Some(SuppressionRow {
+                    suppression_id: recorded.aggregate_id,
+                    address_hash: address_hash.clone(),
+                    address: address.value().cloned(),
+                    reason: *reason,
+                    created_at: recorded.occurred_at,
+                })
+            }
             SuppressionEvent::SuppressionRemoved { .. } => None,
         };
         rows.insert(recorded.aggregate_id, row);

@@ -37,7 +37,9 @@ pub async fn run(app: &App) {
             Ok(Ok(0)) => (),
             Ok(Ok(closed)) => tracing::info!(closed, "approvals expired"),
             Ok(Err(error)) => tracing::warn!(error = %error, "overdue approvals could not be looked for"),
-            Err(_) => tracing::warn!("overdue approvals could not all be closed in time; the next look goes on"),
+            Err(_) => {
+                tracing::warn!("overdue approvals could not all be closed in time; the next look goes on")
+            }
         }
     }
 }
@@ -73,7 +75,8 @@ async fn close(
     let call = Call::of_system(app, organization, TOOL);
     let asked = Asked::load(app, organization, &[approval]).await?.pop().unwrap_or_default();
     let Some(loaded) = &asked.loaded else { return Ok(false) };
-    let outcome = match asked.close(loaded, ApprovalCommand::Expire { at: call.at }, Reason::ApprovalExpired) {
+    let outcome = match asked.close(loaded, ApprovalCommand::Expire { at: call.at }, Reason::ApprovalExpired)
+    {
         Ok(Some(outcome)) => outcome,
         // The read model is behind: it was answered meanwhile.
         Ok(None) | Err(ApprovalRefusal::Approval(ApprovalError::NotPending(_))) => return Ok(false),

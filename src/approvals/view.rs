@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use super::{Answer, ApprovalRefusal, Outcome};
 use crate::app::App;
-use crate::ledger::read::{self, ReadError};
 use crate::ledger::Stream;
+use crate::ledger::read::{self, ReadError};
 use crate::readside::Consistency;
 use crate::service::ServiceError;
 use crate::shapes::{Instant, OneOf};

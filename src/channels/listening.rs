@@ -51,7 +51,9 @@ pub(super) fn check_with_challenge(fields: &mut Fields) {
 }
 
 fn secret_ref(value: &Value) -> Result<SecretRef, Fault> {
-    string(value)?.parse().map_err(|_| ("INVALID_SECRET_REF", "must be written as secret://id:version".into()))
+    string(value)?
+        .parse()
+        .map_err(|_| ("INVALID_SECRET_REF", "must be written as secret://id:version".into()))
 }
 
 /// Checks who a webhook is from, over its raw body, and reads what it tells.
@@ -77,14 +79,25 @@ pub fn challenge(channel: Channel, query: &str, verify_token: &Secret) -> Result
     match channel {
         Channel::Whatsapp => whatsapp::webhook::challenge(query, verify_token),
         Channel::Instagram => instagram::webhook::challenge(query, verify_token),
-        Channel::Email | Channel::CalCom | Channel::Linkedin | Channel::DryRun => Err(SignatureError::Missing),
+        Channel::Email | Channel::CalCom | Channel::Linkedin | Channel::DryRun => {
+            Err(SignatureError::Missing)
+        }
     }
 }
 
 /// Words by which somebody says that they want no more, written alone and in whatever case. What carriers and WhatsApp's own
 /// policy name, in English, French, German and Spanish. Not `cancel` or `end`: an answer to a reminder says that too.
 const STOP: [&str; 10] = [
-    "stop", "stopall", "unsubscribe", "arret", "arrêt", "désabonner", "desabonner", "stopp", "abmelden", "baja",
+    "stop",
+    "stopall",
+    "unsubscribe",
+    "arret",
+    "arrêt",
+    "désabonner",
+    "desabonner",
+    "stopp",
+    "abmelden",
+    "baja",
 ];
 
 /// Whether a text says nothing but that its writer wants no more.
@@ -110,7 +123,11 @@ mod tests {
             (Channel::Whatsapp, whatsapp(SECRET, json!(1)), Some("WRONG_TYPE")),
             (Channel::Instagram, json!({ "accountId": "1", VERIFY_TOKEN: "secret://verify:1" }), None),
             (Channel::Linkedin, json!({ "accountId": "1", SECRET: "secret://u:1" }), None),
-            (Channel::Linkedin, json!({ "accountId": "1", VERIFY_TOKEN: "secret://u:1" }), Some("UNKNOWN_FIELD")),
+            (
+                Channel::Linkedin,
+                json!({ "accountId": "1", VERIFY_TOKEN: "secret://u:1" }),
+                Some("UNKNOWN_FIELD"),
+            ),
             (Channel::CalCom, json!({ SECRET: "secret://c:1" }), None),
             (Channel::Email, json!({ "fromAddress": "ops@example.com", SECRET: "secret://r:1" }), None),
         ] {

@@ -81,9 +81,14 @@ impl Serve {
 
 impl Serve {
     /// Begins to take mail in, if it is said where.
-    async fn take_mail_in(&self, app: &App, ending: CancellationToken) -> anyhow::Result<Option<JoinHandle<()>>> {
+    async fn take_mail_in(
+        &self,
+        app: &App,
+        ending: CancellationToken,
+    ) -> anyhow::Result<Option<JoinHandle<()>>> {
         let Some(listen) = self.config.channels.lmtp_listen else { return Ok(None) };
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
         tracing::info!(address = %listener.local_addr()?, "taking mail in by LMTP");
         let app = app.clone();
         Ok(Some(tokio::spawn(hearing::mail::serve(app, listener, ending.cancelled_owned()))))

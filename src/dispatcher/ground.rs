@@ -102,9 +102,8 @@ impl Sender {
         credential: &Credential,
     ) -> Result<Self, LookError> {
         let settings = outbox.settings();
-        let config: Value = settings
-            .and_then(|settings| serde_json::from_str(&settings.config).ok())
-            .unwrap_or(Value::Null);
+        let config: Value =
+            settings.and_then(|settings| serde_json::from_str(&settings.config).ok()).unwrap_or(Value::Null);
         let secrets = &shared.app.secrets;
         let version = settings.and_then(|settings| credential.version(settings.secret.version));
         let value = match version {

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant as Stopwatch};
 
+use docket_aggregates::Timestamp;
 use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::bucket::Bucket;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::{BucketId, MessageId};
 use docket_aggregates::message::Message;
-use docket_aggregates::Timestamp;
 use uuid::Uuid;
 
 use super::Shared;
@@ -69,11 +69,8 @@ pub async fn hand_over(
     holder: Uuid,
     ids: &[MessageId],
 ) -> Result<HandedOver, HandOverError> {
-    let nothing = |left: &[MessageId]| HandedOver {
-        messages: vec![],
-        since: Stopwatch::now(),
-        left: left.to_vec(),
-    };
+    let nothing =
+        |left: &[MessageId]| HandedOver { messages: vec![], since: Stopwatch::now(), left: left.to_vec() };
     let mut turn = None;
     for attempt in 0..TRIES {
         if shared.stopping.is_cancelled() {

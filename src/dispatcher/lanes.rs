@@ -124,7 +124,9 @@ impl Lanes {
                 }
                 let window = pace.window.load(Ordering::Relaxed).min(shared.in_flight.available_permits());
                 let count = u32::try_from(window).unwrap_or(u32::MAX);
-                let Ok(places) = shared.in_flight.clone().try_acquire_many_owned(count) else { return Ok(()) };
+                let Ok(places) = shared.in_flight.clone().try_acquire_many_owned(count) else {
+                    return Ok(());
+                };
                 if window == 0 {
                     return Ok(());
                 }

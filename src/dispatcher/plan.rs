@@ -264,7 +264,8 @@ impl Deciding<'_, '_> {
         let mut room = bucket.map_or(&empty, |bucket| &bucket.state).room(credential.daily_cap());
         let cap = self.seen.ground.control.state.frequency();
         let quota = |reason| {
-            let grounds = Grounds { allowlist_version: self.seen.ground.allowlist.version, ..Grounds::default() };
+            let grounds =
+                Grounds { allowlist_version: self.seen.ground.allowlist.version, ..Grounds::default() };
             (Ruling::BlockedByQuota(reason), grounds)
         };
         for candidate in candidates {
@@ -305,8 +306,7 @@ impl Deciding<'_, '_> {
         repeatable: bool,
         outgoing: Result<Outgoing, channels::Outcome>,
     ) -> bool {
-        let reference =
-            Reference { organization: self.seen.lane.organization, message: candidate.id.uuid() };
+        let reference = Reference { organization: self.seen.lane.organization, message: candidate.id.uuid() };
         let decided = candidate.message.state.decide(MessageCommand::Send {
             bucket_id,
             provider_key: reference.to_string(),

@@ -23,8 +23,14 @@ pub enum Point {
 
 impl Point {
     /// Every point, in the order in which a message passes them.
-    pub const ALL: [Self; 6] =
-        [Self::Claimed, Self::HandedOver, Self::BeforeCall, Self::Answered, Self::BeforeRecord, Self::Recorded];
+    pub const ALL: [Self; 6] = [
+        Self::Claimed,
+        Self::HandedOver,
+        Self::BeforeCall,
+        Self::Answered,
+        Self::BeforeRecord,
+        Self::Recorded,
+    ];
 }
 
 type Look = dyn Fn(Point) -> BoxFuture<'static, ()> + Send + Sync;

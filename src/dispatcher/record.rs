@@ -167,16 +167,15 @@ async fn record_part(
         }
     }
     if !part.is_empty() {
-        tracing::error!(messages = part.len(), "outcomes were not recorded; the messages are found abandoned later");
+        tracing::error!(
+            messages = part.len(),
+            "outcomes were not recorded; the messages are found abandoned later"
+        );
     }
     vec![]
 }
 
-async fn reload(
-    shared: &Shared,
-    organization: OrganizationId,
-    part: &mut [Record],
-) -> Result<(), LookError> {
+async fn reload(shared: &Shared, organization: OrganizationId, part: &mut [Record]) -> Result<(), LookError> {
     let ids: Vec<Uuid> = part.iter().map(|record| record.id).collect();
     let found = shared.app.ledger.load_many::<Message>(organization, &ids).await?;
     for (record, message) in part.iter_mut().zip(found) {

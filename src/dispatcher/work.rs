@@ -39,9 +39,8 @@ impl Work {
         now: Timestamp,
         limit: i64,
     ) -> Result<Vec<(Lane, bool)>, sqlx::Error> {
-        let after = after.map_or((Uuid::nil(), Uuid::nil()), |lane| {
-            (lane.organization.uuid(), lane.outbox.uuid())
-        });
+        let after =
+            after.map_or((Uuid::nil(), Uuid::nil()), |lane| (lane.organization.uuid(), lane.outbox.uuid()));
         let rows = sqlx::query(
             "WITH RECURSIVE lane AS ( \
                  (SELECT organization_id, outbox_id, 1 AS n FROM dispatch.work \

@@ -165,10 +165,8 @@ pub async fn take(app: &App, door: Door, headers: &HeaderMap, body: &[u8]) -> Re
 async fn one(app: &App, door: Door, delivery: Delivery) -> Result<bool, WebhookRefusal> {
     let call = Call::of_system(app, door.organization, "POST /webhooks/{channel}");
     let person = person(app, door, &delivery.about).await?;
-    let by_person = matches!(
-        delivery.happening,
-        Happening::Replied { .. } | Happening::Connected | Happening::OptedOut
-    );
+    let by_person =
+        matches!(delivery.happening, Happening::Replied { .. } | Happening::Connected | Happening::OptedOut);
     let found = find(app, door, &delivery.about, person.as_ref().filter(|_| by_person)).await?;
     if found.is_none() && !by_person && may_be_on_its_way(app, door, call.at).await? {
         return Err(WebhookRefusal::TooEarly);
@@ -277,8 +275,12 @@ fn news(
         Happening::Accepted | Happening::Booked { confirmed: false, .. } => {
             (Standing::Accepted, Some("the provider reports that it has it".to_owned()))
         }
-        Happening::Delivered | Happening::Read | Happening::Connected => (Standing::Became(D::Delivered), None),
-        Happening::Booked { .. } => (Standing::Became(D::Delivered), Some("the appointment stands".to_owned())),
+        Happening::Delivered | Happening::Read | Happening::Connected => {
+            (Standing::Became(D::Delivered), None)
+        }
+        Happening::Booked { .. } => {
+            (Standing::Became(D::Delivered), Some("the appointment stands".to_owned()))
+        }
         Happening::Bounced { permanent, code, reason } => {
             news.suppress = permanent.then_some(SuppressionReason::Bounce);
             (Standing::Became(D::Bounced), Some(format!("{}: {reason}", code.name())))
@@ -293,8 +295,7 @@ fn news(
         }
         Happening::Replied { text } => {
             news.wrote = Some(channel);
-            news.suppress =
-                text.as_deref().is_some_and(is_stop).then_some(SuppressionReason::Unsubscribe);
+            news.suppress = text.as_deref().is_some_and(is_stop).then_some(SuppressionReason::Unsubscribe);
             (Standing::Became(D::Replied), text.map(|text| beginning(&text)))
         }
         Happening::Rescheduled { .. } => {

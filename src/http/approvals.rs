@@ -88,8 +88,9 @@ impl From<BatchRefusal> for ApiError {
         let gravest = offences.iter().map(|(_, refusal)| refusal).min_by_key(|refusal| {
             GRAVEST_FIRST.iter().position(|status| *status == refusal.status).unwrap_or(usize::MAX)
         });
-        let (status, code) = gravest
-            .map_or((StatusCode::UNPROCESSABLE_ENTITY, "NOT_PENDING"), |gravest| (gravest.status, gravest.code));
+        let (status, code) = gravest.map_or((StatusCode::UNPROCESSABLE_ENTITY, "NOT_PENDING"), |gravest| {
+            (gravest.status, gravest.code)
+        });
         let details: Vec<Value> = offences
             .iter()
             .map(|(approval, refusal)| {
@@ -122,12 +123,11 @@ pub fn showing() -> Spec {
 
 /// What the reference says of [`approve`].
 pub fn approving() -> Spec {
-    Spec::new("Approve exactly what was shown; contentHash repeats its hash, and nobody approves their own words")
-        .body(object([
-            ("contentHash!", shapes::line(128)),
-            ("note", shapes::or_null(note_shape())),
-        ]))
-        .answers(200, "The approval", schema::<ApprovalView>())
+    Spec::new(
+        "Approve exactly what was shown; contentHash repeats its hash, and nobody approves their own words",
+    )
+    .body(object([("contentHash!", shapes::line(128)), ("note", shapes::or_null(note_shape()))]))
+    .answers(200, "The approval", schema::<ApprovalView>())
 }
 
 /// What the reference says of [`reject`].
@@ -139,9 +139,11 @@ pub fn rejecting() -> Spec {
 
 /// What the reference says of [`request_revision`].
 pub fn requesting_revision() -> Spec {
-    Spec::new("Ask the drafter for another draft")
-        .body(object([("note!", note_shape())]))
-        .answers(200, "The approval", schema::<ApprovalView>())
+    Spec::new("Ask the drafter for another draft").body(object([("note!", note_shape())])).answers(
+        200,
+        "The approval",
+        schema::<ApprovalView>(),
+    )
 }
 
 /// What the reference says of [`bulk_approve`].
@@ -165,8 +167,8 @@ pub async fn list(
     let after = fields.optional("after", id::<ApprovalId>).map(Keyset::id);
     fields.finish()?;
     let limit = u32::try_from(limit).unwrap_or(100);
-    let page =
-        approvals::list(&state.app, admitted.organization, status, after.as_ref(), limit, admitted.at).await?;
+    let page = approvals::list(&state.app, admitted.organization, status, after.as_ref(), limit, admitted.at)
+        .await?;
     let of_status = status.map(|status| format!("status={}&", status.name())).unwrap_or_default();
     let next = page.next.map(|next| format!("{of_status}limit={limit}&after={}", next.id));
     Ok(reply::page(&page.rows, uri.path(), next))

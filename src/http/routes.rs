@@ -23,8 +23,8 @@ use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
-    HttpState, agents, allowlist, approval_rules, approvals, calls, content_pieces, events, follow_ups, imports, input,
-    limits, organizations, outboxes, pauses, script_executions, secrets, sends, suppressions,
+    HttpState, agents, allowlist, approval_rules, approvals, calls, content_pieces, events, follow_ups,
+    imports, input, limits, organizations, outboxes, pauses, script_executions, secrets, sends, suppressions,
 };
 use crate::access_log::Entry;
 use crate::credentials::Caller;
@@ -358,7 +358,9 @@ pub(super) async fn recognise(
 }
 
 /// The organization in the path, if it names one.
-pub(super) async fn organization_in(parts: &mut axum::http::request::Parts) -> Result<Option<OrganizationId>, ApiError> {
+pub(super) async fn organization_in(
+    parts: &mut axum::http::request::Parts,
+) -> Result<Option<OrganizationId>, ApiError> {
     let params = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| {
         ApiError::new(StatusCode::BAD_REQUEST, "MALFORMED_PATH", "the path cannot be decoded")
     })?;

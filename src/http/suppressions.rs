@@ -121,13 +121,15 @@ pub fn listing() -> Spec {
 
 /// What the reference says of [`suppress`].
 pub fn suppressing() -> Spec {
-    Spec::new("Suppress an address, or many by entries or as text/csv; unsubscribe as a reason is never lifted")
-        .body(object([
-            ("address", shapes::line(ADDRESS_MAX)),
-            ("entries", shapes::list(ENTRIES_MAX, shapes::line(ADDRESS_MAX))),
-            ("reason", shapes::or_null(shapes::one_of::<SuppressionReason>())),
-        ]))
-        .answers(201, "The address, or what became of the entries", changed_or_one())
+    Spec::new(
+        "Suppress an address, or many by entries or as text/csv; unsubscribe as a reason is never lifted",
+    )
+    .body(object([
+        ("address", shapes::line(ADDRESS_MAX)),
+        ("entries", shapes::list(ENTRIES_MAX, shapes::line(ADDRESS_MAX))),
+        ("reason", shapes::or_null(shapes::one_of::<SuppressionReason>())),
+    ]))
+    .answers(201, "The address, or what became of the entries", changed_or_one())
 }
 
 /// What the reference says of [`lift`].
@@ -179,7 +181,9 @@ pub async fn suppress(
             let done = suppressions::suppress(&state.app, &call, &address, reason).await;
             settle(done.map_err(|error| error.map(One)), StatusCode::CREATED)
         }
-        None => settle(suppressions::suppress_all(&state.app, &call, &many, reason).await, StatusCode::CREATED),
+        None => {
+            settle(suppressions::suppress_all(&state.app, &call, &many, reason).await, StatusCode::CREATED)
+        }
     }
 }
 

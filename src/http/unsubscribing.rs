@@ -7,7 +7,8 @@
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
@@ -34,8 +35,15 @@ const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
 
 /// The routes for recipients.
 pub fn all() -> Vec<Open> {
-    let route =
-        |method, id, spec, handler| Open { method, path: "/u/{token}", id, tag: "Outside", token: false, spec, handler };
+    let route = |method, id, spec, handler| Open {
+        method,
+        path: "/u/{token}",
+        id,
+        tag: "Outside",
+        token: false,
+        spec,
+        handler,
+    };
     vec![
         route(Method::GET, "unsubscribing_ask", asking, || get(ask)),
         route(Method::POST, "unsubscribing_press", pressing, || post(press)),
@@ -43,7 +51,8 @@ pub fn all() -> Vec<Open> {
 }
 
 fn described(summary: &'static str) -> Spec {
-    let token = json!({ "type": "string", "minLength": 64, "maxLength": 64, "pattern": "^[A-Za-z0-9_-]{64}$" });
+    let token =
+        json!({ "type": "string", "minLength": 64, "maxLength": 64, "pattern": "^[A-Za-z0-9_-]{64}$" });
     Spec::new(summary).path("token", token, "As it stands in the mail.")
 }
 
@@ -61,9 +70,12 @@ fn pressing() -> Spec {
         "properties": { "List-Unsubscribe": { "const": "One-Click" } },
         "required": ["List-Unsubscribe"],
     });
-    Spec { body: Some(("application/x-www-form-urlencoded", body)), ..described("Unsubscribe the recipient of a message (RFC 8058)") }
-        .answers_with(200, "Nothing more is sent to the address", "text/html", json!({ "type": "string" }))
-        .refuses(&[400, 404, 408, 413, 429, 431, 503])
+    Spec {
+        body: Some(("application/x-www-form-urlencoded", body)),
+        ..described("Unsubscribe the recipient of a message (RFC 8058)")
+    }
+    .answers_with(200, "Nothing more is sent to the address", "text/html", json!({ "type": "string" }))
+    .refuses(&[400, 404, 408, 413, 429, 431, 503])
 }
 
 /// A page, and how it is answered.
@@ -84,7 +96,8 @@ impl Page {
         button: true,
         ..Self::new(StatusCode::OK, "Unsubscribe", "Do you want to get no more messages from this sender?")
     };
-    const DONE: Self = Self::new(StatusCode::OK, "Unsubscribed", "You will get no more messages from this sender.");
+    const DONE: Self =
+        Self::new(StatusCode::OK, "Unsubscribed", "You will get no more messages from this sender.");
     const UNKNOWN: Self = Self::new(
         StatusCode::NOT_FOUND,
         "Not found",
@@ -174,7 +187,8 @@ async fn pressed(state: &HttpState, token: &str, request: Request) -> Result<(),
     if let Some(wait) = allowance.and_then(|allowance| allowance.wait) {
         return Err(Page::too_often(wait));
     }
-    let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type =
+        request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.to_owned();
     let body: Bytes = receive(request.into_body()).await.map_err(|_| Page::NOT_PRESSED)?;
     if !is_one_click(&media_type, &body) {

@@ -258,33 +258,6 @@ impl Ledger {
         Ok(versioned)
     }
 
-    /// The states of many aggregates as they are now, in the order of the ids: two statements however many there are.
-    /// For short streams, which are read from their beginning.
-    pub async fn load_many<A: Decides + Clone + 'static>(
-        &self,
-        organization: OrganizationId,
-        ids: &[Uuid],
-    ) -> Result<Vec<Versioned<A>>, ReadError> {
-        let mut events =
-            read::streams(&self.inner.pool, organization, A::TYPE, ids.iter().copied()).await?;
-        read::open_held(&self.inner.keys, organization, &mut events).await?;
-        let mut states: HashMap<Uuid, (u64, A)> = HashMap::with_capacity(ids.len());
-        for stored in events {
-            let recorded = read::recorded(organization, stored)?;
-            let damaged = || ReadError::Damaged(recorded.position);
-            let (version, state) = states.entry(recorded.aggregate_id).or_default();
-            state.apply(recorded.event.clone().try_into().map_err(|_| damaged())?);
-            *version += 1;
-        }
-        Ok(ids
-            .iter()
-            .map(|id| {
-                let (version, state) = states.get(id).cloned().unwrap_or_default();
-                Versioned { state: Arc::new(state), version, stream: Stream::of::<A>(*id) }
-            })
-            .collect())
-    }
-
     /// The state as it was last seen, which may be old; read if it was never seen or is known to be old. Only for
     /// decisions whose events or guards the append will judge.
     pub async fn glance<A: Decides + Clone + 'static>(

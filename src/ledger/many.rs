@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::ids::OrganizationId;
-use docket_aggregates::{DecodeError, Decides};
+use docket_aggregates::{Decides, DecodeError};
 use sqlx::Row;
 use uuid::Uuid;
 

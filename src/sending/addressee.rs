@@ -117,7 +117,9 @@ async fn owner_of(
                 rows = contacts::by_keys(&mut view, organization, &wanted, CONTACTS_MAX).await?;
             }
             Err(ReadSideError::UnknownOrganization) => return Err(ReadSideError::UnknownOrganization.into()),
-            Err(behind) => tracing::debug!(error = %behind, "a recipient was not looked up among new contacts"),
+            Err(behind) => {
+                tracing::debug!(error = %behind, "a recipient was not looked up among new contacts")
+            }
         }
     }
     for row in rows {

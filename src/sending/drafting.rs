@@ -7,6 +7,7 @@
 use docket_aggregates::allowlist::Allowlist;
 use docket_aggregates::approval::{Approval, ApprovalCommand};
 use docket_aggregates::approval_rules::{ApprovalRules, Facts};
+use docket_aggregates::campaign::Campaign;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::claims::{ClaimKey, Scope};
 use docket_aggregates::content_piece::ContentPiece;
@@ -69,6 +70,10 @@ pub struct SendRequest {
     pub agent_id: Option<AgentId>,
     /// Not to be handed over before this instant, if no person is asked.
     pub not_before: Option<Timestamp>,
+    /// What is recorded together with it, or not at all.
+    pub beside: Vec<Write>,
+    /// What the asker looked at beside, and that must not have changed.
+    pub guards: Vec<Guard>,
 }
 
 impl SendRequest {
@@ -89,6 +94,8 @@ impl SendRequest {
             drafter: None,
             agent_id: None,
             not_before: None,
+            beside: vec![],
+            guards: vec![],
         }
     }
 }
@@ -100,8 +107,8 @@ pub async fn draft(app: &App, call: &Call, request: SendRequest) -> Result<Done<
     let keys = app.ledger.keys().organization(organization).await?;
     let recipient = Recipient::read(request.channel, &request.to)
         .map_err(|error| ServiceError::Refused(SendRefusal::To(error)))?;
-    let payload = content::read_payload(request.channel, &request.payload, call.at)
-        .map_err(ServiceError::Refused)?;
+    let payload =
+        content::read_payload(request.channel, &request.payload, call.at).map_err(ServiceError::Refused)?;
     let content = MessageContent { to: recipient.to.clone(), payload };
     let dedup = request.dedup_key.as_deref().map(|key| dedup_key(&keys, key, &request, &content));
     let asked = Asked {
@@ -184,9 +191,15 @@ impl Asked {
     async fn draft(&self, app: &App, call: &Call, addressee: &Addressee) -> Result<Done<Activity>> {
         let organization = call.organization;
         let request = &self.request;
+        if let Some(campaign) = request.campaign_id
+            && !app.ledger.load::<Campaign>(organization, campaign).await?.exists()
+        {
+            return Err(ServiceError::Refused(SendRefusal::UnknownCampaign));
+        }
         let sender = Sender::load(app, organization, request.channel, request.outbox_id).await?;
         let sender = sender.with_piece(app, organization, request.content_piece_id).await?;
-        let facts = Facts { channel: request.channel, labels: sender.labels(request.channel, &request.payload) };
+        let facts =
+            Facts { channel: request.channel, labels: sender.labels(request.channel, &request.payload) };
         let ground = Ground::load(app, call, addressee).await?;
         let (ruling, grounds) = ground.of_draft(&facts, addressee, self.approval_id, call.at);
 
@@ -217,8 +230,7 @@ impl Asked {
         let entity = foreseen(call, self.message_id, vec![], &events)?;
 
         let events = events.into_iter().map(Into::into).collect();
-        let mut writes =
-            vec![Write { stream: Stream::of::<Message>(self.message_id), expected: 0, events }];
+        let mut writes = vec![Write { stream: Stream::of::<Message>(self.message_id), expected: 0, events }];
         if let Ruling::AskAPerson(approval_id) = ruling {
             let question = ApprovalCommand::Request {
                 approval_id,
@@ -231,7 +243,9 @@ impl Asked {
             };
             writes.push(ask(approval_id, question)?);
         }
-        let guards = ground.guards().chain(sender.guards()).chain(addressee.guards()).collect();
+        writes.extend(request.beside.iter().cloned());
+        let own = ground.guards().chain(sender.guards()).chain(addressee.guards());
+        let guards = own.chain(request.guards.iter().copied()).collect();
         let mut command = call.command(writes, guards, call.request(&entity)?);
         command.absent = ground.absent(addressee);
         let appended = app.ledger.append(command).await?;
@@ -329,11 +343,7 @@ pub(super) struct Ground {
 
 impl Ground {
     /// The lists and rules as they were last seen: the append judges whether they still are.
-    pub async fn load(
-        app: &App,
-        call: &Call,
-        addressee: &Addressee,
-    ) -> std::result::Result<Self, ReadError> {
+    pub async fn load(app: &App, call: &Call, addressee: &Addressee) -> std::result::Result<Self, ReadError> {
         let organization = call.organization;
         Ok(Self {
             allowlist: app.ledger.glance::<Allowlist>(organization, organization.allowlist()).await?,

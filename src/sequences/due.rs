@@ -261,8 +261,7 @@ pub async fn rosters(
     if campaigns.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let streams =
-        campaigns.iter().map(|(organization, campaign)| organization.roster(*campaign).to_string());
+    let streams = campaigns.iter().map(|(organization, campaign)| organization.roster(*campaign).to_string());
     let versions: Vec<i64> = sqlx::query_scalar(
         "SELECT coalesce(e.sequence, 0) \
          FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS wanted (organization_id, id, i) \

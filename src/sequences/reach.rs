@@ -15,9 +15,7 @@ pub fn address(profile: &ContactProfile, channel: Channel) -> Option<&str> {
         Channel::Whatsapp => profile.phone.as_deref().map(without_extension),
         Channel::Linkedin => column("linkedin"),
         Channel::Instagram => column("instagram"),
-        Channel::DryRun => {
-            profile.email.as_deref().or(profile.phone.as_deref().map(without_extension))
-        }
+        Channel::DryRun => profile.email.as_deref().or(profile.phone.as_deref().map(without_extension)),
     };
     found.map(str::trim).filter(|address| !address.is_empty())
 }

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use docket_aggregates::campaign::{Campaign, CampaignStatus};
 use docket_aggregates::contact::Contact;
 use docket_aggregates::enrollment::{
-    Due, Enrollment, EnrollmentCommand, EnrollmentError, EnrollmentStatus, Fate, Next as NextStep, StepBefore,
-    StopReason,
+    Due, Enrollment, EnrollmentCommand, EnrollmentError, EnrollmentStatus, Fate, Next as NextStep,
+    StepBefore, StopReason,
 };
 use docket_aggregates::ids::{CampaignId, MessageId, OrganizationId};
 use docket_aggregates::message::Message;
@@ -119,12 +119,18 @@ impl<'a> Look<'a> {
         if let Some(because) = self.end() {
             return self.stop(because).await;
         }
-        let resting = self.campaign.as_ref().is_some_and(|seen| seen.state.status() == CampaignStatus::Paused);
+        let resting =
+            self.campaign.as_ref().is_some_and(|seen| seen.state.status() == CampaignStatus::Paused);
         if resting || self.sequence.state.status() == SequenceStatus::Paused {
             return Ok(Next::Waits);
         }
         let before = self.fates.last().map_or(StepBefore::None, |(_, fate)| fate.before());
-        match self.enrollment.state.next(self.sequence.state.steps(), before).map_err(EnrollmentError::from)? {
+        match self
+            .enrollment
+            .state
+            .next(self.sequence.state.steps(), before)
+            .map_err(EnrollmentError::from)?
+        {
             NextStep::Nothing => Ok(Next::Gone),
             NextStep::Wait => Ok(Next::Waits),
             NextStep::NeverOpen => {

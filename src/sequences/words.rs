@@ -74,10 +74,7 @@ fn filled(payload: &Value, profile: &ContactProfile, html: bool) -> Result<Value
     })
 }
 
-fn each(
-    payload: &Value,
-    look: &mut impl FnMut(&str) -> Result<(), WordsError>,
-) -> Result<(), WordsError> {
+fn each(payload: &Value, look: &mut impl FnMut(&str) -> Result<(), WordsError>) -> Result<(), WordsError> {
     match payload {
         Value::String(text) => look(text),
         Value::Array(items) => items.iter().try_for_each(|item| each(item, look)),

@@ -139,9 +139,12 @@ async fn an_approval_shows_exactly_what_would_be_sent_to_whom() {
         let (status, listed) = client.get(&client.crm("approvals?status=pending")).await;
         assert_eq!((status, &listed), (200, &json!([shown])));
     }
-    for (query, status, count) in
-        [("status=approved", 200, Some(0)), ("", 200, Some(1)), ("status=late", 400, None), ("x=1", 400, None)]
-    {
+    for (query, status, count) in [
+        ("status=approved", 200, Some(0)),
+        ("", 200, Some(1)),
+        ("status=late", 400, None),
+        ("x=1", 400, None),
+    ] {
         let (answered, listed) = office.board.get(&office.board.crm(&format!("approvals?{query}"))).await;
         assert_eq!((answered, listed.as_array().map(Vec::len)), (status, count), "{query}");
     }
@@ -276,8 +279,9 @@ async fn what_was_answered_takes_no_other_answer() {
         ("request-revision", "request-revision", (200, "")),
     ] {
         let drafted = office.draft().await;
-        let body =
-            |verb: &str| if verb == "approve" { json!({ "contentHash": drafted.content_hash }) } else { note() };
+        let body = |verb: &str| {
+            if verb == "approve" { json!({ "contentHash": drafted.content_hash }) } else { note() }
+        };
         assert_eq!(office.answer(&drafted, first, body(first)).await.0, 200, "{first}");
         let head = office.head().await;
         assert_eq!(refused(&office.answer(&drafted, verb, body(verb)).await), expected, "{first}, {verb}");
@@ -493,8 +497,7 @@ async fn after_72_hours_nobody_answers_any_more() {
     assert_eq!(refused(&bulk(&admin, ids(&late[..1])).await), (422, "APPROVAL_EXPIRED"));
 
     let another = office.app.another().await;
-    let (one, other) =
-        tokio::join!(expiry::close_overdue(&office.app.app), expiry::close_overdue(&another));
+    let (one, other) = tokio::join!(expiry::close_overdue(&office.app.app), expiry::close_overdue(&another));
     assert_eq!(one.unwrap() + other.unwrap(), 2, "each is closed by one process");
     for (drafted, last) in [(&late[0], "ApprovalExpired"), (&late[1], "ApprovalExpired")] {
         let types = office.types::<Approval>(approval(drafted)).await;

@@ -172,16 +172,29 @@ async fn a_back_test_equals_a_replay_of_the_decisions() {
     for (from, to) in [(begun, ended), (begun, middle), (middle, ended), (ended, ended.plus_millis(1))] {
         let answer = simulate(&board, from, to, &given).await;
         let within: Vec<&Decided> = all.iter().filter(|one| from <= one.at && one.at < to).collect();
-        let replayed: Vec<Verdict> =
-            within.iter().map(|one| evaluate(&rules, &one.facts, one.at)).collect();
+        let replayed: Vec<Verdict> = within.iter().map(|one| evaluate(&rules, &one.facts, one.at)).collect();
         let differ = |was: bool, would: Action| {
-            within.iter().zip(&replayed).filter(|(one, verdict)| one.auto_approved == was && verdict.action == would).count()
+            within
+                .iter()
+                .zip(&replayed)
+                .filter(|(one, verdict)| one.auto_approved == was && verdict.action == would)
+                .count()
         };
         let approved = differ(false, Action::AutoApprove);
         let queued = differ(true, Action::QueueForManual);
         assert_eq!(
-            (&answer["decisions"], &answer["newlyAutoApproved"], &answer["newlyQueued"], &answer["unchanged"]),
-            (&json!(within.len()), &json!(approved), &json!(queued), &json!(within.len() - approved - queued)),
+            (
+                &answer["decisions"],
+                &answer["newlyAutoApproved"],
+                &answer["newlyQueued"],
+                &answer["unchanged"]
+            ),
+            (
+                &json!(within.len()),
+                &json!(approved),
+                &json!(queued),
+                &json!(within.len() - approved - queued)
+            ),
             "{answer}"
         );
         // And one by one: each example is that decision, and says which candidate decides it.
@@ -207,7 +220,10 @@ async fn a_back_test_equals_a_replay_of_the_decisions() {
         assert_eq!(told, differing);
     }
     let whole = simulate(&board, begun, ended, &given).await;
-    assert!(whole["newlyAutoApproved"].as_u64() > Some(0) && whole["newlyQueued"].as_u64() > Some(0), "{whole}");
+    assert!(
+        whole["newlyAutoApproved"].as_u64() > Some(0) && whole["newlyQueued"].as_u64() > Some(0),
+        "{whole}"
+    );
     assert_eq!(head().await, before, "a back-test appends nothing");
 }
 
@@ -253,13 +269,19 @@ async fn a_back_test_refuses_what_is_no_question() {
     let app = TestApp::start().await;
     let client = app.agent().await;
     let hour = |hour: &str| format!("2026-11-21T{hour}:00:00Z");
-    let rule = |predicate: Value| json!([{ "predicate": predicate, "action": "auto_approve", "priority": 1 }]);
+    let rule =
+        |predicate: Value| json!([{ "predicate": predicate, "action": "auto_approve", "priority": 1 }]);
     for (from, to, candidates, status) in [
         (hour("10"), hour("10"), json!([]), 400),
         (hour("11"), hour("10"), json!([]), 400),
         (hour("10"), "later".to_owned(), json!([]), 400),
         (hour("10"), hour("11"), rule(json!({ "chanel": "email" })), 400),
-        (hour("10"), hour("11"), rule(json!({ "timeOfDay": { "start": "24:00", "end": "06:00", "tz": "UTC" } })), 400),
+        (
+            hour("10"),
+            hour("11"),
+            rule(json!({ "timeOfDay": { "start": "24:00", "end": "06:00", "tz": "UTC" } })),
+            400,
+        ),
         (hour("10"), hour("11"), json!([{ "predicate": {}, "action": "shrug", "priority": 1 }]), 400),
         (hour("10"), hour("11"), json!({}), 400),
         // What would be a mistake in earnest is the very question here.

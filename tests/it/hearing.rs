@@ -16,7 +16,8 @@ use docket_aggregates::channel::Channel;
 use docket_aggregates::ids::{BucketId, CampaignId, ContactId, MessageId, OrganizationId, OutboxId};
 use docket_aggregates::labels::Labels;
 use docket_aggregates::message::{
-    Delivery, DispatchState, Draft, Grounds, Message, MessageCommand, MessageContent, MessageStatus, Outcome, Ruling,
+    Delivery, DispatchState, Draft, Grounds, Message, MessageCommand, MessageContent, MessageStatus, Outcome,
+    Ruling,
 };
 use docket_aggregates::token::Role;
 use hyper::Method;
@@ -70,7 +71,8 @@ impl Story {
     }
 
     async fn outbox(&self, channel: Channel, config: Value) -> OutboxId {
-        let body = json!({ "channel": channel.name(), "secretRef": "secret://sender:latest", "config": config });
+        let body =
+            json!({ "channel": channel.name(), "secretRef": "secret://sender:latest", "config": config });
         let (status, answer) = self.client.post(&self.client.crm("outboxes"), body).await;
         assert_eq!(status, 201, "{answer}");
         answer["id"].as_str().unwrap().parse().unwrap()
@@ -91,8 +93,8 @@ impl Story {
         let recipient = Recipient::read(channel, to).unwrap();
         let recipient_hash = recipient.keys(&keys).address;
         let message_id: MessageId = app.clock.mint();
-        let subject =
-            contact_id.map_or_else(|| organization.correspondent(&recipient_hash), |contact| contact.uuid().into());
+        let subject = contact_id
+            .map_or_else(|| organization.correspondent(&recipient_hash), |contact| contact.uuid().into());
         self.order(
             message_id,
             MessageCommand::Draft(Box::new(Draft {
@@ -116,7 +118,11 @@ impl Story {
         )
         .await;
         let ruling = Ruling::AutoApprove;
-        self.order(message_id, MessageCommand::Decide { ruling, grounds: Grounds::default(), not_before: None }).await;
+        self.order(
+            message_id,
+            MessageCommand::Decide { ruling, grounds: Grounds::default(), not_before: None },
+        )
+        .await;
         if got == Got::Queued {
             return message_id;
         }
@@ -129,7 +135,9 @@ impl Story {
         self.order(message_id, send).await;
         match got {
             Got::Queued | Got::InFlight => (),
-            Got::Unknown => self.record(message_id, Outcome::Unknown { code: "no_answer".into(), answer: None }).await,
+            Got::Unknown => {
+                self.record(message_id, Outcome::Unknown { code: "no_answer".into(), answer: None }).await
+            }
             Got::Sent => self.accept(message_id, channel, provider_id).await,
         }
         message_id
@@ -182,8 +190,10 @@ impl Story {
         let rows: String = addresses.iter().map(|address| format!("N,{address}\n")).collect();
         let path = self.client.crm("imports?name=Fair");
         let file = format!("Name,Email\n{rows}").into_bytes();
-        let (_, folder) = self.client.send(Method::POST, &path, &[("content-type", "text/csv")], file).await.unwrap();
-        let commit = self.client.crm(&format!("imports/{}/commit", folder["importFolderId"].as_str().unwrap()));
+        let (_, folder) =
+            self.client.send(Method::POST, &path, &[("content-type", "text/csv")], file).await.unwrap();
+        let commit =
+            self.client.crm(&format!("imports/{}/commit", folder["importFolderId"].as_str().unwrap()));
         assert_eq!(self.client.post(&commit, json!({})).await.0, 200);
         let campaign = self
             .client

@@ -6,8 +6,8 @@
 pub mod app;
 pub mod client;
 pub mod commands;
-pub mod house;
 pub mod drafts;
+pub mod house;
 pub mod process;
 pub mod proxy;
 pub mod resend;

@@ -20,8 +20,7 @@ use crate::support::process::Served;
 use crate::support::resend::Resend;
 
 const SENT: (MessageStatus, DispatchState) = (MessageStatus::Sent, DispatchState::Done);
-const UNKNOWN: (MessageStatus, DispatchState) =
-    (MessageStatus::DraftPendingApproval, DispatchState::Unknown);
+const UNKNOWN: (MessageStatus, DispatchState) = (MessageStatus::DraftPendingApproval, DispatchState::Unknown);
 /// Longer than a claim, and than a hand-over can take.
 const ABANDONED: Duration = Duration::from_secs(120);
 

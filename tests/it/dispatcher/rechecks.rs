@@ -152,9 +152,7 @@ async fn after_a_pause_was_acknowledged_no_call_begins() {
         house.dispatch_probed(&another, NOWHERE, probe),
     ];
     let campaign = house.clock.mint();
-    for scope in
-        [PauseScope::All, PauseScope::Outbox(house.outbox), PauseScope::Campaign(campaign)]
-    {
+    for scope in [PauseScope::All, PauseScope::Outbox(house.outbox), PauseScope::Campaign(campaign)] {
         let to: Vec<String> = (0..300).map(|n| format!("p{n}@example.com")).collect();
         let messages = house.queue_for(&to, Some(campaign), false).await;
         pauses::pause(&house.app, &house.call(), scope, "too loud".into()).await.unwrap();

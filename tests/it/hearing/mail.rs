@@ -76,7 +76,14 @@ async fn what_comes_back_is_told_apart() {
         ("exchange", fixtures::EXCHANGE_BOUNCE, "", false, Bounced, Some("bounce")),
         ("a full mailbox", fixtures::FULL_MAILBOX, "", true, Bounced, None),
         ("a delay", fixtures::DELAY, "", true, Unknown, None),
-        ("a complaint", fixtures::COMPLAINT, "staff@feedback.example.org", false, Complained, Some("complaint")),
+        (
+            "a complaint",
+            fixtures::COMPLAINT,
+            "staff@feedback.example.org",
+            false,
+            Complained,
+            Some("complaint"),
+        ),
         ("gmail", fixtures::GMAIL_REPLY, ADDRESS, false, Replied, None),
         ("outlook", fixtures::OUTLOOK_REPLY, "ann.lee@example.org", true, Replied, None),
         ("an absence", fixtures::EXCHANGE_ABSENCE, "", false, Unknown, None),
@@ -148,12 +155,8 @@ async fn a_bounce_concerns_the_address_and_not_the_person() {
     let outbox = outbox(&story).await;
     let (campaign, contacts) = story.campaign(&[ADDRESS]).await;
     let message = story.message(outbox, ADDRESS, Some(contacts[0]), None, Got::Sent).await;
-    let incoming = |kind| Incoming {
-        reference: Some(story.reference(message)),
-        kind,
-        from: None,
-        message_id: None,
-    };
+    let incoming =
+        |kind| Incoming { reference: Some(story.reference(message)), kind, from: None, message_id: None };
     let bounce = Kind::Bounce { permanent: true, status: Some("5.1.1".into()), code: Code::Recipient };
     assert_eq!(heard::take(story.app(), incoming(bounce)).await, Verdict::Kept);
     assert_eq!(story.stands(&campaign, contacts[0]).await, ("new".into(), false), "they may still be called");

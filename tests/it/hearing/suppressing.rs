@@ -37,7 +37,10 @@ async fn an_entry_leaves_the_contact_alone_and_lifting_it_does_not_put_it_back()
     assert_eq!(story.stands(&campaign, contacts[0]).await, ("new".into(), false));
 
     // What somebody said of themselves stays.
-    assert_eq!(ask(&story, Method::POST, json!({ "address": "ann@example.org", "reason": "unsubscribe" })).await.0, 201);
+    assert_eq!(
+        ask(&story, Method::POST, json!({ "address": "ann@example.org", "reason": "unsubscribe" })).await.0,
+        201
+    );
     let (status, answer) = ask(&story, Method::DELETE, json!({ "address": "ann@example.org" })).await;
     assert_eq!((status, &answer["code"]), (422, &json!("OPTED_OUT")));
     assert_eq!(story.stands(&campaign, contacts[0]).await, ("do_not_contact".into(), true));
@@ -47,8 +50,10 @@ async fn an_entry_leaves_the_contact_alone_and_lifting_it_does_not_put_it_back()
 async fn promised_calls_are_taken_back() {
     let story = Story::begin().await;
     let (campaign, contacts) = story.campaign(&["ann@example.org"]).await;
-    let (_, agent) =
-        story.client.post(&story.client.crm("agents"), json!({ "name": "Zoé", "email": "zoe@example.com" })).await;
+    let (_, agent) = story
+        .client
+        .post(&story.client.crm("agents"), json!({ "name": "Zoé", "email": "zoe@example.com" }))
+        .await;
     let body = json!({ "campaignId": campaign, "contactId": contacts[0], "agentId": agent["agentId"],
         "dueAt": "2026-12-01T10:00:00Z" });
     let (status, follow_up) = story.client.post(&story.client.crm("follow-ups"), body).await;
@@ -65,12 +70,14 @@ async fn many_addresses_are_listed_at_once() {
     let story = Story::begin().await;
     let (campaign, contacts) = story.campaign(&["ann@example.org", "bob@example.org"]).await;
     let many: Vec<String> = (0..998).map(|n| format!("person{n}@example.net")).collect();
-    let entries: Vec<&str> = many.iter().map(String::as_str).chain(["ann@example.org", "ANN@example.org"]).collect();
+    let entries: Vec<&str> =
+        many.iter().map(String::as_str).chain(["ann@example.org", "ANN@example.org"]).collect();
     let (status, answer) = ask(&story, Method::POST, json!({ "entries": entries, "reason": "manual" })).await;
     assert_eq!((status, &answer), (201, &json!({ "changed": 999, "unchanged": 1 })), "{answer}");
     assert_eq!(story.stands(&campaign, contacts[0]).await, ("do_not_contact".into(), true));
 
-    let csv = "\u{feff}email;name\n".replace(';', ",") + "bob@example.org,Bob\nperson1@example.net,One\n+33612345678,Two\n";
+    let csv = "\u{feff}email;name\n".replace(';', ",")
+        + "bob@example.org,Bob\nperson1@example.net,One\n+33612345678,Two\n";
     let (status, answer) = file(&story, Method::POST, "?reason=complaint", &csv).await;
     assert_eq!((status, &answer), (201, &json!({ "changed": 2, "unchanged": 1 })), "{answer}");
     assert_eq!(story.stands(&campaign, contacts[1]).await, ("do_not_contact".into(), true));
@@ -78,7 +85,8 @@ async fn many_addresses_are_listed_at_once() {
     let mut seen = Vec::new();
     let mut path = story.client.crm("suppressions?limit=400");
     loop {
-        let (status, headers, rows) = story.client.send_for_headers(Method::GET, &path, &[], vec![]).await.unwrap();
+        let (status, headers, rows) =
+            story.client.send_for_headers(Method::GET, &path, &[], vec![]).await.unwrap();
         assert_eq!(status, 200);
         seen.extend(rows.as_array().unwrap().iter().map(|row| row["address"].as_str().unwrap().to_owned()));
         let Some(link) = headers.get("link") else { break };
@@ -129,14 +137,18 @@ async fn a_request_is_answered_once_and_the_board_decides() {
     assert_eq!(story.events().await, before);
 
     let organization = story.organization();
-    for (role, read, changed) in
-        [(Role::Board, 200, 201), (Role::Auditor, 200, 403), (Role::Agent, 403, 403), (Role::Viewer, 403, 403)]
-    {
+    for (role, read, changed) in [
+        (Role::Board, 200, 201),
+        (Role::Auditor, 200, 403),
+        (Role::Agent, 403, 403),
+        (Role::Viewer, 403, 403),
+    ] {
         let client = story.app.client(role, organization).await;
         assert_eq!(client.get(&path).await.0, read, "{role:?}");
         let address = json!({ "address": format!("{}@example.org", role.name()) });
         assert_eq!(client.post(&path, address.clone()).await.0, changed, "{role:?}");
-        let lifted = client.send(Method::DELETE, &path, &[JSON], address.to_string().into_bytes()).await.unwrap();
+        let lifted =
+            client.send(Method::DELETE, &path, &[JSON], address.to_string().into_bytes()).await.unwrap();
         assert_eq!(lifted.0, if changed == 201 { 200 } else { 403 }, "{role:?}");
     }
 }

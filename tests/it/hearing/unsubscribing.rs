@@ -24,7 +24,8 @@ async fn path_of(story: &Story, message: MessageId) -> String {
 #[tokio::test]
 async fn looking_unsubscribes_nobody_and_pressing_does_once() {
     let story = Story::begin().await;
-    let outbox = (Channel::Email, story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await);
+    let outbox =
+        (Channel::Email, story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await);
     let (campaign, contacts) = story.campaign(&["ann@example.org", "bob@example.org"]).await;
     let message = story.message(outbox, "ann@example.org", Some(contacts[0]), None, Got::Sent).await;
     let path = path_of(&story, message).await;
@@ -37,7 +38,10 @@ async fn looking_unsubscribes_nobody_and_pressing_does_once() {
         assert!(headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
         assert!(!page.contains("ann@example.org"));
         if method == Method::GET {
-            assert!(page.contains("<form method=\"post\">") && page.contains("value=\"One-Click\""), "{page}");
+            assert!(
+                page.contains("<form method=\"post\">") && page.contains("value=\"One-Click\""),
+                "{page}"
+            );
         }
     }
     assert_eq!(story.events().await, before, "nobody is unsubscribed by a look");
@@ -64,7 +68,8 @@ async fn looking_unsubscribes_nobody_and_pressing_does_once() {
 #[tokio::test]
 async fn fifty_presses_at_once_are_one() {
     let story = Story::begin().await;
-    let outbox = (Channel::Email, story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await);
+    let outbox =
+        (Channel::Email, story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await);
     let message = story.message(outbox, "ann@example.org", None, None, Got::Sent).await;
     let path = path_of(&story, message).await;
     let before = story.events().await;
@@ -78,7 +83,8 @@ async fn fifty_presses_at_once_are_one() {
 #[tokio::test]
 async fn a_token_that_we_did_not_make_is_not_found() {
     let story = Story::begin().await;
-    let outbox = (Channel::Email, story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await);
+    let outbox =
+        (Channel::Email, story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await);
     let message = story.message(outbox, "ann@example.org", None, None, Got::Sent).await;
     let path = path_of(&story, message).await;
     let other = story.app.organization().await;
@@ -107,7 +113,8 @@ async fn a_token_that_we_did_not_make_is_not_found() {
 #[tokio::test]
 async fn an_acknowledged_unsubscribe_wins_against_what_waits() {
     let story = Story::begin().await;
-    let outbox = (Channel::Email, story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await);
+    let outbox =
+        (Channel::Email, story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await);
     let (campaign, contacts) = story.campaign(&["ann@example.org"]).await;
     let first = story.message(outbox, "ann@example.org", None, None, Got::Sent).await;
     let queued = story.message(outbox, "ann@example.org", Some(contacts[0]), None, Got::Queued).await;
@@ -124,11 +131,18 @@ async fn an_acknowledged_unsubscribe_wins_against_what_waits() {
         provider_key: queued.to_string(),
         at: app.clock.now(),
     };
-    let write = Write { stream: Stream::of::<Message>(queued), expected: message.version, events: vec![sending.into()] };
+    let write = Write {
+        stream: Stream::of::<Message>(queued),
+        expected: message.version,
+        events: vec![sending.into()],
+    };
     let mut order = command(app, story.organization(), vec![write]);
     order.absent = ClaimKey::against(message.state.recipient_hash().unwrap()).to_vec();
     let refused = app.ledger.append(order).await;
-    assert!(matches!(refused, Err(AppendError::Present(Scope::SuppressedAddress | Scope::ListedAddress))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(AppendError::Present(Scope::SuppressedAddress | Scope::ListedAddress))),
+        "{refused:?}"
+    );
 
     // It is the person's own word: the board does not take it back, and the contact stays as it is.
     let board = story.board().await;

@@ -51,7 +51,9 @@ fn config(channel: Channel) -> Value {
     let mut config = match channel {
         Channel::Email => json!({ "fromAddress": "ops@example.com" }),
         Channel::Linkedin => json!({ "accountId": "dfXl" }),
-        Channel::Whatsapp => json!({ "phoneNumberId": "106", "webhookVerifyTokenRef": "secret://verify:latest" }),
+        Channel::Whatsapp => {
+            json!({ "phoneNumberId": "106", "webhookVerifyTokenRef": "secret://verify:latest" })
+        }
         Channel::Instagram => json!({ "accountId": "17841400000000000" }),
         Channel::CalCom | Channel::DryRun => json!({}),
     };
@@ -96,7 +98,9 @@ fn whatsapp(value: &Value) -> Value {
 }
 
 fn status(id: &str, status: &str) -> Value {
-    whatsapp(&json!({ "statuses": [{ "id": id, "status": status, "timestamp": "1795284000", "recipient_id": "33612345678" }] }))
+    whatsapp(
+        &json!({ "statuses": [{ "id": id, "status": status, "timestamp": "1795284000", "recipient_id": "33612345678" }] }),
+    )
 }
 
 fn wrote(text: &str, at: &str) -> Value {
@@ -105,7 +109,8 @@ fn wrote(text: &str, at: &str) -> Value {
 }
 
 fn resend(kind: &str, reference: &str, more: Value) -> Value {
-    let mut data = json!({ "email_id": "e-1", "to": ["ann@example.org"], "tags": { "docket_reference": reference } });
+    let mut data =
+        json!({ "email_id": "e-1", "to": ["ann@example.org"], "tags": { "docket_reference": reference } });
     data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({ "type": kind, "created_at": "2026-11-21T18:00:00.000Z", "data": data })
 }
@@ -114,7 +119,8 @@ fn resend(kind: &str, reference: &str, more: Value) -> Value {
 async fn each_provider_tells_what_became_of_a_message() {
     let permanent = json!({ "bounce": { "type": "Permanent", "subType": "General", "message": "gone" } });
     let transient = json!({ "bounce": { "type": "Transient", "subType": "MailboxFull", "message": "full" } });
-    for channel in [Channel::Email, Channel::Whatsapp, Channel::Instagram, Channel::Linkedin, Channel::CalCom] {
+    for channel in [Channel::Email, Channel::Whatsapp, Channel::Instagram, Channel::Linkedin, Channel::CalCom]
+    {
         let story = Story::begin().await;
         let outbox = listening(&story, channel).await;
         let to = match channel {
@@ -140,9 +146,17 @@ async fn each_provider_tells_what_became_of_a_message() {
             Channel::Email => vec![
                 (Box::new(|r| resend("email.sent", r, json!({}))), Delivery::Unknown, None),
                 (Box::new(|r| resend("email.delivered", r, json!({}))), Delivery::Delivered, None),
-                (Box::new(|r| resend("email.bounced", r, permanent.clone())), Delivery::Bounced, Some("bounce")),
+                (
+                    Box::new(|r| resend("email.bounced", r, permanent.clone())),
+                    Delivery::Bounced,
+                    Some("bounce"),
+                ),
                 (Box::new(|r| resend("email.bounced", r, transient.clone())), Delivery::Bounced, None),
-                (Box::new(|r| resend("email.complained", r, json!({}))), Delivery::Complained, Some("complaint")),
+                (
+                    Box::new(|r| resend("email.complained", r, json!({}))),
+                    Delivery::Complained,
+                    Some("complaint"),
+                ),
             ],
             Channel::Whatsapp => vec![
                 (Box::new(|_| status("p-1", "sent")), Delivery::Unknown, None),
@@ -154,7 +168,9 @@ async fn each_provider_tells_what_became_of_a_message() {
             Channel::Instagram => vec![
                 (Box::new(|_| instagram(json!({ "mid": "m-9", "text": "Hi" }))), Delivery::Replied, None),
                 (
-                    Box::new(|_| instagram(json!({ "mid": "m-9", "text": "ok", "reply_to": { "mid": "p-1" } }))),
+                    Box::new(|_| {
+                        instagram(json!({ "mid": "m-9", "text": "ok", "reply_to": { "mid": "p-1" } }))
+                    }),
                     Delivery::Replied,
                     None,
                 ),
@@ -186,7 +202,10 @@ async fn each_provider_tells_what_became_of_a_message() {
             if reason == Some("bounce") || reason == Some("complaint") {
                 let lift = json!({ "address": to }).to_string().into_bytes();
                 let path = story.client.crm("suppressions");
-                assert_eq!(story.client.send(Method::DELETE, &path, &[super::JSON], lift).await.unwrap().0, 200);
+                assert_eq!(
+                    story.client.send(Method::DELETE, &path, &[super::JSON], lift).await.unwrap().0,
+                    200
+                );
             }
         }
     }
@@ -194,10 +213,19 @@ async fn each_provider_tells_what_became_of_a_message() {
 
 #[tokio::test]
 async fn what_is_not_from_the_provider_changes_nothing() {
-    for channel in [Channel::Email, Channel::Whatsapp, Channel::Instagram, Channel::Linkedin, Channel::CalCom] {
+    for channel in [Channel::Email, Channel::Whatsapp, Channel::Instagram, Channel::Linkedin, Channel::CalCom]
+    {
         let story = Story::begin().await;
         let outbox = listening(&story, channel).await;
-        story.message(outbox, if channel == Channel::Whatsapp { "+33612345678" } else { "17841400000000001" }, None, Some("p-1"), Got::Sent).await;
+        story
+            .message(
+                outbox,
+                if channel == Channel::Whatsapp { "+33612345678" } else { "17841400000000001" },
+                None,
+                Some("p-1"),
+                Got::Sent,
+            )
+            .await;
         let before = story.events().await;
         let body = status("p-1", "delivered").to_string();
         let path = path(&story, outbox);
@@ -266,7 +294,10 @@ async fn meta_asks_whether_the_address_is_ours() {
     };
     let (status, media_type, answer) =
         ask("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=t0ken").await;
-    assert_eq!((status, media_type.as_str(), answer.as_str()), (200, "text/plain; charset=utf-8", "1158201444"));
+    assert_eq!(
+        (status, media_type.as_str(), answer.as_str()),
+        (200, "text/plain; charset=utf-8", "1158201444")
+    );
     for query in ["", "hub.mode=subscribe&hub.challenge=1&hub.verify_token=other"] {
         assert_eq!(ask(query).await.0, 401, "{query}");
     }
@@ -307,7 +338,8 @@ async fn a_report_by_our_own_reference_settles_what_was_unknown() {
     for kind in ["email.sent", "email.delivered", "email.bounced"] {
         let message = story.message(outbox, "ann@example.org", None, None, Got::Unknown).await;
         assert_eq!(story.standing(message).await.1, DispatchState::Unknown);
-        let body = resend(kind, &story.reference(message).to_string(), json!({ "bounce": { "type": "Transient" } }));
+        let body =
+            resend(kind, &story.reference(message).to_string(), json!({ "bounce": { "type": "Transient" } }));
         assert_eq!(recorded(&story, outbox, &body).await, 1, "{kind}");
         let (status, dispatch, _) = story.standing(message).await;
         assert_eq!((status, dispatch), (MessageStatus::Sent, DispatchState::Done), "{kind}");
@@ -317,9 +349,13 @@ async fn a_report_by_our_own_reference_settles_what_was_unknown() {
     let body = resend("email.sent", &story.reference(message).to_string(), json!({}));
     assert_eq!(tell(&story, outbox, &body).await.0, 503);
     // A message of another company is none of this one's.
-    let foreign = docket::channels::Reference { organization: story.app.organization().await, message: message.uuid() };
+    let foreign =
+        docket::channels::Reference { organization: story.app.organization().await, message: message.uuid() };
     story.accept(message, Channel::Email, None).await;
-    assert_eq!(recorded(&story, outbox, &resend("email.delivered", &foreign.to_string(), json!({}))).await, 0);
+    assert_eq!(
+        recorded(&story, outbox, &resend("email.delivered", &foreign.to_string(), json!({}))).await,
+        0
+    );
     assert_eq!(story.standing(message).await, sent(Delivery::Unknown));
 }
 
@@ -331,7 +367,9 @@ async fn the_order_in_which_providers_tell_does_not_matter() {
             "recipient_id": "33612345678", "errors": [{ "code": 131_026, "title": "Message undeliverable" }] }] }))
     };
     let reply = || wrote("Yes", "1795284000");
-    for order in [[delivered(), reply(), failed()], [failed(), delivered(), reply()], [reply(), failed(), delivered()]] {
+    for order in
+        [[delivered(), reply(), failed()], [failed(), delivered(), reply()], [reply(), failed(), delivered()]]
+    {
         let story = Story::begin().await;
         let outbox = listening(&story, Channel::Whatsapp).await;
         let message = story.message(outbox, "+33612345678", None, Some("wamid.1"), Got::Sent).await;

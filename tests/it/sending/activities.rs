@@ -1,15 +1,15 @@
 //! What is asked of messages after they were taken in: lists, explanations, other words, and a person's word for what
 //! nobody knew.
 
+use docket_aggregates::Decides;
 use docket_aggregates::approval::{Approval, ApprovalStatus};
 use docket_aggregates::bucket::{Bucket, BucketCommand};
+use docket_aggregates::channel::Channel;
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
 use docket_aggregates::credential::{Credential, CredentialCommand};
 use docket_aggregates::ids::{ApprovalId, BucketId, MessageId, OrganizationId};
 use docket_aggregates::message::{Message, MessageCommand, Outcome};
 use docket_aggregates::sending_control::FrequencyCap;
-use docket_aggregates::Decides;
-use docket_aggregates::channel::Channel;
 use docket_aggregates::token::Role;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -42,6 +42,9 @@ async fn a_list_is_filtered_and_followed_page_by_page() {
         ("", 6),
         ("?status=blocked_by_allowlist", 1),
         ("?status=draft_pending_approval&channel=email", 5),
+        ("?dispatchState=none", 5),
+        ("?dispatchState=unknown", 0),
+        (&format!("?sequenceId={NOTHING}"), 0),
         ("?channel=whatsapp", 0),
         (&format!("?outboxId={}", company.outbox), 6),
         (&format!("?outboxId={NOTHING}"), 0),
@@ -78,7 +81,10 @@ async fn an_explanation_says_what_was_decided_and_what_would_be_decided_now() {
     let blocked = company.send(company.mail("bob@example.com")).await;
 
     let (said, now) = explained(&company, &waiting).await;
-    assert!(said.contains("No approval rule matched") && said.contains("waits for an answer until"), "{said}");
+    assert!(
+        said.contains("No approval rule matched") && said.contains("waits for an answer until"),
+        "{said}"
+    );
     assert_eq!(now["wouldBe"], "failed", "the secret was never stored: {now}");
     let (said, now) = explained(&company, &blocked).await;
     assert!(said.contains("the recipient is not on the allowlist"), "{said}");
@@ -154,7 +160,10 @@ async fn other_words_ask_another_question() {
     assert_ne!(revised["approvalId"], sent["approvalId"]);
     assert_eq!(came_to(&revised), ("draft_pending_approval", None));
     let (_, shown) = get(&agent, &of(&sent, "")).await;
-    assert_eq!((&shown["payload"]["text"], &shown["approvalId"]), (&json!("Other words."), &revised["approvalId"]));
+    assert_eq!(
+        (&shown["payload"]["text"], &shown["approvalId"]),
+        (&json!("Other words."), &revised["approvalId"])
+    );
     assert_eq!(approval(&company, &sent).await, ApprovalStatus::Superseded);
     assert_eq!(approval(&company, &revised).await, ApprovalStatus::Pending);
 

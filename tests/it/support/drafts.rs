@@ -141,12 +141,7 @@ pub async fn drafts(app: &App, organization: OrganizationId, sketch: &Sketch, co
 }
 
 /// Revises a draft by its drafter: another text, another approval, and the one that was asked for is superseded.
-pub async fn revise(
-    app: &App,
-    organization: OrganizationId,
-    drafted: &Drafted,
-    sketch: &Sketch,
-) -> Drafted {
+pub async fn revise(app: &App, organization: OrganizationId, drafted: &Drafted, sketch: &Sketch) -> Drafted {
     let message = app.ledger.load::<Message>(organization, drafted.message).await.unwrap();
     let old = drafted.approval.unwrap();
     let before = app.ledger.load::<Approval>(organization, old).await.unwrap();

@@ -113,7 +113,8 @@ impl House {
 
     /// Messages to different people, approved by a person and waiting for their channel.
     pub async fn queue(&self, count: usize) -> Vec<MessageId> {
-        self.queue_for(&(0..count).map(|n| format!("p{n}@example.com")).collect::<Vec<_>>(), None, false).await
+        self.queue_for(&(0..count).map(|n| format!("p{n}@example.com")).collect::<Vec<_>>(), None, false)
+            .await
     }
 
     /// Messages to these people, of this campaign, approved by a person or by a rule.
@@ -186,8 +187,9 @@ impl House {
     pub async fn settled(&self, ids: &[MessageId]) -> Standing {
         eventually("the messages to be settled", || async {
             let standing = self.standing(ids).await;
-            let still =
-                standing.keys().any(|(_, place)| !matches!(place, DispatchState::Done | DispatchState::Unknown));
+            let still = standing
+                .keys()
+                .any(|(_, place)| !matches!(place, DispatchState::Done | DispatchState::Unknown));
             (!still).then_some(standing)
         })
         .await
@@ -197,7 +199,8 @@ impl House {
     pub async fn settled_or(&self, ids: &[MessageId], repeatable: bool) -> Standing {
         eventually("the messages to be settled", || async {
             let standing = self.settled(ids).await;
-            let asked_again = repeatable && standing.keys().any(|(_, place)| *place == DispatchState::Unknown);
+            let asked_again =
+                repeatable && standing.keys().any(|(_, place)| *place == DispatchState::Unknown);
             (!asked_again).then_some(standing)
         })
         .await
@@ -216,7 +219,8 @@ impl House {
 
     /// Open charges by the claims, over all days.
     pub async fn open_charges(&self) -> i64 {
-        let scope = "SELECT count(*) FROM ledger.claims WHERE organization_id = $1 AND scope = 'quota_charge'";
+        let scope =
+            "SELECT count(*) FROM ledger.claims WHERE organization_id = $1 AND scope = 'quota_charge'";
         let pool = self.app.ledger.pool();
         sqlx::query_scalar(scope).bind(self.organization.uuid()).fetch_one(pool).await.unwrap()
     }
