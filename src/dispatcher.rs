@@ -62,8 +62,6 @@ const CALLS_MAX: usize = 8;
 /// What an operator, or a test, may set.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The address under which the outside reaches this server: where people unsubscribe.
-    pub public_url: Option<String>,
     /// Messages that this process has claimed at once.
     pub in_flight_max: usize,
     /// Calls at once with one credential.
@@ -77,7 +75,6 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            public_url: None,
             in_flight_max: IN_FLIGHT_MAX,
             calls_max: CALLS_MAX,
             call_within: CALL_WITHIN,

@@ -1,7 +1,7 @@
 //! The HTTP surface.
 //!
 //! `routes` is the company API as a table with its roles; `agent` is the door of the agent tools, `mcp` the same in the
-//! Model Context Protocol; `health` is for whoever runs the process. What holds for every request is here: connections, heads, requests in flight and
+//! Model Context Protocol, `company_mcp` the table's routes in it; `health` is for whoever runs the process. What holds for every request is here: connections, heads, requests in flight and
 //! time are bounded, a panic is one request's failure and nobody else's, every request has an id, and what is
 //! unknown is refused in JSON.
 
@@ -16,6 +16,8 @@ mod approvals;
 mod body;
 mod call;
 mod calls;
+mod company_mcp;
+mod company_tools;
 mod content_pieces;
 mod deliveries;
 mod docs;
@@ -35,6 +37,7 @@ mod reply;
 mod script_executions;
 mod secrets;
 mod sends;
+mod sequences;
 mod serve;
 mod settings;
 mod spec;
@@ -114,6 +117,7 @@ pub fn router(state: HttpState) -> Router {
         .merge(routes::open(deliveries::all()).layer(from_fn(hurry)))
         .merge(routes::open(unsubscribing::all()).layer(from_fn(hurry)))
         .merge(mcp::routes(&state))
+        .merge(company_mcp::routes(&state))
         .layer(from_fn_with_state(in_flight, take_turns))
         .merge(routes::open(docs::all()))
         .merge(routes::open(health::all()))

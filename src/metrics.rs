@@ -95,6 +95,14 @@ pub const LIST: &[Metric] = &[
         "outcome",
         "Questions to the language model: answered, too_slow, unreachable, or unusable (a status or an answer that is none).",
     ),
+    ("docket_sequence_enrolled_total", Kind::Counter, "", "Contacts that were put into sequences."),
+    ("docket_sequence_steps_total", Kind::Counter, "", "Steps of sequences that were taken."),
+    (
+        "docket_sequence_ended_total",
+        Kind::Counter,
+        "because",
+        "Enrollments that came to their end: finished, or why they were stopped.",
+    ),
     ("docket_dispatch_in_flight", Kind::Gauge, "", "Messages that this process has claimed and is at."),
     (
         "docket_dispatch_handed_over_total",

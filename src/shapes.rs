@@ -92,18 +92,6 @@ impl Names for ApprovalStatus {
     }
 }
 
-impl Names for MessageStatus {
-    fn all() -> Vec<Self> {
-        Self::ALL.to_vec()
-    }
-}
-
-impl Names for DispatchState {
-    fn all() -> Vec<Self> {
-        Self::ALL.to_vec()
-    }
-}
-
 impl Names for EntryKind {
     fn all() -> Vec<Self> {
         Self::ALL.to_vec()

@@ -46,11 +46,8 @@ impl Serve {
             let public_url = self.config.settings().public_url.as_deref().map(Into::into);
             let app = App { model: model.clone(), public_url, ..opened.app.clone() };
             let settings = self.config.settings();
-            let sending = dispatcher::Settings {
-                public_url: self.config.public_url.clone(),
-                ..dispatcher::Settings::default()
-            };
-            let dispatching = dispatcher::start(app.clone(), channels.clone(), sending);
+            let dispatching =
+                dispatcher::start(app.clone(), channels.clone(), dispatcher::Settings::default());
             let stopping = async {
                 stopped(&opened, &database_ended).await;
                 ending.cancel();

@@ -73,7 +73,10 @@ impl Batch {
             for ended in std::iter::once(first).chain(std::iter::from_fn(|| calls.try_join_next())) {
                 let Ok((one, began)) = ended else { continue };
                 last_began = last_began.max(began);
-                taken_back += usize::from(matches!(one.called, Called::TooLate));
+                if matches!(one.called, Called::TooLate) {
+                    taken_back += 1;
+                    self.pace.struggle();
+                }
                 known.push(one);
             }
             self.shared.settings.probe.at(Point::BeforeRecord).await;

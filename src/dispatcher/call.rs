@@ -61,6 +61,7 @@ pub fn outgoing(
     ground: &Ground,
     id: MessageId,
     message: &Message,
+    last_heard: LastHeard,
     at: Timestamp,
 ) -> Result<Outgoing, Outcome> {
     let gone = || Outcome::rejected(Code::Content, "the message has no content any more");
@@ -79,8 +80,7 @@ pub fn outgoing(
     })?;
     if let Content::Email(letter) = &mut read {
         let token = || unsubscribe::token(&ground.keys, &reference);
-        letter.unsubscribe =
-            shared.settings.public_url.as_ref().map(|url| unsubscribe::address(url, &token()));
+        letter.unsubscribe = shared.app.public_url.as_deref().map(|url| unsubscribe::address(url, &token()));
         letter.dkim_key = ground.sender.dkim_key.clone().transpose()?;
     }
     Ok(Outgoing {
@@ -89,7 +89,7 @@ pub fn outgoing(
         to: Recipient { address: content.to.clone(), name: None },
         content: read,
         credential: ground.sender.credential.clone()?,
-        last_heard: LastHeard::NotTracked,
+        last_heard,
         within: shared.settings.call_within,
     })
 }

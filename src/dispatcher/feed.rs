@@ -16,7 +16,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
-use super::{ABANDONED_AFTER, Shared};
+use super::{ABANDONED_AFTER, Shared, work};
 use crate::ledger::instant::Instant;
 
 /// How often it looks by itself, for what other processes appended.
@@ -68,7 +68,8 @@ pub async fn run(shared: Arc<Shared>) {
 
 /// Empties the work table and fills it again from the ledger; says how many messages are in it.
 pub async fn refill(pool: &PgPool) -> Result<i64, FeedError> {
-    sqlx::query("TRUNCATE dispatch.work, dispatch.cursors").execute(pool).await?;
+    // In the order in which a feed locks them.
+    sqlx::query("TRUNCATE dispatch.cursors, dispatch.work").execute(pool).await?;
     for organization in behind(pool).await? {
         catch_up(pool, organization).await?;
     }
@@ -264,13 +265,7 @@ impl Changes {
                 .await?;
         }
         if self.resumed {
-            sqlx::query(
-                "UPDATE dispatch.work SET held_until = NULL \
-                 WHERE organization_id = $1 AND holder IS NULL AND held_until IS NOT NULL",
-            )
-            .bind(organization.uuid())
-            .execute(&mut *connection)
-            .await?;
+            sqlx::query(work::RESUME).bind(organization.uuid()).execute(&mut *connection).await?;
         }
         Ok(changed)
     }

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant as Stopwatch};
 use docket_aggregates::Timestamp;
 use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::bucket::Bucket;
+use docket_aggregates::channel::Channel;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::{BucketId, MessageId};
 use docket_aggregates::message::Message;
+use docket_aggregates::sending_control::SendingControl;
 use uuid::Uuid;
 
 use super::Shared;
@@ -21,7 +23,7 @@ use super::plan::{self, Candidate, Handing, Plan, Seen, Today};
 use super::work::Lane;
 use crate::channels::{self, Outgoing};
 use crate::ledger::{AppendError, Command, Lane as AppendLane, Ledger, Origin, TRIES, Versioned};
-use crate::sending;
+use crate::{hearing, sending};
 
 /// How long an append of which it is not known whether it was recorded is asked for again.
 const ASKED_FOR: Duration = Duration::from_secs(30);
@@ -78,11 +80,14 @@ pub async fn hand_over(
         }
         let now = shared.app.clock.now();
         let (plan, bucket_id) = look_and_decide(shared, lane, ids, now, attempt > 0).await?;
-        let Plan { writes, guards, absent, handing, let_go, put_off, held_back, held_until } = plan;
+        let Plan { writes, guards, absent, handing, let_go, put_off, held_back, held_until, control } = plan;
         let work = &shared.work;
         work.let_go(lane.organization, holder, &let_go).await?;
         work.put_off(lane.organization, holder, &put_off).await?;
-        work.give_up(lane.organization, holder, &held_back, held_until).await?;
+        if !held_back.is_empty() {
+            work.give_up(lane.organization, holder, &held_back, held_until).await?;
+            resumed_meanwhile(shared, lane, control).await?;
+        }
         if writes.is_empty() {
             return Ok(nothing(&[]));
         }
@@ -117,6 +122,18 @@ pub async fn hand_over(
         }
     }
     Ok(nothing(ids))
+}
+
+/// What was held back on a pause that was over by the time it was written down is ready again: the feed may have looked
+/// before it was written.
+async fn resumed_meanwhile(shared: &Shared, lane: Lane, seen: u64) -> Result<(), HandOverError> {
+    let organization = lane.organization;
+    let control = shared.app.ledger.load::<SendingControl>(organization, organization.sending_control());
+    if control.await.map_err(LookError::from)?.version != seen {
+        shared.work.resume(organization).await?;
+        shared.fed.notify_one();
+    }
+    Ok(())
 }
 
 fn handed(shared: &Shared, lane: Lane, handing: Handing) -> Handed {
@@ -156,10 +173,15 @@ async fn look_and_decide(
         return Ok((plan, None));
     }
     let ground = Ground::look(shared, lane, fresh).await?;
-    let candidates: Vec<Candidate> = found
-        .into_iter()
-        .map(|(id, message)| Candidate { id, keys: recipient(&ground, &message.state), message })
-        .collect();
+    let mut candidates = Vec::with_capacity(found.len());
+    for (id, message) in found {
+        let keys = recipient(&ground, &message.state);
+        let channel = message.state.channel().unwrap_or(Channel::DryRun);
+        let config = &ground.sender.config;
+        let last_heard =
+            hearing::last_heard(&shared.app, organization, channel, config, &keys.address).await?;
+        candidates.push(Candidate { id, message, keys, last_heard });
+    }
 
     let against: BTreeSet<ClaimKey> =
         candidates.iter().flat_map(|candidate| plan::against(&candidate.keys)).collect();

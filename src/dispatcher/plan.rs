@@ -27,7 +27,7 @@ use super::call;
 use super::feed::abandoned_at;
 use super::ground::Ground;
 use super::work::Lane;
-use crate::channels::{self, Outgoing, Reference};
+use crate::channels::{self, LastHeard, Outgoing, Reference};
 use crate::ledger::{Guard, Stream, Versioned, Write};
 
 /// A provider remembers an idempotency key for 24 hours; the last hour is not relied on.
@@ -42,6 +42,8 @@ pub struct Candidate {
     pub id: MessageId,
     pub message: Versioned<Message>,
     pub keys: RecipientKeys,
+    /// When the recipient last wrote, where the channel asks for that.
+    pub last_heard: LastHeard,
 }
 
 /// A message that is handed over by the plan's append.
@@ -80,6 +82,8 @@ pub struct Plan {
     /// These are held back until then, or until sending is resumed.
     pub held_back: Vec<MessageId>,
     pub held_until: Timestamp,
+    /// The version of the pauses that this rests on.
+    pub control: u64,
 }
 
 /// Sorts out what needs no decision: what is final, waits for somebody, or is not due. Gives back the others.
@@ -139,6 +143,7 @@ pub fn decide(seen: &Seen<'_>, today: Option<Today>, candidates: Vec<Candidate>,
         rests_on_quota: false,
     };
     work.plan.held_until = seen.now.plus_millis(PAUSED_MILLIS);
+    work.plan.control = seen.ground.control.version;
     let mut to_charge = Vec::new();
     for candidate in candidates {
         if let Some(candidate) = work.judge(candidate) {
@@ -296,7 +301,15 @@ impl Deciding<'_, '_> {
 
     fn outgoing(&self, candidate: &Candidate) -> Result<Outgoing, channels::Outcome> {
         let Seen { shared, lane, ground, now, .. } = *self.seen;
-        call::outgoing(shared, lane, ground, candidate.id, &candidate.message.state, now)
+        call::outgoing(
+            shared,
+            lane,
+            ground,
+            candidate.id,
+            &candidate.message.state,
+            candidate.last_heard,
+            now,
+        )
     }
 
     fn hand_over(

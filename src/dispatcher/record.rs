@@ -21,6 +21,7 @@ use super::call::Called;
 use super::ground::LookError;
 use super::hand_over::{Handed, append};
 use crate::channels::Outcome;
+use crate::hearing::provider_hash;
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::{AppendError, Command, Lane, Origin, Versioned, Write};
 
@@ -35,11 +36,6 @@ const TOO_LATE: &str = "too_late";
 pub struct Known {
     pub message: Handed,
     pub called: Called,
-}
-
-/// The keyed hash under which a provider's id of a message is stored and found.
-fn provider_hash(keys: &OrganizationKeys, channel: Channel, provider_message_id: &str) -> String {
-    hex::encode(keys.hash("provider_message", &[channel.name(), provider_message_id]))
 }
 
 /// What is to be recorded of one message.

@@ -14,6 +14,10 @@ use crate::ledger::instant::Instant;
 /// How long a claim stands. A hand-over takes a fraction of a second; what was handed over is known from the ledger.
 const CLAIMED_MILLIS: i64 = 15_000;
 
+/// What was held back is ready again.
+pub const RESUME: &str = "UPDATE dispatch.work SET held_until = NULL \
+     WHERE organization_id = $1 AND holder IS NULL AND held_until IS NOT NULL";
+
 /// Messages of one organization that leave by one outbox: they share the sender, the credential and the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {
@@ -142,6 +146,11 @@ impl Work {
         .execute(&self.pool)
         .await
         .map(drop)
+    }
+
+    /// What an organization held back is ready again.
+    pub async fn resume(&self, organization: OrganizationId) -> Result<(), sqlx::Error> {
+        sqlx::query(RESUME).bind(organization.uuid()).execute(&self.pool).await.map(drop)
     }
 
     /// Gives these up for a while, or until sending is resumed.

@@ -15,7 +15,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Extension, Router};
 use docket_aggregates::ids::OrganizationId;
 use lru::LruCache;
@@ -27,9 +27,11 @@ use super::error::ApiError;
 use super::mcp::{Gate, base, ending, listening, sending, session, speak, telling};
 use super::reply::Outcome;
 use super::routes::{self, Noted, Open};
+use super::spec::Spec;
 use super::{HttpState, call, limits, reply};
 use crate::access_log::Entry;
 use crate::mcp::{Entered, Served};
+use crate::shapes;
 
 /// Where the protocol is spoken.
 pub const PATH: &str = "/mcp/company/{companyId}";
@@ -55,21 +57,23 @@ pub fn routes(state: &HttpState) -> Router<HttpState> {
 
 /// The same, as the reference lists them.
 pub fn all() -> Vec<Open> {
-    let route = |method, path, id, spec, handler, token| Open {
-        method,
-        path,
-        id,
-        tag: "Protocol",
-        token,
-        spec,
-        handler,
+    let route = |method, path, id, spec: fn() -> Spec, handler: fn() -> MethodRouter<HttpState>, token| {
+        Open { method, path, id, tag: "Protocol", token, spec, handler }
     };
     vec![
-        route(Method::POST, PATH, "mcp_company_send", sending, || post(speak), true),
-        route(Method::GET, PATH, "mcp_company_listen", listening, || get(speak), true),
-        route(Method::DELETE, PATH, "mcp_company_end", ending, || delete(speak), true),
-        route(Method::GET, METADATA, "mcp_metadata_of_company", telling, || get(metadata), false),
+        route(Method::POST, PATH, "mcp_company_send", || of_company(sending()), || post(speak), true),
+        route(Method::GET, PATH, "mcp_company_listen", || of_company(listening()), || get(speak), true),
+        route(Method::DELETE, PATH, "mcp_company_end", || of_company(ending()), || delete(speak), true),
+        route(Method::GET, METADATA, "mcp_metadata_of_company", metadata_told, || get(metadata), false),
     ]
+}
+
+fn of_company(spec: Spec) -> Spec {
+    spec.path("companyId", shapes::id(), "The company.")
+}
+
+fn metadata_told() -> Spec {
+    of_company(telling()).refuses(&[400, 431])
 }
 
 async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
@@ -154,7 +158,9 @@ async fn turned_away(
 /// What a client that is turned away is told of how to come in (RFC 6750, RFC 9728).
 fn challenge(state: &HttpState, parts: &Parts, refusal: &ApiError) -> Option<HeaderValue> {
     let error = match refusal.status {
-        StatusCode::UNAUTHORIZED if parts.headers.contains_key("authorization") => "error=\"invalid_token\", ",
+        StatusCode::UNAUTHORIZED if parts.headers.contains_key("authorization") => {
+            "error=\"invalid_token\", "
+        }
         StatusCode::UNAUTHORIZED => "",
         StatusCode::FORBIDDEN => "error=\"insufficient_scope\", ",
         _ => return None,

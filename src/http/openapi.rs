@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::call::KEY_PATTERN;
 use super::routes::{self, Effect, Open, Route};
 use super::spec::{self, Answer, JSON, Parameter, Spec, object};
-use super::{agent, deliveries, docs, health, mcp, unsubscribing};
+use super::{agent, company_mcp, deliveries, docs, health, mcp, unsubscribing};
 use crate::shapes;
 use crate::tools::{Tool, VERSION, catalog, strict};
 
@@ -46,10 +46,18 @@ const TAGS: [(&str, &str); 7] = [
 
 /// Every route that is not in the company's table.
 pub fn open_routes() -> Vec<Open> {
-    [agent::all(), mcp::all(), deliveries::all(), unsubscribing::all(), docs::all(), health::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        agent::all(),
+        mcp::all(),
+        company_mcp::all(),
+        deliveries::all(),
+        unsubscribing::all(),
+        docs::all(),
+        health::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The document.
@@ -171,10 +179,8 @@ impl Writer {
             "summary": spec.summary,
             "responses": answers(&spec, &refusals, kind),
         });
-        let mut parameters = path_parameters(open.path);
-        parameters.extend(spec.parameters.iter().map(parameter));
-        if !parameters.is_empty() {
-            operation["parameters"] = parameters.into();
+        if !spec.parameters.is_empty() {
+            operation["parameters"] = spec.parameters.iter().map(parameter).collect();
         }
         if !open.token {
             operation["security"] = json!([]);

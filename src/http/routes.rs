@@ -24,7 +24,8 @@ use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
     HttpState, agents, allowlist, approval_rules, approvals, calls, content_pieces, events, follow_ups,
-    imports, input, limits, organizations, outboxes, pauses, script_executions, secrets, sends, suppressions,
+    imports, input, limits, organizations, outboxes, pauses, script_executions, secrets, sends, sequences,
+    suppressions,
 };
 use crate::access_log::Entry;
 use crate::credentials::Caller;
@@ -74,10 +75,10 @@ pub enum Effect {
 
 impl Effect {
     /// What the method says, where nothing else is said.
-    const fn of(method: &Method) -> Self {
-        match method.as_str().as_bytes() {
-            b"GET" => Self::Asks,
-            b"DELETE" => Self::TakesAway,
+    fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Asks,
+            Method::DELETE => Self::TakesAway,
             _ => Self::Changes,
         }
     }
@@ -212,6 +213,13 @@ pub fn all() -> &'static [Route] {
         route!(POST  "/api/companies/{companyId}/crm/content-pieces",                      BOARD,   Usual,    content_pieces::add, content_pieces::adding),
         route!(PATCH "/api/companies/{companyId}/crm/content-pieces/{pieceId}",            BOARD,   Usual,    content_pieces::change, content_pieces::changing),
         route!(DELETE "/api/companies/{companyId}/crm/content-pieces/{pieceId}",           BOARD,   Usual,    content_pieces::delete, content_pieces::deleting),
+        route!(GET   "/api/companies/{companyId}/crm/sequences",                           READERS, Usual,    sequences::list, sequences::listing),
+        route!(POST  "/api/companies/{companyId}/crm/sequences",                           BOARD,   Usual,    sequences::create, sequences::creating),
+        route!(GET   "/api/companies/{companyId}/crm/sequences/{sequenceId}",              READERS, Usual,    sequences::show, sequences::showing),
+        route!(PATCH "/api/companies/{companyId}/crm/sequences/{sequenceId}",              BOARD,   Usual,    sequences::change, sequences::changing),
+        route!(POST  "/api/companies/{companyId}/crm/sequences/{sequenceId}/enroll",       BOARD,   Streamed, sequences::enroll, sequences::enrolling),
+        route!(GET   "/api/companies/{companyId}/crm/sequences/{sequenceId}/enrollments",  READERS, Usual,    sequences::enrolled, sequences::enrolled_listing),
+        route!(POST  "/api/companies/{companyId}/crm/sequences/{sequenceId}/enrollments/{enrollmentId}/stop", BOARD, Usual, sequences::stop, sequences::stopping),
         route!(POST  "/api/companies/{companyId}/crm/pause",                               BOARD,   Usual,    pauses::pause, pauses::pausing),
         route!(POST  "/api/companies/{companyId}/crm/resume",                              BOARD,   Usual,    pauses::resume, pauses::resuming),
         route!(GET   "/api/companies/{companyId}/crm/pauses",                              READERS, Usual,    pauses::list, pauses::listing),

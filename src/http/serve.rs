@@ -33,6 +33,8 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(20);
 const LOG_DRAIN_WITHIN: Duration = Duration::from_secs(5);
 /// How long imports may take to reach the end of their chunk.
 const IMPORTS_STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How long sequences may take to put back what they are looking at.
+const SEQUENCES_STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Pause after the listener failed, for instance because no file descriptor was free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often the recorder of metrics tidies up.
@@ -61,6 +63,7 @@ pub async fn serve(
         }
     });
     let resuming = tokio::spawn(crate::imports::resume(app.clone()));
+    let sequencing = tokio::spawn(crate::sequences::runner::run(app.clone(), state.ending.child_token()));
     let expiring = app.clone();
     let expiring = tokio::spawn(async move { crate::approvals::expiry::run(&expiring).await });
 
@@ -104,6 +107,11 @@ pub async fn serve(
         tracing::warn!("some requests were not finished in time");
     }
     app.imports.stopped(IMPORTS_STOP_WITHIN).await;
+    let sequences_stop = sequencing.abort_handle();
+    if tokio::time::timeout(SEQUENCES_STOP_WITHIN, sequencing).await.is_err() {
+        // A step that was not appended by then is taken at the next start, or by another process.
+        sequences_stop.abort();
+    }
     access_log.drain(writing, LOG_DRAIN_WITHIN).await;
     upkeep.abort();
     Ok(())

@@ -5,7 +5,6 @@
 //! to do" is answered only after the stream's tail was read.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -113,7 +113,8 @@ impl Changes {
             Kin::Address(_) => "address_hash = $4",
         };
         let update = format!(
-            "UPDATE sequencing.due SET due_at = $2, left_until = NULL, ends = coalesce(ends, $3) \
+            "UPDATE sequencing.due SET due_at = $2, left_until = NULL, \
+                 ends = CASE WHEN ends IS NULL OR ends = 'suppressed' THEN coalesce($3, ends) ELSE ends END \
              WHERE organization_id = $1 AND {which}"
         );
         let query = sqlx::query(&update).bind(self.organization.uuid()).bind(Instant(at)).bind(ends);

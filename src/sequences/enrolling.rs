@@ -240,7 +240,7 @@ async fn append(
     request: Option<Enrolled>,
 ) -> std::result::Result<Appended, AppendError> {
     let organization = call.organization;
-    let begin = |contact_id: ContactId| {
+    let begin = |contact_id: ContactId| -> std::result::Result<Write, AppendError> {
         let command = EnrollmentCommand::Enroll {
             sequence_id,
             contact_id,

@@ -37,6 +37,7 @@ const HEEDED: &[&str] = &[
     "MessageSettled",
     "DeliveryReported",
     "ContactOptedOut",
+    "ContactSuppressed",
     "SuppressionAdded",
     "ContactsRemoved",
     "CampaignActivated",
@@ -256,6 +257,10 @@ async fn take_in(
         }
         AnyEvent::Contact(ContactEvent::ContactOptedOut { .. }) => {
             end(Kin::Contact(ContactId(stream)), StopReason::Unsubscribed)
+        }
+        // Why, the suppression itself says, where a message was sent to that address.
+        AnyEvent::Contact(ContactEvent::ContactSuppressed { .. }) => {
+            end(Kin::Contact(ContactId(stream)), StopReason::Suppressed)
         }
         AnyEvent::Suppression(SuppressionEvent::SuppressionAdded { address_hash, reason, .. }) => {
             end(Kin::Address(address_hash.clone()), of_suppression(*reason))

@@ -159,7 +159,7 @@ impl<'a> Look<'a> {
         });
         let archived =
             (self.sequence.state.status() == SequenceStatus::Archived).then_some(StopReason::Archived);
-        told.or(opted_out).or_else(marked).or(erased).or(over).or(archived)
+        told.or_else(marked).or(opted_out).or(erased).or(over).or(archived)
     }
 
     /// That nothing of what was looked at changed.

@@ -84,7 +84,7 @@ impl Office {
         let stream = docket::ledger::Stream::of::<A>(id);
         let pool = self.app.app.ledger.pool();
         let events = read::stream(pool, self.board.organization, stream, 0).await.unwrap();
-        events.into_iter().map(|stored| (stored.event_type, stored.command_id)).collect()
+        events.into_iter().map(|stored| (stored.event_type, stored.command_id.uuid())).collect()
     }
 
     async fn types<A: cqrs_es::Aggregate>(&self, id: impl Into<Uuid>) -> Vec<String> {

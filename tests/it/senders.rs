@@ -168,6 +168,20 @@ async fn what_is_no_rule_is_refused() {
         (hours("09:00", "09:00"), 400, "VALIDATION_FAILED"),
         (hours("24:00", "06:00"), 400, "VALIDATION_FAILED"),
         (hours("9:00", "17:00"), 400, "VALIDATION_FAILED"),
+        (hours("09:00", "24:00"), 400, "VALIDATION_FAILED"),
+        (
+            json!({ "timeOfDay": { "start": "09:00", "end": "17:00", "tz": "Europe/Lutetia" } }),
+            400,
+            "VALIDATION_FAILED",
+        ),
+        (json!({ "timeOfDay": { "start": "09:00", "end": "17:00" } }), 400, "VALIDATION_FAILED"),
+        (
+            json!({ "timeOfDay": { "start": "09:00", "end": "17:00", "tz": "UTC", "weekdays": [1] } }),
+            400,
+            "VALIDATION_FAILED",
+        ),
+        (json!({ "niche": "Not a slug" }), 400, "VALIDATION_FAILED"),
+        (json!({ "tags": [""] }), 400, "VALIDATION_FAILED"),
         (json!({ "tags": vec!["a"; 51] }), 400, "VALIDATION_FAILED"),
         (json!("email"), 400, "VALIDATION_FAILED"),
     ] {
@@ -178,6 +192,21 @@ async fn what_is_no_rule_is_refused() {
     let body =
         json!({ "predicate": {}, "action": "auto_approve", "priority": 1, "acknowledgeCatchAll": true });
     assert_eq!(post(&client, "approval-rules", body).await.0, 201);
+    // Nor does a harmless rule become one by a change.
+    let body = json!({ "predicate": {}, "action": "queue_for_manual", "priority": 1 });
+    let (_, rule) = post(&client, "approval-rules", body).await;
+    let path = format!("approval-rules/{}", text(&rule["id"]));
+    for (patch, status, code) in [
+        (json!({ "action": "auto_approve" }), 422, "CATCH_ALL"),
+        (json!({ "predicate": { "chanel": "email" } }), 400, "VALIDATION_FAILED"),
+        (json!({ "predicate": null, "priority": 1_000_001 }), 400, "VALIDATION_FAILED"),
+        (json!({ "action": null }), 400, "VALIDATION_FAILED"),
+        (json!({}), 400, "VALIDATION_FAILED"),
+        (json!({ "action": "auto_approve", "acknowledgeCatchAll": true }), 200, ""),
+    ] {
+        let answer = ask(&client, Method::PATCH, &path, patch.clone()).await;
+        assert_eq!(refused(&answer), (status, code), "{patch} {}", answer.1);
+    }
 }
 
 #[tokio::test]
@@ -396,6 +425,57 @@ async fn sending_is_paused_and_resumed_by_scope() {
     ] {
         assert_eq!(refused(&post(&client, path, body).await), (400, "VALIDATION_FAILED"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn what_is_held_back_is_listed_and_switched_by_the_instance_too() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let of_outbox = json!({ "reason": "too loud", "scope": "outbox", "id": NOTHING });
+    assert_eq!(post(&client, "pause", of_outbox).await.0, 200);
+    let path = format!("/api/admin/organizations/{}", client.organization);
+    let switch = async |body: Value| {
+        client.send(Method::PATCH, &path, &[JSON], body.to_string().into_bytes()).await.unwrap()
+    };
+    let (status, switched) = switch(json!({ "sendingPaused": true })).await;
+    assert_eq!((status, &switched["sendingPaused"]), (200, &json!(true)), "{switched}");
+    let scopes = async || {
+        let (_, paused) = ask(&client, Method::GET, "pauses", Value::Null).await;
+        paused.as_array().unwrap().iter().map(|pause| text(&pause["scope"])).collect::<Vec<_>>()
+    };
+    assert_eq!(scopes().await, ["outbox", "all"]);
+    // What the instance held back, the board lets go on, and the other way round: it is one switch.
+    let (_, switched) = switch(json!({ "sendingPaused": false, "name": "Acme" })).await;
+    assert_eq!((&switched["sendingPaused"], &switched["name"]), (&json!(false), &json!("Acme")));
+    assert_eq!(scopes().await, ["outbox"]);
+}
+
+#[tokio::test]
+async fn one_recipient_gets_so_many_and_no_more() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let none = json!({ "messages": null, "days": null });
+    assert_eq!(ask(&client, Method::GET, "frequency-cap", Value::Null).await, (200, none.clone()));
+    let cap = json!({ "messages": 3, "days": 7 });
+    assert_eq!(ask(&client, Method::PUT, "frequency-cap", cap.clone()).await, (200, cap.clone()));
+    let before = positions(&client).await;
+    assert_eq!(ask(&client, Method::PUT, "frequency-cap", cap.clone()).await.0, 200);
+    assert_eq!(positions(&client).await, before);
+    for wrong in [
+        json!({}),
+        json!({ "messages": 3 }),
+        json!({ "messages": 3, "days": null }),
+        json!({ "messages": 0, "days": 7 }),
+        json!({ "messages": 1_001, "days": 7 }),
+        json!({ "messages": 3, "days": 366 }),
+        json!({ "messages": 3.5, "days": 7 }),
+        json!({ "messages": 3, "days": 7, "surplus": 1 }),
+    ] {
+        let answer = ask(&client, Method::PUT, "frequency-cap", wrong.clone()).await;
+        assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{wrong}");
+    }
+    assert_eq!(ask(&client, Method::GET, "frequency-cap", Value::Null).await, (200, cap));
+    assert_eq!(ask(&client, Method::PUT, "frequency-cap", none.clone()).await, (200, none));
 }
 
 #[tokio::test]

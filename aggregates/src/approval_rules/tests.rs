@@ -225,6 +225,42 @@ fn every_part_of_a_predicate_must_hold() {
 }
 
 #[test]
+fn a_window_is_read_off_the_clock_of_its_zone() {
+    for (window, instant, matches) in [
+        // Over midnight: from 22:00, which is in it, to 06:00, which is not.
+        (within("22:00", "06:00", "Europe/Paris"), "2026-11-21T20:59:59.999Z", false),
+        (within("22:00", "06:00", "Europe/Paris"), "2026-11-21T21:00:00Z", true),
+        (within("22:00", "06:00", "Europe/Paris"), "2026-11-22T04:59:59.999Z", true),
+        (within("22:00", "06:00", "Europe/Paris"), "2026-11-22T05:00:00Z", false),
+        // Up to midnight, and from it.
+        (within("18:00", "00:00", "UTC"), "2026-11-21T23:59:59.999Z", true),
+        (within("18:00", "00:00", "UTC"), "2026-11-22T00:00:00Z", false),
+        (within("00:00", "06:00", "UTC"), "2026-11-22T00:00:00Z", true),
+        // The night has 25 hours, and the clock shows 02:00 to 03:00 twice: it matches both times.
+        (within("02:00", "03:00", "Europe/Paris"), "2026-10-25T00:00:00Z", true),
+        (within("02:00", "03:00", "Europe/Paris"), "2026-10-25T01:00:00Z", true),
+        (within("02:00", "03:00", "Europe/Paris"), "2026-10-25T02:00:00Z", false),
+        (within("22:00", "06:00", "Europe/Paris"), "2026-10-25T04:59:59Z", true),
+        // The night has 23 hours, and the clock never shows 02:00 to 03:00: nothing matches.
+        (within("02:00", "03:00", "Europe/Paris"), "2026-03-29T00:59:59.999Z", false),
+        (within("02:00", "03:00", "Europe/Paris"), "2026-03-29T01:00:00Z", false),
+        (within("22:00", "06:00", "Europe/Paris"), "2026-03-29T03:59:59Z", true),
+        (within("22:00", "06:00", "Europe/Paris"), "2026-03-29T04:00:00Z", false),
+        // Half an hour off, and a change of clocks by half an hour.
+        (within("09:00", "17:00", "Asia/Kolkata"), "2026-11-21T03:30:00Z", true),
+        (within("09:00", "17:00", "Asia/Kolkata"), "2026-11-21T03:29:59Z", false),
+        (within("01:30", "02:00", "Australia/Lord_Howe"), "2026-04-04T14:45:00Z", true),
+        (within("01:30", "02:00", "Australia/Lord_Howe"), "2026-04-04T15:15:00Z", true),
+    ] {
+        let rules = rules(vec![added(1, window.clone(), Action::AutoApprove, 1)]);
+        let verdict = rules.evaluate(&mail(), at(instant));
+        assert_eq!(verdict.action == Action::AutoApprove, matches, "{window:?} {instant}");
+        let failed = rules.preview(id(1), &mail(), at(instant)).unwrap().failed_predicates;
+        assert_eq!(failed.is_empty(), matches, "{window:?} {instant}");
+    }
+}
+
+#[test]
 fn the_first_rule_by_priority_and_age_wins() {
     let rules = rules(vec![
         added(1, any(), Action::QueueForManual, 50),
@@ -282,6 +318,49 @@ fn a_preview_says_what_fails_and_who_would_win() {
         Ok(Preview { action: Some(Action::QueueForManual), failed_predicates: vec![], shadowed_by: None })
     );
     assert_eq!(preview(9, mail()), Err(ApprovalRulesError::Unknown));
+}
+
+#[test]
+fn a_preview_names_every_part_that_fails_and_the_rule_that_wins() {
+    let all = Predicate {
+        niche: Some(NicheIs::Slug("renovation".into())),
+        tags: vec!["nurture".into()],
+        ..within("09:00", "17:00", "Europe/Paris")
+    };
+    let erased = ApprovalRulesEvent::ApprovalRuleAdded {
+        rule_id: id(4),
+        version: 1,
+        predicate: Personal::erased(id(4).uuid()),
+        action: Action::AutoApprove,
+        priority: 90,
+    };
+    let rules = rules(vec![
+        added(1, Predicate { channel: Some(Channel::Email), ..all }, Action::AutoApprove, 5),
+        // Of the same priority, the older one wins.
+        added(2, email(), Action::AutoApprove, 50),
+        added(3, email(), Action::QueueForManual, 50),
+        erased,
+        added(5, any(), Action::AutoApprove, 99),
+    ]);
+    let night = at("2026-11-21T22:00:00Z");
+    let linkedin = facts(Channel::Linkedin, None, &[]);
+    for (rule, facts, failed, shadowed_by) in [
+        (1, linkedin.clone(), vec!["channel", "niche", "tags", "timeOfDay"], None),
+        (1, mail(), vec!["niche", "tags", "timeOfDay"], None),
+        (2, mail(), vec![], None),
+        (3, mail(), vec![], Some(id(2))),
+        // What cannot be read does not match, and leaves what comes after it to a person.
+        (4, linkedin.clone(), vec!["erased"], None),
+        (5, linkedin, vec![], Some(id(4))),
+        (5, mail(), vec![], Some(id(2))),
+    ] {
+        let preview = rules.preview(id(rule), &facts, night).unwrap();
+        assert_eq!(
+            (preview.failed_predicates, preview.shadowed_by),
+            (failed, shadowed_by),
+            "{rule} {facts:?}"
+        );
+    }
 }
 
 #[test]

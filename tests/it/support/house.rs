@@ -1,10 +1,9 @@
 //! An organization that sends: an outbox, a credential with its cap, an allowlist, and messages that wait for their
 //! channel. Drafts are made with the smallest commands, because how they come about is another story.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::Duration;
 
-use cqrs_es::Aggregate as _;
 use docket::allowlist;
 use docket::app::App;
 use docket::channels::{Channels, Endpoints, Limits, Secret, Targets};
@@ -37,7 +36,7 @@ pub const SECRET: &str = "smtp";
 const CHUNK: usize = 250;
 
 /// How messages stand: by status and place.
-pub type Standing = BTreeMap<(MessageStatus, DispatchState), usize>;
+pub type Standing = HashMap<(MessageStatus, DispatchState), usize>;
 
 pub struct House {
     pub database: Database,
