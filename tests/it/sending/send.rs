@@ -279,8 +279,8 @@ async fn contact(company: &Company, email: &str) -> String {
     let (status, committed) = company.board.post(&company.board.crm(&commit), json!({})).await;
     assert_eq!(status, 200, "{committed}");
     let admin = company.app.client(Role::SuperAdmin, company.board.organization).await;
-    let found = admin.done("list_contacts", json!({ "filter": { "search": email } })).await;
-    text(&found["items"][0]["contactId"])
+    let found = admin.done("list_outbound_contacts", json!({ "limit": 1 })).await;
+    text(&found["contacts"][0]["contactId"])
 }
 
 #[tokio::test]
