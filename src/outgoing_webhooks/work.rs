@@ -90,7 +90,7 @@ impl Handler for Posts {
         let endpoints = enabled(transaction, organization).await?;
         for event in events {
             let taking = endpoints.iter().filter(|(_, event_types)| {
-                event_types.is_empty() || event_types.iter().any(|named| *named == event.event_type)
+                event_types.is_empty() || event_types.contains(&event.event_type)
             });
             for (endpoint, _) in taking {
                 deliver(transaction, organization, *endpoint, event).await?;
