@@ -6,8 +6,10 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::analyses::Analyses;
+use crate::brand_voice::BrandVoice;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
+use crate::hooks::Hooks;
 use crate::imports::Imports;
 use crate::language_model::LanguageModel;
 use crate::ledger::seal::Key;
@@ -49,6 +51,10 @@ pub struct App {
     pub public_url: Option<Arc<str>>,
     /// The analyses that it makes.
     pub analyses: Analyses,
+    /// The drafts that it checks at the moment.
+    pub brand_voice: BrandVoice,
+    /// What it does by itself after a message was issued.
+    pub hooks: Hooks,
 }
 
 /// Why the product cannot be opened on a database.
@@ -108,6 +114,8 @@ impl App {
             model: None,
             public_url: None,
             analyses: Analyses::default(),
+            brand_voice: BrandVoice::default(),
+            hooks: Hooks::default(),
         })
     }
 

@@ -48,6 +48,7 @@ pub async fn run(app: &App, plan: &Plan, report: &mut Report, say: &impl Fn(&str
     if !plan.wants(NAME) {
         return Ok(());
     }
+    let app = &App { public_url: Some("https://crm.example.com".into()), ..app.clone() };
     let sink = Sink::start().await?;
     let organization = organization(app, "bench-sends").await?;
     let outbox = outbox(app, organization, sink.address).await?;

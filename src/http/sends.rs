@@ -19,8 +19,8 @@ use super::reply;
 use super::spec::{Spec, object, schema};
 use crate::channels;
 use crate::readside::Consistency;
-use crate::sending::outcome::{WAIT, WAIT_MAX, wait};
 use crate::sending::explaining::{self, Explanation};
+use crate::sending::outcome::{WAIT, WAIT_MAX, wait};
 use crate::sending::{Activity, SendRefusal, SendRequest, activity, draft, revising, settling};
 use crate::service::{Done, ServiceError};
 use crate::shapes;
@@ -272,8 +272,7 @@ pub async fn explain(
     Path((_, activity)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     let row = visible(&state, &admitted, &activity).await?;
-    let told =
-        explaining::explain(&state.app, admitted.organization, row.message_id, admitted.at).await?;
+    let told = explaining::explain(&state.app, admitted.organization, row.message_id, admitted.at).await?;
     Ok(reply::json(StatusCode::OK, &told))
 }
 

@@ -9,9 +9,9 @@ use docket_aggregates::enrollment::{EnrollmentError, EnrollmentStatus};
 use docket_aggregates::ids::{CampaignId, OutboxId, SequenceId};
 use docket_aggregates::membership::MembershipStatus;
 use docket_aggregates::sequence::{STEPS_MAX, SequenceError, SequenceStatus, WAIT_MINUTES_MAX};
+use docket_projections::Keyset;
 use docket_projections::enrollments as enrollment_rows;
 use docket_projections::sequences as rows;
-use docket_projections::Keyset;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -179,13 +179,15 @@ pub fn showing() -> Spec {
 
 /// What the reference says of [`change`].
 pub fn changing() -> Spec {
-    Spec::new("Change, pause, resume or archive a sequence; new steps hold for every step that is not taken yet")
-        .patch([
-            ("name", shapes::line(NAME_MAX)),
-            ("steps", steps_shape()),
-            ("status", shapes::one_of::<SequenceStatus>()),
-        ])
-        .answers(200, "The sequence", schema::<SequenceView>())
+    Spec::new(
+        "Change, pause, resume or archive a sequence; new steps hold for every step that is not taken yet",
+    )
+    .patch([
+        ("name", shapes::line(NAME_MAX)),
+        ("steps", steps_shape()),
+        ("status", shapes::one_of::<SequenceStatus>()),
+    ])
+    .answers(200, "The sequence", schema::<SequenceView>())
 }
 
 /// What the reference says of [`enroll`].
@@ -208,11 +210,7 @@ pub fn enrolled_listing() -> Spec {
 
 /// What the reference says of [`stop`].
 pub fn stopping() -> Spec {
-    Spec::new("Take one contact out of a sequence").answers(
-        200,
-        "The enrollment",
-        schema::<EnrollmentView>(),
-    )
+    Spec::new("Take one contact out of a sequence").answers(200, "The enrollment", schema::<EnrollmentView>())
 }
 
 /// Where an enrollment may stand; one that never was is nowhere.

@@ -63,6 +63,7 @@ pub async fn serve(
         }
     });
     let resuming = tokio::spawn(crate::imports::resume(app.clone()));
+    let hooks = tokio::spawn(crate::hooks::run(app.clone(), state.ending.clone()));
     let sequencing = tokio::spawn(crate::sequences::runner::run(app.clone(), state.ending.child_token()));
     let expiring = app.clone();
     let expiring = tokio::spawn(async move { crate::approvals::expiry::run(&expiring).await });
@@ -107,6 +108,8 @@ pub async fn serve(
         tracing::warn!("some requests were not finished in time");
     }
     app.imports.stopped(IMPORTS_STOP_WITHIN).await;
+    // It was told to end with the streams, and has its own bound.
+    let _ = hooks.await;
     let sequences_stop = sequencing.abort_handle();
     if tokio::time::timeout(SEQUENCES_STOP_WITHIN, sequencing).await.is_err() {
         // A step that was not appended by then is taken at the next start, or by another process.

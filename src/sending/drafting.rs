@@ -192,7 +192,8 @@ impl Asked {
         let request = &self.request;
         let sender = Sender::load(app, organization, request.channel, request.outbox_id).await?;
         let sender = sender.with_piece(app, organization, request.content_piece_id).await?;
-        let facts = Facts { channel: request.channel, labels: sender.labels(request.channel, &request.payload) };
+        let facts =
+            Facts { channel: request.channel, labels: sender.labels(request.channel, &request.payload) };
         let ground = Ground::load(app, call, addressee).await?;
         let (ruling, grounds) = ground.of_draft(&facts, addressee, self.approval_id, call.at);
 

@@ -169,7 +169,11 @@ impl Present {
     /// What a new send of the same to the same would meet.
     fn of_a_new_send(&self, row: &MessageRow, at: Timestamp) -> Prospect {
         let Some((addressee, suppressed)) = &self.addressee else {
-            return Prospect::new("over", None, "Its recipient was erased, so that nothing more becomes of it.");
+            return Prospect::new(
+                "over",
+                None,
+                "Its recipient was erased, so that nothing more becomes of it.",
+            );
         };
         let recipient = judgement::Recipient { keys: &addressee.keys, suppressed: *suppressed };
         let facts = Facts {
@@ -178,8 +182,7 @@ impl Present {
         };
         let allowlist = At { state: &self.allowlist.0, version: self.allowlist.1 };
         let rules = At { state: &self.rules.0, version: self.rules.1 };
-        let (ruling, _) =
-            judgement::of_draft(&facts, recipient, allowlist, rules, ApprovalId::default(), at);
+        let (ruling, _) = judgement::of_draft(&facts, recipient, allowlist, rules, ApprovalId::default(), at);
         if let Ruling::BlockedByAllowlist(reason) = ruling {
             let sentence = format!("A new send would be blocked now, too, because {}.", reason.sentence());
             return Prospect::new("blocked", Some(reason.name()), sentence);
@@ -189,7 +192,9 @@ impl Present {
             return Prospect::new("failed", Some(Reason::OutboxDeleted.name()), sentence);
         }
         let next = match ruling {
-            Ruling::AskAPerson(_) => ("asked", "Allowlist and suppression would let a new send pass now; a person would be asked."),
+            Ruling::AskAPerson(_) => {
+                ("asked", "Allowlist and suppression would let a new send pass now; a person would be asked.")
+            }
             _ => ("handed_over", "Allowlist, suppression and rules would let a new send pass now."),
         };
         Prospect::new(next.0, None, next.1)
@@ -210,7 +215,8 @@ impl Present {
             let bucket = organization.bucket(credential, row.channel, day.number);
             let bucket = app.ledger.load::<Bucket>(organization, bucket).await?.state;
             let cap = self.credential.daily_cap();
-            if let Some(cap) = cap.filter(|cap| bucket.room(Some(*cap)) == 0 && !bucket.holds(row.message_id)) {
+            if let Some(cap) = cap.filter(|cap| bucket.room(Some(*cap)) == 0 && !bucket.holds(row.message_id))
+            {
                 let sentence = format!(
                     "It would be blocked now, because {} of {cap} sends of the day are used; the day ends at {}.",
                     bucket.used(),
