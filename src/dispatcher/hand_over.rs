@@ -9,7 +9,6 @@ use std::time::{Duration, Instant as Stopwatch};
 use docket_aggregates::Timestamp;
 use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::bucket::Bucket;
-use docket_aggregates::channel::Channel;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::{BucketId, MessageId};

@@ -17,8 +17,9 @@ use rand::Rng;
 
 use super::{NOWHERE, arrived, smtp};
 use crate::channels::mail_server::{MailServer, Reply, Script};
+use crate::support::app::{PUBLIC_URL, open};
 use crate::support::eventually;
-use crate::support::house::{House, Standing, process};
+use crate::support::house::{House, Standing};
 use crate::support::process::Served;
 use crate::support::resend::Resend;
 
@@ -158,7 +159,7 @@ async fn a_server_that_is_killed_at_random_loses_nothing_and_repeats_nothing() {
             let settings = [
                 ("DOCKET_ALLOW_PRIVATE_TARGETS", "127.0.0.0/8"),
                 ("DOCKET_RESEND_URL", resend.base.as_str()),
-                ("DOCKET_PUBLIC_URL", "https://crm.example.com"),
+                ("DOCKET_PUBLIC_URL", PUBLIC_URL),
             ];
             let served = Served::start_with(&house.database, &settings).await;
             eventually("some mails", || async { (reached() >= target).then_some(()) }).await;
@@ -166,7 +167,7 @@ async fn a_server_that_is_killed_at_random_loses_nothing_and_repeats_nothing() {
         }
         // Somebody looks whose clock says that all of them are gone.
         let later = Clock::held_at(house.clock.now().plus_millis(3 * 60 * 60_000));
-        let app = process(&house.database, &later).await;
+        let app = open(house.database.options.clone(), later).await;
         dispatcher::refill(app.ledger.pool()).await.unwrap();
         let _dispatcher = house.dispatch(&app, &resend.base);
         let standing = house.settled_or(&messages, by_resend).await;

@@ -56,7 +56,7 @@ impl House {
     /// The same at another time.
     pub async fn at(credential: &str, clock: Clock) -> Self {
         let database = Database::create().await;
-        let app = process(&database, &clock).await;
+        let app = open(database.options.clone(), clock.clone()).await;
         let organization = organization(&app).await;
         let outbox = clock.mint();
         let house = Self { database, clock, app, organization, outbox };
@@ -107,7 +107,7 @@ impl House {
 
     /// The product of another process on the same database.
     pub async fn another(&self) -> App {
-        process(&self.database, &self.clock).await
+        open(self.database.options.clone(), self.clock.clone()).await
     }
 
     /// Messages to different people, approved by a person and waiting for their channel.
@@ -239,12 +239,6 @@ impl House {
     pub fn pass(&self, time: Duration) {
         self.clock.advance(i64::try_from(time.as_millis()).unwrap());
     }
-}
-
-/// The product of one process, which the outside reaches: mail says where people unsubscribe.
-pub async fn process(database: &Database, clock: &Clock) -> App {
-    let app = open(database.options.clone(), clock.clone()).await;
-    App { public_url: Some("https://crm.example.com".into()), ..app }
 }
 
 /// All channels, with every provider at `base`, and mail servers on this machine.
