@@ -14,6 +14,7 @@ use crate::imports::Imports;
 use crate::language_model::LanguageModel;
 use crate::ledger::seal::Key;
 use crate::ledger::{Ledger, OpenError, QueueBounds, pool_of};
+use crate::outgoing_webhooks::Webhooks;
 use crate::readside::{PrepareError, ReadSide};
 use crate::secrets::Secrets;
 use crate::workspaces::Workspaces;
@@ -55,6 +56,8 @@ pub struct App {
     pub brand_voice: BrandVoice,
     /// What it does by itself after a message was issued.
     pub hooks: Hooks,
+    /// What posts a company's events to where it wants them.
+    pub webhooks: Webhooks,
 }
 
 /// Why the product cannot be opened on a database.
@@ -116,6 +119,7 @@ impl App {
             analyses: Analyses::default(),
             brand_voice: BrandVoice::default(),
             hooks: Hooks::default(),
+            webhooks: Webhooks::default(),
         })
     }
 

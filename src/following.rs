@@ -51,14 +51,17 @@ pub trait Handler: Send + Sync {
 
 /// Follows until it is told to end.
 pub async fn follow(ledger: &Ledger, handler: &impl Handler, ending: &CancellationToken) {
+    let news = ledger.heads().follow();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = ending.cancelled() => return,
-            () = ledger.heads().news() => (),
+            () = news.nudged() => (),
             _ = look.tick() => (),
         }
+        // Which of them moved is read from the database, for those of other processes as well.
+        drop(news.take());
         if let Err(error) = catch_up(ledger, handler, ending).await {
             tracing::warn!(handler = name_of(handler), error = %error, "events could not be followed");
         }

@@ -23,6 +23,7 @@ mod content_pieces;
 mod deliveries;
 mod docs;
 mod error;
+mod event_stream;
 mod events;
 mod follow_ups;
 mod health;
@@ -34,6 +35,7 @@ mod mcp;
 pub mod openapi;
 mod organizations;
 mod outboxes;
+mod outgoing_webhooks;
 mod pauses;
 mod reply;
 mod script_executions;
@@ -91,6 +93,8 @@ pub struct HttpState {
     limiter: Limiter,
     /// Set once the process is shutting down.
     draining: Arc<AtomicBool>,
+    /// The streams of events that are open.
+    streams: event_stream::Streams,
     /// Ends streams that would stay open for ever.
     ending: CancellationToken,
 }
@@ -105,6 +109,7 @@ impl HttpState {
             recorder: crate::metrics::recorder(),
             settings: Arc::new(settings),
             draining: Arc::default(),
+            streams: event_stream::Streams::default(),
             ending: CancellationToken::new(),
         }
     }

@@ -39,6 +39,7 @@ pub mod metrics;
 pub mod normalise;
 pub mod organizations;
 pub mod outboxes;
+pub mod outgoing_webhooks;
 pub mod pauses;
 pub mod postgres;
 pub mod previews;

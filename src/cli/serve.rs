@@ -18,6 +18,7 @@ use crate::hearing;
 use crate::hooks::{self, Hooks};
 use crate::http;
 use crate::language_model::LanguageModel;
+use crate::outgoing_webhooks::Webhooks;
 use crate::service::Call;
 
 /// How long messages that are at their channels may take once the process is shutting down.
@@ -38,6 +39,7 @@ impl Serve {
         let hooks = Hooks::new(config.hooks_file(self.config.hooks_file.as_ref()));
         let mut hooks_loaded = false;
         let channels = self.config.channels.open()?;
+        let webhooks = Webhooks::new(self.config.channels.open_poster()?);
         loop {
             let opened = Opened::to_serve(config).await?;
             let listen = self.config.listen;
@@ -49,8 +51,13 @@ impl Serve {
             let ending = CancellationToken::new();
             let hearing = self.take_mail_in(&opened.app, ending.clone()).await?;
             let public_url = self.config.settings().public_url.as_deref().map(Into::into);
-            let app =
-                App { model: model.clone(), hooks: hooks.clone(), public_url, ..opened.app.clone() };
+            let app = App {
+                model: model.clone(),
+                hooks: hooks.clone(),
+                webhooks: webhooks.clone(),
+                public_url,
+                ..opened.app.clone()
+            };
             if !hooks_loaded {
                 // A mistake in the file is told before anything is served, like every other setting's.
                 let call = Call::of_system(&app, OrganizationId::INSTANCE, "serve");

@@ -43,13 +43,10 @@ pub(super) struct Issued {
 impl Handler for Issued {
     const NAME: &'static str = "post-issue-hooks";
 
-    async fn wants(
-        &self,
-        _: &mut PgConnection,
-        _: OrganizationId,
-    ) -> Result<Vec<String>, sqlx::Error> {
+    async fn wants(&self, _: &mut PgConnection, _: OrganizationId) -> Result<Vec<String>, sqlx::Error> {
         let any = self.hooks.registry().hooks.iter().any(|hook| hook.enabled);
-        let wanted: &[&str] = if any { &["MessageAccepted", "MessageSettled", "MessageDecided"] } else { &[] };
+        let wanted: &[&str] =
+            if any { &["MessageAccepted", "MessageSettled", "MessageDecided"] } else { &[] };
         Ok(wanted.iter().map(|name| (*name).to_owned()).collect())
     }
 

@@ -23,9 +23,9 @@ use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
-    HttpState, agents, allowlist, approval_rules, approvals, brand_voice, calls, content_pieces, event_stream, events,
-    follow_ups, hooks, imports, input, limits, organizations, outboxes, outgoing_webhooks, pauses, script_executions,
-    secrets, sends, sequences, suppressions,
+    HttpState, agents, allowlist, approval_rules, approvals, brand_voice, calls, content_pieces,
+    event_stream, events, follow_ups, hooks, imports, input, limits, organizations, outboxes,
+    outgoing_webhooks, pauses, script_executions, secrets, sends, sequences, suppressions,
 };
 use crate::access_log::Entry;
 use crate::credentials::Caller;
@@ -239,6 +239,15 @@ pub fn all() -> &'static [Route] {
         route!(PUT   "/api/companies/{companyId}/secrets/{secretId}",                      BOARD,   Usual,    secrets::store, secrets::storing),
 
         route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list, events::listing).without_module(),
+        route!(GET   "/api/companies/{companyId}/crm/events/stream",                      READERS, Streamed, event_stream::follow, event_stream::following).without_module(),
+
+        route!(GET   "/api/companies/{companyId}/crm/webhooks",                           READERS, Usual,    outgoing_webhooks::list, outgoing_webhooks::listing),
+        route!(POST  "/api/companies/{companyId}/crm/webhooks",                           BOARD,   Usual,    outgoing_webhooks::open, outgoing_webhooks::opening),
+        route!(PATCH "/api/companies/{companyId}/crm/webhooks/{webhookId}",               BOARD,   Usual,    outgoing_webhooks::change, outgoing_webhooks::changing),
+        route!(DELETE "/api/companies/{companyId}/crm/webhooks/{webhookId}",              BOARD,   Usual,    outgoing_webhooks::delete, outgoing_webhooks::deleting),
+        route!(POST  "/api/companies/{companyId}/crm/webhooks/{webhookId}/rotate-secret", BOARD,   Usual,    outgoing_webhooks::rotate, outgoing_webhooks::rotating),
+        route!(POST  "/api/companies/{companyId}/crm/webhooks/{webhookId}/test",          BOARD,   Usual,    outgoing_webhooks::test, outgoing_webhooks::testing),
+        route!(GET   "/api/companies/{companyId}/crm/webhooks/{webhookId}/deliveries",    READERS, Usual,    outgoing_webhooks::deliveries, outgoing_webhooks::delivering),
     ]);
     &ALL
 }

@@ -1,5 +1,5 @@
 //! Forgetting what is kept beside the ledger for a while only: answers to requests, previews,
-//! analyses, verdicts on drafts and what hooks found.
+//! analyses, verdicts on drafts and what hooks found, and deliveries of webhooks.
 
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ impl Ledger {
             "ledger.analyses",
             "ledger.brand_voice",
             "ledger.hook_runs",
+            "ledger.webhook_deliveries",
         ] {
             loop {
                 let deleted = sqlx::query(&format!(

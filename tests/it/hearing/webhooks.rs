@@ -6,7 +6,6 @@ use docket::channels::LastHeard;
 use docket::contacts::address_hash;
 use docket::hearing::last_heard;
 use docket_aggregates::channel::Channel;
-use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::OutboxId;
 use docket_aggregates::message::{Delivery, DispatchState, MessageStatus};
 use hmac::{Hmac, Mac};
@@ -281,8 +280,8 @@ async fn a_webhook_comes_to_an_outbox_that_listens() {
     }
     let body = json!({ "channel": "whatsapp", "secretRef": "secret://sender:latest",
         "config": { "phoneNumberId": "1", "webhookSecretRef": "the-secret-itself" } });
-    let (status, answer) = story.client.post(&story.client.crm("outboxes"), body).await;
-    assert_eq!((status, answer.to_string().contains("the-secret-itself")), (400, false), "{answer}");
+    let (refused, answer) = story.client.post(&story.client.crm("outboxes"), body).await;
+    assert_eq!((refused, answer.to_string().contains("the-secret-itself")), (400, false), "{answer}");
 
     // What an outbox sent is told of after it was taken out of use.
     let delete = story.client.crm(&format!("outboxes/{outbox}"));
@@ -394,9 +393,7 @@ async fn a_word_opens_the_window_and_stop_closes_the_matter() {
     let keys = story.app().ledger.keys().organization(story.organization()).await.unwrap();
     let hash = address_hash(&keys, "+33612345678");
     let heard = async |config: Value| {
-        let stream = story.organization().correspondence(&hash);
-        let words = story.app().ledger.load::<Correspondence>(story.organization(), stream).await.unwrap();
-        last_heard(Channel::Whatsapp, &config, Some(&words.state))
+        last_heard(story.app(), story.organization(), Channel::Whatsapp, &config, &hash).await.unwrap()
     };
     assert_eq!(heard(json!({ "phoneNumberId": "1" })).await, LastHeard::NotTracked);
     assert_eq!(heard(config(Channel::Whatsapp)).await, LastHeard::Never);
