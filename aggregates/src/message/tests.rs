@@ -597,7 +597,7 @@ fn what_was_not_given_to_its_channel_waits_again_and_has_lost_no_try() {
     ));
     // Its eight tries are still before it.
     let mut now = NOW;
-    for attempt in 2..2 + RETRIES {
+    for attempt in 2..=RETRIES + 1 {
         message.apply(MessageEvent::MessageSending {
             attempt,
             bucket_id: BUCKET,
