@@ -95,6 +95,25 @@ pub const LIST: &[Metric] = &[
         "outcome",
         "Questions to the language model: answered, too_slow, unreachable, or unusable (a status or an answer that is none).",
     ),
+    (
+        "docket_brand_voice_checks_total",
+        Kind::Counter,
+        "outcome",
+        "Drafts that were to be checked: hit (the verdict was known), asked, or failed (the checker gave none).",
+    ),
+    (
+        "docket_hook_runs_total",
+        Kind::Counter,
+        "outcome",
+        "Runs of post-issue hooks: done, skipped, again (it failed and is tried again), or failed for good.",
+    ),
+    (
+        "docket_webhook_posts_total",
+        Kind::Counter,
+        "outcome",
+        "Posts of outgoing webhooks: delivered, again (not taken, and posted again), failed for good, or dropped.",
+    ),
+    ("docket_event_streams", Kind::Gauge, "", "Streams of events that clients keep open."),
     ("docket_sequence_enrolled_total", Kind::Counter, "", "Contacts that were put into sequences."),
     ("docket_sequence_steps_total", Kind::Counter, "", "Steps of sequences that were taken."),
     (

@@ -38,3 +38,4 @@ CREATE INDEX approvals_open ON approvals (organization_id, approval_id, expires_
 CREATE INDEX content_pieces_by_path ON content_pieces (organization_id, source_path) WHERE deleted_at IS NULL;
 CREATE INDEX enrollments_by_contact ON enrollments (organization_id, sequence_id, contact_id);
 CREATE INDEX enrollments_by_state ON enrollments (organization_id, sequence_id, state, contact_id);
+CREATE INDEX enrollments_of_campaign ON enrollments (organization_id, campaign_id, sequence_id) WHERE state = 'active';

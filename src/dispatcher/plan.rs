@@ -28,6 +28,7 @@ use super::feed::abandoned_at;
 use super::ground::Ground;
 use super::work::Lane;
 use crate::channels::{self, LastHeard, Outgoing, Reference};
+use crate::hearing;
 use crate::ledger::{Guard, Stream, Versioned, Write};
 
 /// A provider remembers an idempotency key for 24 hours; the last hour is not relied on.
@@ -42,8 +43,6 @@ pub struct Candidate {
     pub id: MessageId,
     pub message: Versioned<Message>,
     pub keys: RecipientKeys,
-    /// When the recipient last wrote, where the channel asks for that.
-    pub last_heard: LastHeard,
 }
 
 /// A message that is handed over by the plan's append.
@@ -309,15 +308,13 @@ impl Deciding<'_, '_> {
 
     fn outgoing(&self, candidate: &Candidate) -> Result<Outgoing, channels::Outcome> {
         let Seen { shared, lane, ground, now, .. } = *self.seen;
-        call::outgoing(
-            shared,
-            lane,
-            ground,
-            candidate.id,
-            &candidate.message.state,
-            candidate.last_heard,
-            now,
-        )
+        let message = &candidate.message.state;
+        let words = self.seen.correspondences.get(&candidate.keys.address).map(|words| &*words.state);
+        let last_heard = match message.channel() {
+            Some(channel) => hearing::last_heard(channel, &ground.sender.config, words),
+            None => LastHeard::NotTracked,
+        };
+        call::outgoing(shared, lane, ground, candidate.id, message, last_heard, now)
     }
 
     fn hand_over(

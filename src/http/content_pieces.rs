@@ -53,7 +53,7 @@ impl From<ContentPieceRefusal> for ApiError {
 }
 
 /// 64 hexadecimal digits of either case; kept in lower case.
-fn sha256(value: Value) -> Result<String, Problem> {
+pub fn sha256(value: Value) -> Result<String, Problem> {
     let text = line(64)(value)?.to_ascii_lowercase();
     let hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if hex { Ok(text) } else { Err(("INVALID_SHA256", "must be 64 hexadecimal digits".into())) }
@@ -68,7 +68,8 @@ fn path(value: Value) -> Result<String, Problem> {
     }
 }
 
-fn sha256_shape() -> Value {
+/// The shape of a SHA-256 in an input.
+pub fn sha256_shape() -> Value {
     json!({ "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" })
 }
 

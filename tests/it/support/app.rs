@@ -126,10 +126,21 @@ impl TestApp {
         Self::begin(settings, None).await
     }
 
+    /// The same, changed before it is served.
+    pub async fn changed(change: impl FnOnce(App) -> App) -> Self {
+        Self::begin_changed(Settings { rate: None, ..Settings::default() }, change).await
+    }
+
     async fn begin(settings: Settings, model: Option<LanguageModel>) -> Self {
+        Self::begin_changed(settings, |app| App { model, ..app }).await
+    }
+
+    async fn begin_changed(settings: Settings, change: impl FnOnce(App) -> App) -> Self {
         let database = Arc::new(Database::create().await);
         let clock = held_clock();
-        let app = App { model, ..open(database.options.clone(), clock.clone()).await };
+        let app = open(database.options.clone(), clock.clone()).await;
+        let public_url = settings.public_url.as_deref().map(Into::into).or_else(|| app.public_url.clone());
+        let app = change(App { public_url, ..app });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let readside = app.readside.clone();
