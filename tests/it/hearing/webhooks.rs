@@ -6,6 +6,7 @@ use docket::channels::LastHeard;
 use docket::contacts::address_hash;
 use docket::hearing::last_heard;
 use docket_aggregates::channel::Channel;
+use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::OutboxId;
 use docket_aggregates::message::{Delivery, DispatchState, MessageStatus};
 use hmac::{Hmac, Mac};
@@ -393,7 +394,9 @@ async fn a_word_opens_the_window_and_stop_closes_the_matter() {
     let keys = story.app().ledger.keys().organization(story.organization()).await.unwrap();
     let hash = address_hash(&keys, "+33612345678");
     let heard = async |config: Value| {
-        last_heard(story.app(), story.organization(), Channel::Whatsapp, &config, &hash).await.unwrap()
+        let stream = story.organization().correspondence(&hash);
+        let words = story.app().ledger.load::<Correspondence>(story.organization(), stream).await.unwrap();
+        last_heard(Channel::Whatsapp, &config, Some(&words.state))
     };
     assert_eq!(heard(json!({ "phoneNumberId": "1" })).await, LastHeard::NotTracked);
     assert_eq!(heard(config(Channel::Whatsapp)).await, LastHeard::Never);
