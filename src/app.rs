@@ -6,12 +6,15 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::analyses::Analyses;
+use crate::brand_voice::BrandVoice;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
+use crate::hooks::Hooks;
 use crate::imports::Imports;
 use crate::language_model::LanguageModel;
 use crate::ledger::seal::Key;
 use crate::ledger::{Ledger, OpenError, QueueBounds, pool_of};
+use crate::outgoing_webhooks::Webhooks;
 use crate::readside::{PrepareError, ReadSide};
 use crate::secrets::Secrets;
 use crate::workspaces::Workspaces;
@@ -49,6 +52,12 @@ pub struct App {
     pub public_url: Option<Arc<str>>,
     /// The analyses that it makes.
     pub analyses: Analyses,
+    /// The drafts that it checks at the moment.
+    pub brand_voice: BrandVoice,
+    /// What it does by itself after a message was issued.
+    pub hooks: Hooks,
+    /// What posts a company's events to where it wants them.
+    pub webhooks: Webhooks,
 }
 
 /// Why the product cannot be opened on a database.
@@ -108,6 +117,9 @@ impl App {
             model: None,
             public_url: None,
             analyses: Analyses::default(),
+            brand_voice: BrandVoice::default(),
+            hooks: Hooks::default(),
+            webhooks: Webhooks::default(),
         })
     }
 

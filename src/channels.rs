@@ -21,6 +21,7 @@ pub mod linkedin;
 pub mod listening;
 pub mod outcome;
 pub mod outgoing;
+pub mod post;
 pub mod problem;
 pub mod reference;
 pub mod secret;

@@ -24,7 +24,6 @@ use serde_json::Value;
 use crate::app::App;
 use crate::channels::{LastHeard, Listening};
 use crate::ledger::keys::OrganizationKeys;
-use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Appended, Write};
 use crate::readside::Consistency;
 use crate::service::{Call, ServiceError};
@@ -51,22 +50,19 @@ pub fn provider_hash(keys: &OrganizationKeys, channel: Channel, provider_message
     hex::encode(keys.hash("provider_message", &[channel.name(), provider_message_id]))
 }
 
-/// When a recipient last wrote to the sender, for channels that let nobody write freely but for an answer. Read from the
-/// recipient's own stream. `config` is the outbox's.
-pub async fn last_heard(
-    app: &App,
-    organization: OrganizationId,
-    channel: Channel,
-    config: &Value,
-    recipient_hash: &str,
-) -> Result<LastHeard, ReadError> {
-    let tracked = has_window(channel) && Listening::of(config).secret.is_some();
-    if !tracked {
-        return Ok(LastHeard::NotTracked);
+/// Whether it is known when somebody last wrote: the channel has a window, and the outbox's provider tells us. `config` is
+/// the outbox's.
+pub fn hears(channel: Channel, config: &Value) -> bool {
+    has_window(channel) && Listening::of(config).secret.is_some()
+}
+
+/// When a recipient last wrote to the sender, for channels that let nobody write freely but for an answer. Decided on the
+/// recipient's own stream, never on a read model; one that was not read is taken to be empty.
+pub fn last_heard(channel: Channel, config: &Value, words: Option<&Correspondence>) -> LastHeard {
+    if !hears(channel, config) {
+        return LastHeard::NotTracked;
     }
-    let stream = organization.correspondence(recipient_hash);
-    let correspondence = app.ledger.load::<Correspondence>(organization, stream).await?;
-    Ok(correspondence.state.heard(channel).map_or(LastHeard::Never, LastHeard::At))
+    words.and_then(|words| words.heard(channel)).map_or(LastHeard::Never, LastHeard::At)
 }
 
 const fn has_window(channel: Channel) -> bool {

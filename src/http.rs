@@ -14,6 +14,7 @@ mod allowlist;
 mod approval_rules;
 mod approvals;
 mod body;
+mod brand_voice;
 mod call;
 mod calls;
 mod company_mcp;
@@ -22,9 +23,11 @@ mod content_pieces;
 mod deliveries;
 mod docs;
 mod error;
+mod event_stream;
 mod events;
 mod follow_ups;
 mod health;
+mod hooks;
 mod imports;
 mod input;
 mod limits;
@@ -32,6 +35,7 @@ mod mcp;
 pub mod openapi;
 mod organizations;
 mod outboxes;
+mod outgoing_webhooks;
 mod pauses;
 mod reply;
 mod script_executions;
@@ -89,6 +93,8 @@ pub struct HttpState {
     limiter: Limiter,
     /// Set once the process is shutting down.
     draining: Arc<AtomicBool>,
+    /// The streams of events that are open.
+    streams: event_stream::Streams,
     /// Ends streams that would stay open for ever.
     ending: CancellationToken,
 }
@@ -103,6 +109,7 @@ impl HttpState {
             recorder: crate::metrics::recorder(),
             settings: Arc::new(settings),
             draining: Arc::default(),
+            streams: event_stream::Streams::default(),
             ending: CancellationToken::new(),
         }
     }

@@ -36,10 +36,18 @@ pub enum LinkError {
 
 /// The address by which the recipient of a message unsubscribes: what stands in `List-Unsubscribe`.
 pub async fn link(app: &App, organization: OrganizationId, message: MessageId) -> Result<String, LinkError> {
-    let public_url = app.public_url.as_deref().ok_or(LinkError::NoPublicUrl)?;
     let keys = app.ledger.keys().organization(organization).await?;
-    let reference = Reference { organization, message: message.uuid() };
-    Ok(address(public_url, &token(&keys, &reference)))
+    link_from(app.public_url.as_deref(), &keys, &Reference { organization, message: message.uuid() })
+}
+
+/// The same for whoever has the keys at hand.
+pub fn link_from(
+    public_url: Option<&str>,
+    keys: &OrganizationKeys,
+    reference: &Reference,
+) -> Result<String, LinkError> {
+    let public_url = public_url.ok_or(LinkError::NoPublicUrl)?;
+    Ok(address(public_url, &token(keys, reference)))
 }
 
 /// A token as it came in: what it claims, not yet believed.

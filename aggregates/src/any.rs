@@ -144,6 +144,7 @@ any_event! {
     Sequence(sequence::Sequence, SequenceEvent),
     Enrollment(enrollment::Enrollment, EnrollmentEvent),
     WebhookEndpoint(webhook_endpoint::WebhookEndpoint, WebhookEndpointEvent),
+    HookRegistry(hook_registry::HookRegistry, HookRegistryEvent),
 }
 
 #[cfg(test)]

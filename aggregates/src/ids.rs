@@ -156,6 +156,11 @@ impl OrganizationId {
         self.natural("sending-control")
     }
 
+    /// The one stream of the post-issue hooks in force; it stands in the instance ledger.
+    pub fn hook_registry(self) -> Uuid {
+        self.natural("hook-registry")
+    }
+
     /// The stream of one address on the suppression list, by the keyed hash of the address.
     pub fn suppression(self, address_hash: &str) -> Uuid {
         self.natural(&format!("suppression/{address_hash}"))

@@ -43,6 +43,7 @@ pub mod content_piece;
 pub mod correspondence;
 pub mod credential;
 pub mod enrollment;
+pub mod hook_registry;
 pub mod judgement;
 pub mod message;
 pub mod outbox;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::Url;
+use rustls::pki_types::CertificateDer;
 
+use super::post::Poster;
 use super::targets::{NotACidr, Targets};
 use super::{Channels, OpenError, tls};
 
@@ -47,12 +49,18 @@ fn parse_targets(text: &str) -> Result<Targets, NotACidr> {
 }
 
 impl ChannelConfig {
+    /// What posts to the addresses that companies name.
+    pub fn open_poster(&self) -> Result<Poster, OpenError> {
+        Poster::open(&Limits::default(), self.allow_private_targets.clone(), &self.roots()?)
+    }
+
+    fn roots(&self) -> Result<Vec<CertificateDer<'static>>, OpenError> {
+        self.trust_file.as_deref().map_or(Ok(vec![]), tls::read_roots)
+    }
+
     /// The channels that these settings give.
     pub fn open(&self) -> Result<Channels, OpenError> {
-        let roots = match &self.trust_file {
-            Some(path) => tls::read_roots(path)?,
-            None => vec![],
-        };
+        let roots = self.roots()?;
         let endpoints = Endpoints {
             resend: self.resend_url.clone(),
             cal_com: self.calcom_url.clone(),

@@ -17,7 +17,7 @@ use super::tls::Trust;
 use super::{Code, Outcome};
 
 /// What we call ourselves. WhatsApp's description wants exactly this form.
-const USER_AGENT: &str = concat!("Docket/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("Docket/", env!("CARGO_PKG_VERSION"));
 /// A provider that wants to be left alone for longer is asked again after this.
 const AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -119,7 +119,7 @@ impl Http {
 }
 
 /// `Retry-After` in seconds or as a date, which is measured against the answer's own `Date`.
-fn after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let wanted = text(RETRY_AFTER)?;
     let seconds = match wanted.parse::<u64>() {

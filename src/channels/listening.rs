@@ -27,6 +27,13 @@ pub struct Listening {
 }
 
 impl Listening {
+    /// Whether what a configuration says of it can be read; else the field that cannot.
+    pub fn check(config: &Value) -> Result<(), &'static str> {
+        let readable =
+            |name: &str| config.get(name).is_none_or(|value| value.is_null() || secret_ref(value).is_ok());
+        [SECRET, VERIFY_TOKEN].into_iter().find(|name| !readable(name)).map_or(Ok(()), Err)
+    }
+
     /// What an outbox's configuration, which was checked before, says of it.
     pub fn of(config: &Value) -> Self {
         let reference = |name: &str| config.get(name).and_then(|value| secret_ref(value).ok());

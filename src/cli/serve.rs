@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use docket_aggregates::ids::OrganizationId;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +15,11 @@ use crate::app::App;
 use crate::config::{Config, ServeConfig};
 use crate::dispatcher;
 use crate::hearing;
+use crate::hooks::{self, Hooks};
 use crate::http;
 use crate::language_model::LanguageModel;
+use crate::outgoing_webhooks::Webhooks;
+use crate::service::Call;
 
 /// How long messages that are at their channels may take once the process is shutting down.
 const DISPATCH_STOP_WITHIN: Duration = Duration::from_secs(25);
@@ -32,7 +36,10 @@ impl Serve {
     /// on.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
         let model = LanguageModel::open(&self.config.language_model)?;
+        let hooks = Hooks::new(config.hooks_file(self.config.hooks_file.as_ref()));
+        let mut hooks_loaded = false;
         let channels = self.config.channels.open()?;
+        let webhooks = Webhooks::new(self.config.channels.open_poster()?);
         loop {
             let opened = Opened::to_serve(config).await?;
             let listen = self.config.listen;
@@ -44,7 +51,19 @@ impl Serve {
             let ending = CancellationToken::new();
             let hearing = self.take_mail_in(&opened.app, ending.clone()).await?;
             let public_url = self.config.settings().public_url.as_deref().map(Into::into);
-            let app = App { model: model.clone(), public_url, ..opened.app.clone() };
+            let app = App {
+                model: model.clone(),
+                hooks: hooks.clone(),
+                webhooks: webhooks.clone(),
+                public_url,
+                ..opened.app.clone()
+            };
+            if !hooks_loaded {
+                // A mistake in the file is told before anything is served, like every other setting's.
+                let call = Call::of_system(&app, OrganizationId::INSTANCE, "serve");
+                hooks::reload(&app, &call).await.context("the post-issue hooks cannot be loaded")?;
+                hooks_loaded = true;
+            }
             let settings = self.config.settings();
             let dispatching =
                 dispatcher::start(app.clone(), channels.clone(), dispatcher::Settings::default());
@@ -61,12 +80,15 @@ impl Serve {
                 },
                 async {
                     ending.cancelled().await;
-                    dispatching.stop(DISPATCH_STOP_WITHIN).await;
+                    let stopped = dispatching.stop(DISPATCH_STOP_WITHIN);
+                    let heard = async {
+                        if let Some(hearing) = hearing {
+                            let _ = hearing.await;
+                        }
+                    };
+                    tokio::join!(stopped, heard);
                 }
             );
-            if let Some(hearing) = hearing {
-                let _ = hearing.await;
-            }
             opened.close().await;
             served.context("the server ended")?;
             if !database_ended.load(Ordering::SeqCst) {

@@ -79,9 +79,10 @@ pub fn outgoing(
         Outcome::rejected(code, told.join(", "))
     })?;
     if let Content::Email(letter) = &mut read {
-        let token = || unsubscribe::token(&ground.keys, &reference);
-        letter.unsubscribe =
-            shared.app.public_url.as_deref().map(|url| unsubscribe::address(url, &token()));
+        let public_url = shared.app.public_url.as_deref();
+        let link = unsubscribe::link_from(public_url, &ground.keys, &reference)
+            .map_err(|error| Outcome::rejected(Code::Configuration, error))?;
+        letter.unsubscribe = Some(link);
         letter.dkim_key = ground.sender.dkim_key.clone().transpose()?;
     }
     Ok(Outgoing {

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant as Stopwatch};
 use docket_aggregates::Timestamp;
 use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::bucket::Bucket;
-use docket_aggregates::channel::Channel;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::{BucketId, MessageId};
@@ -71,11 +70,8 @@ pub async fn hand_over(
     holder: Uuid,
     ids: &[MessageId],
 ) -> Result<HandedOver, HandOverError> {
-    let nothing = |left: &[MessageId]| HandedOver {
-        messages: vec![],
-        since: Stopwatch::now(),
-        left: left.to_vec(),
-    };
+    let nothing =
+        |left: &[MessageId]| HandedOver { messages: vec![], since: Stopwatch::now(), left: left.to_vec() };
     let mut turn = None;
     for attempt in 0..TRIES {
         if shared.stopping.is_cancelled() {
@@ -179,11 +175,7 @@ async fn look_and_decide(
     let mut candidates = Vec::with_capacity(found.len());
     for (id, message) in found {
         let keys = recipient(&ground, &message.state);
-        let channel = message.state.channel().unwrap_or(Channel::DryRun);
-        let config = &ground.sender.config;
-        let last_heard =
-            hearing::last_heard(&shared.app, organization, channel, config, &keys.address).await?;
-        candidates.push(Candidate { id, message, keys, last_heard });
+        candidates.push(Candidate { id, message, keys });
     }
 
     let against: BTreeSet<ClaimKey> =
@@ -196,9 +188,10 @@ async fn look_and_decide(
         charged_in.chain(today.as_ref().map(|today| today.bucket_id)).collect();
     let buckets = many::<Bucket, _>(ledger, lane, &bucket_ids, |id| id.uuid()).await?;
     let capped = ground.control.state.frequency().is_some();
+    let windowed = channel.is_some_and(|channel| hearing::hears(channel, &ground.sender.config));
     let addresses: BTreeSet<String> = candidates
         .iter()
-        .filter(|candidate| capped || candidate.message.state.attempts() > 0)
+        .filter(|candidate| capped || windowed || candidate.message.state.attempts() > 0)
         .map(|candidate| candidate.keys.address.clone())
         .collect();
     let by_address = |hash: &String| organization.correspondence(hash);

@@ -28,6 +28,7 @@ use super::feed::abandoned_at;
 use super::ground::Ground;
 use super::work::Lane;
 use crate::channels::{self, LastHeard, Outgoing, Reference};
+use crate::hearing;
 use crate::ledger::{Guard, Stream, Versioned, Write};
 
 /// A provider remembers an idempotency key for 24 hours; the last hour is not relied on.
@@ -42,8 +43,6 @@ pub struct Candidate {
     pub id: MessageId,
     pub message: Versioned<Message>,
     pub keys: RecipientKeys,
-    /// When the recipient last wrote, where the channel asks for that.
-    pub last_heard: LastHeard,
 }
 
 /// A message that is handed over by the plan's append.
@@ -273,7 +272,15 @@ impl Deciding<'_, '_> {
                 Grounds { allowlist_version: self.seen.ground.allowlist.version, ..Grounds::default() };
             (Ruling::BlockedByQuota(reason), grounds)
         };
+        let unlinked = self.seen.ground.outbox.state.channel() == Some(Channel::Email)
+            && self.seen.shared.app.public_url.is_none();
         for candidate in candidates {
+            if unlinked {
+                let grounds =
+                    Grounds { allowlist_version: self.seen.ground.allowlist.version, ..Grounds::default() };
+                self.rule(candidate, Ruling::Fail(Reason::NoPublicUrl), grounds);
+                continue;
+            }
             let charged = holds(candidate.id);
             if !charged && room == 0 {
                 self.rests_on_quota = true;
@@ -301,7 +308,13 @@ impl Deciding<'_, '_> {
 
     fn outgoing(&self, candidate: &Candidate) -> Result<Outgoing, channels::Outcome> {
         let Seen { shared, lane, ground, now, .. } = *self.seen;
-        call::outgoing(shared, lane, ground, candidate.id, &candidate.message.state, candidate.last_heard, now)
+        let message = &candidate.message.state;
+        let words = self.seen.correspondences.get(&candidate.keys.address).map(|words| &*words.state);
+        let last_heard = match message.channel() {
+            Some(channel) => hearing::last_heard(channel, &ground.sender.config, words),
+            None => LastHeard::NotTracked,
+        };
+        call::outgoing(shared, lane, ground, candidate.id, message, last_heard, now)
     }
 
     fn hand_over(

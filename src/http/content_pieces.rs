@@ -53,7 +53,7 @@ impl From<ContentPieceRefusal> for ApiError {
 }
 
 /// 64 hexadecimal digits of either case; kept in lower case.
-fn sha256(value: Value) -> Result<String, Problem> {
+pub fn sha256(value: Value) -> Result<String, Problem> {
     let text = line(64)(value)?.to_ascii_lowercase();
     let hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if hex { Ok(text) } else { Err(("INVALID_SHA256", "must be 64 hexadecimal digits".into())) }
@@ -68,7 +68,8 @@ fn path(value: Value) -> Result<String, Problem> {
     }
 }
 
-fn sha256_shape() -> Value {
+/// The shape of a SHA-256 in an input.
+pub fn sha256_shape() -> Value {
     json!({ "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" })
 }
 
@@ -153,14 +154,7 @@ pub async fn list(
     let mut view = state.app.readside.view(admitted.organization, Consistency::STRONG).await?;
     let limit = u32::try_from(limit).unwrap_or(100);
     let page = rows::list(&mut view, admitted.organization, &filter, after.as_ref(), limit).await?;
-    let next = page.next.as_ref().map(|next| {
-        let query = uri.query().unwrap_or_default();
-        let kept: Vec<&str> = query
-            .split('&')
-            .filter(|pair| !pair.is_empty() && !pair.starts_with("after=") && !pair.starts_with("limit="))
-            .collect();
-        [kept, vec![&format!("limit={limit}"), &format!("after={}", next.id)]].concat().join("&")
-    });
+    let next = page.next.as_ref().map(|next| reply::next_page(&uri, limit, next.id));
     let pieces: Vec<ContentPieceView> =
         page.rows.into_iter().map(|row| ContentPieceView::of(admitted.organization, row)).collect();
     Ok(reply::page(&pieces, uri.path(), next))

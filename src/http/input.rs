@@ -24,16 +24,34 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if !media_type.is_some_and(is_json) {
-            return Err(ApiError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "NOT_JSON",
-                "the body must be JSON, with the header content-type: application/json",
-            ));
-        }
-        let bytes = received(request).await?;
-        parse(&bytes).map(Self)
+        parse(&json_bytes(request).await?).map(Self)
+    }
+}
+
+/// The whole body of a request that says that it is JSON.
+async fn json_bytes(request: Request) -> Result<Bytes, ApiError> {
+    let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !media_type.is_some_and(is_json) {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "NOT_JSON",
+            "the body must be JSON, with the header content-type: application/json",
+        ));
+    }
+    received(request).await
+}
+
+/// A body of JSON whose texts are as they were written: accepted by the same rules as [`Body`], and not normalised.
+pub struct Verbatim(pub Value);
+
+impl<S: Send + Sync> FromRequest<S> for Verbatim {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let bytes = json_bytes(request).await?;
+        let normalised = parse(&bytes)?;
+        // What the strict reader accepts, every other one reads alike.
+        Ok(Self(serde_json::from_slice(&bytes).unwrap_or(normalised)))
     }
 }
 

@@ -151,7 +151,7 @@ impl Writer {
         let roles: Vec<&str> = route.roles.iter().map(|role| role.name()).collect();
         let tag = match route.path {
             path if path.starts_with("/api/admin") => "Organizations",
-            path if path.ends_with("/events") => "Audit",
+            path if path.contains("/crm/events") => "Audit",
             _ => "Company",
         };
         let operation = json!({

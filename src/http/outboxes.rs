@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::input::{Body, Fields, Problem, id, integer, line, object, one_of, path_id};
 use super::reply;
 use super::spec::{self, Spec, schema};
+use crate::channels::Listening;
 use crate::outboxes::{self, Limits, OutboxRefusal, OutboxView};
 use crate::readside::Consistency;
 use crate::shapes;
@@ -77,6 +78,17 @@ fn secret_ref_shape() -> Value {
 
 fn cap_shape() -> Value {
     shapes::or_null(shapes::integer(0, DAILY_CAP_MAX.cast_signed()))
+}
+
+/// An object; what its webhooks are signed with stands in it by reference alone.
+fn config(value: Value) -> Result<String, Problem> {
+    if let Err(field) = Listening::check(&value) {
+        return Err((
+            "NOT_A_SECRET_REF",
+            format!("must have {field} as secret://<id>:latest or secret://<id>:<version>"),
+        ));
+    }
+    object(value)
 }
 
 fn config_shape() -> Value {
@@ -165,7 +177,7 @@ pub async fn open(
     let channel = fields.required("channel", |value| one_of::<Channel>(value).map(Some));
     let niche = fields.optional("niche", niche);
     let secret = fields.required("secretRef", secret_ref);
-    let config = fields.required("config", object);
+    let config = fields.required("config", config);
     let limits = limits(&mut fields);
     fields.finish()?;
     let (Some(channel), Some(secret)) = (channel, secret) else {
@@ -196,7 +208,7 @@ pub async fn change(
     let patch = OutboxPatch {
         niche: fields.clearable("niche", niche),
         secret: fields.patched("secretRef", secret_ref).flatten(),
-        config: fields.patched("config", object),
+        config: fields.patched("config", config),
     };
     let limits = limits(&mut fields);
     fields.finish()?;

@@ -23,9 +23,9 @@ use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
-    HttpState, agents, allowlist, approval_rules, approvals, calls, content_pieces, events, follow_ups, imports, input,
-    limits, organizations, outboxes, pauses, script_executions, secrets, sends, sequences,
-    suppressions,
+    HttpState, agents, allowlist, approval_rules, approvals, brand_voice, calls, content_pieces,
+    event_stream, events, follow_ups, hooks, imports, input, limits, organizations, outboxes,
+    outgoing_webhooks, pauses, script_executions, secrets, sends, sequences, suppressions,
 };
 use crate::access_log::Entry;
 use crate::credentials::Caller;
@@ -170,6 +170,7 @@ pub fn all() -> &'static [Route] {
     static ALL: LazyLock<Vec<Route>> = LazyLock::new(|| vec![
         route!(POST  "/api/admin/organizations",                                          ADMINS,  Usual,    organizations::create, organizations::creating).without_module(),
         route!(PATCH "/api/admin/organizations/{organizationId}",                         ADMINS,  Usual,    organizations::change, organizations::changing).without_module(),
+        route!(POST  "/api/admin/post-issue-hooks/reload",                                ADMINS,  Usual,    hooks::reload, hooks::reloading).without_module(),
 
         route!(GET   "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::list, agents::listing),
         route!(POST  "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::register, agents::registering),
@@ -213,6 +214,8 @@ pub fn all() -> &'static [Route] {
         route!(POST  "/api/companies/{companyId}/crm/content-pieces",                      BOARD,   Usual,    content_pieces::add, content_pieces::adding),
         route!(PATCH "/api/companies/{companyId}/crm/content-pieces/{pieceId}",            BOARD,   Usual,    content_pieces::change, content_pieces::changing),
         route!(DELETE "/api/companies/{companyId}/crm/content-pieces/{pieceId}",           BOARD,   Usual,    content_pieces::delete, content_pieces::deleting),
+        route!(POST  "/api/companies/{companyId}/crm/brand-voice/check",                   WORKERS, Asking,  brand_voice::check, brand_voice::checking),
+        route!(GET   "/api/companies/{companyId}/crm/brand-voice/coverage",                READERS, Usual,    hooks::coverage, hooks::covering),
         route!(GET   "/api/companies/{companyId}/crm/sequences",                           READERS, Usual,    sequences::list, sequences::listing),
         route!(POST  "/api/companies/{companyId}/crm/sequences",                           BOARD,   Usual,    sequences::create, sequences::creating),
         route!(GET   "/api/companies/{companyId}/crm/sequences/{sequenceId}",              READERS, Usual,    sequences::show, sequences::showing),
@@ -236,6 +239,15 @@ pub fn all() -> &'static [Route] {
         route!(PUT   "/api/companies/{companyId}/secrets/{secretId}",                      BOARD,   Usual,    secrets::store, secrets::storing),
 
         route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list, events::listing).without_module(),
+        route!(GET   "/api/companies/{companyId}/crm/events/stream",                      READERS, Streamed, event_stream::follow, event_stream::following).without_module(),
+
+        route!(GET   "/api/companies/{companyId}/crm/webhooks",                           READERS, Usual,    outgoing_webhooks::list, outgoing_webhooks::listing),
+        route!(POST  "/api/companies/{companyId}/crm/webhooks",                           BOARD,   Usual,    outgoing_webhooks::open, outgoing_webhooks::opening),
+        route!(PATCH "/api/companies/{companyId}/crm/webhooks/{webhookId}",               BOARD,   Usual,    outgoing_webhooks::change, outgoing_webhooks::changing),
+        route!(DELETE "/api/companies/{companyId}/crm/webhooks/{webhookId}",              BOARD,   Usual,    outgoing_webhooks::delete, outgoing_webhooks::deleting),
+        route!(POST  "/api/companies/{companyId}/crm/webhooks/{webhookId}/rotate-secret", BOARD,   Usual,    outgoing_webhooks::rotate, outgoing_webhooks::rotating),
+        route!(POST  "/api/companies/{companyId}/crm/webhooks/{webhookId}/test",          BOARD,   Usual,    outgoing_webhooks::test, outgoing_webhooks::testing),
+        route!(GET   "/api/companies/{companyId}/crm/webhooks/{webhookId}/deliveries",    READERS, Usual,    outgoing_webhooks::deliveries, outgoing_webhooks::delivering),
     ]);
     &ALL
 }

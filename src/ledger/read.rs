@@ -180,6 +180,35 @@ pub async fn stretch(
     Ok(events)
 }
 
+/// The events of these types at positions after `after` and up to `to`, in order, `limit` at most. Everything up to the
+/// organization's head is committed, so that none of them is passed over. Of an event that is larger than 64 KiB as it is
+/// stored, the payload is left out.
+pub async fn of_types(
+    connection: &mut PgConnection,
+    organization: OrganizationId,
+    (after, to): (i64, i64),
+    event_types: &[String],
+    limit: i64,
+) -> Result<Vec<Stored>, ReadError> {
+    if event_types.is_empty() {
+        return Ok(vec![]);
+    }
+    let columns =
+        COLUMNS.replace("payload", "CASE WHEN pg_column_size(payload) > 65536 THEN 'null' ELSE payload END");
+    let rows = sqlx::query(&format!(
+        "{columns} WHERE organization_id = $1 AND position > $2 AND position <= $3 AND event_type = ANY($4) \
+         ORDER BY position LIMIT $5"
+    ))
+    .bind(organization.uuid())
+    .bind(after)
+    .bind(to)
+    .bind(event_types)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Stored::from_row(row).map_err(ReadError::from)).collect()
+}
+
 /// The events of one stream after `after`, in order.
 pub async fn stream(
     pool: &PgPool,

@@ -9,9 +9,7 @@ mod words;
 use docket_aggregates::Timestamp;
 use docket_aggregates::approval::{Approval, ApprovalStatus};
 use docket_aggregates::ids::{MessageId, OrganizationId};
-use docket_aggregates::message::{
-    Delivery, DispatchState, Message, MessageError, MessageStatus, RETRIES,
-};
+use docket_aggregates::message::{Delivery, DispatchState, Message, MessageError, MessageStatus, RETRIES};
 use docket_projections::messages::MessageRow;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -19,9 +17,9 @@ use uuid::Uuid;
 
 pub use present::Prospect;
 
+use super::activity;
 use super::drafting::Result;
 use super::refusal::SendRefusal;
-use super::activity;
 use crate::app::App;
 use crate::service::ServiceError;
 use crate::shapes::OneOf;

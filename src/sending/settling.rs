@@ -3,11 +3,11 @@
 //! That it was sent keeps its charge. That it was not gives the charge back to the bucket that holds it, and the
 //! recipient's count, in the same append; the deduplication key is free again then.
 
+use docket_aggregates::Decides;
 use docket_aggregates::bucket::{Bucket, BucketCommand};
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
 use docket_aggregates::ids::MessageId;
 use docket_aggregates::message::{Message, MessageCommand, MessageError, SettledBy};
-use docket_aggregates::Decides;
 
 use super::activity::{self, Activity};
 use super::drafting::{Result, decide, foreseen};

@@ -6,7 +6,7 @@ mod instagram;
 mod linkedin;
 mod lmtp;
 pub mod mail_server;
-mod provider;
+pub mod provider;
 mod resend;
 mod smtp;
 mod ways_to_fail;

@@ -182,14 +182,17 @@ async fn a_call_is_noted_under_the_name_of_its_route() {
 async fn one_token_may_have_both_doors() {
     let app = TestApp::start().await;
     let client = app.agent().await;
-    let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": meta(json!({})) } });
+    let list =
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": meta(json!({})) } });
     let mut names = vec![];
     for path in ["/mcp".to_owned(), door(client.organization)] {
         let (status, _, messages) = send_at(&client, &path, &list, &[]).await;
         assert_eq!(status, 200, "{path}");
         names.push(texts(&messages[0]["result"]["tools"], "name"));
     }
-    assert!(names[0].contains(&"list_campaigns".to_owned()) && names[1].contains(&"outboxes_list".to_owned()));
+    assert!(
+        names[0].contains(&"list_campaigns".to_owned()) && names[1].contains(&"outboxes_list".to_owned())
+    );
     assert!(names[0].iter().all(|name| !names[1].contains(name)), "no tool is behind both");
 }
 
@@ -197,7 +200,8 @@ async fn one_token_may_have_both_doors() {
 async fn only_who_belongs_to_the_company_is_let_in() {
     let app = TestApp::start().await;
     let (own, other) = (app.organization().await, app.organization().await);
-    let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": meta(json!({})) } });
+    let list =
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": meta(json!({})) } });
     let agent = app.client(Role::Agent, own).await;
     let viewer = app.client(Role::Viewer, own).await;
     let admin = app.client(Role::InstanceAdmin, own).await;

@@ -156,8 +156,7 @@ async fn what_is_not_in_the_company_is_not_found_there() {
             continue;
         }
         let path = path_in(route, client.organization.uuid());
-        let operation = &openapi::document()["paths"][route.path]
-            [route.method.as_str().to_ascii_lowercase()];
+        let operation = &openapi::document()["paths"][route.path][route.method.as_str().to_ascii_lowercase()];
         let content = &operation["requestBody"]["content"]["application/json"]["schema"];
         let body = if content.is_null() { vec![] } else { sample(content).to_string().into_bytes() };
         let (status, answer) = client.send(route.method.clone(), &path, &[JSON], body).await.unwrap();

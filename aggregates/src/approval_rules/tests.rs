@@ -355,7 +355,11 @@ fn a_preview_names_every_part_that_fails_and_the_rule_that_wins() {
         (5, mail(), vec![], Some(id(2))),
     ] {
         let preview = rules.preview(id(rule), &facts, night).unwrap();
-        assert_eq!((preview.failed_predicates, preview.shadowed_by), (failed, shadowed_by), "{rule} {facts:?}");
+        assert_eq!(
+            (preview.failed_predicates, preview.shadowed_by),
+            (failed, shadowed_by),
+            "{rule} {facts:?}"
+        );
     }
 }
 

@@ -17,9 +17,11 @@ use docket_aggregates::sending_control::SendingControl;
 use docket_projections::messages::MessageRow;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::words;
 use crate::app::App;
+use crate::hearing;
 use crate::sending::addressee::Addressee;
 use crate::sending::drafting::Result;
 use crate::sending::recipient::Recipient;
@@ -108,6 +110,10 @@ fn of_ruling(ruling: Ruling) -> Prospect {
     }
 }
 
+fn read(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok()
+}
+
 const PASSES: &str = "Nothing stands against it now.";
 
 impl Present {
@@ -169,7 +175,11 @@ impl Present {
     /// What a new send of the same to the same would meet.
     fn of_a_new_send(&self, row: &MessageRow, at: Timestamp) -> Prospect {
         let Some((addressee, suppressed)) = &self.addressee else {
-            return Prospect::new("over", None, "Its recipient was erased, so that nothing more becomes of it.");
+            return Prospect::new(
+                "over",
+                None,
+                "Its recipient was erased, so that nothing more becomes of it.",
+            );
         };
         let recipient = judgement::Recipient { keys: &addressee.keys, suppressed: *suppressed };
         let facts = Facts {
@@ -178,8 +188,7 @@ impl Present {
         };
         let allowlist = At { state: &self.allowlist.0, version: self.allowlist.1 };
         let rules = At { state: &self.rules.0, version: self.rules.1 };
-        let (ruling, _) =
-            judgement::of_draft(&facts, recipient, allowlist, rules, ApprovalId::default(), at);
+        let (ruling, _) = judgement::of_draft(&facts, recipient, allowlist, rules, ApprovalId::default(), at);
         if let Ruling::BlockedByAllowlist(reason) = ruling {
             let sentence = format!("A new send would be blocked now, too, because {}.", reason.sentence());
             return Prospect::new("blocked", Some(reason.name()), sentence);
@@ -189,10 +198,31 @@ impl Present {
             return Prospect::new("failed", Some(Reason::OutboxDeleted.name()), sentence);
         }
         let next = match ruling {
-            Ruling::AskAPerson(_) => ("asked", "Allowlist and suppression would let a new send pass now; a person would be asked."),
+            Ruling::AskAPerson(_) => {
+                ("asked", "Allowlist and suppression would let a new send pass now; a person would be asked.")
+            }
             _ => ("handed_over", "Allowlist, suppression and rules would let a new send pass now."),
         };
         Prospect::new(next.0, None, next.1)
+    }
+
+    /// Whether its channel lets nobody write freely to its recipient now.
+    async fn window_closed(
+        &self,
+        app: &App,
+        organization: OrganizationId,
+        message: &Message,
+        row: &MessageRow,
+        at: Timestamp,
+    ) -> Result<bool> {
+        let payload: Value = row.payload.as_deref().and_then(read).unwrap_or_default();
+        let config = self.outbox.settings().and_then(|settings| read(&settings.config));
+        let (Some(config), Some(recipient)) = (config, message.recipient_hash()) else { return Ok(false) };
+        if payload.get("text").is_none_or(Value::is_null) {
+            return Ok(false);
+        }
+        let heard = hearing::last_heard(app, organization, row.channel, &config, recipient).await?;
+        Ok(heard.closed(at))
     }
 
     /// Whether there is room for it today, and whether its recipient has got enough.
@@ -210,7 +240,8 @@ impl Present {
             let bucket = organization.bucket(credential, row.channel, day.number);
             let bucket = app.ledger.load::<Bucket>(organization, bucket).await?.state;
             let cap = self.credential.daily_cap();
-            if let Some(cap) = cap.filter(|cap| bucket.room(Some(*cap)) == 0 && !bucket.holds(row.message_id)) {
+            if let Some(cap) = cap.filter(|cap| bucket.room(Some(*cap)) == 0 && !bucket.holds(row.message_id))
+            {
                 let sentence = format!(
                     "It would be blocked now, because {} of {cap} sends of the day are used; the day ends at {}.",
                     bucket.used(),
@@ -226,6 +257,9 @@ impl Present {
             if counted.decide(count).is_err() {
                 return Ok(Prospect::against("blocked", Reason::FrequencyCap));
             }
+        }
+        if self.window_closed(app, organization, message, row, at).await? {
+            return Ok(Prospect::against("blocked", Reason::WindowClosed));
         }
         let approved = row.approved_at.is_some();
         let sentence = if approved { PASSES } else { "Nothing else stands against it now." };

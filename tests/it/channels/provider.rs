@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// What the provider does with a request.
@@ -17,6 +18,8 @@ pub enum Act {
     Cut,
     /// Reads the request and never answers.
     Hang,
+    /// Waits until it is told, and then answers with these bytes and closes.
+    When(Arc<Notify>, Vec<u8>),
 }
 
 impl Act {
@@ -84,6 +87,11 @@ impl Provider {
                     }
                     Act::Cut => (),
                     Act::Hang => kept.push(stream),
+                    Act::When(told, bytes) => {
+                        told.notified().await;
+                        let _ = stream.write_all(&bytes).await;
+                        let _ = stream.shutdown().await;
+                    }
                 }
             }
         });

@@ -69,7 +69,7 @@ async fn over_smtp_what_was_handed_over_before_a_kill_is_unknown_and_the_rest_is
         let arrived = arrived(&server);
         assert!(arrived.values().all(|count| *count == 1), "{point:?}");
         for (message, id) in house.messages(&messages).await.iter().zip(&messages) {
-            assert_eq!(message.attempts(), 1, "{point:?}");
+            assert_eq!(message.tries(), 1, "{point:?}");
             let has_it = arrived.contains_key(&id.uuid());
             assert!(has_it || message.status() != MessageStatus::Sent, "{point:?}");
             let interrupted = message.dispatch_state() == DispatchState::Unknown;

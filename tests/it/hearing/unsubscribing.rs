@@ -1,6 +1,9 @@
 //! The button in a mail.
 
+use docket::app::App;
+use docket::http::Settings;
 use docket::ledger::{AppendError, Stream, Write};
+use docket::limits::MaybeRate;
 use docket::unsubscribe;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::claims::{ClaimKey, Scope};
@@ -12,13 +15,14 @@ use serde_json::json;
 
 use super::{FORM, Got, Story, sent};
 use crate::support::TestApp;
+use crate::support::app::PUBLIC_URL;
 use crate::support::commands::command;
 
 const PRESSED: &str = "List-Unsubscribe=One-Click";
 
 async fn path_of(story: &Story, message: MessageId) -> String {
     let link = unsubscribe::link(story.app(), story.organization(), message).await.unwrap();
-    link.strip_prefix("https://crm.example.com").unwrap().to_owned()
+    link.strip_prefix(PUBLIC_URL).unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -92,13 +96,9 @@ async fn a_token_that_we_did_not_make_is_not_found() {
     let never_sent = path_of(&story, story.app.clock.mint()).await;
     let tampered = format!("{}{}", &path[..path.len() - 1], if path.ends_with('A') { 'B' } else { 'A' });
     let nobody = format!("/u/{}", "A".repeat(64));
-    for path in [
-        "/u/x",
-        "/u/..%2f..%2fetc%2fpasswd",
-        &nobody,
-        &tampered,
-        elsewhere.strip_prefix("https://crm.example.com").unwrap(),
-    ] {
+    for path in
+        ["/u/x", "/u/..%2f..%2fetc%2fpasswd", &nobody, &tampered, elsewhere.strip_prefix(PUBLIC_URL).unwrap()]
+    {
         // A well-made token of a message that another company never had says nothing of it either.
         let (status, ..) = story.outside(Method::POST, path, &[FORM], PRESSED).await;
         assert_eq!(status, 404, "{path}");
@@ -156,12 +156,8 @@ async fn an_acknowledged_unsubscribe_wins_against_what_waits() {
 
 #[tokio::test]
 async fn a_message_is_unsubscribed_so_often_and_no_more() {
-    let settings = docket::http::Settings::default().reached_at("https://crm.example.com");
-    let story = Story::with(docket::http::Settings {
-        rate: Some("6/3".parse::<docket::limits::MaybeRate>().unwrap().0.unwrap()),
-        ..settings
-    })
-    .await;
+    let rate = "6/3".parse::<MaybeRate>().unwrap().0;
+    let story = Story::with(Settings { rate, ..Settings::default() }).await;
     let message = story.app.clock.mint();
     let path = path_of(&story, message).await;
     let mut statuses = Vec::new();
@@ -177,6 +173,7 @@ async fn a_message_is_unsubscribed_so_often_and_no_more() {
 async fn without_its_own_address_the_server_makes_no_link() {
     let app = TestApp::start().await;
     let organization = app.organization().await;
-    let refused = unsubscribe::link(&app.app, organization, app.clock.mint()).await.unwrap_err();
+    let unaware = App { public_url: None, ..app.app.clone() };
+    let refused = unsubscribe::link(&unaware, organization, app.clock.mint()).await.unwrap_err();
     assert_eq!(refused.to_string(), "an e-mail needs an unsubscribe link, and DOCKET_PUBLIC_URL is not set");
 }
