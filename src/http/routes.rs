@@ -23,9 +23,9 @@ use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
-    HttpState, agents, allowlist, approval_rules, approvals, brand_voice, calls, content_pieces, event_stream, events,
-    follow_ups, hooks, imports, input, limits, organizations, outboxes, outgoing_webhooks, pauses, script_executions,
-    secrets, sends, sequences, suppressions,
+    HttpState, agents, allowlist, approval_rules, approvals, brand_voice, calls, content_pieces,
+    event_stream, events, follow_ups, hooks, imports, input, limits, organizations, outboxes,
+    outgoing_webhooks, pauses, script_executions, secrets, sends, sequences, suppressions,
 };
 use crate::access_log::Entry;
 use crate::credentials::Caller;
