@@ -21,7 +21,6 @@ use super::ground::{Ground, LookError};
 use super::plan::{self, Candidate, Handing, Plan, Seen, Today};
 use super::work::Lane;
 use crate::channels::{self, Outgoing};
-use crate::hearing;
 use crate::ledger::{AppendError, Command, Lane as AppendLane, Ledger, Origin, TRIES, Versioned};
 use crate::{hearing, sending};
 
