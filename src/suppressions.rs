@@ -8,7 +8,8 @@
 //! What a person said of themselves is never lifted. Everything else the board may take off again; where the contacts stand
 //! in campaigns stays as it is until they are put in again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use cqrs_es::Aggregate;
 use docket_aggregates::allowlist::EntryKind;

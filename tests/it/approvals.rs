@@ -257,7 +257,10 @@ async fn an_answer_is_bound_to_what_was_shown() {
     let answer = office.answer(&drafted, "reject", json!({ "note": "No" })).await;
     assert_eq!(refused(&answer), (409, "APPROVAL_SUPERSEDED"));
     let admin = office.admin().await;
-    assert_eq!(refused(&bulk(&admin, ids(&[drafted.clone()])).await), (409, "APPROVAL_SUPERSEDED"));
+    assert_eq!(
+        refused(&bulk(&admin, ids(std::slice::from_ref(&drafted))).await),
+        (409, "APPROVAL_SUPERSEDED")
+    );
     // Each still shows the content that its id names.
     let (old, new) = (office.show(&drafted).await, office.show(&revised).await);
     assert_eq!((&old["status"], &old["payload"]["text"]), (&json!("superseded"), &json!("Hello")));

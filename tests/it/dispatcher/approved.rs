@@ -1,7 +1,7 @@
 //! What a batch of approvals lets go: each message once, whoever approves it, and as far as the quota reaches.
 
-use docket::approvals::{BatchView, approve_all};
 use docket::app::App;
+use docket::approvals::{BatchView, approve_all};
 use docket::sending::{self, SendRequest};
 use docket::service::Call;
 use docket_aggregates::channel::Channel;

@@ -147,7 +147,8 @@ async fn each_provider_tells_what_became_of_a_message() {
                 "startTime": "2026-12-01T09:00:00Z", "metadata": { "docketReference": reference },
                 "attendees": [{ "email": to }] } })
         };
-        let rows: Vec<(Box<dyn Fn(&str) -> Value + '_>, Delivery, Option<&str>)> = match channel {
+        type Row<'a> = (Box<dyn Fn(&str) -> Value + 'a>, Delivery, Option<&'a str>);
+        let rows: Vec<Row<'_>> = match channel {
             Channel::Email => vec![
                 (Box::new(|r| resend("email.sent", r, json!({}))), Delivery::Unknown, None),
                 (Box::new(|r| resend("email.delivered", r, json!({}))), Delivery::Delivered, None),
