@@ -1,17 +1,22 @@
 //! Everything that a surface needs to do its work: one value, handed to every handler.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 
 use crate::analyses::Analyses;
+use crate::brand_voice::BrandVoice;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
+use crate::hooks::Hooks;
 use crate::imports::Imports;
 use crate::language_model::LanguageModel;
 use crate::ledger::seal::Key;
 use crate::ledger::{Ledger, OpenError, QueueBounds, pool_of};
+use crate::outgoing_webhooks::Webhooks;
 use crate::readside::{PrepareError, ReadSide};
+use crate::secrets::Secrets;
 use crate::workspaces::Workspaces;
 
 /// Connections of the ledger's pool. The two lanes of the append and the read models have their own.
@@ -39,10 +44,20 @@ pub struct App {
     pub clock: Clock,
     /// The imports that this process works on.
     pub imports: Imports,
+    /// What providers know companies by.
+    pub secrets: Secrets,
     /// The language model that the operator connected, if any.
     pub model: Option<LanguageModel>,
+    /// The address under which the outside reaches this server, without a slash at its end.
+    pub public_url: Option<Arc<str>>,
     /// The analyses that it makes.
     pub analyses: Analyses,
+    /// The drafts that it checks at the moment.
+    pub brand_voice: BrandVoice,
+    /// What it does by itself after a message was issued.
+    pub hooks: Hooks,
+    /// What posts a company's events to where it wants them.
+    pub webhooks: Webhooks,
 }
 
 /// Why the product cannot be opened on a database.
@@ -93,13 +108,18 @@ impl App {
         let readside = ReadSide::new(ledger.clone(), bounded);
         Ok(Self {
             credentials: Credentials::new(pool, clock.clone()),
+            secrets: Secrets::new(ledger.clone()),
             ledger,
             readside,
             workspaces: Workspaces::default(),
             clock,
             imports: Imports::default(),
             model: None,
+            public_url: None,
             analyses: Analyses::default(),
+            brand_voice: BrandVoice::default(),
+            hooks: Hooks::default(),
+            webhooks: Webhooks::default(),
         })
     }
 

@@ -2,11 +2,12 @@
 //!
 //! The machines are shared and noisy, so a claim is a ratio of two figures of the same run, never a figure alone.
 //! `throughput` compares the ledger and the whole way over HTTP with the stock framework; the other scenarios take
-//! three sizes ten times apart and print the growth.
+//! three sizes ten times apart and print the growth. `sends` says how many e-mails leave in a second.
 
 pub mod dedup;
 mod http;
 mod report;
+mod sends;
 mod sizes;
 mod stock;
 mod throughput;
@@ -68,6 +69,7 @@ pub async fn run(app: &App, plan: &Plan, say: impl Fn(&str)) -> anyhow::Result<R
     let server = throughput::Server::start(app).await?;
     throughput::run(app, plan, &server, &mut report, &say).await?;
     let _folding = Folding::begin(app);
+    sends::run(app, plan, &mut report, &say).await?;
     sizes::run(app, plan, &server, &mut report, &say).await?;
     server.stop().await;
     report.finish();

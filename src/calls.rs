@@ -4,6 +4,8 @@
 //! went are recorded together or not at all. Whether the contact is in the campaign is asked of the read models and
 //! fenced by the version of the campaign's roster, so that a contact that is being taken out is not called.
 
+use std::collections::BTreeMap;
+
 use docket_aggregates::agent::Agent;
 use docket_aggregates::campaign::{Campaign, CampaignStatus};
 use docket_aggregates::contact::{Contact, ContactCommand, ContactError};
@@ -333,7 +335,7 @@ async fn log_once(
             .state
             .decide(ContactCommand::OptOut { via: "call", addresses })
             .map_err(|error| ServiceError::Refused(error.into()))?;
-        writes.extend(cancelled_follow_ups(app, call, new.contact_id).await?);
+        writes.extend(cancelled_follow_ups(app, call.organization, &[new.contact_id]).await?);
     }
     // Either the contact is written to, or it must still be one that may be called.
     if opted_out.is_empty() {
@@ -346,17 +348,23 @@ async fn log_once(
     Ok(Done { entity, appended: Some(appended) })
 }
 
-/// Nobody calls a contact again that asked not to be contacted: what was promised is taken back in every campaign.
-async fn cancelled_follow_ups(
+/// Nobody calls a contact again that is not to be contacted: what was promised is taken back in every campaign.
+pub(crate) async fn cancelled_follow_ups<R>(
     app: &App,
-    call: &Call,
-    contact_id: ContactId,
-) -> Result<Vec<Write>, ServiceError<WorkRefusal>> {
-    let organization = call.organization;
+    organization: OrganizationId,
+    contacts: &[ContactId],
+) -> Result<Vec<Write>, ServiceError<R>> {
+    if contacts.is_empty() {
+        return Ok(vec![]);
+    }
     let mut view = app.readside.view(organization, Consistency::STRONG).await?;
+    let mut by_campaign: BTreeMap<CampaignId, Vec<ContactId>> = BTreeMap::new();
+    for stay in memberships::of_contacts(&mut view, organization, contacts, None).await? {
+        by_campaign.entry(stay.campaign_id).or_default().push(stay.contact_id);
+    }
     let mut pending = Vec::new();
-    for stay in memberships::of_contacts(&mut view, organization, &[contact_id], None).await? {
-        pending.extend(follow_ups::pending(&mut view, organization, stay.campaign_id, &[contact_id]).await?);
+    for (campaign, contacts) in by_campaign {
+        pending.extend(follow_ups::pending(&mut view, organization, campaign, &contacts).await?);
     }
     drop(view);
     let mut writes = Vec::new();

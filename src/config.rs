@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::channels::ChannelConfig;
 use crate::http::Settings;
 use crate::language_model::LanguageModelConfig;
 use crate::ledger::seal::Key;
@@ -40,9 +41,15 @@ pub struct ServeConfig {
     /// The address under which the outside reaches this server.
     #[arg(long, env = "DOCKET_PUBLIC_URL")]
     pub public_url: Option<String>,
+    /// Where the providers are, and whom we trust.
+    #[command(flatten)]
+    pub channels: ChannelConfig,
     /// The language model that fills in qualifications.
     #[command(flatten)]
     pub language_model: LanguageModelConfig,
+    /// The file that names the post-issue hooks; default is `post-issue-hooks.yaml` in the data folder.
+    #[arg(long, env = "DOCKET_HOOKS_FILE")]
+    pub hooks_file: Option<PathBuf>,
     /// Hosts beside that one, and beside this machine's own names, under which `/mcp` may be called.
     #[arg(long = "allow-host", env = "DOCKET_ALLOWED_HOSTS", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
@@ -103,6 +110,14 @@ impl Config {
             None => directories::ProjectDirs::from("", "", "docket")
                 .map(|folders| folders.data_dir().to_owned())
                 .ok_or(ConfigError::NoDataDir),
+        }
+    }
+
+    /// The file of the post-issue hooks: the one that is set, else the data folder's; none where there is no data folder.
+    pub fn hooks_file(&self, set: Option<&PathBuf>) -> Option<PathBuf> {
+        match set {
+            Some(path) => Some(path.clone()),
+            None => self.data_dir().ok().map(|folder| folder.join("post-issue-hooks.yaml")),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The HTTP surface.
 //!
 //! `routes` is the company API as a table with its roles; `agent` is the door of the agent tools, `mcp` the same in the
-//! Model Context Protocol; `health` is for whoever runs the process. What holds for every request is here: connections, heads, requests in flight and
+//! Model Context Protocol, `company_mcp` the table's routes in it; `health` is for whoever runs the process. What holds for every request is here: connections, heads, requests in flight and
 //! time are bounded, a panic is one request's failure and nobody else's, every request has an id, and what is
 //! unknown is refused in JSON.
 
@@ -10,25 +10,43 @@ pub mod auth;
 pub mod routes;
 
 mod agents;
+mod allowlist;
+mod approval_rules;
+mod approvals;
 mod body;
+mod brand_voice;
 mod call;
 mod calls;
+mod company_mcp;
+mod company_tools;
+mod content_pieces;
+mod deliveries;
 mod docs;
 mod error;
+mod event_stream;
 mod events;
 mod follow_ups;
 mod health;
+mod hooks;
 mod imports;
 mod input;
 mod limits;
 mod mcp;
 pub mod openapi;
 mod organizations;
+mod outboxes;
+mod outgoing_webhooks;
+mod pauses;
 mod reply;
 mod script_executions;
+mod secrets;
+mod sends;
+mod sequences;
 mod serve;
 mod settings;
 mod spec;
+mod suppressions;
+mod unsubscribing;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -75,6 +93,8 @@ pub struct HttpState {
     limiter: Limiter,
     /// Set once the process is shutting down.
     draining: Arc<AtomicBool>,
+    /// The streams of events that are open.
+    streams: event_stream::Streams,
     /// Ends streams that would stay open for ever.
     ending: CancellationToken,
 }
@@ -89,6 +109,7 @@ impl HttpState {
             recorder: crate::metrics::recorder(),
             settings: Arc::new(settings),
             draining: Arc::default(),
+            streams: event_stream::Streams::default(),
             ending: CancellationToken::new(),
         }
     }
@@ -100,7 +121,10 @@ pub fn router(state: HttpState) -> Router {
     let clock = state.app.clock.clone();
     routes::router(&state)
         .merge(routes::open(agent::all()).layer(from_fn(hurry)))
+        .merge(routes::open(deliveries::all()).layer(from_fn(hurry)))
+        .merge(routes::open(unsubscribing::all()).layer(from_fn(hurry)))
         .merge(mcp::routes(&state))
+        .merge(company_mcp::routes(&state))
         .layer(from_fn_with_state(in_flight, take_turns))
         .merge(routes::open(docs::all()))
         .merge(routes::open(health::all()))
@@ -118,7 +142,7 @@ async fn unknown_method() -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "the route does not know this method")
 }
 
-/// Ends a request of the agent tools when it takes longer than it may.
+/// Ends a request that has no deadline in the table of routes when it takes longer than it may.
 async fn hurry(request: Request, next: Next) -> Response {
     match tokio::time::timeout(routes::Deadline::Usual.within(), next.run(request)).await {
         Ok(response) => response,

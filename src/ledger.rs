@@ -19,11 +19,13 @@ mod decide;
 mod heads;
 pub mod instant;
 pub mod keys;
+mod many;
 mod prepare;
 mod queue;
 pub mod read;
 pub mod seal;
 mod tidy;
+mod watch;
 mod weighed;
 
 use std::sync::Arc;
@@ -39,10 +41,11 @@ pub use command::{
     Actor, AppendError, Appended, Command, Guard, Lane, Origin, Request, StoredAnswer, Stream, Write,
 };
 pub use cqrs::LedgerStore;
-pub use decide::{DecideError, Decided, Versioned};
-pub use heads::Heads;
+pub use decide::{DecideError, Decided, TRIES, Versioned};
+pub use heads::{Heads, News};
 pub use keys::{KeyError, Keys};
 pub use queue::QueueBounds;
+pub use watch::Watch;
 
 use append::Appender;
 use instant::Instant;
@@ -115,6 +118,7 @@ struct Inner {
     bulk: Arc<Queue>,
     states: decide::States,
     turns: decide::Turns,
+    watches: Arc<watch::Watches>,
     appenders: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -152,11 +156,19 @@ impl Ledger {
             queue
         };
         let (normal, bulk) = (lane("normal"), lane("bulk"));
-        let (states, turns) = (decide::States::default(), decide::Turns::default());
-        let appenders = std::sync::Mutex::new(appenders);
-        Ok(Self {
-            inner: Arc::new(Inner { pool, keys, clock, heads, normal, bulk, states, turns, appenders }),
-        })
+        let inner = Inner {
+            pool,
+            keys,
+            clock,
+            heads,
+            normal,
+            bulk,
+            states: decide::States::default(),
+            turns: decide::Turns::default(),
+            watches: Arc::default(),
+            appenders: std::sync::Mutex::new(appenders),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The pool that everything else of this process reads with.
@@ -199,6 +211,7 @@ impl Ledger {
             queue.push(Waiting { prepared, answer, passes: 0, since: std::time::Instant::now() })?;
             match tokio::time::timeout(APPEND_WITHIN, answered).await {
                 Ok(Ok(Ok(appended))) => {
+                    self.inner.watches.written(command.organization, &command.writes);
                     if !appended.duplicate {
                         for (subject, key) in new_subjects {
                             self.inner.keys.remember(command.organization, subject, key);

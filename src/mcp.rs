@@ -1,15 +1,17 @@
 //! The agent tools in the Model Context Protocol: the same catalog, the same calls, the same answers as over HTTP.
 //!
 //! `listing` says what there is, `calling` makes a call and asks a person where that is needed; both know nothing of
-//! the protocol's messages. `wire` alone knows them, through the library that speaks them, over streamable HTTP and
+//! the protocol's messages. `toolset` is how another surface lends tools of its own. `wire` alone knows them, through the library that speaks them, over streamable HTTP and
 //! over standard input and output.
 
 mod calling;
 mod listing;
+mod toolset;
 mod wire;
 
 pub use calling::Desk;
 pub use listing::tools;
+pub use toolset::{Entered, Told, Toolset};
 pub use wire::{Served, StdioError, serve_stdio};
 
 /// What a client is told before it calls anything.

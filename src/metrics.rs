@@ -95,6 +95,70 @@ pub const LIST: &[Metric] = &[
         "outcome",
         "Questions to the language model: answered, too_slow, unreachable, or unusable (a status or an answer that is none).",
     ),
+    (
+        "docket_brand_voice_checks_total",
+        Kind::Counter,
+        "outcome",
+        "Drafts that were to be checked: hit (the verdict was known), asked, or failed (the checker gave none).",
+    ),
+    (
+        "docket_hook_runs_total",
+        Kind::Counter,
+        "outcome",
+        "Runs of post-issue hooks: done, skipped, again (it failed and is tried again), or failed for good.",
+    ),
+    (
+        "docket_webhook_posts_total",
+        Kind::Counter,
+        "outcome",
+        "Posts of outgoing webhooks: delivered, again (not taken, and posted again), failed for good, or dropped.",
+    ),
+    ("docket_event_streams", Kind::Gauge, "", "Streams of events that clients keep open."),
+    ("docket_sequence_enrolled_total", Kind::Counter, "", "Contacts that were put into sequences."),
+    ("docket_sequence_steps_total", Kind::Counter, "", "Steps of sequences that were taken."),
+    (
+        "docket_sequence_ended_total",
+        Kind::Counter,
+        "because",
+        "Enrollments that came to their end: finished, or why they were stopped.",
+    ),
+    ("docket_dispatch_in_flight", Kind::Gauge, "", "Messages that this process has claimed and is at."),
+    (
+        "docket_dispatch_handed_over_total",
+        Kind::Counter,
+        "",
+        "Messages whose hand-over to their channel was recorded, each try counted.",
+    ),
+    (
+        "docket_dispatch_outcomes_total",
+        Kind::Counter,
+        "outcome",
+        "Outcomes of hand-overs that were recorded: accepted, rejected, retry, unknown, or taken_back (the channel was not called, because its turn came too late).",
+    ),
+    (
+        "docket_dispatch_conflicts_total",
+        Kind::Counter,
+        "",
+        "Hand-overs that were decided anew because something that they rested on had changed.",
+    ),
+    (
+        "docket_dispatch_call_seconds",
+        Kind::Seconds,
+        "outcome",
+        "One call of a channel, by what it answered: accepted, rejected, retry, unknown.",
+    ),
+    (
+        "docket_heard_total",
+        Kind::Counter,
+        "channel, matched",
+        "Notices of providers that came in by webhooks, and whether they were about a message of ours.",
+    ),
+    (
+        "docket_mail_heard_total",
+        Kind::Counter,
+        "kind",
+        "Mail that came in by LMTP: reply, bounce, complaint, automatic_reply, other, unmatched, unknown, or unavailable (it comes again).",
+    ),
     ("docket_access_log_depth", Kind::Gauge, "", "Calls that wait to be written to the access log."),
     (
         "docket_access_log_lost_total",
@@ -184,7 +248,9 @@ mod tests {
     #[test]
     fn whatever_is_measured_is_listed() {
         let mut found = std::collections::BTreeSet::new();
-        for macros in ["src/ledger", "src/readside", "src/http", "src/imports"] {
+        for macros in
+            ["src/ledger", "src/readside", "src/http", "src/imports", "src/dispatcher", "src/hearing"]
+        {
             used(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(macros), &mut found);
         }
         let listed: std::collections::BTreeSet<String> =
@@ -198,7 +264,11 @@ mod tests {
         for (name, _, labels, _) in LIST {
             for label in labels.split(", ").filter(|label| !label.is_empty()) {
                 assert!(
-                    ["lane", "outcome", "route", "status", "reason", "step"].contains(&label),
+                    [
+                        "because", "channel", "kind", "lane", "matched", "outcome", "reason", "route",
+                        "status", "step"
+                    ]
+                    .contains(&label),
                     "{name}: {label}"
                 );
             }

@@ -26,6 +26,9 @@ pub struct OrganizationView {
     pub owner_email: String,
     /// Whether the outbound CRM module is on.
     pub crm_enabled: bool,
+    /// Whether all of its sending is held back, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sending_paused: Option<bool>,
 }
 
 impl OrganizationView {
@@ -40,6 +43,7 @@ impl OrganizationView {
             slug: text(|profile| &profile.slug),
             owner_email: text(|profile| &profile.owner_email),
             crm_enabled: organization.crm_enabled(),
+            sending_paused: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use docket_aggregates::ids::{CampaignId, OrganizationId};
 use docket_projections::campaigns::CampaignListed;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
 use tokio::sync::Notify;
@@ -286,6 +287,11 @@ impl ReadSide {
         self.glances.campaign(&self.peeks, organization, campaign).await
     }
 
+    /// A connection for one single statement on the live read models, as new as they happen to be.
+    pub async fn peek(&self) -> Result<PoolConnection<Postgres>, ReadSideError> {
+        Ok(self.peeks.acquire().await?)
+    }
+
     async fn look(&self, organization: OrganizationId) -> Result<(View, Standing), ReadSideError> {
         let mut transaction = self
             .pool
@@ -298,7 +304,7 @@ impl ReadSide {
     }
 
     async fn standing(&self, organization: OrganizationId) -> Result<Standing, ReadSideError> {
-        let mut peek = self.peeks.acquire().await?;
+        let mut peek = self.peek().await?;
         Standing::read(&mut peek, organization).await
     }
 }

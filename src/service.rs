@@ -102,6 +102,19 @@ pub enum ServiceError<R> {
     Database(#[from] sqlx::Error),
 }
 
+impl<R> ServiceError<R> {
+    /// The same with the refusal told otherwise.
+    pub fn map<S>(self, tell: impl FnOnce(R) -> S) -> ServiceError<S> {
+        match self {
+            Self::Refused(refusal) => ServiceError::Refused(tell(refusal)),
+            Self::Append(error) => ServiceError::Append(error),
+            Self::Read(error) => ServiceError::Read(error),
+            Self::ReadSide(error) => ServiceError::ReadSide(error),
+            Self::Database(error) => ServiceError::Database(error),
+        }
+    }
+}
+
 impl<E, R: From<E>> From<DecideError<E>> for ServiceError<R> {
     fn from(error: DecideError<E>) -> Self {
         match error {

@@ -6,9 +6,17 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
+use docket_aggregates::allowlist::EntryKind;
+use docket_aggregates::approval::ApprovalStatus;
+use docket_aggregates::approval_rules::Action;
+use docket_aggregates::channel::Channel;
 use docket_aggregates::contact::LegalBasis;
+use docket_aggregates::enrollment::EnrollmentStatus;
 use docket_aggregates::import::{ImportStage, OnDuplicate};
 use docket_aggregates::membership::{CallOutcome, MembershipStatus};
+use docket_aggregates::message::{Delivery, DispatchState, MessageStatus};
+use docket_aggregates::sequence::SequenceStatus;
+use docket_aggregates::suppression::SuppressionReason;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -63,6 +71,67 @@ impl Names for OnDuplicate {
 impl Names for ImportStage {
     fn all() -> Vec<Self> {
         vec![Self::Staging, Self::Staged, Self::Committing, Self::Committed]
+    }
+}
+
+impl Names for Channel {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for Action {
+    fn all() -> Vec<Self> {
+        vec![Self::AutoApprove, Self::QueueForManual]
+    }
+}
+
+impl Names for ApprovalStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for EntryKind {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for MessageStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for DispatchState {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for Delivery {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for SuppressionReason {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for SequenceStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+/// Without the one of an enrollment that never was, which no answer shows.
+impl Names for EnrollmentStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|status| *status != Self::None).collect()
     }
 }
 
@@ -135,6 +204,11 @@ pub fn boolean() -> Value {
 /// A whole number.
 pub fn integer(min: i64, max: i64) -> Value {
     json!({ "type": "integer", "minimum": min, "maximum": max })
+}
+
+/// A list of at most so many.
+pub fn list(max: usize, item: Value) -> Value {
+    json!({ "type": "array", "maxItems": max, "items": item })
 }
 
 /// The same, or null.

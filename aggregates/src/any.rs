@@ -130,6 +130,21 @@ any_event! {
     ScriptExecution(script_execution::ScriptExecution, ScriptExecutionEvent),
     QualificationTemplate(qualification_template::QualificationTemplate, QualificationTemplateEvent),
     Qualification(qualification::Qualification, QualificationEvent),
+    Outbox(outbox::Outbox, OutboxEvent),
+    Credential(credential::Credential, CredentialEvent),
+    Bucket(bucket::Bucket, BucketEvent),
+    Message(message::Message, MessageEvent),
+    Approval(approval::Approval, ApprovalEvent),
+    ApprovalRules(approval_rules::ApprovalRules, ApprovalRulesEvent),
+    Allowlist(allowlist::Allowlist, AllowlistEvent),
+    Suppression(suppression::Suppression, SuppressionEvent),
+    SendingControl(sending_control::SendingControl, SendingControlEvent),
+    Correspondence(correspondence::Correspondence, CorrespondenceEvent),
+    ContentPiece(content_piece::ContentPiece, ContentPieceEvent),
+    Sequence(sequence::Sequence, SequenceEvent),
+    Enrollment(enrollment::Enrollment, EnrollmentEvent),
+    WebhookEndpoint(webhook_endpoint::WebhookEndpoint, WebhookEndpointEvent),
+    HookRegistry(hook_registry::HookRegistry, HookRegistryEvent),
 }
 
 #[cfg(test)]

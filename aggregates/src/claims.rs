@@ -8,12 +8,16 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::any::AnyEvent;
+use crate::bucket::BucketEvent;
 use crate::contact::ContactEvent;
-use crate::ids::{CampaignId, ContactId};
+use crate::content_piece::ContentPieceEvent;
+use crate::ids::{CampaignId, ContactId, MessageId};
 use crate::import::ImportEvent;
+use crate::message::MessageEvent;
 use crate::organization::OrganizationEvent;
 use crate::qualification::QualificationEvent;
 use crate::script_execution::ScriptExecutionEvent;
+use crate::suppression::{SuppressionEvent, SuppressionReason};
 
 /// What kind of thing is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,12 +26,20 @@ pub enum Scope {
     Slug,
     /// The one commit of an import.
     ImportCommit,
-    /// An address that nothing may be sent to.
+    /// An address whose owner asked that nothing be sent to it. Never given free.
     SuppressedAddress,
     /// The one open script execution of a contact within a campaign.
     OpenExecution,
     /// The one open qualification of a contact's stay in a campaign.
     OpenQualification,
+    /// An address on the suppression list, from which it may be taken.
+    ListedAddress,
+    /// A caller's deduplication key: the one message that stands for it.
+    MessageDedup,
+    /// The one open charge of a message: the bucket that counts it.
+    QuotaCharge,
+    /// The one living content piece of a path.
+    ContentPath,
 }
 
 impl Scope {
@@ -39,6 +51,10 @@ impl Scope {
             Self::SuppressedAddress => "suppressed_address",
             Self::OpenExecution => "open_execution",
             Self::OpenQualification => "open_qualification",
+            Self::ListedAddress => "listed_address",
+            Self::MessageDedup => "message_dedup",
+            Self::QuotaCharge => "quota_charge",
+            Self::ContentPath => "content_path",
         }
     }
 }
@@ -70,6 +86,21 @@ impl ClaimKey {
     /// The claim of the open qualification of a contact's stay.
     pub fn open_qualification(campaign: CampaignId, contact: ContactId, epoch: u64) -> Self {
         Self::new(Scope::OpenQualification, &format!("{campaign}/{contact}/{epoch}"))
+    }
+
+    /// What stands against a send to an address, by its keyed hash: its owner's word, and the list.
+    pub fn against(address_hash: &str) -> [Self; 2] {
+        [Self::new(Scope::SuppressedAddress, address_hash), Self::new(Scope::ListedAddress, address_hash)]
+    }
+
+    /// The claim on a deduplication key, by its keyed hash.
+    pub fn message_dedup(key: &str) -> Self {
+        Self::new(Scope::MessageDedup, key)
+    }
+
+    /// The claim of a message's open charge.
+    pub fn quota_charge(message_id: MessageId) -> Self {
+        Self::new(Scope::QuotaCharge, &message_id.to_string())
     }
 }
 
@@ -128,7 +159,69 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
         }) => {
             vec![ClaimChange::Release(ClaimKey::open_qualification(*campaign_id, *contact_id, *epoch))]
         }
+        AnyEvent::Suppression(SuppressionEvent::SuppressionAdded { address_hash, reason, .. }) => {
+            let listed = ClaimKey::new(Scope::ListedAddress, address_hash);
+            let own_word = ClaimKey::new(Scope::SuppressedAddress, address_hash);
+            let unsubscribed = (*reason == SuppressionReason::Unsubscribe).then_some(own_word);
+            [listed]
+                .into_iter()
+                .chain(unsubscribed)
+                .map(|key| ClaimChange::Ensure(key, aggregate_id))
+                .collect()
+        }
+        AnyEvent::Suppression(SuppressionEvent::SuppressionRemoved { address_hash }) => {
+            vec![ClaimChange::Release(ClaimKey::new(Scope::ListedAddress, address_hash))]
+        }
+        AnyEvent::Message(event) => of_message(event),
+        AnyEvent::Bucket(BucketEvent::BucketCharged { message_ids }) => message_ids
+            .iter()
+            .map(|message_id| ClaimChange::Take(ClaimKey::quota_charge(*message_id), aggregate_id))
+            .collect(),
+        AnyEvent::Bucket(BucketEvent::BucketRefunded { message_ids, .. }) => message_ids
+            .iter()
+            .map(|message_id| ClaimChange::Release(ClaimKey::quota_charge(*message_id)))
+            .collect(),
+        AnyEvent::ContentPiece(event) => of_content_piece(event, aggregate_id),
         _ => vec![],
+    }
+}
+
+/// A draft takes its deduplication key; whatever ends it unsent gives the key free.
+fn of_message(event: &MessageEvent) -> Vec<ClaimChange> {
+    match event {
+        MessageEvent::MessageDrafted { message_id, dedup, .. } => dedup
+            .iter()
+            .map(|dedup| ClaimChange::Take(ClaimKey::message_dedup(&dedup.key), message_id.uuid()))
+            .collect(),
+        MessageEvent::MessageDecided { dedup_key, .. }
+        | MessageEvent::MessageRejected { dedup_key, .. }
+        | MessageEvent::MessageGivenUp { dedup_key, .. }
+        | MessageEvent::MessageSettled { dedup_key, .. } => {
+            dedup_key.iter().map(|key| ClaimChange::Release(ClaimKey::message_dedup(key))).collect()
+        }
+        MessageEvent::MessageRevised { .. }
+        | MessageEvent::MessageApproved { .. }
+        | MessageEvent::MessageQueued { .. }
+        | MessageEvent::MessageSending { .. }
+        | MessageEvent::MessageTakenBack { .. }
+        | MessageEvent::MessageAccepted { .. }
+        | MessageEvent::MessageDeferred { .. }
+        | MessageEvent::OutcomeUnknown { .. }
+        | MessageEvent::DeliveryReported { .. } => vec![],
+    }
+}
+
+/// A living piece holds its path.
+fn of_content_piece(event: &ContentPieceEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
+    let take = |key: &String| ClaimChange::Take(ClaimKey::new(Scope::ContentPath, key), aggregate_id);
+    let free = |key: &String| ClaimChange::Release(ClaimKey::new(Scope::ContentPath, key));
+    match event {
+        ContentPieceEvent::ContentPieceAdded { path_key, .. } => vec![take(path_key)],
+        ContentPieceEvent::ContentPieceChanged { path_key, freed_path_key: Some(freed), .. } => {
+            vec![free(freed), take(path_key)]
+        }
+        ContentPieceEvent::ContentPieceChanged { freed_path_key: None, .. } => vec![],
+        ContentPieceEvent::ContentPieceDeleted { freed_path_key } => vec![free(freed_path_key)],
     }
 }
 
@@ -150,5 +243,66 @@ mod tests {
             .map(|hash| ClaimChange::Ensure(ClaimKey::new(Scope::SuppressedAddress, hash), contact))
             .into();
         assert_eq!(changes_of(&AnyEvent::Contact(event), contact), expected);
+    }
+
+    #[test]
+    fn an_opt_out_and_the_list_are_two_claims() {
+        let event = SuppressionEvent::SuppressionRemoved { address_hash: "a".into() };
+        let released = changes_of(&AnyEvent::Suppression(event), Uuid::from_u128(1));
+        let [own_word, listed] = ClaimKey::against("a");
+        assert_eq!(released, [ClaimChange::Release(listed.clone())]);
+        assert_ne!(own_word, listed);
+    }
+
+    #[test]
+    fn who_unsubscribed_is_suppressed_by_their_own_word_too() {
+        use crate::personal::Personal;
+        let list = Uuid::from_u128(1);
+        for (reason, claims) in [
+            (SuppressionReason::Manual, 1),
+            (SuppressionReason::Bounce, 1),
+            (SuppressionReason::Complaint, 1),
+            (SuppressionReason::Unsubscribe, 2),
+        ] {
+            let address = Personal::erased(crate::ids::SubjectId(list));
+            let event = SuppressionEvent::SuppressionAdded {
+                address_hash: "a".into(),
+                address,
+                reason,
+                contact_ids: vec![],
+            };
+            let changes = changes_of(&AnyEvent::Suppression(event), list);
+            assert_eq!(changes.len(), claims, "{reason:?}");
+            let own_word = ClaimChange::Ensure(ClaimKey::new(Scope::SuppressedAddress, "a"), list);
+            assert_eq!(changes.contains(&own_word), claims == 2, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_has_one_open_charge() {
+        let (bucket, message) = (Uuid::from_u128(1), MessageId(Uuid::from_u128(2)));
+        let key = ClaimKey::quota_charge(message);
+        let charged = BucketEvent::BucketCharged { message_ids: vec![message] };
+        assert_eq!(changes_of(&charged.into(), bucket), [ClaimChange::Take(key.clone(), bucket)]);
+        let refunded = BucketEvent::BucketRefunded { message_ids: vec![message], because: "not_sent".into() };
+        assert_eq!(changes_of(&refunded.into(), bucket), [ClaimChange::Release(key)]);
+    }
+
+    #[test]
+    fn a_deduplication_key_is_given_free_by_what_ends_a_message_unsent() {
+        let message = MessageId(Uuid::from_u128(1));
+        let key = ClaimKey::message_dedup("k");
+        let release = vec![ClaimChange::Release(key)];
+        let rejected = |dedup_key| MessageEvent::MessageRejected {
+            attempt: 1,
+            status: crate::message::MessageStatus::Failed,
+            code: "no_mailbox".into(),
+            answer: None,
+            dedup_key,
+        };
+        assert_eq!(changes_of(&rejected(Some("k".into())).into(), message.uuid()), release);
+        assert_eq!(changes_of(&rejected(None).into(), message.uuid()), []);
+        let accepted = MessageEvent::MessageAccepted { attempt: 1, provider_hash: None, answer: None };
+        assert_eq!(changes_of(&accepted.into(), message.uuid()), []);
     }
 }

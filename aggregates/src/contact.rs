@@ -5,6 +5,8 @@
 
 mod event;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 pub use event::{ContactEvent, ContactProfile};
@@ -103,6 +105,16 @@ pub enum ContactCommand {
         /// Keyed hashes of its addresses.
         addresses: Vec<String>,
     },
+    /// One of its addresses is on the suppression list: while it is, nobody contacts it.
+    Suppress {
+        /// Keyed hash of the address.
+        address_hash: String,
+    },
+    /// That address was taken off the list.
+    LiftSuppression {
+        /// Keyed hash of the address.
+        address_hash: String,
+    },
 }
 
 /// Why a contact refuses.
@@ -124,6 +136,9 @@ pub enum ContactError {
 pub struct Contact {
     profile: Option<Personal<ContactProfile>>,
     opted_out: bool,
+    /// Keyed hashes of its addresses that are on the suppression list.
+    #[serde(default)]
+    listed: BTreeSet<String>,
 }
 
 aggregate!(Contact, "Contact", ContactCommand, ContactEvent, ContactError);
@@ -157,6 +172,21 @@ impl Contact {
             (ContactCommand::OptOut { via, addresses }, Some(_)) => {
                 Ok(self.opt_out(via, Some(addresses)).into_iter().collect())
             }
+
+            (ContactCommand::Suppress { address_hash }, Some(_)) => {
+                Ok(if self.listed.contains(&address_hash) {
+                    vec![]
+                } else {
+                    vec![ContactEvent::ContactSuppressed { address_hash }]
+                })
+            }
+            (ContactCommand::LiftSuppression { address_hash }, Some(_)) => {
+                if !self.listed.contains(&address_hash) {
+                    return Ok(vec![]);
+                }
+                let do_not_contact = self.opted_out || self.listed.len() > 1;
+                Ok(vec![ContactEvent::ContactSuppressionLifted { address_hash, do_not_contact }])
+            }
         }
     }
 
@@ -170,6 +200,12 @@ impl Contact {
             ContactEvent::ContactCreated { profile, .. }
             | ContactEvent::ContactProfileChanged { profile, .. } => self.profile = Some(profile),
             ContactEvent::ContactOptedOut { .. } => self.opted_out = true,
+            ContactEvent::ContactSuppressed { address_hash } => {
+                self.listed.insert(address_hash);
+            }
+            ContactEvent::ContactSuppressionLifted { address_hash, .. } => {
+                self.listed.remove(&address_hash);
+            }
         }
     }
 
@@ -178,9 +214,9 @@ impl Contact {
         self.profile.is_some()
     }
 
-    /// Whether it asked not to be contacted.
+    /// Whether it is not to be contacted: it said so, or one of its addresses is on the suppression list.
     pub fn opted_out(&self) -> bool {
-        self.opted_out
+        self.opted_out || !self.listed.is_empty()
     }
 
     /// What is known of it.
@@ -316,6 +352,27 @@ mod tests {
     fn an_import_without_an_opt_out_does_not_take_one_back() {
         let merge = ContactCommand::Merge { profile: ada(), import_id: None, opted_out: None };
         Given::with(()).given(vec![created(), opted_out()]).when(merge).then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn a_contact_is_left_alone_while_one_of_its_addresses_is_listed() {
+        let listed = |hash: &str| ContactEvent::ContactSuppressed { address_hash: hash.into() };
+        let lift = |hash: &str| ContactCommand::LiftSuppression { address_hash: hash.into() };
+        let lifted = |hash: &str, do_not_contact| ContactEvent::ContactSuppressionLifted {
+            address_hash: hash.into(),
+            do_not_contact,
+        };
+        for (history, command, expected) in [
+            (vec![], ContactCommand::Suppress { address_hash: "a".into() }, vec![listed("a")]),
+            (vec![listed("a")], ContactCommand::Suppress { address_hash: "a".into() }, vec![]),
+            (vec![], lift("a"), vec![]),
+            (vec![listed("a")], lift("a"), vec![lifted("a", false)]),
+            (vec![listed("a"), listed("b")], lift("a"), vec![lifted("a", true)]),
+            (vec![listed("a"), opted_out()], lift("a"), vec![lifted("a", true)]),
+        ] {
+            let history = [vec![created()], history].concat();
+            Given::with(()).given(history).when(command).then_expect_events(expected);
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::channel::Channel;
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
@@ -85,6 +87,24 @@ ids! {
     QualificationTemplateId,
     /// What was found out about one contact of a campaign.
     QualificationId,
+    /// A sender on one channel.
+    OutboxId,
+    /// What a channel is entered with: one secret, all its versions.
+    CredentialId,
+    /// The sends of one credential and channel on one day.
+    BucketId,
+    /// One send: the activity.
+    MessageId,
+    /// One question to a person: may this be sent?
+    ApprovalId,
+    /// An approval rule.
+    RuleId,
+    /// A piece of content.
+    ContentPieceId,
+    /// A sequence of steps.
+    SequenceId,
+    /// Where Docket posts its own events to.
+    WebhookEndpointId,
 }
 
 impl OrganizationId {
@@ -110,6 +130,62 @@ impl OrganizationId {
     pub fn principal(self, address_hash: &str) -> PrincipalId {
         PrincipalId(self.natural(&format!("principal/{address_hash}")))
     }
+
+    /// The stream of a credential, by the id of its secret without the version.
+    pub fn credential(self, secret_id: &str) -> CredentialId {
+        CredentialId(self.natural(&format!("credential/{secret_id}")))
+    }
+
+    /// The stream of the sends of one credential and channel on one of the credential's days.
+    pub fn bucket(self, credential: CredentialId, channel: Channel, day: u64) -> BucketId {
+        BucketId(self.natural(&format!("bucket/{credential}/{}/{day}", channel.name())))
+    }
+
+    /// The one stream of all approval rules.
+    pub fn approval_rules(self) -> Uuid {
+        self.natural("approval-rules")
+    }
+
+    /// The one stream of the allowlist.
+    pub fn allowlist(self) -> Uuid {
+        self.natural("allowlist")
+    }
+
+    /// The one stream of pauses and of the frequency cap.
+    pub fn sending_control(self) -> Uuid {
+        self.natural("sending-control")
+    }
+
+    /// The one stream of the post-issue hooks in force; it stands in the instance ledger.
+    pub fn hook_registry(self) -> Uuid {
+        self.natural("hook-registry")
+    }
+
+    /// The stream of one address on the suppression list, by the keyed hash of the address.
+    pub fn suppression(self, address_hash: &str) -> Uuid {
+        self.natural(&format!("suppression/{address_hash}"))
+    }
+
+    /// The stream that counts what one address gets, by its keyed hash.
+    pub fn correspondence(self, address_hash: &str) -> Uuid {
+        self.natural(&format!("correspondence/{address_hash}"))
+    }
+
+    /// Whom a value is about that names an address and no contact: the keyed hash of the address says who, and
+    /// nobody can tell the address from it.
+    pub fn correspondent(self, address_hash: &str) -> SubjectId {
+        SubjectId(self.natural(&format!("correspondent/{address_hash}")))
+    }
+
+    /// The stream of one contact's way through a sequence.
+    pub fn enrollment(self, sequence: SequenceId, contact: ContactId) -> Uuid {
+        self.natural(&format!("enrollment/{sequence}/{contact}"))
+    }
+
+    /// The message of one try of one step of an enrollment: a step that is taken twice is the same message.
+    pub fn step_message(self, enrollment: Uuid, round: u64, step: u32, attempt: u32) -> MessageId {
+        MessageId(self.natural(&format!("step/{enrollment}/{round}/{step}/{attempt}")))
+    }
 }
 
 #[cfg(test)]
@@ -127,5 +203,29 @@ mod tests {
             organization.membership(campaign, contact).to_string(),
             "55dbccf6-b44e-5c37-ae55-4d0d9e0a9124"
         );
+        for (id, literal) in [
+            (organization.credential("smtp").to_string(), "347c23af-e2b3-5889-9681-d29d41fb0459"),
+            (
+                organization.bucket(CredentialId(Uuid::from_u128(4)), Channel::CalCom, 7).to_string(),
+                "602817d0-d6cd-5fae-8fbb-dfb8c9efd424",
+            ),
+            (organization.approval_rules().to_string(), "6f44f574-596c-5e9e-b690-6e1cbb288eb2"),
+            (organization.allowlist().to_string(), "c6e7381f-9793-55fb-afc3-20e2e6299a8b"),
+            (organization.sending_control().to_string(), "80a8084a-7945-5b4b-800c-ba40577e2bfd"),
+            (organization.hook_registry().to_string(), "474c4f3e-2fa5-54f8-8aec-51572546031a"),
+            (organization.suppression("ab").to_string(), "d06037bd-3f74-5879-be0a-756d9ea5a3da"),
+            (organization.correspondence("ab").to_string(), "23d1fec9-4695-5dc3-b187-071c8645ce8d"),
+            (organization.correspondent("ab").to_string(), "852920d6-ec59-5de5-bd00-5a7a809724a1"),
+            (
+                organization.enrollment(SequenceId(Uuid::from_u128(5)), contact).to_string(),
+                "07f750eb-a022-52cb-8988-a0ea6580084d",
+            ),
+            (
+                organization.step_message(Uuid::from_u128(6), 1, 2, 3).to_string(),
+                "f05515fc-58a6-5c44-bc4c-b2e47d591894",
+            ),
+        ] {
+            assert_eq!(id, literal);
+        }
     }
 }

@@ -9,8 +9,11 @@
 
 mod stored;
 
+pub mod calendar;
+pub mod channel;
 pub mod decimal;
 pub mod ids;
+pub mod labels;
 pub mod personal;
 pub mod time;
 
@@ -31,6 +34,23 @@ pub mod qualification_template;
 pub mod roster;
 pub mod script_execution;
 pub mod script_template;
+
+pub mod allowlist;
+pub mod approval;
+pub mod approval_rules;
+pub mod bucket;
+pub mod content_piece;
+pub mod correspondence;
+pub mod credential;
+pub mod enrollment;
+pub mod hook_registry;
+pub mod judgement;
+pub mod message;
+pub mod outbox;
+pub mod sending_control;
+pub mod sequence;
+pub mod suppression;
+pub mod webhook_endpoint;
 
 pub use any::{AnyEvent, DecodeError};
 pub use personal::Personal;

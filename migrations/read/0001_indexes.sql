@@ -26,3 +26,17 @@ CREATE INDEX script_executions_template ON script_executions (organization_id, s
 CREATE INDEX qualifications_created ON qualifications (organization_id, created_at, qualification_id);
 CREATE INDEX qualifications_contact ON qualifications (organization_id, contact_id, campaign_id);
 CREATE INDEX qualifications_campaign ON qualifications (organization_id, campaign_id, created_at, qualification_id);
+
+CREATE INDEX messages_by_time ON messages (organization_id, created_at, message_id);
+CREATE INDEX messages_open ON messages (organization_id, dispatch_state, created_at, message_id) WHERE dispatch_state <> 'done';
+CREATE INDEX messages_by_provider ON messages (organization_id, provider_hash) WHERE provider_hash IS NOT NULL;
+CREATE INDEX messages_by_recipient ON messages (organization_id, recipient_hash, message_id);
+CREATE INDEX messages_in_flight ON messages (organization_id, outbox_id) WHERE dispatch_state = 'in_flight';
+CREATE INDEX messages_by_contact ON messages (organization_id, contact_id, message_id) WHERE contact_id IS NOT NULL;
+CREATE INDEX decisions_by_time ON decisions (organization_id, at, position);
+CREATE INDEX approvals_by_status ON approvals (organization_id, status, approval_id);
+CREATE INDEX approvals_open ON approvals (organization_id, approval_id, expires_at) WHERE status IN ('pending', 'revision_requested');
+CREATE INDEX content_pieces_by_path ON content_pieces (organization_id, source_path) WHERE deleted_at IS NULL;
+CREATE INDEX enrollments_by_contact ON enrollments (organization_id, sequence_id, contact_id);
+CREATE INDEX enrollments_by_state ON enrollments (organization_id, sequence_id, state, contact_id);
+CREATE INDEX enrollments_of_campaign ON enrollments (organization_id, campaign_id, sequence_id) WHERE state = 'active';

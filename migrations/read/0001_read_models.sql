@@ -341,3 +341,174 @@ CREATE TABLE organization_counters (
     qualification_templates bigint NOT NULL,
     qualifications  bigint NOT NULL
 ) WITH (fillfactor = 50);
+
+CREATE TABLE outboxes (
+    organization_id uuid NOT NULL,
+    outbox_id       uuid NOT NULL,
+    channel         text NOT NULL,
+    niche           text,
+    secret_id       text,
+    secret_version  integer,
+    config          text,
+    version         bigint NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    deleted_at      timestamptz,
+    PRIMARY KEY (organization_id, outbox_id)
+);
+
+CREATE TABLE messages (
+    organization_id uuid NOT NULL,
+    message_id      uuid NOT NULL,
+    channel         text NOT NULL,
+    outbox_id       uuid NOT NULL,
+    recipient       text,
+    recipient_hash  text NOT NULL,
+    payload         text,
+    niche           text,
+    tags            text[] NOT NULL,
+    content_hash    text NOT NULL,
+    content_piece_id uuid,
+    drafter         uuid NOT NULL,
+    agent_id        uuid,
+    contact_id      uuid,
+    campaign_id     uuid,
+    sequence_id     uuid,
+    step            bigint,
+    status          text NOT NULL,
+    dispatch_state  text NOT NULL,
+    delivery        text NOT NULL,
+    reason          text,
+    rule_id         uuid,
+    rule_version    bigint,
+    rules_version   bigint,
+    allowlist_version bigint,
+    approval_id     uuid,
+    approved_at     timestamptz,
+    approved_by     uuid,
+    attempts        bigint NOT NULL,
+    next_attempt_at timestamptz,
+    bucket_id       uuid,
+    sent_at         timestamptz,
+    provider_hash   text,
+    provider_message_id text,
+    detail          text,
+    version         bigint NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, message_id)
+) WITH (fillfactor = 70);
+
+-- What the approval rules were asked, and what came of it: what a back-test replays.
+CREATE TABLE decisions (
+    organization_id uuid NOT NULL,
+    position        bigint NOT NULL,
+    message_id      uuid NOT NULL,
+    channel         text NOT NULL,
+    niche           text,
+    tags            text[] NOT NULL,
+    at              timestamptz NOT NULL,
+    auto_approved   boolean NOT NULL,
+    rule_id         uuid,
+    rule_version    bigint,
+    PRIMARY KEY (organization_id, position)
+);
+
+CREATE TABLE approvals (
+    organization_id uuid NOT NULL,
+    approval_id     uuid NOT NULL,
+    message_id      uuid NOT NULL,
+    content_hash    text NOT NULL,
+    drafter         uuid NOT NULL,
+    rule_id         uuid,
+    rule_version    bigint,
+    supersedes      uuid,
+    status          text NOT NULL,
+    answered_by     uuid,
+    note            text,
+    expires_at      timestamptz NOT NULL,
+    version         bigint NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, approval_id)
+);
+
+CREATE TABLE allowlist_entries (
+    organization_id uuid NOT NULL,
+    hash            text COLLATE "C" NOT NULL,
+    kind            text NOT NULL,
+    entry           text,
+    created_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, hash)
+);
+
+CREATE TABLE suppressions (
+    organization_id uuid NOT NULL,
+    suppression_id  uuid NOT NULL,
+    address_hash    text NOT NULL,
+    address         text,
+    reason          text NOT NULL,
+    created_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, suppression_id)
+);
+
+CREATE TABLE content_pieces (
+    organization_id uuid NOT NULL,
+    piece_id        uuid NOT NULL,
+    title           text,
+    summary         text,
+    source_path     text,
+    tags            text[] NOT NULL,
+    channel_intent  text,
+    niche           text,
+    frontmatter     text,
+    source_sha256   text NOT NULL,
+    text_sha256     text,
+    version         bigint NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    deleted_at      timestamptz,
+    PRIMARY KEY (organization_id, piece_id)
+);
+
+CREATE TABLE sequences (
+    organization_id uuid NOT NULL,
+    sequence_id     uuid NOT NULL,
+    name            text,
+    steps           jsonb NOT NULL,
+    payloads        text[],
+    status          text NOT NULL,
+    revision        bigint NOT NULL,
+    version         bigint NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, sequence_id)
+);
+
+CREATE TABLE enrollments (
+    organization_id uuid NOT NULL,
+    enrollment_id   uuid NOT NULL,
+    sequence_id     uuid NOT NULL,
+    contact_id      uuid NOT NULL,
+    campaign_id     uuid,
+    round           bigint NOT NULL,
+    state           text NOT NULL,
+    step            bigint NOT NULL,
+    message_id      uuid,
+    step_at         timestamptz,
+    because         text,
+    version         bigint NOT NULL,
+    enrolled_at     timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, enrollment_id)
+) WITH (fillfactor = 70);
+
+-- How many enrollments of a sequence stand where.
+CREATE TABLE enrollment_counters (
+    organization_id uuid NOT NULL,
+    sequence_id     uuid NOT NULL,
+    active          bigint NOT NULL,
+    stopped         bigint NOT NULL,
+    finished        bigint NOT NULL,
+    PRIMARY KEY (organization_id, sequence_id)
+) WITH (fillfactor = 50);

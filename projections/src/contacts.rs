@@ -33,7 +33,7 @@ pub struct ContactRow {
     pub legal_basis: LegalBasis,
     /// The import folder that it first came in.
     pub import_id: Option<ImportId>,
-    /// Whether it asked not to be contacted.
+    /// Whether it is not to be contacted: it said so, or one of its addresses is suppressed.
     pub do_not_contact: bool,
     /// Events of its stream.
     pub version: u64,
@@ -404,7 +404,12 @@ fn plan(batch: &[Recorded], before: Vec<ContactRow>) -> Result<BTreeMap<ContactI
         match event {
             ContactEvent::ContactCreated { .. } => (),
             ContactEvent::ContactProfileChanged { profile, .. } => row.profile = profile.value().cloned(),
-            ContactEvent::ContactOptedOut { .. } => row.do_not_contact = true,
+            ContactEvent::ContactOptedOut { .. } | ContactEvent::ContactSuppressed { .. } => {
+                row.do_not_contact = true;
+            }
+            ContactEvent::ContactSuppressionLifted { do_not_contact, .. } => {
+                row.do_not_contact = *do_not_contact;
+            }
         }
     }
     Ok(rows)

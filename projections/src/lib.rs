@@ -12,6 +12,7 @@
 
 mod columns;
 mod copy;
+mod recordset;
 
 pub mod name_keys;
 pub mod names;
@@ -42,6 +43,16 @@ pub mod qualifications;
 pub mod rosters;
 pub mod script_executions;
 mod stays;
+
+// What is sent, from where, to whom.
+pub mod allowlist_entries;
+pub mod approvals;
+pub mod content_pieces;
+pub mod enrollments;
+pub mod messages;
+pub mod outboxes;
+pub mod sequences;
+pub mod suppressions;
 
 // The whole of an organization.
 pub mod activity;
@@ -115,6 +126,14 @@ pub fn all() -> &'static [ReadModel] {
         qualifications::MODEL,
         rosters::MODEL,
         script_executions::MODEL,
+        allowlist_entries::MODEL,
+        approvals::MODEL,
+        content_pieces::MODEL,
+        enrollments::MODEL,
+        messages::MODEL,
+        outboxes::MODEL,
+        sequences::MODEL,
+        suppressions::MODEL,
         activity::MODEL,
         organization_counters::MODEL,
     ]
@@ -171,6 +190,14 @@ pub async fn fold(
     script_template_versions::fold(conn, organization, batch).await?;
     script_executions::fold(conn, organization, batch).await?;
     agents::fold(conn, organization, batch).await?;
+    allowlist_entries::fold(conn, organization, batch).await?;
+    approvals::fold(conn, organization, batch).await?;
+    content_pieces::fold(conn, organization, batch).await?;
+    messages::fold(conn, organization, batch).await?;
+    outboxes::fold(conn, organization, batch).await?;
+    sequences::fold(conn, organization, batch).await?;
+    enrollments::fold(conn, organization, batch).await?;
+    suppressions::fold(conn, organization, batch).await?;
     organizations::fold(conn, batch).await?;
     qualification_templates::fold(conn, organization, batch).await?;
     qualifications::fold(conn, organization, batch).await?;

@@ -121,6 +121,15 @@ pub struct MatchKeys {
 }
 
 impl MatchKeys {
+    /// The keys of whoever has this address or number.
+    pub fn of_address(text: &str) -> Self {
+        if text.contains('@') {
+            Self { email: email_key(text), ..Self::default() }
+        } else {
+            Self { phone: phone_key(text), ..Self::default() }
+        }
+    }
+
     /// The keys of what is known of a contact.
     pub fn of(profile: &ContactProfile) -> Self {
         Self {

@@ -10,7 +10,8 @@
 //! - **Removed**: the row goes, with everything that was done in this stay.
 //! - **Called, moved**: only if the epoch is that of the present stay. `do_not_contact` is never left again within
 //!   a stay: the opt-out is on another stream, so a call may be recorded just after it.
-//! - **Opted out**: every membership of the contact becomes `do_not_contact`.
+//! - **Opted out, suppressed**: every membership of the contact becomes `do_not_contact`. It stays that when the address is
+//!   taken off the list; a contact that is put in again afterwards enters as `new`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -85,7 +86,9 @@ impl Needs {
                 AnyEvent::Contact(ContactEvent::ContactCreated { contact_id, .. }) => {
                     created.insert(*contact_id);
                 }
-                AnyEvent::Contact(ContactEvent::ContactOptedOut { .. }) => {
+                AnyEvent::Contact(
+                    ContactEvent::ContactOptedOut { .. } | ContactEvent::ContactSuppressed { .. },
+                ) => {
                     needs.nothing = false;
                     needs.sets.push(ContactId(recorded.aggregate_id));
                 }
@@ -141,7 +144,9 @@ impl Needs {
                     MembershipEvent::CallLogged { campaign_id, contact_id, .. }
                     | MembershipEvent::MembershipMoved { campaign_id, contact_id, .. },
                 ) => want(*campaign_id, *contact_id),
-                AnyEvent::Contact(ContactEvent::ContactOptedOut { .. }) => {
+                AnyEvent::Contact(
+                    ContactEvent::ContactOptedOut { .. } | ContactEvent::ContactSuppressed { .. },
+                ) => {
                     let contact = ContactId(recorded.aggregate_id);
                     let set = before.contact_sets.get(&contact).copied();
                     before.sets.members(set).iter().for_each(|campaign| want(*campaign, contact));
@@ -224,7 +229,13 @@ impl Planner {
                 self.flags.insert(contact, Flags { do_not_contact: false, source });
             }
             ContactEvent::ContactProfileChanged { .. } => (),
-            ContactEvent::ContactOptedOut { .. } => {
+            ContactEvent::ContactSuppressionLifted { do_not_contact, .. } => {
+                // Without a row of its own in `flags` nothing of this batch asks for it.
+                if let Some(flags) = self.flags.get_mut(&contact) {
+                    flags.do_not_contact = *do_not_contact;
+                }
+            }
+            ContactEvent::ContactOptedOut { .. } | ContactEvent::ContactSuppressed { .. } => {
                 self.flags.entry(contact).or_default().do_not_contact = true;
                 for campaign in self.sets.members(self.set(contact)).to_vec() {
                     if let Some(now) = self.standing(campaign, contact) {

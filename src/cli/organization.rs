@@ -134,6 +134,7 @@ async fn list(app: &App) -> anyhow::Result<Vec<Listed>> {
                     slug: row.try_get(2)?,
                     owner_email: row.try_get(3)?,
                     crm_enabled: row.try_get(4)?,
+                    sending_paused: None,
                 },
                 position: row.try_get(5)?,
                 lag: row.try_get(6)?,

@@ -1,5 +1,5 @@
 //! `docket rebuild`: makes the read models anew beside the live ones, compares and switches. With `--claims` it makes an
-//! organization's claims anew instead, from its events.
+//! organization's claims anew instead, from its events; with `--work` what the dispatcher has to do.
 
 use clap::Args;
 use docket_aggregates::ids::OrganizationId;
@@ -17,6 +17,9 @@ pub struct Rebuild {
     /// Make the claims of an organization anew, and leave the read models alone.
     #[arg(long, requires = "organization", conflicts_with = "restart")]
     claims: bool,
+    /// Empty the dispatcher's work table and fill it again from the ledger, and leave the read models alone.
+    #[arg(long, conflicts_with_all = ["restart", "claims"])]
+    work: bool,
     /// Whose claims; the nil UUID is the instance's own ledger.
     #[arg(long, requires = "claims")]
     organization: Option<OrganizationId>,
@@ -35,6 +38,11 @@ impl Rebuild {
                     found.justified, rebuilt.events, found.missing, found.misowned, found.unjustified
                 )
             });
+        }
+        if self.work {
+            let refilled = crate::dispatcher::refill(opened.app.ledger.pool()).await;
+            opened.close().await;
+            return super::print(config, &refilled?, |messages| format!("{messages} messages are not final"));
         }
         match opened.app.readside.ensure().await {
             // Another version's read models are what a rebuild is for.

@@ -18,6 +18,8 @@ pub const ADMINS: &[Role] = &[Role::SuperAdmin, Role::InstanceAdmin];
 pub const BOARD: &[Role] = &[Role::SuperAdmin, Role::InstanceAdmin, Role::Board];
 /// Works within a company.
 pub const WORKERS: &[Role] = &[Role::SuperAdmin, Role::InstanceAdmin, Role::Board, Role::Agent];
+/// Works within a company, or looks into it.
+pub const STAFF: &[Role] = &[Role::SuperAdmin, Role::InstanceAdmin, Role::Board, Role::Agent, Role::Auditor];
 /// Looks into everything of a company.
 pub const READERS: &[Role] = &[Role::SuperAdmin, Role::InstanceAdmin, Role::Board, Role::Auditor];
 

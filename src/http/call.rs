@@ -112,7 +112,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Admitted {
     }
 }
 
-fn run_id(headers: &HeaderMap) -> Result<Option<Uuid>, ApiError> {
+/// The header `X-Run-Id`.
+pub fn run_id(headers: &HeaderMap) -> Result<Option<Uuid>, ApiError> {
     let Some(value) = headers.get(RUN_ID) else { return Ok(None) };
     let run = value.to_str().ok().and_then(input::uuid);
     run.map(Some).ok_or_else(|| ApiError::field("x-run-id", "MALFORMED_ID", "must be a UUID"))

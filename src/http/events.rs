@@ -23,7 +23,7 @@ const PAGE_BYTES: i64 = 8 << 20;
 
 /// An event as it is stored; the names are those of the leaf that `docs/auditing.md` defines.
 #[derive(Debug, Serialize, JsonSchema)]
-struct EventView {
+pub(super) struct EventView {
     #[schemars(with = "Uuid")]
     organization_id: OrganizationId,
     position: i64,
@@ -47,7 +47,8 @@ struct EventView {
 }
 
 impl EventView {
-    fn of(organization_id: OrganizationId, stored: Stored) -> Self {
+    /// The view of an event of this organization.
+    pub(super) fn of(organization_id: OrganizationId, stored: Stored) -> Self {
         Self {
             organization_id,
             position: stored.position,

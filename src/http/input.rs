@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
@@ -23,24 +24,47 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if !media_type.is_some_and(is_json) {
-            return Err(ApiError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "NOT_JSON",
-                "the body must be JSON, with the header content-type: application/json",
-            ));
-        }
-        let bytes = body::receive(request.into_body()).await.map_err(|broken| {
-            let (status, code) = match broken {
-                Broken::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
-                Broken::Stalled => (StatusCode::REQUEST_TIMEOUT, "BODY_STALLED"),
-                Broken::Interrupted => (StatusCode::BAD_REQUEST, "BODY_INTERRUPTED"),
-            };
-            ApiError::new(status, code, broken.to_string())
-        })?;
-        parse(&bytes).map(Self)
+        parse(&json_bytes(request).await?).map(Self)
     }
+}
+
+/// The whole body of a request that says that it is JSON.
+async fn json_bytes(request: Request) -> Result<Bytes, ApiError> {
+    let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !media_type.is_some_and(is_json) {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "NOT_JSON",
+            "the body must be JSON, with the header content-type: application/json",
+        ));
+    }
+    received(request).await
+}
+
+/// A body of JSON whose texts are as they were written: accepted by the same rules as [`Body`], and not normalised.
+pub struct Verbatim(pub Value);
+
+impl<S: Send + Sync> FromRequest<S> for Verbatim {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let bytes = json_bytes(request).await?;
+        let normalised = parse(&bytes)?;
+        // What the strict reader accepts, every other one reads alike.
+        Ok(Self(serde_json::from_slice(&bytes).unwrap_or(normalised)))
+    }
+}
+
+/// The whole body, whatever it is.
+pub async fn received(request: Request) -> Result<Bytes, ApiError> {
+    body::receive(request.into_body()).await.map_err(|broken| {
+        let (status, code) = match broken {
+            Broken::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
+            Broken::Stalled => (StatusCode::REQUEST_TIMEOUT, "BODY_STALLED"),
+            Broken::Interrupted => (StatusCode::BAD_REQUEST, "BODY_INTERRUPTED"),
+        };
+        ApiError::new(status, code, broken.to_string())
+    })
 }
 
 fn is_json(media_type: &str) -> bool {
@@ -138,6 +162,61 @@ impl Fields {
         }
     }
 
+    /// A field that is an object with fields of its own; absent and null are none. Its problems are told with those of
+    /// the whole, under `name.field`.
+    pub fn nested<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let fields = match self.fields.remove(name)? {
+            Value::Null => return None,
+            Value::Object(fields) => fields,
+            _ => {
+                self.problem(name, "WRONG_TYPE", "must be an object");
+                return None;
+            }
+        };
+        let mut inner = Self { fields, problems: vec![] };
+        let value = read(&mut inner);
+        let Err(refused) = inner.finish_problems() else { return Some(value) };
+        for problem in refused {
+            self.problems.push(FieldProblem { path: format!("{name}.{}", problem.path), ..problem });
+        }
+        None
+    }
+
+    /// A field that is a list of objects with fields of their own, `max` at most; absent is none. The problems of each are
+    /// told under `name.index.field`.
+    pub fn nested_list<T>(
+        &mut self,
+        name: &str,
+        max: usize,
+        read: impl Fn(&mut Self) -> T,
+    ) -> Option<Vec<T>> {
+        let items = match self.fields.remove(name)? {
+            Value::Array(items) if items.len() <= max => items,
+            Value::Array(_) => {
+                self.problem(name, "TOO_MANY", format!("must have at most {max} items"));
+                return None;
+            }
+            _ => {
+                self.problem(name, "WRONG_TYPE", "must be a list");
+                return None;
+            }
+        };
+        let mut list = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let path = format!("{name}.{index}");
+            let Value::Object(fields) = item else {
+                self.problem(&path, "WRONG_TYPE", "must be an object");
+                continue;
+            };
+            let mut inner = Self { fields, problems: vec![] };
+            list.push(read(&mut inner));
+            for problem in inner.finish_problems().err().into_iter().flatten() {
+                self.problems.push(FieldProblem { path: format!("{path}.{}", problem.path), ..problem });
+            }
+        }
+        Some(list)
+    }
+
     /// Refuses a patch that changes nothing.
     pub fn not_empty(&mut self) {
         if self.fields.is_empty() {
@@ -151,13 +230,17 @@ impl Fields {
     }
 
     /// Refuses everything that was found wrong, and every field that nobody asked for.
-    pub fn finish(mut self) -> Result<(), ApiError> {
+    pub fn finish(self) -> Result<(), ApiError> {
+        self.finish_problems().map_err(ApiError::fields)
+    }
+
+    fn finish_problems(mut self) -> Result<(), Vec<FieldProblem>> {
         for name in self.fields.keys() {
             // The name itself comes from the client: it is told back, but not without a bound.
             let name: String = name.chars().take(100).collect();
             self.problems.push(FieldProblem::new(name, "UNKNOWN_FIELD", "is not known here"));
         }
-        if self.problems.is_empty() { Ok(()) } else { Err(ApiError::fields(self.problems)) }
+        if self.problems.is_empty() { Ok(()) } else { Err(self.problems) }
     }
 
     fn judged<T>(&mut self, name: &str, judged: Result<T, Problem>) -> Option<T> {
@@ -267,6 +350,23 @@ pub fn integer(min: i64, max: i64) -> impl Fn(Value) -> Result<i64, Problem> {
     }
 }
 
+/// A list of texts, each judged by `rule`, `max` at most.
+pub fn list<T>(
+    max: usize,
+    rule: impl Fn(Value) -> Result<T, Problem>,
+) -> impl FnOnce(Value) -> Result<Vec<T>, Problem> {
+    move |value| match value {
+        Value::Array(items) if items.len() <= max => items.into_iter().map(rule).collect(),
+        Value::Array(_) => Err(("TOO_MANY", format!("must have at most {max} items"))),
+        _ => Err(("WRONG_TYPE", "must be a list".into())),
+    }
+}
+
+/// A JSON object, as the text of it.
+pub fn object(value: Value) -> Result<String, Problem> {
+    if value.is_object() { Ok(value.to_string()) } else { Err(("WRONG_TYPE", "must be an object".into())) }
+}
+
 /// One of a closed set of names.
 pub fn one_of<T: std::str::FromStr<Err = String>>(value: Value) -> Result<T, Problem> {
     string(value)?.parse().map_err(|message| ("UNKNOWN_VALUE", message))
@@ -311,6 +411,16 @@ mod tests {
             ("surplus", "UNKNOWN_FIELD"),
         ];
         assert_eq!(codes(&error), expected.map(|(path, code)| (path.to_owned(), code.to_owned())));
+    }
+
+    #[test]
+    fn the_problems_of_an_inner_object_are_told_with_its_name() {
+        let mut fields = fields(json!({"predicate": {"priority": "high", "surplus": 1}}));
+        let read = fields.nested("predicate", |inner| inner.optional("priority", integer(0, 9)));
+        assert_eq!(read, None);
+        let expected = [("predicate.priority", "OUT_OF_RANGE"), ("predicate.surplus", "UNKNOWN_FIELD")];
+        let found = codes(&fields.finish().unwrap_err());
+        assert_eq!(found, expected.map(|(path, code)| (path.to_owned(), code.to_owned())));
     }
 
     #[test]

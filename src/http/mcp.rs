@@ -42,13 +42,13 @@ const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const SESSIONS_MAX: NonZeroUsize = NonZeroUsize::new(1_024).expect("1024 is not zero");
 
 /// Who began which session.
-type Sessions = Arc<Mutex<LruCache<String, PrincipalId>>>;
+pub(super) type Sessions = Arc<Mutex<LruCache<String, PrincipalId>>>;
 
 #[derive(Clone)]
-struct Gate {
-    state: HttpState,
-    served: Served,
-    sessions: Sessions,
+pub(super) struct Gate {
+    pub state: HttpState,
+    pub served: Served,
+    pub sessions: Sessions,
 }
 
 /// The routes of the protocol.
@@ -89,7 +89,7 @@ fn of_session(spec: Spec) -> Spec {
     spec.required_header("Mcp-Session-Id", id, "The session, as the answer to initialize named it.")
 }
 
-fn sending() -> Spec {
+pub(super) fn sending() -> Spec {
     let id = json!({ "type": ["string", "integer"], "minimum": -(1_i64 << 53), "maximum": 1_i64 << 53 });
     let message = json!({
         "type": "object",
@@ -110,21 +110,21 @@ fn sending() -> Spec {
         .refuses(&[406, 413, 415, 422])
 }
 
-fn listening() -> Spec {
+pub(super) fn listening() -> Spec {
     of_session(Spec::new("Listen to a session, in revisions that have them"))
         .header("Accept", json!({ "const": "text/event-stream" }), "What the client takes: events.")
         .answers_with(200, "A stream of events", "text/event-stream", json!({ "type": "string" }))
         .refuses(&[405, 406, 409, 422])
 }
 
-fn ending() -> Spec {
+pub(super) fn ending() -> Spec {
     of_session(Spec::new("End a session, in revisions that have them"))
         .answers_plainly(202, "It is ended")
         .answers_plainly(204, "It is ended")
         .refuses(&[405, 422])
 }
 
-fn telling() -> Spec {
+pub(super) fn telling() -> Spec {
     Spec::new("How a client of the protocol is let in (RFC 9728)")
         .answers(
             200,
@@ -138,7 +138,7 @@ fn telling() -> Spec {
         .refuses(&[431])
 }
 
-async fn speak(Extension(served): Extension<Served>, request: Request) -> Response {
+pub(super) async fn speak(Extension(served): Extension<Served>, request: Request) -> Response {
     served.answer(request).await
 }
 
@@ -183,17 +183,17 @@ async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Res
     response
 }
 
-fn session(headers: &HeaderMap) -> Option<String> {
+pub(super) fn session(headers: &HeaderMap) -> Option<String> {
     headers.get(SESSION_ID)?.to_str().ok().map(str::to_owned)
 }
 
 impl Gate {
-    fn is_of(&self, session: &str, principal: PrincipalId) -> bool {
+    pub fn is_of(&self, session: &str, principal: PrincipalId) -> bool {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.get(session) == Some(&principal)
     }
 
-    async fn begun(&self, session: String, principal: PrincipalId) {
+    pub async fn begun(&self, session: String, principal: PrincipalId) {
         let pushed_out = {
             let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
             sessions.push(session, principal)
@@ -217,7 +217,7 @@ fn challenge(state: &HttpState, headers: &HeaderMap, refusal: &Refusal) -> Optio
 }
 
 /// The address under which the client reached us: the one that is set, else the host that it named.
-fn base(state: &HttpState, headers: &HeaderMap) -> String {
+pub(super) fn base(state: &HttpState, headers: &HeaderMap) -> String {
     let plain = |host: &&str| {
         host.len() <= 255 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]_".contains(&b))
     };

@@ -10,9 +10,9 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 
 use super::call::KEY_PATTERN;
-use super::routes::{self, Open, Route};
-use super::spec::{Answer, JSON, Parameter, Spec, object};
-use super::{agent, docs, health, mcp};
+use super::routes::{self, Effect, Open, Route};
+use super::spec::{self, Answer, JSON, Parameter, Spec, object};
+use super::{agent, company_mcp, deliveries, docs, health, mcp, unsubscribing};
 use crate::shapes;
 use crate::tools::{Tool, VERSION, catalog, strict};
 
@@ -24,7 +24,7 @@ const WITH_BODY: &[u16] = &[409, 413, 415, 422];
 const OF_TOOL: &[u16] = &[409, 410, 413, 422];
 
 /// The groups of the reference.
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     (
         "Agent tools",
         "What an agent may do: each tool with its own path, its input and its answer. The same tools are served in the Model Context Protocol at /mcp. \
@@ -35,6 +35,11 @@ const TAGS: [(&str, &str); 6] = [
     ("Audit", "The ledger itself, in order and sealed."),
     ("Protocol", "The Model Context Protocol, and how a client of it is let in."),
     (
+        "Outside",
+        "For providers that tell what became of messages, and for recipients who want no more. No token is asked for: \
+         a webhook is signed, and so is the address in a mail.",
+    ),
+    (
         "Operation",
         "For whoever runs the process, and for whoever reads this reference. No token is asked for.",
     ),
@@ -42,7 +47,18 @@ const TAGS: [(&str, &str); 6] = [
 
 /// Every route that is not in the company's table.
 pub fn open_routes() -> Vec<Open> {
-    [agent::all(), mcp::all(), docs::all(), health::all()].into_iter().flatten().collect()
+    [
+        agent::all(),
+        mcp::all(),
+        company_mcp::all(),
+        deliveries::all(),
+        unsubscribing::all(),
+        docs::all(),
+        health::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The document.
@@ -117,15 +133,10 @@ impl Writer {
 
     fn company(&mut self, route: &Route) {
         let spec = (route.spec)();
-        let changes = route.method != Method::GET;
-        let mut parameters: Vec<Value> = route
-            .path
-            .split('/')
-            .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
-            .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": shapes::id() }))
-            .collect();
+        let takes_body = route.method != Method::GET;
+        let mut parameters = path_parameters(route.path);
         parameters.extend(spec.parameters.iter().map(parameter));
-        if changes {
+        if route.effect != Effect::Asks {
             parameters.push(idempotency_key());
         }
         parameters.push(json!({
@@ -135,13 +146,13 @@ impl Writer {
             "schema": shapes::id(),
         }));
         let mut refusals: Vec<u16> = [ALWAYS, spec.refusals].concat();
-        if changes {
+        if takes_body {
             refusals.extend(WITH_BODY);
         }
         let roles: Vec<&str> = route.roles.iter().map(|role| role.name()).collect();
         let tag = match route.path {
             path if path.starts_with("/api/admin") => "Organizations",
-            path if path.ends_with("/events") => "Audit",
+            path if path.contains("/crm/events") => "Audit",
             _ => "Company",
         };
         let operation = json!({
@@ -274,6 +285,13 @@ fn rename_references(schema: &mut Value, name: &str) {
         Value::Array(several) => several.iter_mut().for_each(|value| rename_references(value, name)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
     }
+}
+
+/// The parameters in a path: ids, but for the names that the board gives to its secrets.
+fn path_parameters(path: &str) -> Vec<Value> {
+    spec::in_path(path)
+        .map(|(name, schema)| json!({ "name": name, "in": "path", "required": true, "schema": schema }))
+        .collect()
 }
 
 fn parameter(parameter: &Parameter) -> Value {

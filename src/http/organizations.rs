@@ -4,7 +4,10 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use docket_aggregates::ids::OrganizationId;
-use docket_aggregates::organization::{OrganizationCommand, OrganizationError, OrganizationProfile};
+use docket_aggregates::organization::{
+    Organization, OrganizationCommand, OrganizationError, OrganizationProfile,
+};
+use docket_aggregates::sending_control::PauseScope;
 use serde_json::Value;
 
 use super::HttpState;
@@ -13,8 +16,12 @@ use super::error::ApiError;
 use super::input::{Body, Fields, Problem, boolean, email, line, path_id};
 use super::spec::{Spec, object, schema};
 use crate::organizations::{self, OrganizationView};
-use crate::service::{Done, ServiceError};
+use crate::pauses;
+use crate::service::{Call, Done, ServiceError};
 use crate::shapes;
+
+/// Why sending is held back, where nobody wrote it down.
+const PAUSED_BY: &str = "held back by an administrator of the instance";
 
 impl From<OrganizationError> for ApiError {
     fn from(error: OrganizationError) -> Self {
@@ -50,8 +57,12 @@ pub fn creating() -> Spec {
 
 /// What the reference says of [`change`].
 pub fn changing() -> Spec {
-    Spec::new("Name an organization, or switch its CRM module")
-        .patch([("name", shapes::line(200)), ("crmEnabled", shapes::boolean())])
+    Spec::new("Name an organization, switch its CRM module, or hold all of its sending back")
+        .patch([
+            ("name", shapes::line(200)),
+            ("crmEnabled", shapes::boolean()),
+            ("sendingPaused", shapes::boolean()),
+        ])
         .answers(200, "The organization", schema::<OrganizationView>())
 }
 
@@ -80,6 +91,7 @@ pub async fn create(
         slug: profile.slug.clone(),
         owner_email: profile.owner_email.clone(),
         crm_enabled,
+        sending_paused: None,
     };
     let request = call.request(&view)?;
     let created = organizations::create(&state.app, &call.origin, request, id, profile, crm_enabled).await;
@@ -87,7 +99,7 @@ pub async fn create(
     settle(result.map_err(ServiceError::<OrganizationError>::from), StatusCode::CREATED)
 }
 
-/// `PATCH /api/admin/organizations/{organizationId}`: `{name?, crmEnabled?}`.
+/// `PATCH /api/admin/organizations/{organizationId}`: `{name?, crmEnabled?, sendingPaused?}`.
 pub async fn change(
     State(state): State<HttpState>,
     admitted: Admitted,
@@ -101,21 +113,34 @@ pub async fn change(
     fields.not_empty();
     let name = fields.patched("name", line(200));
     let enabled = fields.patched("crmEnabled", boolean);
+    let paused = fields.patched("sendingPaused", boolean);
     fields.finish()?;
     let commands = [
         name.map(|name| OrganizationCommand::Rename { name }),
         enabled.map(|enabled| OrganizationCommand::SwitchCrmModule { enabled }),
     ];
+    let loaded = state.app.ledger.load::<Organization>(OrganizationId::INSTANCE, id).await?;
+    if !loaded.exists() {
+        return Err(OrganizationError::Unknown.into());
+    }
     let mut appended = None;
-    let mut entity = None;
-    // Two facts that do not depend on each other; each is harmless to repeat, so that no request id is needed.
+    let mut entity = OrganizationView::of(id, &loaded.state);
+    // Facts that do not depend on each other; each is harmless to repeat, so that no request id is needed.
     for command in commands.into_iter().flatten() {
         let decided = organizations::order(&state.app, &call.origin, None, id, command)
             .await
             .map_err(|error| ApiError::from(ServiceError::<OrganizationError>::from(error)))?;
-        entity = Some(OrganizationView::of(id, &decided.state));
+        entity = OrganizationView::of(id, &decided.state);
         appended = decided.appended.or(appended);
     }
-    let entity = entity.ok_or_else(|| ApiError::from(OrganizationError::Unknown))?;
+    // This one stands in the organization's own ledger, where its hand-overs rest on it.
+    let call = Call { idempotency: None, ..call };
+    let switched = match paused {
+        Some(true) => pauses::pause(&state.app, &call, PauseScope::All, PAUSED_BY.to_owned()).await.map(Some),
+        Some(false) => pauses::resume(&state.app, &call, PauseScope::All).await.map(Some),
+        None => Ok(None),
+    };
+    appended = switched?.and_then(|switched| switched.appended).or(appended);
+    entity.sending_paused = Some(pauses::list(&state.app, id).await?.iter().any(|pause| pause.id.is_none()));
     settle::<_, ApiError>(Ok(Done { entity, appended }), StatusCode::OK)
 }

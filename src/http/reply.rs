@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use docket_aggregates::ids::CommandId;
 use serde::Serialize;
@@ -54,4 +54,14 @@ pub fn page(rows: &impl Serialize, path: &str, next: Option<String>) -> Response
         response.headers_mut().insert(LINK, link);
     }
     response
+}
+
+/// The query that leads to the page after the row `after`: this one's, but for its bounds.
+pub fn next_page(uri: &Uri, limit: u32, after: uuid::Uuid) -> String {
+    let kept = uri.query().unwrap_or_default().split('&').filter(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        !pair.is_empty() && name != "after" && name != "limit"
+    });
+    let bounds = [format!("limit={limit}"), format!("after={after}")];
+    kept.map(str::to_owned).chain(bounds).collect::<Vec<_>>().join("&")
 }

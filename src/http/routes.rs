@@ -10,20 +10,22 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use docket_aggregates::ids::OrganizationId;
 use docket_aggregates::token::Role;
 
-use super::auth::{self, ADMINS, BOARD, READERS, WORKERS};
+use super::auth::{self, ADMINS, BOARD, READERS, STAFF, WORKERS};
 use super::call::Admitted;
 use super::error::ApiError;
 use super::reply::{Outcome, Recorded};
 use super::spec::Spec;
 use super::{
-    HttpState, agents, calls, events, follow_ups, imports, input, limits, organizations, script_executions,
+    HttpState, agents, allowlist, approval_rules, approvals, brand_voice, calls, content_pieces,
+    event_stream, events, follow_ups, hooks, imports, input, limits, organizations, outboxes,
+    outgoing_webhooks, pauses, script_executions, secrets, sends, sequences, suppressions,
 };
 use crate::access_log::Entry;
 use crate::credentials::Caller;
@@ -60,6 +62,28 @@ pub enum Module {
     Spared,
 }
 
+/// What a call of a route does to what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it asks.
+    Asks,
+    /// It adds to it or changes it.
+    Changes,
+    /// It takes something away.
+    TakesAway,
+}
+
+impl Effect {
+    /// What the method says, where nothing else is said.
+    fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Asks,
+            Method::DELETE => Self::TakesAway,
+            _ => Self::Changes,
+        }
+    }
+}
+
 /// One route of the company API.
 pub struct Route {
     /// The method.
@@ -72,6 +96,8 @@ pub struct Route {
     pub deadline: Deadline,
     /// Whether it works without the module.
     pub module: Module,
+    /// What a call of it does.
+    pub effect: Effect,
     /// Method and path: the name of the route in the access log and in the ledger.
     pub name: String,
     /// The path of the handler: its name in the reference.
@@ -86,6 +112,16 @@ impl Route {
     fn without_module(self) -> Self {
         Self { module: Module::Spared, ..self }
     }
+
+    /// The same, changing nothing although its method does not say so: its question needs a body.
+    fn that_asks(self) -> Self {
+        Self { effect: Effect::Asks, ..self }
+    }
+
+    /// The same, taking something away although its method does not say so.
+    fn that_takes_away(self) -> Self {
+        Self { effect: Effect::TakesAway, ..self }
+    }
 }
 
 macro_rules! route {
@@ -96,6 +132,7 @@ macro_rules! route {
             roles: $roles,
             deadline: Deadline::$deadline,
             module: Module::Needed,
+            effect: Effect::of(&Method::$method),
             name: concat!(stringify!($method), " ", $path).to_owned(),
             id: stringify!($handler),
             spec: $spec,
@@ -133,6 +170,7 @@ pub fn all() -> &'static [Route] {
     static ALL: LazyLock<Vec<Route>> = LazyLock::new(|| vec![
         route!(POST  "/api/admin/organizations",                                          ADMINS,  Usual,    organizations::create, organizations::creating).without_module(),
         route!(PATCH "/api/admin/organizations/{organizationId}",                         ADMINS,  Usual,    organizations::change, organizations::changing).without_module(),
+        route!(POST  "/api/admin/post-issue-hooks/reload",                                ADMINS,  Usual,    hooks::reload, hooks::reloading).without_module(),
 
         route!(GET   "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::list, agents::listing),
         route!(POST  "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::register, agents::registering),
@@ -150,7 +188,66 @@ pub fn all() -> &'static [Route] {
 
         route!(POST  "/api/companies/{companyId}/crm/script-executions/{executionId}/auto-qualify", WORKERS, Asking, script_executions::auto_qualify, script_executions::auto_qualifying),
 
+        route!(GET   "/api/companies/{companyId}/crm/outboxes",                            STAFF,   Usual,    outboxes::list, outboxes::listing),
+        route!(POST  "/api/companies/{companyId}/crm/outboxes",                            BOARD,   Usual,    outboxes::open, outboxes::opening),
+        route!(PATCH "/api/companies/{companyId}/crm/outboxes/{outboxId}",                 BOARD,   Usual,    outboxes::change, outboxes::changing),
+        route!(DELETE "/api/companies/{companyId}/crm/outboxes/{outboxId}",                BOARD,   Usual,    outboxes::delete, outboxes::deleting),
+        route!(GET   "/api/companies/{companyId}/crm/approval-rules",                      READERS, Usual,    approval_rules::list, approval_rules::listing),
+        route!(POST  "/api/companies/{companyId}/crm/approval-rules",                      BOARD,   Usual,    approval_rules::add, approval_rules::adding),
+        route!(PATCH "/api/companies/{companyId}/crm/approval-rules/{ruleId}",             BOARD,   Usual,    approval_rules::change, approval_rules::changing),
+        route!(DELETE "/api/companies/{companyId}/crm/approval-rules/{ruleId}",            BOARD,   Usual,    approval_rules::remove, approval_rules::removing),
+        route!(POST  "/api/companies/{companyId}/crm/approval-rules/{ruleId}/preview",     READERS, Usual,    approval_rules::preview, approval_rules::previewing).that_asks(),
+        route!(POST  "/api/companies/{companyId}/crm/approval-rules/simulate",             READERS, Usual,    approval_rules::simulate, approval_rules::simulating).that_asks(),
+        route!(GET   "/api/companies/{companyId}/crm/approvals",                           READERS, Usual,    approvals::list, approvals::listing),
+        route!(GET   "/api/companies/{companyId}/crm/approvals/{approvalId}",              READERS, Usual,    approvals::show, approvals::showing),
+        route!(POST  "/api/companies/{companyId}/crm/approvals/{approvalId}/approve",      BOARD,   Usual,    approvals::approve, approvals::approving),
+        route!(POST  "/api/companies/{companyId}/crm/approvals/{approvalId}/reject",       BOARD,   Usual,    approvals::reject, approvals::rejecting).that_takes_away(),
+        route!(POST  "/api/companies/{companyId}/crm/approvals/{approvalId}/request-revision", BOARD, Usual,  approvals::request_revision, approvals::requesting_revision),
+        route!(POST  "/api/companies/{companyId}/crm/approvals/bulk-approve",              ADMINS,  Usual,    approvals::bulk_approve, approvals::bulk_approving),
+        route!(GET   "/api/companies/{companyId}/crm/allowlist",                           READERS, Usual,    allowlist::list, allowlist::listing),
+        route!(POST  "/api/companies/{companyId}/crm/allowlist",                           BOARD,   Usual,    allowlist::allow, allowlist::allowing),
+        route!(DELETE "/api/companies/{companyId}/crm/allowlist",                          BOARD,   Usual,    allowlist::disallow, allowlist::disallowing),
+        route!(GET   "/api/companies/{companyId}/crm/suppressions",                        READERS, Usual,    suppressions::list, suppressions::listing),
+        route!(POST  "/api/companies/{companyId}/crm/suppressions",                        BOARD,   Usual,    suppressions::suppress, suppressions::suppressing),
+        route!(DELETE "/api/companies/{companyId}/crm/suppressions",                       BOARD,   Usual,    suppressions::lift, suppressions::lifting),
+        route!(GET   "/api/companies/{companyId}/crm/content-pieces",                      STAFF,   Usual,    content_pieces::list, content_pieces::listing),
+        route!(POST  "/api/companies/{companyId}/crm/content-pieces",                      BOARD,   Usual,    content_pieces::add, content_pieces::adding),
+        route!(PATCH "/api/companies/{companyId}/crm/content-pieces/{pieceId}",            BOARD,   Usual,    content_pieces::change, content_pieces::changing),
+        route!(DELETE "/api/companies/{companyId}/crm/content-pieces/{pieceId}",           BOARD,   Usual,    content_pieces::delete, content_pieces::deleting),
+        route!(POST  "/api/companies/{companyId}/crm/brand-voice/check",                   WORKERS, Asking,  brand_voice::check, brand_voice::checking).that_asks(),
+        route!(GET   "/api/companies/{companyId}/crm/brand-voice/coverage",                READERS, Usual,    hooks::coverage, hooks::covering),
+        route!(GET   "/api/companies/{companyId}/crm/sequences",                           READERS, Usual,    sequences::list, sequences::listing),
+        route!(POST  "/api/companies/{companyId}/crm/sequences",                           BOARD,   Usual,    sequences::create, sequences::creating),
+        route!(GET   "/api/companies/{companyId}/crm/sequences/{sequenceId}",              READERS, Usual,    sequences::show, sequences::showing),
+        route!(PATCH "/api/companies/{companyId}/crm/sequences/{sequenceId}",              BOARD,   Usual,    sequences::change, sequences::changing),
+        route!(POST  "/api/companies/{companyId}/crm/sequences/{sequenceId}/enroll",       BOARD,   Streamed, sequences::enroll, sequences::enrolling),
+        route!(GET   "/api/companies/{companyId}/crm/sequences/{sequenceId}/enrollments",  READERS, Usual,    sequences::enrolled, sequences::enrolled_listing),
+        route!(POST  "/api/companies/{companyId}/crm/sequences/{sequenceId}/enrollments/{enrollmentId}/stop", BOARD, Usual, sequences::stop, sequences::stopping),
+        route!(POST  "/api/companies/{companyId}/crm/pause",                               BOARD,   Usual,    pauses::pause, pauses::pausing),
+        route!(POST  "/api/companies/{companyId}/crm/resume",                              BOARD,   Usual,    pauses::resume, pauses::resuming),
+        route!(GET   "/api/companies/{companyId}/crm/pauses",                              READERS, Usual,    pauses::list, pauses::listing),
+        route!(GET   "/api/companies/{companyId}/crm/frequency-cap",                       READERS, Usual,    pauses::frequency, pauses::showing_frequency),
+        route!(PUT   "/api/companies/{companyId}/crm/frequency-cap",                       BOARD,   Usual,    pauses::cap_frequency, pauses::capping_frequency),
+
+        route!(POST  "/api/companies/{companyId}/crm/send",                                WORKERS, Asking,   sends::send, sends::sending),
+        route!(GET   "/api/companies/{companyId}/crm/activities",                          STAFF,   Usual,    sends::list, sends::listing),
+        route!(GET   "/api/companies/{companyId}/crm/activities/{activityId}",             STAFF,   Usual,    sends::show, sends::showing),
+        route!(GET   "/api/companies/{companyId}/crm/activities/{activityId}/explain",     STAFF,   Usual,    sends::explain, sends::explaining),
+        route!(POST  "/api/companies/{companyId}/crm/activities/{activityId}/revise",      WORKERS, Usual,    sends::revise, sends::revising),
+        route!(POST  "/api/companies/{companyId}/crm/activities/{activityId}/settle",      BOARD,   Usual,    sends::settle_outcome, sends::settling),
+
+        route!(PUT   "/api/companies/{companyId}/secrets/{secretId}",                      BOARD,   Usual,    secrets::store, secrets::storing),
+
         route!(GET   "/api/companies/{companyId}/crm/events",                             READERS, Usual,    events::list, events::listing).without_module(),
+        route!(GET   "/api/companies/{companyId}/crm/events/stream",                      READERS, Streamed, event_stream::follow, event_stream::following).without_module(),
+
+        route!(GET   "/api/companies/{companyId}/crm/webhooks",                           READERS, Usual,    outgoing_webhooks::list, outgoing_webhooks::listing),
+        route!(POST  "/api/companies/{companyId}/crm/webhooks",                           BOARD,   Usual,    outgoing_webhooks::open, outgoing_webhooks::opening),
+        route!(PATCH "/api/companies/{companyId}/crm/webhooks/{webhookId}",               BOARD,   Usual,    outgoing_webhooks::change, outgoing_webhooks::changing),
+        route!(DELETE "/api/companies/{companyId}/crm/webhooks/{webhookId}",              BOARD,   Usual,    outgoing_webhooks::delete, outgoing_webhooks::deleting),
+        route!(POST  "/api/companies/{companyId}/crm/webhooks/{webhookId}/rotate-secret", BOARD,   Usual,    outgoing_webhooks::rotate, outgoing_webhooks::rotating),
+        route!(POST  "/api/companies/{companyId}/crm/webhooks/{webhookId}/test",          BOARD,   Usual,    outgoing_webhooks::test, outgoing_webhooks::testing),
+        route!(GET   "/api/companies/{companyId}/crm/webhooks/{webhookId}/deliveries",    READERS, Usual,    outgoing_webhooks::deliveries, outgoing_webhooks::delivering),
     ]);
     &ALL
 }
@@ -214,10 +311,10 @@ async fn gate(
 
 /// What is known of a call by the time it is turned away or served.
 #[derive(Default)]
-struct Noted {
-    caller: Option<Caller>,
-    organization: Option<OrganizationId>,
-    allowance: Option<Allowance>,
+pub(super) struct Noted {
+    pub caller: Option<Caller>,
+    pub organization: Option<OrganizationId>,
+    pub allowance: Option<Allowance>,
 }
 
 async fn admit(
@@ -227,12 +324,13 @@ async fn admit(
     noted: &mut Noted,
 ) -> Result<Request, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let caller = auth::bearer(&parts.headers, &state.app).await?;
-    noted.caller = Some(caller.clone());
-    noted.allowance = state.limiter.take(caller.token_id);
-    if let Some(wait) = noted.allowance.and_then(|allowance| allowance.wait) {
-        return Err(ApiError::too_often(wait));
-    }
+    let caller = match parts.extensions.remove::<LetIn>() {
+        Some(LetIn(caller)) => {
+            noted.caller = Some(caller.clone());
+            caller
+        }
+        None => recognise(state, &parts.headers, noted).await?,
+    };
     let organization = organization_in(&mut parts).await?;
     auth::admit(&caller, route.roles, organization)?;
     noted.organization = organization;
@@ -260,8 +358,29 @@ async fn admit(
     Ok(Request::from_parts(parts, body))
 }
 
+/// Whoever another door of this process has recognised and counted: only what is made here can carry it.
+#[derive(Clone, Debug)]
+pub(super) struct LetIn(pub Caller);
+
+/// The caller, if its token is accepted and has calls left.
+pub(super) async fn recognise(
+    state: &HttpState,
+    headers: &HeaderMap,
+    noted: &mut Noted,
+) -> Result<Caller, ApiError> {
+    let caller = auth::bearer(headers, &state.app).await?;
+    noted.caller = Some(caller.clone());
+    noted.allowance = state.limiter.take(caller.token_id);
+    match noted.allowance.and_then(|allowance| allowance.wait) {
+        Some(wait) => Err(ApiError::too_often(wait)),
+        None => Ok(caller),
+    }
+}
+
 /// The organization in the path, if it names one.
-async fn organization_in(parts: &mut axum::http::request::Parts) -> Result<Option<OrganizationId>, ApiError> {
+pub(super) async fn organization_in(
+    parts: &mut axum::http::request::Parts,
+) -> Result<Option<OrganizationId>, ApiError> {
     let params = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| {
         ApiError::new(StatusCode::BAD_REQUEST, "MALFORMED_PATH", "the path cannot be decoded")
     })?;
@@ -308,7 +427,7 @@ mod tests {
     fn a_viewer_calls_nothing_here_and_an_auditor_changes_nothing() {
         for route in all() {
             assert!(!route.roles.contains(&Role::Viewer), "{}", route.name);
-            assert!(route.method == Method::GET || !route.roles.contains(&Role::Auditor), "{}", route.name);
+            assert!(route.effect == Effect::Asks || !route.roles.contains(&Role::Auditor), "{}", route.name);
         }
     }
 }

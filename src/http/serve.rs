@@ -33,6 +33,10 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(20);
 const LOG_DRAIN_WITHIN: Duration = Duration::from_secs(5);
 /// How long imports may take to reach the end of their chunk.
 const IMPORTS_STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How long sequences may take to put back what they are looking at.
+const SEQUENCES_STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How long hooks and webhooks may take beyond their own bounds; they were told to end when the drain began.
+const FOLLOWERS_STOP_WITHIN: Duration = Duration::from_secs(2);
 /// Pause after the listener failed, for instance because no file descriptor was free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often the recorder of metrics tidies up.
@@ -61,6 +65,11 @@ pub async fn serve(
         }
     });
     let resuming = tokio::spawn(crate::imports::resume(app.clone()));
+    let hooks = tokio::spawn(crate::hooks::run(app.clone(), state.ending.clone()));
+    let sequencing = tokio::spawn(crate::sequences::runner::run(app.clone(), state.ending.child_token()));
+    let webhooks = tokio::spawn(crate::outgoing_webhooks::run(app.clone(), state.ending.clone()));
+    let expiring = app.clone();
+    let expiring = tokio::spawn(async move { crate::approvals::expiry::run(&expiring).await });
 
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -96,11 +105,22 @@ pub async fn serve(
     state.ending.cancel();
     drop(listener);
     resuming.abort();
+    expiring.abort();
     app.imports.stop();
     if tokio::time::timeout(DRAIN_WITHIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests were not finished in time");
     }
     app.imports.stopped(IMPORTS_STOP_WITHIN).await;
+    let sequences_stop = sequencing.abort_handle();
+    if tokio::time::timeout(SEQUENCES_STOP_WITHIN, sequencing).await.is_err() {
+        // A step that was not appended by then is taken at the next start, or by another process.
+        sequences_stop.abort();
+    }
+    let followers_stop = [hooks.abort_handle(), webhooks.abort_handle()];
+    if tokio::time::timeout(FOLLOWERS_STOP_WITHIN, async { tokio::join!(hooks, webhooks) }).await.is_err() {
+        // What they held is taken up by whoever comes next.
+        followers_stop.iter().for_each(tokio::task::AbortHandle::abort);
+    }
     access_log.drain(writing, LOG_DRAIN_WITHIN).await;
     upkeep.abort();
     Ok(())

@@ -95,6 +95,17 @@ pub fn object<const N: usize>(fields: [(&'static str, Value); N]) -> Value {
     object
 }
 
+/// The parameters in a path, with what they may be: ids, but for the names that the board gives to its secrets.
+pub fn in_path(path: &str) -> impl Iterator<Item = (&str, Value)> {
+    path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')).map(|name| {
+        let schema = match name {
+            "secretId" => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$" }),
+            _ => crate::shapes::id(),
+        };
+        (name, schema)
+    })
+}
+
 impl Spec {
     /// A route that does what the sentence says.
     pub fn new(summary: &'static str) -> Self {
@@ -104,6 +115,12 @@ impl Spec {
     /// It takes a parameter in its query.
     pub fn query(mut self, name: &'static str, schema: Value, about: &'static str) -> Self {
         self.parameters.push(Parameter { name, place: "query", required: false, about, schema });
+        self
+    }
+
+    /// It has this in its path; for routes whose paths are not those of a company.
+    pub fn path(mut self, name: &'static str, schema: Value, about: &'static str) -> Self {
+        self.parameters.push(Parameter { name, place: "path", required: true, about, schema });
         self
     }
 

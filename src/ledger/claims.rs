@@ -83,6 +83,25 @@ pub async fn check(
 }
 
 impl Ledger {
+    /// Who owns each of these claims now, in their order. What is decided on it is judged by the append all the same.
+    pub async fn owners(
+        &self,
+        organization: OrganizationId,
+        keys: &[ClaimKey],
+    ) -> Result<Vec<Option<Uuid>>, ReadError> {
+        let owners = sqlx::query_scalar(
+            "SELECT c.owner FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS t (scope, key_hash, i) \
+             LEFT JOIN LATERAL (SELECT owner FROM ledger.claims c WHERE c.organization_id = $1 \
+                 AND c.scope = t.scope AND c.key_hash = t.key_hash LIMIT 1) c ON true ORDER BY t.i",
+        )
+        .bind(organization.uuid())
+        .bind(keys.iter().map(|key| key.scope.name()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.hash.as_slice()).collect::<Vec<_>>())
+        .fetch_all(self.pool())
+        .await?;
+        Ok(owners)
+    }
+
     /// Makes an organization's claims what its events justify. Its appends wait while the last stretch is read and the table
     /// is changed; all that was there before is read without holding anything up.
     pub async fn rebuild_claims(&self, organization: OrganizationId) -> Result<ClaimsRebuilt, ClaimsError> {

@@ -30,10 +30,10 @@ pub const TRIES: usize = 5;
 /// How long a decision that lost a race waits for its turn.
 const TURN_WITHIN: Duration = Duration::from_secs(5);
 
-type StateKey = (OrganizationId, Stream);
+pub(super) type StateKey = (OrganizationId, Stream);
 
 /// A state of some aggregate.
-trait State: Any + Send + Sync {
+pub(super) trait State: Any + Send + Sync {
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
     /// The state after these events; none if one of them is not of this aggregate.
@@ -85,10 +85,16 @@ pub struct Versioned<A> {
     pub state: Arc<A>,
     /// Number of events.
     pub version: u64,
-    stream: Stream,
+    pub(super) stream: Stream,
 }
 
 impl<A> Versioned<A> {
+    /// A state that was made up.
+    #[cfg(test)]
+    pub(crate) fn at(state: Arc<A>, version: u64, stream: Stream) -> Self {
+        Self { state, version, stream }
+    }
+
     /// Whether anything ever happened to it.
     pub fn exists(&self) -> bool {
         self.version > 0
@@ -161,14 +167,14 @@ impl Ledger {
     }
 
     /// The remembered state, and whether it has been proved old.
-    fn remembered<A: Decides + 'static>(&self, key: &StateKey) -> Option<(Versioned<A>, bool)> {
+    pub(super) fn remembered<A: Decides + 'static>(&self, key: &StateKey) -> Option<(Versioned<A>, bool)> {
         let mut states = self.states();
         let Remembered { version, state, old } = states.get(key)?;
         let state = state.clone().as_any().downcast::<A>().ok()?;
         Some((Versioned { state, version: *version, stream: key.1 }, *old))
     }
 
-    fn remember(&self, key: StateKey, version: u64, state: Arc<dyn State>) {
+    pub(super) fn remember(&self, key: StateKey, version: u64, state: Arc<dyn State>) {
         let weight = state.weight();
         let mut states = self.states();
         if states.peek(&key).is_none_or(|known| known.version <= version) {

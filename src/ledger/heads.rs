@@ -4,7 +4,7 @@
 //! wait until the next look at the database.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use docket_aggregates::ids::OrganizationId;
 use tokio::sync::Notify;
@@ -12,22 +12,21 @@ use tokio::sync::Notify;
 /// Organizations whose heads moved since somebody last looked.
 #[derive(Debug, Default)]
 pub struct Heads {
+    folded: News,
+    followers: Mutex<Vec<Weak<News>>>,
+}
+
+/// What one reader has not looked at yet.
+#[derive(Debug, Default)]
+pub struct News {
     moved: Mutex<BTreeSet<OrganizationId>>,
     nudge: Notify,
 }
 
-impl Heads {
-    /// Says that heads moved.
-    pub fn moved(&self, heads: impl IntoIterator<Item = (OrganizationId, i64)>) {
-        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        moved.extend(heads.into_iter().map(|(organization, _)| organization));
-        drop(moved);
+impl News {
+    fn tell(&self, heads: impl IntoIterator<Item = OrganizationId>) {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner).extend(heads);
         self.nudge.notify_one();
-    }
-
-    /// Says that somebody waits for an organization to be folded.
-    pub fn wanted(&self, organization: OrganizationId) {
-        self.moved([(organization, 0)]);
     }
 
     /// The organizations that moved since the last call.
@@ -38,5 +37,40 @@ impl Heads {
     /// Waits until there may be something to take.
     pub async fn nudged(&self) {
         self.nudge.notified().await;
+    }
+}
+
+impl Heads {
+    /// Says that heads moved.
+    pub fn moved(&self, heads: impl IntoIterator<Item = (OrganizationId, i64)>) {
+        let heads: Vec<OrganizationId> = heads.into_iter().map(|(organization, _)| organization).collect();
+        let followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        followers.iter().filter_map(Weak::upgrade).for_each(|follower| follower.tell(heads.iter().copied()));
+        drop(followers);
+        self.folded.tell(heads);
+    }
+
+    /// Says that somebody waits for an organization to be folded.
+    pub fn wanted(&self, organization: OrganizationId) {
+        self.folded.tell([organization]);
+    }
+
+    /// The same news for one more reader, until it is dropped.
+    pub fn follow(&self) -> Arc<News> {
+        let news = Arc::new(News::default());
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        followers.retain(|follower| follower.strong_count() > 0);
+        followers.push(Arc::downgrade(&news));
+        news
+    }
+
+    /// The organizations that moved since the last call, for whoever folds.
+    pub fn take(&self) -> BTreeSet<OrganizationId> {
+        self.folded.take()
+    }
+
+    /// Waits until there may be something to take.
+    pub async fn nudged(&self) {
+        self.folded.nudged().await;
     }
 }

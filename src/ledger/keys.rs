@@ -48,6 +48,7 @@ pub struct OrganizationKeys {
     wrapping: Key,
     equality: Key,
     answers: Key,
+    secrets: Key,
 }
 
 impl OrganizationKeys {
@@ -57,6 +58,7 @@ impl OrganizationKeys {
             wrapping: root.derive("docket/1 subjects"),
             equality: root.derive("docket/1 equality"),
             answers: root.derive("docket/1 answers"),
+            secrets: root.derive("docket/1 secrets"),
         }
     }
 
@@ -75,6 +77,11 @@ impl OrganizationKeys {
     /// The key for what is kept beside the ledger for a while: stored answers and previews.
     pub fn answers(&self) -> &Key {
         &self.answers
+    }
+
+    /// The key for what providers know the organization by.
+    pub fn secrets(&self) -> &Key {
+        &self.secrets
     }
 
     /// A fresh key for a subject, and its wrapped form for the table.

@@ -180,6 +180,35 @@ pub async fn stretch(
     Ok(events)
 }
 
+/// The events of these types at positions after `after` and up to `to`, in order, `limit` at most. Everything up to the
+/// organization's head is committed, so that none of them is passed over. Of an event that is larger than 64 KiB as it is
+/// stored, the payload is left out.
+pub async fn of_types(
+    connection: &mut PgConnection,
+    organization: OrganizationId,
+    (after, to): (i64, i64),
+    event_types: &[String],
+    limit: i64,
+) -> Result<Vec<Stored>, ReadError> {
+    if event_types.is_empty() {
+        return Ok(vec![]);
+    }
+    let columns =
+        COLUMNS.replace("payload", "CASE WHEN pg_column_size(payload) > 65536 THEN 'null' ELSE payload END");
+    let rows = sqlx::query(&format!(
+        "{columns} WHERE organization_id = $1 AND position > $2 AND position <= $3 AND event_type = ANY($4) \
+         ORDER BY position LIMIT $5"
+    ))
+    .bind(organization.uuid())
+    .bind(after)
+    .bind(to)
+    .bind(event_types)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Stored::from_row(row).map_err(ReadError::from)).collect()
+}
+
 /// The events of one stream after `after`, in order.
 pub async fn stream(
     pool: &PgPool,
@@ -228,6 +257,28 @@ pub async fn streams(
     .bind(organization.uuid())
     .bind(aggregate_type)
     .bind(ids)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(|row| Stored::from_row(row).map_err(ReadError::from)).collect()
+}
+
+/// The events of many streams of one type after what is known of each, each stream's in order.
+pub async fn tails(
+    pool: &PgPool,
+    organization: OrganizationId,
+    aggregate_type: &'static str,
+    after: &[(Uuid, u64)],
+) -> Result<Vec<Stored>, ReadError> {
+    let rows = sqlx::query(&format!(
+        "SELECT e.* FROM unnest($3::text[], $4::bigint[]) AS wanted (id, after) CROSS JOIN LATERAL ( \
+             {COLUMNS} WHERE organization_id = $1 AND aggregate_type = $2 AND aggregate_id = wanted.id \
+                 AND sequence > wanted.after \
+             ORDER BY sequence OFFSET 0) e"
+    ))
+    .bind(organization.uuid())
+    .bind(aggregate_type)
+    .bind(after.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>())
+    .bind(after.iter().map(|(_, version)| version.cast_signed()).collect::<Vec<_>>())
     .fetch_all(pool)
     .await?;
     rows.iter().map(|row| Stored::from_row(row).map_err(ReadError::from)).collect()

@@ -1,4 +1,5 @@
-//! Forgetting what is kept beside the ledger for a while only: answers to requests, previews, and analyses.
+//! Forgetting what is kept beside the ledger for a while only: answers to requests, previews,
+//! analyses, verdicts on drafts and what hooks found, and deliveries of webhooks.
 
 use std::time::Duration;
 
@@ -25,7 +26,14 @@ impl Ledger {
     /// Forgets what has expired, and says how many rows that were.
     pub async fn forget_expired(&self) -> Result<u64, sqlx::Error> {
         let mut forgotten = 0;
-        for table in ["ledger.requests", "ledger.previews", "ledger.analyses"] {
+        for table in [
+            "ledger.requests",
+            "ledger.previews",
+            "ledger.analyses",
+            "ledger.brand_voice",
+            "ledger.hook_runs",
+            "ledger.webhook_deliveries",
+        ] {
             loop {
                 let deleted = sqlx::query(&format!(
                     "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE expires_at <= $1 LIMIT $2))"

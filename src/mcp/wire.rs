@@ -25,6 +25,7 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tokio_util::sync::CancellationToken;
 
 use super::calling::{Asked, BODY_MAX, CONFIRM, Desk, Outcome, Question, Said};
+use super::toolset::{Entered, Told, Toolset};
 use super::{INSTRUCTIONS, listing};
 use crate::credentials::Caller;
 use crate::envelope::Answer;
@@ -78,14 +79,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = self.caller(&context).await?;
-        let tools: Result<Vec<Tool>, _> =
-            listing::tools(&caller).into_iter().map(serde_json::from_value).collect();
-        let tools = tools.map_err(|error| defect(&error))?;
-        let mut listed = ListToolsResult::with_all_items(tools);
-        // What is listed depends on the token.
-        listed.ttl_ms = Some(u64::try_from(LIST_FOR.as_millis()).unwrap_or(0));
-        listed.cache_scope = Some(CacheScope::Private);
-        Ok(listed)
+        listed(listing::tools(&caller))
     }
 
     async fn call_tool(
@@ -127,6 +121,16 @@ impl ServerHandler for Server {
             }
         }
     }
+}
+
+fn listed(tools: Vec<serde_json::Value>) -> Result<ListToolsResult, ErrorData> {
+    let tools: Result<Vec<Tool>, _> = tools.into_iter().map(serde_json::from_value).collect();
+    let tools = tools.map_err(|error| defect(&error))?;
+    let mut listed = ListToolsResult::with_all_items(tools);
+    // What is listed depends on the token.
+    listed.ttl_ms = Some(u64::try_from(LIST_FOR.as_millis()).unwrap_or(0));
+    listed.cache_scope = Some(CacheScope::Private);
+    Ok(listed)
 }
 
 fn defect(error: &dyn std::error::Error) -> ErrorData {
@@ -218,35 +222,101 @@ type Handler = fixtures::WithFixtures<Server>;
 #[path = "../../tests/mcp/fixtures.rs"]
 mod fixtures;
 
+/// A server for tools that another surface lends.
+#[derive(Clone)]
+struct Lent(Arc<dyn Toolset>);
+
+fn entered(context: &RequestContext<RoleServer>) -> Result<Entered, ErrorData> {
+    let parts = context.extensions.get::<Parts>();
+    let entered = parts.and_then(|parts| parts.extensions.get::<Entered>()).cloned();
+    entered.ok_or_else(|| ErrorData::invalid_request("the token is not valid", None))
+}
+
+impl ServerHandler for Lent {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("docket", env!("CARGO_PKG_VERSION")))
+            .with_instructions(self.0.instructions())
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        listed(self.0.tools(&entered(&context)?))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let entered = entered(&context)?;
+        let arguments = request.arguments.unwrap_or_default();
+        let (mut result, told) = match self.0.call(&entered, &request.name, arguments).await {
+            Told::Answer(told) => (CallToolResult::success(vec![ContentBlock::text(told.to_string())]), told),
+            Told::Refusal(told) => (CallToolResult::error(vec![ContentBlock::text(told.to_string())]), told),
+            Told::UnknownTool => {
+                return Err(ErrorData::invalid_params("there is no such tool".to_owned(), None));
+            }
+        };
+        result.structured_content = Some(told);
+        Ok(result.into())
+    }
+}
+
 /// The protocol over HTTP. Cheap to clone.
 #[derive(Clone)]
 pub struct Served {
-    service: StreamableHttpService<Handler, LocalSessionManager>,
+    spoken: Spoken,
     sessions: Arc<LocalSessionManager>,
 }
 
+#[derive(Clone)]
+enum Spoken {
+    AtDesk(StreamableHttpService<Handler, LocalSessionManager>),
+    Lent(StreamableHttpService<Lent, LocalSessionManager>),
+}
+
+fn configured(settings: &Settings, ending: CancellationToken) -> StreamableHttpServerConfig {
+    StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(true)
+        .with_json_response(true)
+        .with_allowed_hosts(settings.allowed_hosts.clone())
+        .with_allowed_origins(settings.allowed_origins.clone())
+        .enforce_origin_validation()
+        .with_max_request_body_bytes(BODY_MAX)
+        .with_cancellation_token(ending)
+}
+
 impl Served {
+    /// The protocol for tools that another surface lends.
+    pub fn lending(toolset: Arc<dyn Toolset>, settings: &Settings, ending: CancellationToken) -> Self {
+        let sessions = Arc::new(LocalSessionManager::default());
+        let server = Lent(toolset);
+        let config = configured(settings, ending);
+        let service = StreamableHttpService::new(move || Ok(server.clone()), sessions.clone(), config);
+        Self { spoken: Spoken::Lent(service), sessions }
+    }
+
     /// The protocol at this desk; `ending` closes the streams that are open.
     pub fn new(desk: Desk, settings: &Settings, ending: CancellationToken) -> Self {
-        let config = StreamableHttpServerConfig::default()
-            .with_legacy_session_mode(true)
-            .with_json_response(true)
-            .with_allowed_hosts(settings.allowed_hosts.clone())
-            .with_allowed_origins(settings.allowed_origins.clone())
-            .enforce_origin_validation()
-            .with_max_request_body_bytes(BODY_MAX)
-            .with_cancellation_token(ending);
+        let config = configured(settings, ending);
         let sessions = Arc::new(LocalSessionManager::default());
         let server = Server { desk, who: Who::InRequest };
         #[cfg(feature = "conformance")]
         let server = fixtures::WithFixtures::new(server);
         let service = StreamableHttpService::new(move || Ok(server.clone()), sessions.clone(), config);
-        Self { service, sessions }
+        Self { spoken: Spoken::AtDesk(service), sessions }
     }
 
     /// Answers a request that was let in.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        self.service.handle(request).await.map(Body::new)
+        match &self.spoken {
+            Spoken::AtDesk(service) => service.handle(request).await.map(Body::new),
+            Spoken::Lent(service) => service.handle(request).await.map(Body::new),
+        }
     }
 
     /// Ends a session.

@@ -15,7 +15,7 @@ const LIST_TOKENS_MAX: usize = 20_000;
 const REMOVE: &str = "bulk_remove_contacts_from_campaign";
 
 /// What a request of revision 2026-07-28 says of itself.
-fn meta(capabilities: Value) -> Value {
+pub fn meta(capabilities: Value) -> Value {
     json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
@@ -25,6 +25,16 @@ fn meta(capabilities: Value) -> Value {
 
 /// Sends a message, with headers beside those of the protocol.
 async fn send(client: &Client, message: &Value, more: &[(&str, &str)]) -> (u16, HeaderMap, Vec<Value>) {
+    send_at(client, "/mcp", message, more).await
+}
+
+/// The same at another door.
+pub async fn send_at(
+    client: &Client,
+    path: &str,
+    message: &Value,
+    more: &[(&str, &str)],
+) -> (u16, HeaderMap, Vec<Value>) {
     let bearer = client.bearer();
     let method = message["method"].as_str().unwrap();
     let mut headers = vec![
@@ -41,7 +51,7 @@ async fn send(client: &Client, message: &Value, more: &[(&str, &str)]) -> (u16, 
     headers.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
     headers.extend(more.iter().filter(|(_, value)| !value.is_empty()));
     let body = message.to_string().into_bytes();
-    let (status, headers, body) = client.exchange(Method::POST, "/mcp", &headers, body).await;
+    let (status, headers, body) = client.exchange(Method::POST, path, &headers, body).await;
     let text = String::from_utf8(body.to_vec()).unwrap();
     let messages = match serde_json::from_str(&text) {
         Ok(message) => vec![message],

@@ -7,6 +7,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::roles::path_in;
 use crate::support::{Client, TestApp};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -107,64 +108,6 @@ async fn without_its_module_a_company_is_administered_and_read_and_nothing_else(
     assert_eq!(client.get(&client.crm("events")).await.0, 200, "the ledger is still read");
     assert_eq!(switch(true).await, 200);
     assert_eq!(client.get(&client.crm("agents")).await.0, 200);
-}
-
-/// A path of the route in this organization; everything else in it names nothing.
-fn path_in(route: &routes::Route, organization: Uuid) -> String {
-    let nothing = "0190a0f0-0000-7000-8000-00000000000f";
-    route
-        .path
-        .split('/')
-        .map(|part| match part {
-            "{companyId}" | "{organizationId}" => organization.to_string(),
-            other if other.starts_with('{') => nothing.to_owned(),
-            other => other.to_owned(),
-        })
-        .collect::<Vec<_>>()
-        .join("/")
-}
-
-#[tokio::test]
-async fn every_role_enters_where_the_table_says_and_nowhere_else() {
-    let app = TestApp::start().await;
-    let (own, other) = (app.organization().await, app.organization().await);
-    for role in Role::ALL {
-        let client = Client::new(app.address(), app.token(role, Some(own)).await, own);
-        for route in routes::all() {
-            let concerns_instance = !route.path.contains('{');
-            // What is let in is refused by its content, which changes nothing.
-            let ask = async |organization: OrganizationId| {
-                let path = path_in(route, organization.uuid());
-                client.send(route.method.clone(), &path, &[JSON], b"[]".to_vec()).await.unwrap()
-            };
-            let name = format!("{} as {}", route.name, role.name());
-            let (status, answer) = ask(own).await;
-            if !route.roles.contains(&role) {
-                assert_eq!((status, &answer["code"]), (403, &json!("ROLE_FORBIDDEN")), "{name}");
-            } else if concerns_instance {
-                assert_eq!((status, &answer["code"]), (403, &json!("OTHER_ORGANIZATION")), "{name}");
-            } else {
-                assert_ne!(status, 403, "{name}: {answer}");
-                assert_ne!(status, 401, "{name}: {answer}");
-            }
-            let (status, answer) = ask(other).await;
-            assert_eq!(status, 403, "{name} in another organization: {answer}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn without_a_token_every_route_is_closed() {
-    let app = TestApp::start().await;
-    let organization = app.organization().await;
-    for token in ["", "dkt_0190a0f00000700080000000000000ff_AAAA"] {
-        let client = Client::new(app.address(), token.to_owned(), organization);
-        for route in routes::all() {
-            let path = path_in(route, organization.uuid());
-            let (status, _) = client.send(route.method.clone(), &path, &[JSON], vec![]).await.unwrap();
-            assert_eq!(status, 401, "{}", route.name);
-        }
-    }
 }
 
 #[tokio::test]

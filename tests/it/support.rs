@@ -6,8 +6,11 @@
 pub mod app;
 pub mod client;
 pub mod commands;
+pub mod drafts;
+pub mod house;
 pub mod process;
 pub mod proxy;
+pub mod resend;
 pub mod server;
 
 use std::future::Future;

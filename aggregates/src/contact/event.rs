@@ -79,10 +79,24 @@ pub enum ContactEvent {
         /// Keyed hashes of its addresses at that moment, so that the suppression outlives an erasure.
         addresses: Vec<String>,
     },
+    /// One of its addresses is on the suppression list: it is left alone like one that opted out, for as long as that is so.
+    ContactSuppressed {
+        /// Keyed hash of the address.
+        address_hash: String,
+    },
+    /// That address was taken off the list. Where it stands in campaigns stays as it is, until it is put in again.
+    ContactSuppressionLifted {
+        /// Keyed hash of the address.
+        address_hash: String,
+        /// Whether something else still stands against contacting it.
+        do_not_contact: bool,
+    },
 }
 
 stored_events!(ContactEvent {
     ContactCreated "1",
     ContactProfileChanged "1",
     ContactOptedOut "1",
+    ContactSuppressed "1",
+    ContactSuppressionLifted "1",
 });

@@ -26,9 +26,13 @@ pub fn held_clock() -> Clock {
     Clock::held_at(Timestamp::from_millis(1_795_284_000_000))
 }
 
+/// The address under which the outside is told to reach it.
+pub const PUBLIC_URL: &str = "https://crm.example.com";
+
 /// The product without surfaces and without folding.
 pub async fn open(options: PgConnectOptions, clock: Clock) -> App {
-    App::open(options, master_key(), clock, QueueBounds::default()).await.unwrap()
+    let app = App::open(options, master_key(), clock, QueueBounds::default()).await.unwrap();
+    App { public_url: Some(PUBLIC_URL.into()), ..app }
 }
 
 /// Founds an organization, with a slug that no other test has.
@@ -122,10 +126,21 @@ impl TestApp {
         Self::begin(settings, None).await
     }
 
+    /// The same, changed before it is served.
+    pub async fn changed(change: impl FnOnce(App) -> App) -> Self {
+        Self::begin_changed(Settings { rate: None, ..Settings::default() }, change).await
+    }
+
     async fn begin(settings: Settings, model: Option<LanguageModel>) -> Self {
+        Self::begin_changed(settings, |app| App { model, ..app }).await
+    }
+
+    async fn begin_changed(settings: Settings, change: impl FnOnce(App) -> App) -> Self {
         let database = Arc::new(Database::create().await);
         let clock = held_clock();
-        let app = App { model, ..open(database.options.clone(), clock.clone()).await };
+        let app = open(database.options.clone(), clock.clone()).await;
+        let public_url = settings.public_url.as_deref().map(Into::into).or_else(|| app.public_url.clone());
+        let app = change(App { public_url, ..app });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let readside = app.readside.clone();

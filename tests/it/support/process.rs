@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::app::PUBLIC_URL;
 use super::server::master_key;
 use super::{Database, PATIENCE};
 
@@ -20,6 +21,7 @@ fn docket(database: &Database, url: &str, arguments: &[&str]) -> Command {
         .env("DOCKET_DATA_DIR", database.folder())
         .env("DOCKET_LOG", "info")
         .env("DOCKET_RATE_LIMIT", "off")
+        .env("DOCKET_PUBLIC_URL", PUBLIC_URL)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -48,8 +50,15 @@ pub struct Served {
 impl Served {
     /// Starts `docket serve` and waits until it listens.
     pub async fn start(database: &Database) -> Self {
-        let mut child =
-            docket(database, &database.url(), &["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+        Self::start_with(database, &[]).await
+    }
+
+    /// The same with more settings.
+    pub async fn start_with(database: &Database, settings: &[(&str, &str)]) -> Self {
+        let mut child = docket(database, &database.url(), &["serve", "--listen", "127.0.0.1:0"])
+            .envs(settings.iter().copied())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let listening = async {
             let mut said = String::new();

@@ -1,0 +1,201 @@
+//! What one address gets, and when it was last heard of: the messages that count to its frequency cap, and the word that
+//! opens a channel's window for answers.
+//!
+//! Messages are counted only while a cap is in force, and decided on from this stream alone: a message is counted in the
+//! append that hands it over, on the version that the decision saw, so that two at once cannot both be the last one.
+
+mod event;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use event::CorrespondenceEvent;
+
+use crate::channel::Channel;
+use crate::ids::MessageId;
+use crate::sending_control::{FREQUENCY_DAYS_MAX, FrequencyCap};
+use crate::stored::aggregate;
+use crate::time::Timestamp;
+
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1_000;
+
+/// Orders about one address.
+#[derive(Clone, Debug)]
+pub enum CorrespondenceCommand {
+    /// Count a message, unless the cap is reached. One that is counted already stays counted once.
+    Count {
+        /// The message.
+        message_id: MessageId,
+        /// The cap in force.
+        cap: FrequencyCap,
+        /// When.
+        at: Timestamp,
+    },
+    /// It was not sent after all.
+    Uncount {
+        /// The message.
+        message_id: MessageId,
+    },
+    /// They wrote to us. What is older than what is known says nothing new.
+    Hear {
+        /// By which channel.
+        channel: Channel,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Why an address gets no more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CorrespondenceError {
+    /// The cap is reached.
+    #[error("the recipient has got as many messages as the frequency cap allows")]
+    Enough,
+}
+
+/// The state that decisions need.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Correspondence {
+    counted: BTreeMap<MessageId, Timestamp>,
+    #[serde(default)]
+    heard: BTreeMap<Channel, Timestamp>,
+}
+
+aggregate!(Correspondence, "Correspondence", CorrespondenceCommand, CorrespondenceEvent, CorrespondenceError);
+
+impl Correspondence {
+    /// The whole business of counting.
+    fn decide(
+        &self,
+        command: CorrespondenceCommand,
+    ) -> Result<Vec<CorrespondenceEvent>, CorrespondenceError> {
+        match command {
+            CorrespondenceCommand::Count { message_id, .. } if self.counted.contains_key(&message_id) => {
+                Ok(vec![])
+            }
+            CorrespondenceCommand::Count { message_id, cap, at } => {
+                if self.within(cap, at) >= u64::from(cap.messages) {
+                    return Err(CorrespondenceError::Enough);
+                }
+                Ok(vec![CorrespondenceEvent::CorrespondenceCounted { message_id, at }])
+            }
+            CorrespondenceCommand::Uncount { message_id } if self.counted.contains_key(&message_id) => {
+                Ok(vec![CorrespondenceEvent::CorrespondenceUncounted { message_id }])
+            }
+            CorrespondenceCommand::Uncount { .. } => Ok(vec![]),
+            CorrespondenceCommand::Hear { channel, at } => match self.heard(channel) {
+                Some(known) if known >= at => Ok(vec![]),
+                _ => Ok(vec![CorrespondenceEvent::CorrespondentHeard { channel, at }]),
+            },
+        }
+    }
+
+    fn evolve(&mut self, event: CorrespondenceEvent) {
+        match event {
+            CorrespondenceEvent::CorrespondenceCounted { message_id, at } => {
+                // What no cap can reach back to is forgotten.
+                let oldest = at.plus_millis(-i64::from(FREQUENCY_DAYS_MAX) * DAY_MILLIS);
+                self.counted.retain(|_, counted| *counted > oldest);
+                self.counted.insert(message_id, at);
+            }
+            CorrespondenceEvent::CorrespondenceUncounted { message_id } => {
+                self.counted.remove(&message_id);
+            }
+            CorrespondenceEvent::CorrespondentHeard { channel, at } => {
+                self.heard.insert(channel, at);
+            }
+        }
+    }
+
+    /// When they last wrote to us by this channel; none if they never did, or nobody listened.
+    pub fn heard(&self, channel: Channel) -> Option<Timestamp> {
+        self.heard.get(&channel).copied()
+    }
+
+    /// Messages within the cap's days before an instant.
+    fn within(&self, cap: FrequencyCap, at: Timestamp) -> u64 {
+        let since = at.plus_millis(-i64::from(cap.days) * DAY_MILLIS);
+        self.counted.values().filter(|counted| **counted > since).count() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cqrs_es::test::TestFramework;
+    use uuid::Uuid;
+
+    type Given = TestFramework<Correspondence>;
+    const CAP: FrequencyCap = FrequencyCap { messages: 2, days: 7 };
+
+    fn day(number: i64) -> Timestamp {
+        Timestamp::from_millis(number * DAY_MILLIS)
+    }
+
+    fn count(message: u128, at: Timestamp) -> CorrespondenceCommand {
+        CorrespondenceCommand::Count { message_id: MessageId(Uuid::from_u128(message)), cap: CAP, at }
+    }
+
+    fn counted(message: u128, at: Timestamp) -> CorrespondenceEvent {
+        CorrespondenceEvent::CorrespondenceCounted { message_id: MessageId(Uuid::from_u128(message)), at }
+    }
+
+    #[test]
+    fn the_cap_is_never_passed() {
+        let history = || vec![counted(1, day(10)), counted(2, day(11))];
+        Given::with(())
+            .given(history())
+            .when(count(3, day(12)))
+            .then_expect_error(CorrespondenceError::Enough);
+        // Seven days after the first there is room again, and not a moment before.
+        Given::with(())
+            .given(history())
+            .when(count(3, day(17).plus_millis(-1)))
+            .then_expect_error(CorrespondenceError::Enough);
+        Given::with(())
+            .given(history())
+            .when(count(3, day(17)))
+            .then_expect_events(vec![counted(3, day(17))]);
+    }
+
+    #[test]
+    fn a_message_counts_once() {
+        Given::with(())
+            .given(vec![counted(1, day(1)), counted(2, day(1))])
+            .when(count(2, day(2)))
+            .then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn the_last_word_is_the_latest_one_by_each_channel() {
+        let hear = |channel, at| CorrespondenceCommand::Hear { channel, at };
+        let heard = |channel, at| CorrespondenceEvent::CorrespondentHeard { channel, at };
+        let history = || vec![heard(Channel::Whatsapp, day(2))];
+        for (channel, at, new) in [
+            (Channel::Whatsapp, day(3), true),
+            (Channel::Whatsapp, day(2), false),
+            (Channel::Whatsapp, day(1), false),
+            (Channel::Instagram, day(1), true),
+        ] {
+            let expected = if new { vec![heard(channel, at)] } else { vec![] };
+            Given::with(()).given(history()).when(hear(channel, at)).then_expect_events(expected);
+        }
+    }
+
+    #[test]
+    fn what_was_not_sent_does_not_count() {
+        let message_id = MessageId(Uuid::from_u128(1));
+        let uncount = || CorrespondenceCommand::Uncount { message_id };
+        let uncounted = || CorrespondenceEvent::CorrespondenceUncounted { message_id };
+        Given::with(()).given(vec![counted(1, day(1))]).when(uncount()).then_expect_events(vec![uncounted()]);
+        Given::with(())
+            .given(vec![counted(1, day(1)), uncounted()])
+            .when(uncount())
+            .then_expect_events(vec![]);
+        Given::with(())
+            .given(vec![counted(1, day(1)), counted(2, day(1)), uncounted()])
+            .when(count(3, day(1)))
+            .then_expect_events(vec![counted(3, day(1))]);
+    }
+}

@@ -1,0 +1,140 @@
+//! What became of a step's message, as far as the next step is concerned.
+//!
+//! Folded from the message's own stream, with the instants at which it was recorded: when the next step is due follows
+//! from when the one before was sent. Nothing personal is looked at, so that the stream need not be opened.
+
+use super::{StepBefore, StopReason};
+use crate::message::{Delivery, DispatchState, MessageEvent, MessageStatus, standing_after};
+use crate::time::Timestamp;
+
+/// Where a message stands, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fate {
+    status: MessageStatus,
+    dispatch: DispatchState,
+    delivery: Delivery,
+    since: Timestamp,
+}
+
+impl Default for Fate {
+    fn default() -> Self {
+        Self {
+            status: MessageStatus::DraftPendingApproval,
+            dispatch: DispatchState::None,
+            delivery: Delivery::Unknown,
+            since: Timestamp::default(),
+        }
+    }
+}
+
+impl Fate {
+    /// Takes in the next event of the message's stream.
+    pub fn take_in(&mut self, event: &MessageEvent, at: Timestamp) {
+        if let Some((status, dispatch)) = standing_after(event) {
+            (self.status, self.dispatch, self.since) = (status, dispatch, at);
+        }
+        if let MessageEvent::DeliveryReported { delivery, .. } = event {
+            self.delivery = *delivery;
+        }
+    }
+
+    /// What the next step waits for.
+    pub fn before(&self) -> StepBefore {
+        if self.dispatch != DispatchState::Done {
+            return StepBefore::Open;
+        }
+        match self.status {
+            MessageStatus::Sent | MessageStatus::SentDryrun => StepBefore::Sent(self.since),
+            MessageStatus::BlockedByQuota => StepBefore::OutOfQuota(self.since),
+            MessageStatus::BlockedByAllowlist | MessageStatus::Failed => StepBefore::NotSent,
+            MessageStatus::DraftPendingApproval => StepBefore::Open,
+        }
+    }
+
+    /// Why no further step is taken, if what was reported of it says so.
+    pub fn ends(&self) -> Option<StopReason> {
+        match self.delivery {
+            Delivery::Unknown | Delivery::Delivered => None,
+            Delivery::Replied => Some(StopReason::Replied),
+            Delivery::Bounced => Some(StopReason::Bounced),
+            Delivery::Complained => Some(StopReason::Complained),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Decision, SettledBy};
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn decided(status: MessageStatus) -> MessageEvent {
+        MessageEvent::MessageDecided {
+            decision: Decision {
+                status,
+                reason: None,
+                rule: None,
+                rules_version: None,
+                allowlist_version: 1,
+                approval_id: None,
+            },
+            dedup_key: None,
+        }
+    }
+
+    fn reported(delivery: Delivery) -> MessageEvent {
+        MessageEvent::DeliveryReported { delivery, at: at(0), detail: None }
+    }
+
+    fn fate(events: &[MessageEvent]) -> Fate {
+        let mut fate = Fate::default();
+        for (millis, event) in (1..).zip(events) {
+            fate.take_in(event, at(millis));
+        }
+        fate
+    }
+
+    #[test]
+    fn the_next_step_waits_for_what_became_of_the_one_before() {
+        let queued = MessageEvent::MessageQueued { not_before: None };
+        let accepted = MessageEvent::MessageAccepted { attempt: 1, provider_hash: None, answer: None };
+        let settled = |status| MessageEvent::MessageSettled {
+            attempt: 1,
+            status,
+            by: SettledBy::Person,
+            evidence: None,
+            dedup_key: None,
+        };
+        let unknown = MessageEvent::OutcomeUnknown { attempt: 1, code: "no_answer".into(), answer: None };
+        for (events, before) in [
+            (vec![], StepBefore::Open),
+            (vec![decided(MessageStatus::DraftPendingApproval)], StepBefore::Open),
+            (vec![decided(MessageStatus::DraftPendingApproval), queued.clone()], StepBefore::Open),
+            (vec![queued.clone(), accepted.clone()], StepBefore::Sent(at(2))),
+            (vec![accepted.clone(), reported(Delivery::Delivered)], StepBefore::Sent(at(1))),
+            (vec![queued.clone(), unknown.clone()], StepBefore::Open),
+            (vec![unknown.clone(), settled(MessageStatus::Sent)], StepBefore::Sent(at(2))),
+            (vec![unknown, settled(MessageStatus::Failed)], StepBefore::NotSent),
+            (vec![decided(MessageStatus::SentDryrun)], StepBefore::Sent(at(1))),
+            (vec![decided(MessageStatus::BlockedByAllowlist)], StepBefore::NotSent),
+            (vec![queued, decided(MessageStatus::BlockedByQuota)], StepBefore::OutOfQuota(at(2))),
+        ] {
+            assert_eq!(fate(&events).before(), before, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_a_bounce_or_a_complaint_ends_it_and_an_arrival_does_not() {
+        for (delivery, end) in [
+            (Delivery::Delivered, None),
+            (Delivery::Replied, Some(StopReason::Replied)),
+            (Delivery::Bounced, Some(StopReason::Bounced)),
+            (Delivery::Complained, Some(StopReason::Complained)),
+        ] {
+            assert_eq!(fate(&[reported(delivery)]).ends(), end);
+        }
+    }
+}

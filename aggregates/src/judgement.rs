@@ -1,0 +1,157 @@
+//! The order of the checks: allowlist and suppression, approval rules, quota, channel.
+//!
+//! The same checks are made when a message is drafted and when it is handed over, whatever was true in between, and
+//! in one place, so that a preview, a send and an explanation cannot disagree. What is looked at here is guarded by the
+//! append of what follows from it; suppression is besides refused by the append itself. The quota is judged last and
+//! by the bucket, because only a charge can know whether there is room.
+
+use crate::allowlist::{Allowed, Allowlist, RecipientKeys};
+use crate::approval_rules::{Action, ApprovalRules, Facts};
+use crate::bucket::BucketError;
+use crate::channel::Channel;
+use crate::correspondence::CorrespondenceError;
+use crate::credential::Credential;
+use crate::ids::ApprovalId;
+use crate::message::{Grounds, Message, Reason, Ruling};
+use crate::outbox::Outbox;
+use crate::sending_control::{PauseScope, SendingControl};
+use crate::time::Timestamp;
+
+/// A state and the version that it is of.
+#[derive(Debug)]
+pub struct At<'a, A> {
+    /// The state.
+    pub state: &'a A,
+    /// Number of events.
+    pub version: u64,
+}
+
+/// Whom a message is for, and whether something stands against them.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipient<'a> {
+    /// The hashes by which they are known.
+    pub keys: &'a RecipientKeys,
+    /// One of these hashes is suppressed, or the contact asked not to be contacted.
+    pub suppressed: bool,
+}
+
+/// What becomes of a draft. `approval_id` is a fresh id, used if a person is to be asked.
+pub fn of_draft(
+    facts: &Facts,
+    recipient: Recipient<'_>,
+    allowlist: At<'_, Allowlist>,
+    rules: At<'_, ApprovalRules>,
+    approval_id: ApprovalId,
+    at: Timestamp,
+) -> (Ruling, Grounds) {
+    let mut grounds = Grounds { allowlist_version: allowlist.version, ..Grounds::default() };
+    if let Err(ruling) = may_be_written_to(recipient, allowlist.state) {
+        return (ruling, grounds);
+    }
+    if facts.channel == Channel::DryRun {
+        return (Ruling::DryRun, grounds);
+    }
+    let verdict = rules.state.evaluate(facts, at);
+    grounds.rules_version = Some(rules.version);
+    grounds.rule = verdict.rule;
+    let ruling = match verdict.action {
+        Action::AutoApprove => Ruling::AutoApprove,
+        Action::QueueForManual => Ruling::AskAPerson(approval_id),
+    };
+    (ruling, grounds)
+}
+
+fn may_be_written_to(recipient: Recipient<'_>, allowlist: &Allowlist) -> Result<(), Ruling> {
+    match allowlist.allows(recipient.keys) {
+        Allowed::ListIsEmpty => Err(Ruling::BlockedByAllowlist(Reason::AllowlistEmpty)),
+        Allowed::No => Err(Ruling::BlockedByAllowlist(Reason::NotOnAllowlist)),
+        Allowed::By(_) if recipient.suppressed => Err(Ruling::BlockedByAllowlist(Reason::Suppressed)),
+        Allowed::By(_) => Ok(()),
+    }
+}
+
+/// What a hand-over rests on. The append of it guards each of these versions.
+#[derive(Debug)]
+pub struct Ground<'a> {
+    /// The sender.
+    pub outbox: &'a Outbox,
+    /// What it sends with.
+    pub credential: &'a Credential,
+    /// Whom it may write to.
+    pub allowlist: At<'a, Allowlist>,
+    /// What goes out without a person.
+    pub rules: At<'a, ApprovalRules>,
+    /// What holds it back.
+    pub control: &'a SendingControl,
+}
+
+/// What is to be done with a message that waits for its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtDispatch {
+    /// Charge it and hand it over.
+    HandOver,
+    /// Leave it where it is.
+    Paused(PauseScope),
+    /// Decide otherwise.
+    Rule(Ruling, Grounds),
+}
+
+/// What becomes of a message that waits for its channel. `approval_id` is a fresh id, used if the rules do not let it go
+/// any more and a person is to be asked after all.
+pub fn at_dispatch(
+    message: &Message,
+    recipient: Recipient<'_>,
+    ground: Ground<'_>,
+    approval_id: ApprovalId,
+    at: Timestamp,
+) -> AtDispatch {
+    let (Some(channel), Some(outbox_id)) = (message.channel(), message.outbox_id()) else {
+        return AtDispatch::Rule(Ruling::Fail(Reason::RecipientErased), Grounds::default());
+    };
+    if let Some(scope) = ground.control.holds_back(outbox_id, message.campaign_id(), message.agent_id()) {
+        return AtDispatch::Paused(scope);
+    }
+    let mut grounds =
+        Grounds { allowlist_version: ground.allowlist.version, rules_version: None, rule: None };
+    if ground.outbox.deleted() {
+        return AtDispatch::Rule(Ruling::Fail(Reason::OutboxDeleted), grounds);
+    }
+    let secret =
+        ground.outbox.settings().and_then(|settings| ground.credential.version(settings.secret.version));
+    if secret.is_none() {
+        return AtDispatch::Rule(Ruling::Fail(Reason::SecretMissing), grounds);
+    }
+    let (Some(_), Some(labels)) = (message.content(), message.labels()) else {
+        return AtDispatch::Rule(Ruling::Fail(Reason::RecipientErased), grounds);
+    };
+    if let Err(ruling) = may_be_written_to(recipient, ground.allowlist.state) {
+        return AtDispatch::Rule(ruling, grounds);
+    }
+    if message.auto_approved() {
+        let verdict = ground.rules.state.evaluate(&Facts { channel, labels: labels.clone() }, at);
+        if verdict.action == Action::QueueForManual {
+            grounds.rules_version = Some(ground.rules.version);
+            grounds.rule = verdict.rule;
+            return AtDispatch::Rule(Ruling::AskAPerson(approval_id), grounds);
+        }
+    }
+    AtDispatch::HandOver
+}
+
+/// What becomes of a message that its bucket does not take; none if its day is over and the next one is to be asked.
+pub fn without_room(refusal: &BucketError) -> Option<Ruling> {
+    match refusal {
+        BucketError::Full { .. } => Some(Ruling::BlockedByQuota(Reason::DailyCap)),
+        BucketError::DayIsOver => None,
+    }
+}
+
+/// What becomes of a message whose recipient has got enough.
+pub fn with_enough(refusal: &CorrespondenceError) -> Ruling {
+    match refusal {
+        CorrespondenceError::Enough => Ruling::BlockedByQuota(Reason::FrequencyCap),
+    }
+}
+
+#[cfg(test)]
+mod tests;

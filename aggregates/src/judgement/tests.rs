@@ -1,0 +1,236 @@
+use super::*;
+use crate::allowlist::{AllowedEntry, AllowlistEvent, EntryKind};
+use crate::approval_rules::{ApprovalRulesEvent, Predicate};
+use crate::credential::{CredentialEvent, SecretRef};
+use crate::ids::{CredentialId, MessageId, OutboxId, PrincipalId, RuleId, SubjectId};
+use crate::labels::Labels;
+use crate::message::{Draft, MessageCommand, MessageContent};
+use crate::outbox::{OutboxEvent, OutboxSettings};
+use crate::personal::Personal;
+use crate::sending_control::SendingControlEvent;
+use crate::stored::Decides;
+use cqrs_es::Aggregate;
+use uuid::Uuid;
+
+const APPROVAL: ApprovalId = ApprovalId(Uuid::from_u128(1));
+const OUTBOX: OutboxId = OutboxId(Uuid::from_u128(2));
+const NOW: Timestamp = Timestamp::MIN;
+
+/// Everything that a judgement looks at, so that nothing stands against a message.
+struct World {
+    allowlist: Allowlist,
+    rules: ApprovalRules,
+    outbox: Outbox,
+    credential: Credential,
+    control: SendingControl,
+    message: Message,
+    suppressed: bool,
+}
+
+fn keys() -> RecipientKeys {
+    RecipientKeys { address: "ann@a".into(), domain: Some("@a".into()), suppressed_as: vec!["ann@a".into()] }
+}
+
+fn facts(channel: Channel) -> Facts {
+    Facts { channel, labels: Labels::default() }
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            allowlist: Allowlist::default(),
+            rules: ApprovalRules::default(),
+            outbox: Outbox::default(),
+            credential: Credential::default(),
+            control: SendingControl::default(),
+            message: Message::default(),
+            suppressed: false,
+        };
+        let entry = AllowedEntry {
+            kind: EntryKind::Domain,
+            hash: "@a".into(),
+            text: Personal::known(SubjectId::default(), "@a".into()),
+        };
+        world.allowlist.apply(AllowlistEvent::EntriesAllowed { entries: vec![entry] });
+        world.let_rules(Action::AutoApprove);
+        world.outbox.apply(OutboxEvent::OutboxOpened {
+            outbox_id: OUTBOX,
+            channel: Channel::Email,
+            settings: Personal::known(
+                OUTBOX.uuid(),
+                OutboxSettings {
+                    niche: None,
+                    secret: SecretRef { secret_id: "smtp".into(), version: None },
+                    config: "{}".into(),
+                },
+            ),
+        });
+        world.credential.apply(CredentialEvent::SecretStored {
+            credential_id: CredentialId::default(),
+            secret_id: Personal::known(CredentialId::default().uuid(), "smtp".into()),
+            version: 1,
+        });
+        world.order(MessageCommand::Draft(Box::new(Draft {
+            message_id: MessageId::default(),
+            channel: Channel::Email,
+            outbox_id: OUTBOX,
+            subject: SubjectId::default(),
+            recipient_hash: "ann@a".into(),
+            content: MessageContent { to: "ann@a".into(), payload: "{}".into() },
+            content_hash: "c1".into(),
+            labels: Labels::default(),
+            content_piece_id: None,
+            dedup: None,
+            drafter: PrincipalId::default(),
+            agent_id: None,
+            contact_id: None,
+            campaign_id: None,
+            sequence_id: None,
+            step: None,
+        })));
+        let (ruling, grounds) = world.of_draft(Channel::Email);
+        world.order(MessageCommand::Decide { ruling, grounds, not_before: None });
+        world
+    }
+
+    fn let_rules(&mut self, action: Action) {
+        let rule_id = RuleId(Uuid::from_u128(self.rules.rules().len() as u128));
+        self.rules.apply(ApprovalRulesEvent::ApprovalRuleAdded {
+            rule_id,
+            version: 1,
+            predicate: Personal::known(rule_id.uuid(), Predicate::default()),
+            action,
+            priority: 100 - self.rules.rules().len() as u32,
+        });
+    }
+
+    fn order(&mut self, command: MessageCommand) {
+        for event in self.message.decide(command).unwrap() {
+            self.message.apply(event);
+        }
+    }
+
+    fn of_draft(&self, channel: Channel) -> (Ruling, Grounds) {
+        of_draft(
+            &facts(channel),
+            Recipient { keys: &keys(), suppressed: self.suppressed },
+            At { state: &self.allowlist, version: 4 },
+            At { state: &self.rules, version: 7 },
+            APPROVAL,
+            NOW,
+        )
+    }
+
+    fn at_dispatch(&self) -> AtDispatch {
+        let ground = Ground {
+            outbox: &self.outbox,
+            credential: &self.credential,
+            allowlist: At { state: &self.allowlist, version: 4 },
+            rules: At { state: &self.rules, version: 7 },
+            control: &self.control,
+        };
+        let keys = keys();
+        at_dispatch(
+            &self.message,
+            Recipient { keys: &keys, suppressed: self.suppressed },
+            ground,
+            APPROVAL,
+            NOW,
+        )
+    }
+
+    fn empty_allowlist(&mut self) {
+        self.allowlist.apply(AllowlistEvent::EntriesDisallowed { hashes: vec!["@a".into()] });
+    }
+}
+
+#[test]
+fn a_draft_is_judged_by_allowlist_then_suppression_then_rules() {
+    let mut world = World::new();
+    assert_eq!(world.of_draft(Channel::Email).0, Ruling::AutoApprove);
+    assert_eq!(world.of_draft(Channel::DryRun).0, Ruling::DryRun);
+    world.let_rules(Action::QueueForManual);
+    assert_eq!(world.of_draft(Channel::Email).0, Ruling::AskAPerson(APPROVAL));
+    world.suppressed = true;
+    for channel in [Channel::Email, Channel::DryRun] {
+        assert_eq!(world.of_draft(channel).0, Ruling::BlockedByAllowlist(Reason::Suppressed));
+    }
+    world.empty_allowlist();
+    assert_eq!(world.of_draft(Channel::Email).0, Ruling::BlockedByAllowlist(Reason::AllowlistEmpty));
+}
+
+#[test]
+fn the_grounds_name_what_was_looked_at() {
+    let world = World::new();
+    let (_, grounds) = world.of_draft(Channel::Email);
+    assert_eq!((grounds.allowlist_version, grounds.rules_version), (4, Some(7)));
+    assert!(grounds.rule.is_some());
+    // A rehearsal asks no rules.
+    assert_eq!(world.of_draft(Channel::DryRun).1.rules_version, None);
+}
+
+#[test]
+fn everything_is_looked_at_again_at_the_hand_over() {
+    assert_eq!(World::new().at_dispatch(), AtDispatch::HandOver);
+    type Change = fn(&mut World);
+    let rows: [(Change, Ruling); 7] = [
+        (|world| world.suppressed = true, Ruling::BlockedByAllowlist(Reason::Suppressed)),
+        (World::empty_allowlist, Ruling::BlockedByAllowlist(Reason::AllowlistEmpty)),
+        (
+            |world| {
+                let entry = AllowedEntry {
+                    kind: EntryKind::Domain,
+                    hash: "@b".into(),
+                    text: Personal::known(SubjectId::default(), "@b".into()),
+                };
+                world.allowlist.apply(AllowlistEvent::EntriesAllowed { entries: vec![entry] });
+                world.empty_allowlist();
+            },
+            Ruling::BlockedByAllowlist(Reason::NotOnAllowlist),
+        ),
+        (|world| world.let_rules(Action::QueueForManual), Ruling::AskAPerson(APPROVAL)),
+        (|world| world.outbox.apply(OutboxEvent::OutboxDeleted {}), Ruling::Fail(Reason::OutboxDeleted)),
+        (|world| world.credential = Credential::default(), Ruling::Fail(Reason::SecretMissing)),
+        (
+            |world| {
+                world.let_rules(Action::QueueForManual);
+                world.outbox.apply(OutboxEvent::OutboxDeleted {});
+            },
+            Ruling::Fail(Reason::OutboxDeleted),
+        ),
+    ];
+    for (change, ruling) in rows {
+        let mut world = World::new();
+        change(&mut world);
+        assert!(matches!(world.at_dispatch(), AtDispatch::Rule(found, _) if found == ruling), "{ruling:?}");
+    }
+}
+
+#[test]
+fn what_a_person_approved_is_not_asked_of_the_rules_again() {
+    let mut world = World::new();
+    world.let_rules(Action::QueueForManual);
+    let AtDispatch::Rule(ruling, grounds) = world.at_dispatch() else { panic!("it is not let go any more") };
+    world.order(MessageCommand::Decide { ruling, grounds, not_before: None });
+    let by = PrincipalId(Uuid::from_u128(9));
+    world.order(MessageCommand::Approve { approval_id: APPROVAL, by, content_hash: "c1".into() });
+    assert_eq!(world.at_dispatch(), AtDispatch::HandOver);
+}
+
+#[test]
+fn while_it_is_paused_nothing_is_decided() {
+    let mut world = World::new();
+    world.suppressed = true;
+    world.control.apply(SendingControlEvent::SendingPaused {
+        scope: PauseScope::Outbox(OUTBOX),
+        reason: Personal::known(OUTBOX.uuid(), "holidays".into()),
+    });
+    assert_eq!(world.at_dispatch(), AtDispatch::Paused(PauseScope::Outbox(OUTBOX)));
+}
+
+#[test]
+fn without_room_it_is_blocked_and_at_the_turn_of_the_day_asked_again() {
+    assert_eq!(without_room(&BucketError::Full { room: 0 }), Some(Ruling::BlockedByQuota(Reason::DailyCap)));
+    assert_eq!(without_room(&BucketError::DayIsOver), None);
+    assert_eq!(with_enough(&CorrespondenceError::Enough), Ruling::BlockedByQuota(Reason::FrequencyCap));
+}

@@ -1,0 +1,381 @@
+//! A sequence: steps that a contact is led through, each a message after a wait.
+//!
+//! It says what and when; who is where in it stands in each contact's enrollment. A change is a new version and holds for
+//! every step that is not taken yet, for everybody in it.
+
+mod event;
+
+use serde::{Deserialize, Serialize};
+
+pub use event::{SequenceEvent, SequenceWords, Step};
+
+use crate::calendar::CalendarError;
+use crate::ids::{PrincipalId, SequenceId};
+use crate::personal::Personal;
+use crate::stored::aggregate;
+
+/// Steps of one sequence, at most.
+pub const STEPS_MAX: usize = 50;
+/// The longest wait before a step: a year.
+pub const WAIT_MINUTES_MAX: u32 = 366 * 24 * 60;
+/// Bytes of one step's payload, at most.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a sequence's words together, at most: what one event can hold.
+pub const WORDS_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of a name, at most.
+pub const NAME_BYTES_MAX: usize = 512;
+
+/// Where a sequence stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SequenceStatus {
+    /// Steps are taken.
+    #[default]
+    Active,
+    /// No step is taken.
+    Paused,
+    /// Done with, for good.
+    Archived,
+}
+
+impl SequenceStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Active, Self::Paused, Self::Archived];
+
+    /// The stored name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Archived => "archived",
+        }
+    }
+}
+
+impl std::str::FromStr for SequenceStatus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.name() == text)
+            .ok_or_else(|| format!("status must be one of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+/// What a change may say; absent keeps.
+#[derive(Clone, Debug, Default)]
+pub struct SequencePatch {
+    /// New name.
+    pub name: Option<String>,
+    /// New steps and their payloads, whole.
+    pub steps: Option<(Vec<Step>, Vec<String>)>,
+    /// New status.
+    pub status: Option<SequenceStatus>,
+}
+
+/// Orders to a sequence.
+#[derive(Clone, Debug)]
+pub enum SequenceCommand {
+    /// Set it up.
+    Create {
+        /// A fresh id.
+        sequence_id: SequenceId,
+        /// Senders, waits and windows.
+        steps: Vec<Step>,
+        /// Name, and one payload for each step.
+        words: SequenceWords,
+        /// Who.
+        by: PrincipalId,
+    },
+    /// Change what the patch says.
+    Change {
+        /// What.
+        patch: Box<SequencePatch>,
+        /// Who.
+        by: PrincipalId,
+    },
+}
+
+/// Why a sequence refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SequenceError {
+    /// The stream is empty.
+    #[error("sequence does not exist")]
+    Unknown,
+    /// The id is taken.
+    #[error("sequence already exists")]
+    AlreadyCreated,
+    /// Its words were erased, so that it cannot be changed.
+    #[error("sequence was erased")]
+    Erased,
+    /// An archived sequence stays as it is.
+    #[error("sequence is archived")]
+    Archived,
+    /// The name is empty or too long.
+    #[error("name must have 1 to {NAME_BYTES_MAX} bytes")]
+    Name,
+    /// There are none, or too many.
+    #[error("a sequence has 1 to {STEPS_MAX} steps")]
+    Steps,
+    /// Each step has one payload.
+    #[error("{steps} steps were given {payloads} payloads")]
+    UnevenPayloads {
+        /// Steps given.
+        steps: usize,
+        /// Payloads given.
+        payloads: usize,
+    },
+    /// A payload is no JSON object, or too long.
+    #[error("the payload of step {0} must be a JSON object of at most {PAYLOAD_BYTES_MAX} bytes")]
+    Payload(usize),
+    /// Together they are more than one event can hold.
+    #[error("the payloads of a sequence must have at most {WORDS_BYTES_MAX} bytes together")]
+    WordsTooLong,
+    /// A wait is too long.
+    #[error("step {0} must wait at most {WAIT_MINUTES_MAX} minutes")]
+    Wait(usize),
+    /// A window is none.
+    #[error("step {step}: {error}")]
+    Window {
+        /// Number of the step, from 1.
+        step: usize,
+        /// Why.
+        error: CalendarError,
+    },
+}
+
+/// The state that decisions need.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Sequence {
+    version: u32,
+    steps: Vec<Step>,
+    words: Option<Personal<SequenceWords>>,
+    author: Option<PrincipalId>,
+    status: SequenceStatus,
+}
+
+aggregate!(Sequence, "Sequence", SequenceCommand, SequenceEvent, SequenceError);
+
+impl Sequence {
+    /// The whole business of a sequence.
+    fn decide(&self, command: SequenceCommand) -> Result<Vec<SequenceEvent>, SequenceError> {
+        match (command, &self.words) {
+            (SequenceCommand::Create { .. }, Some(_)) => Err(SequenceError::AlreadyCreated),
+            (SequenceCommand::Create { sequence_id, steps, words, by }, None) => {
+                check(&steps, &words)?;
+                let words = Personal::known(sequence_id.uuid(), words);
+                let version = 1;
+                Ok(vec![SequenceEvent::SequenceCreated { sequence_id, version, steps, words, author: by }])
+            }
+            (SequenceCommand::Change { .. }, None) => Err(SequenceError::Unknown),
+            (SequenceCommand::Change { patch, by }, Some(words)) => self.change(words, *patch, by),
+        }
+    }
+
+    fn change(
+        &self,
+        words: &Personal<SequenceWords>,
+        patch: SequencePatch,
+        by: PrincipalId,
+    ) -> Result<Vec<SequenceEvent>, SequenceError> {
+        let mut events = Vec::new();
+        if patch.name.is_some() || patch.steps.is_some() {
+            let known = words.value().ok_or(SequenceError::Erased)?;
+            let (steps, payloads) =
+                patch.steps.unwrap_or_else(|| (self.steps.clone(), known.payloads.clone()));
+            let wanted = SequenceWords { name: patch.name.unwrap_or_else(|| known.name.clone()), payloads };
+            if (&steps, &wanted) != (&self.steps, known) {
+                check(&steps, &wanted)?;
+                let version = self.version + 1;
+                let words = Personal::known(words.subject(), wanted);
+                events.push(SequenceEvent::SequenceChanged { version, steps, words, author: by });
+            }
+        }
+        if let Some(status) = patch.status.filter(|status| *status != self.status) {
+            events.push(match status {
+                SequenceStatus::Active => SequenceEvent::SequenceResumed {},
+                SequenceStatus::Paused => SequenceEvent::SequencePaused {},
+                SequenceStatus::Archived => SequenceEvent::SequenceArchived {},
+            });
+        }
+        if self.status == SequenceStatus::Archived && !events.is_empty() {
+            return Err(SequenceError::Archived);
+        }
+        Ok(events)
+    }
+
+    fn evolve(&mut self, event: SequenceEvent) {
+        match event {
+            SequenceEvent::SequenceCreated { version, steps, words, author, .. }
+            | SequenceEvent::SequenceChanged { version, steps, words, author } => {
+                self.version = version;
+                self.author = Some(author);
+                self.steps = steps;
+                self.words = Some(words);
+            }
+            SequenceEvent::SequencePaused {} => self.status = SequenceStatus::Paused,
+            SequenceEvent::SequenceResumed {} => self.status = SequenceStatus::Active,
+            SequenceEvent::SequenceArchived {} => self.status = SequenceStatus::Archived,
+        }
+    }
+
+    /// Where it stands; active while it does not exist.
+    pub fn status(&self) -> SequenceStatus {
+        self.status
+    }
+
+    /// Which of its versions, from 1; 0 while it does not exist.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Senders, waits and windows.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Whose words they are.
+    pub fn author(&self) -> Option<PrincipalId> {
+        self.author
+    }
+
+    /// Its name and payloads, while they are known.
+    pub fn words(&self) -> Option<&SequenceWords> {
+        self.words.as_ref().and_then(Personal::value)
+    }
+}
+
+fn check(steps: &[Step], words: &SequenceWords) -> Result<(), SequenceError> {
+    if words.name.trim().is_empty() || words.name.len() > NAME_BYTES_MAX {
+        return Err(SequenceError::Name);
+    }
+    if !(1..=STEPS_MAX).contains(&steps.len()) {
+        return Err(SequenceError::Steps);
+    }
+    if steps.len() != words.payloads.len() {
+        return Err(SequenceError::UnevenPayloads { steps: steps.len(), payloads: words.payloads.len() });
+    }
+    for (number, (step, payload)) in (1..).zip(steps.iter().zip(&words.payloads)) {
+        if step.wait_minutes > WAIT_MINUTES_MAX {
+            return Err(SequenceError::Wait(number));
+        }
+        if let Some(window) = &step.window {
+            window.check().map_err(|error| SequenceError::Window { step: number, error })?;
+        }
+        let object = serde_json::from_str::<serde_json::Value>(payload).is_ok_and(|json| json.is_object());
+        if payload.len() > PAYLOAD_BYTES_MAX || !object {
+            return Err(SequenceError::Payload(number));
+        }
+    }
+    if words.payloads.iter().map(String::len).sum::<usize>() > WORDS_BYTES_MAX {
+        return Err(SequenceError::WordsTooLong);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calendar::{HoursOfDay, WeeklyHours};
+    use crate::channel::Channel;
+    use crate::ids::OutboxId;
+    use cqrs_es::test::TestFramework;
+    use uuid::Uuid;
+
+    type Given = TestFramework<Sequence>;
+    const ID: SequenceId = SequenceId(Uuid::from_u128(1));
+    const AUTHOR: PrincipalId = PrincipalId(Uuid::from_u128(2));
+    const EDITOR: PrincipalId = PrincipalId(Uuid::from_u128(3));
+
+    fn step(wait_minutes: u32) -> Step {
+        Step { outbox_id: OutboxId::default(), channel: Channel::Email, wait_minutes, window: None }
+    }
+
+    fn words(payloads: usize) -> SequenceWords {
+        SequenceWords { name: "Nurture".into(), payloads: vec![r#"{"subject":"Hi"}"#.into(); payloads] }
+    }
+
+    fn create(steps: Vec<Step>, words: SequenceWords) -> SequenceCommand {
+        SequenceCommand::Create { sequence_id: ID, steps, words, by: AUTHOR }
+    }
+
+    fn created() -> SequenceEvent {
+        SequenceEvent::SequenceCreated {
+            sequence_id: ID,
+            version: 1,
+            steps: vec![step(0), step(60)],
+            words: Personal::known(ID.uuid(), words(2)),
+            author: AUTHOR,
+        }
+    }
+
+    fn change(patch: SequencePatch) -> SequenceCommand {
+        SequenceCommand::Change { patch: Box::new(patch), by: EDITOR }
+    }
+
+    #[test]
+    fn a_sequence_is_created_once() {
+        let make = || create(vec![step(0), step(60)], words(2));
+        Given::with(()).given_no_previous_events().when(make()).then_expect_events(vec![created()]);
+        Given::with(()).given(vec![created()]).when(make()).then_expect_error(SequenceError::AlreadyCreated);
+    }
+
+    #[test]
+    fn what_is_no_sequence_is_refused() {
+        let window = |start: &str| {
+            let hours = HoursOfDay { start: start.into(), end: "17:00".into(), tz: "UTC".into() };
+            Step { window: Some(WeeklyHours { hours, weekdays: vec![] }), ..step(0) }
+        };
+        let said = |payload: &str| SequenceWords { payloads: vec![payload.into()], ..words(0) };
+        for (steps, words, refusal) in [
+            (vec![], words(0), SequenceError::Steps),
+            (vec![step(0); 51], words(51), SequenceError::Steps),
+            (vec![step(0)], words(2), SequenceError::UnevenPayloads { steps: 1, payloads: 2 }),
+            (vec![step(0)], SequenceWords { name: " ".into(), ..words(1) }, SequenceError::Name),
+            (vec![step(WAIT_MINUTES_MAX + 1)], words(1), SequenceError::Wait(1)),
+            (
+                vec![window("17:00")],
+                words(1),
+                SequenceError::Window { step: 1, error: CalendarError::EmptyWindow },
+            ),
+            (vec![step(0)], said("[]"), SequenceError::Payload(1)),
+            (vec![step(0)], said("{"), SequenceError::Payload(1)),
+        ] {
+            Given::with(()).given_no_previous_events().when(create(steps, words)).then_expect_error(refusal);
+        }
+    }
+
+    #[test]
+    fn a_change_is_a_new_version() {
+        let patch = SequencePatch { name: Some("Nurture 2".into()), ..Default::default() };
+        let renamed = SequenceWords { name: "Nurture 2".into(), ..words(2) };
+        Given::with(()).given(vec![created()]).when(change(patch)).then_expect_events(vec![
+            SequenceEvent::SequenceChanged {
+                version: 2,
+                steps: vec![step(0), step(60)],
+                words: Personal::known(ID.uuid(), renamed),
+                author: EDITOR,
+            },
+        ]);
+        let patch = SequencePatch { name: Some("Nurture".into()), ..Default::default() };
+        Given::with(()).given(vec![created()]).when(change(patch)).then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn an_archived_sequence_stays_as_it_is() {
+        let status = |status| change(SequencePatch { status: Some(status), ..Default::default() });
+        Given::with(())
+            .given(vec![created()])
+            .when(status(SequenceStatus::Archived))
+            .then_expect_events(vec![SequenceEvent::SequenceArchived {}]);
+        Given::with(())
+            .given(vec![created(), SequenceEvent::SequenceArchived {}])
+            .when(status(SequenceStatus::Active))
+            .then_expect_error(SequenceError::Archived);
+        Given::with(())
+            .given(vec![created(), SequenceEvent::SequencePaused {}])
+            .when(status(SequenceStatus::Active))
+            .then_expect_events(vec![SequenceEvent::SequenceResumed {}]);
+    }
+}

@@ -1,0 +1,142 @@
+//! What providers tell afterwards, in one closed form for all of them.
+//!
+//! Webhooks come more than once, late, and in any order: each [`Delivery`] names what it is about and the provider's
+//! id of the notice, so that whoever records it can tell a repetition. What this product does not act on (opened,
+//! clicked, typing) is left out when it is read.
+
+use docket_aggregates::Timestamp;
+use reqwest::header::HeaderMap;
+
+use super::signature::SignatureError;
+use super::{Code, Reference};
+
+/// Bytes of a webhook's body that are looked at. Providers send far less.
+pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Characters of a reply that are kept.
+pub(super) const TEXT_CHARACTERS_MAX: usize = 16_000;
+
+/// Something that happened to a message, or because of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// What it is about.
+    pub about: About,
+    /// When it happened, if the provider says.
+    pub at: Option<Timestamp>,
+    /// What happened.
+    pub happening: Happening,
+    /// The provider's id of this notice, or what comes nearest: equal for a repetition.
+    pub notice: Option<String>,
+}
+
+/// What a notice is about. At least one of it is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// The message, if the provider repeated our reference.
+    pub reference: Option<Reference>,
+    /// The provider's id of the message that was sent, or that is answered.
+    pub provider_message_id: Option<String>,
+    /// The other person, as the channel addresses them.
+    pub person: Option<String>,
+    /// The sender's account or number, as the provider names it.
+    pub account: Option<String>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// The provider has it: what an unknown outcome is settled by.
+    Accepted,
+    /// It arrived.
+    Delivered,
+    /// It was looked at.
+    Read,
+    /// It did not arrive.
+    Bounced {
+        /// Whether writing there again is pointless.
+        permanent: bool,
+        /// Why, for machines.
+        code: Code,
+        /// Why, in one sentence. Holds no address.
+        reason: String,
+    },
+    /// The recipient called it spam.
+    Complained,
+    /// The recipient does not want to be written to.
+    OptedOut,
+    /// The recipient wrote back.
+    Replied {
+        /// What, if it is text. Personal data.
+        text: Option<String>,
+    },
+    /// The recipient accepted an invitation to connect.
+    Connected,
+    /// An appointment was made, or asked for.
+    Booked {
+        /// Its id.
+        uid: String,
+        /// When it starts.
+        start: Option<Timestamp>,
+        /// Whether the host has agreed.
+        confirmed: bool,
+    },
+    /// An appointment was moved.
+    Rescheduled {
+        /// Its new id.
+        uid: String,
+        /// Its old id.
+        previous_uid: Option<String>,
+        /// When it starts now.
+        start: Option<Timestamp>,
+    },
+    /// An appointment was called off, or declined by the host.
+    Cancelled {
+        /// Its id.
+        uid: String,
+        /// Whether the host declined it.
+        declined: bool,
+    },
+}
+
+/// Why a webhook is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookError {
+    /// It is not from who it says.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// It is signed, and nothing that this version understands.
+    #[error("the webhook's body is not what the provider documents")]
+    Malformed,
+    /// It is longer than any webhook.
+    #[error("the webhook's body is too large")]
+    TooLarge,
+}
+
+/// One header as text, if it is there exactly once.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    value.to_str().ok()
+}
+
+/// A body of JSON, once its signature was checked.
+pub(super) fn json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, WebhookError> {
+    serde_json::from_slice(body).map_err(|_| WebhookError::Malformed)
+}
+
+/// Refuses what is too long to be hashed.
+pub(super) fn bounded(body: &[u8]) -> Result<(), WebhookError> {
+    if body.len() > BODY_BYTES_MAX { Err(WebhookError::TooLarge) } else { Ok(()) }
+}
+
+/// The beginning of a reply.
+pub(super) fn beginning(text: &str) -> String {
+    text.chars().take(TEXT_CHARACTERS_MAX).collect()
+}
+
+/// Seconds since 1970, as text or number.
+pub(super) fn unix_seconds(text: &str) -> Option<Timestamp> {
+    text.parse::<i64>().ok().map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1_000)))
+}

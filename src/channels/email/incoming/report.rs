@@ -1,0 +1,120 @@
+//! Reports: `multipart/report` with the state of a delivery (RFC 3464), or a complaint (RFC 5965).
+
+use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
+
+use crate::channels::Reference;
+
+/// Parts of a mail that are looked at.
+const PARTS_MAX: usize = 200;
+
+/// What a report says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The mail was given up.
+    Failed {
+        /// The status of the first recipient who did not get it.
+        status: Option<String>,
+    },
+    /// The recipient complained.
+    Abuse,
+    /// A delay, a success, a receipt.
+    Other,
+}
+
+/// A report, and what it is about.
+pub struct Found {
+    /// What it says.
+    pub report: Report,
+    /// The message, if the original that it carries is one of ours.
+    pub reference: Option<Reference>,
+}
+
+/// The report in a mail, if it is one.
+pub fn find(message: &Message<'_>) -> Option<Found> {
+    let root = message.root_part().content_type()?;
+    let is_report = root.ctype().eq_ignore_ascii_case("multipart")
+        && root.subtype().is_some_and(|subtype| subtype.eq_ignore_ascii_case("report"));
+    if !is_report {
+        return None;
+    }
+    let mut report = Report::Other;
+    let mut reference = None;
+    for part in message.parts.iter().take(PARTS_MAX) {
+        let kind = part.content_type().map(|kind| {
+            format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or_default()).to_ascii_lowercase()
+        });
+        match kind.as_deref() {
+            Some("message/delivery-status" | "message/global-delivery-status") => {
+                let groups = groups(part.contents());
+                report = delivery(&groups);
+                let envelope = groups.first().and_then(|group| field(group, "original-envelope-id"));
+                reference = reference.or_else(|| envelope?.parse().ok());
+            }
+            Some("message/feedback-report") => {
+                let groups = groups(part.contents());
+                let kind = groups.first().and_then(|group| field(group, "feedback-type")).unwrap_or_default();
+                // Everything else a mailbox provider reports this way is no wish of the recipient's.
+                report = match kind.to_ascii_lowercase().as_str() {
+                    "abuse" | "fraud" | "opt-out" | "opt-out-list" => Report::Abuse,
+                    _ => Report::Other,
+                };
+            }
+            Some("message/rfc822" | "message/global" | "text/rfc822-headers" | "message/global-headers") => {
+                reference = reference.or_else(|| original(part));
+            }
+            _ => (),
+        }
+    }
+    Some(Found { report, reference })
+}
+
+/// The message that the returned mail, or its head, was.
+fn original(part: &MessagePart<'_>) -> Option<Reference> {
+    if let PartType::Message(message) = &part.body {
+        return message.message_id().and_then(Reference::of_address);
+    }
+    let parsed = MessageParser::default().parse_headers(part.contents())?;
+    parsed.message_id().and_then(Reference::of_address)
+}
+
+fn delivery(groups: &[Vec<(String, String)>]) -> Report {
+    // The first group is about the report; each that follows is about one recipient.
+    for group in groups {
+        if field(group, "action").is_some_and(|action| action.eq_ignore_ascii_case("failed")) {
+            // A comment may follow the code.
+            let status = field(group, "status").and_then(|status| status.split_whitespace().next());
+            return Report::Failed { status: status.map(str::to_owned) };
+        }
+    }
+    Report::Other
+}
+
+fn field<'a>(group: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    group.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+}
+
+/// Fields in groups that empty lines divide; names in lower case, values unfolded.
+fn groups(contents: &[u8]) -> Vec<Vec<(String, String)>> {
+    let text = String::from_utf8_lossy(contents);
+    let mut groups = vec![Vec::<(String, String)>::new()];
+    for line in text.lines().take(2_000) {
+        if line.trim().is_empty() {
+            if groups.last().is_some_and(|group| !group.is_empty()) {
+                groups.push(Vec::new());
+            }
+            continue;
+        }
+        let Some(group) = groups.last_mut() else { continue };
+        match (line.starts_with([' ', '\t']), group.last_mut(), line.split_once(':')) {
+            (true, Some((_, value)), _) => {
+                value.push(' ');
+                value.push_str(line.trim());
+            }
+            (false, _, Some((name, value))) => {
+                group.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+            }
+            _ => (),
+        }
+    }
+    groups
+}

@@ -1,0 +1,330 @@
+//! Mail taken in from the mail server beside us, by LMTP (RFC 2033).
+//!
+//! LMTP differs from SMTP in one thing that matters: after the mail there is one answer for each recipient, so that
+//! nothing is taken for one and lost for another. What is not recorded is not acknowledged; the mail server keeps it
+//! and comes again.
+//!
+//! Connections, lines, recipients, the size of a mail and every wait are bounded. A line ends with CR and LF, and
+//! nothing else ends a mail than a dot on such a line of its own.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::incoming::{self, Incoming};
+
+/// What a session may use up.
+#[derive(Clone, Copy, Debug)]
+pub struct LmtpLimits {
+    /// Sessions at once.
+    pub sessions_max: usize,
+    /// Bytes of a command.
+    pub line_bytes_max: usize,
+    /// Bytes of a mail.
+    pub mail_bytes_max: usize,
+    /// Recipients of a mail.
+    pub recipients_max: usize,
+    /// How long a command may be waited for.
+    pub command_within: Duration,
+    /// How long a mail may take to arrive.
+    pub mail_within: Duration,
+    /// How long recording one may take.
+    pub record_within: Duration,
+}
+
+impl Default for LmtpLimits {
+    fn default() -> Self {
+        Self {
+            sessions_max: 64,
+            line_bytes_max: 2_048,
+            mail_bytes_max: 10 * 1024 * 1024,
+            recipients_max: 100,
+            command_within: Duration::from_secs(5 * 60),
+            mail_within: Duration::from_secs(5 * 60),
+            record_within: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What became of a mail for one recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was recorded, or there is nothing in it to record.
+    Kept,
+    /// It is not for us, and never will be.
+    Refused,
+    /// It could not be recorded for now.
+    Later,
+}
+
+/// Serves until `ending` is over; sessions that are then open are given up between two commands' time.
+pub async fn serve<F, Fut>(
+    listener: TcpListener,
+    limits: LmtpLimits,
+    take: F,
+    ending: impl Future<Output = ()>,
+) where
+    F: Fn(Incoming) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Verdict> + Send,
+{
+    let take = Arc::new(take);
+    let places = Arc::new(Semaphore::new(limits.sessions_max));
+    let mut sessions = JoinSet::new();
+    tokio::pin!(ending);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut ending => break,
+            Some(_) = sessions.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, for one: others have to end first.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (places, take) = (places.clone(), take.clone());
+        sessions.spawn(async move {
+            let (reader, writer) = stream.into_split();
+            let mut session = Session::new(BufReader::new(reader), writer, limits);
+            let Ok(_place) = places.try_acquire() else {
+                let _ = session.say("421 4.3.2 too many sessions").await;
+                return;
+            };
+            if let Err(error) = session.run(&*take).await {
+                tracing::debug!(%error, "a session of LMTP ended early");
+            }
+        });
+    }
+    sessions.shutdown().await;
+}
+
+struct Session<R, W> {
+    reader: R,
+    writer: W,
+    limits: LmtpLimits,
+    greeted: bool,
+    sender: Option<String>,
+    recipients: Vec<String>,
+}
+
+/// A line that was read.
+enum Line {
+    Text(Vec<u8>),
+    TooLong { crlf: bool },
+    End,
+}
+
+impl<R: AsyncBufReadExt + AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
+    fn new(reader: R, writer: W, limits: LmtpLimits) -> Self {
+        Self { reader, writer, limits, greeted: false, sender: None, recipients: Vec::new() }
+    }
+
+    async fn say(&mut self, answer: &str) -> io::Result<()> {
+        let writing = async {
+            self.writer.write_all(answer.as_bytes()).await?;
+            self.writer.write_all(b"\r\n").await?;
+            self.writer.flush().await
+        };
+        in_time(self.limits.command_within, writing).await
+    }
+
+    async fn run<F, Fut>(&mut self, take: &F) -> io::Result<()>
+    where
+        F: Fn(Incoming) -> Fut,
+        Fut: Future<Output = Verdict>,
+    {
+        self.say("220 docket LMTP").await?;
+        loop {
+            let max = self.limits.line_bytes_max;
+            let line = match in_time(self.limits.command_within, read_line(&mut self.reader, max)).await {
+                Ok(Line::Text(line)) => line,
+                Ok(Line::TooLong { .. }) => {
+                    self.say("500 5.5.2 line too long").await?;
+                    continue;
+                }
+                Ok(Line::End) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    return self.say("421 4.4.2 idle for too long").await;
+                }
+                Err(error) => return Err(error),
+            };
+            let line = String::from_utf8_lossy(&line).into_owned();
+            let line = line.trim_end_matches(['\r', '\n']);
+            let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+            match verb.to_ascii_uppercase().as_str() {
+                "LHLO" => {
+                    self.greeted = true;
+                    self.reset();
+                    let size = self.limits.mail_bytes_max;
+                    let offer = format!(
+                        "250-docket\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n\
+                         250-SMTPUTF8\r\n250 SIZE {size}"
+                    );
+                    self.say(&offer).await?;
+                }
+                "HELO" | "EHLO" => self.say("500 5.5.1 this is LMTP: say LHLO").await?,
+                "MAIL" if !self.greeted => self.say("503 5.5.1 say LHLO first").await?,
+                "MAIL" if self.sender.is_some() => self.say("503 5.5.1 one mail at a time").await?,
+                "MAIL" => match path(rest, "FROM:") {
+                    Some(sender) => {
+                        self.sender = Some(sender);
+                        self.say("250 2.1.0 ok").await?;
+                    }
+                    None => self.say("501 5.5.4 MAIL FROM:<address>").await?,
+                },
+                "RCPT" if self.sender.is_none() => self.say("503 5.5.1 say MAIL first").await?,
+                "RCPT" if self.recipients.len() >= self.limits.recipients_max => {
+                    self.say("452 4.5.3 too many recipients").await?;
+                }
+                "RCPT" => match path(rest, "TO:").filter(|recipient| !recipient.is_empty()) {
+                    Some(recipient) => {
+                        self.recipients.push(recipient);
+                        self.say("250 2.1.5 ok").await?;
+                    }
+                    None => self.say("501 5.5.4 RCPT TO:<address>").await?,
+                },
+                "DATA" if self.recipients.is_empty() => self.say("503 5.5.1 say RCPT first").await?,
+                "DATA" => self.data(take).await?,
+                "RSET" => {
+                    self.reset();
+                    self.say("250 2.0.0 ok").await?;
+                }
+                "NOOP" => self.say("250 2.0.0 ok").await?,
+                "VRFY" => self.say("252 2.5.0 try it").await?,
+                "QUIT" => return self.say("221 2.0.0 bye").await,
+                _ => self.say("500 5.5.1 unknown command").await?,
+            }
+        }
+    }
+
+    fn reset(&mut self) {
+        self.sender = None;
+        self.recipients.clear();
+    }
+
+    async fn data<F, Fut>(&mut self, take: &F) -> io::Result<()>
+    where
+        F: Fn(Incoming) -> Fut,
+        Fut: Future<Output = Verdict>,
+    {
+        self.say("354 end with a dot on a line of its own").await?;
+        let max = self.limits.mail_bytes_max;
+        let mail = in_time(self.limits.mail_within, read_mail(&mut self.reader, max)).await?;
+        let sender = self.sender.take().unwrap_or_default();
+        let mail = mail.map(Arc::new);
+        for recipient in std::mem::take(&mut self.recipients) {
+            let answer = match &mail {
+                None => "552 5.3.4 the mail is too large",
+                Some(mail) => match self.record(&sender, &recipient, mail.clone(), take).await {
+                    Verdict::Kept => "250 2.1.5 taken",
+                    Verdict::Refused => "550 5.1.1 nobody here waits for this",
+                    Verdict::Later => "451 4.3.0 not recorded, come again",
+                },
+            };
+            self.say(answer).await?;
+        }
+        Ok(())
+    }
+
+    async fn record<F, Fut>(&self, sender: &str, recipient: &str, mail: Arc<Vec<u8>>, take: &F) -> Verdict
+    where
+        F: Fn(Incoming) -> Fut,
+        Fut: Future<Output = Verdict>,
+    {
+        let (sender, recipient) = (sender.to_owned(), recipient.to_owned());
+        // A mail is read away from the threads that serve, and a defect of the parser is this mail's alone.
+        let read = tokio::task::spawn_blocking(move || incoming::read(&sender, &recipient, &mail));
+        let recorded = async {
+            match read.await {
+                Ok(incoming) => take(incoming).await,
+                Err(_) => {
+                    tracing::error!("a mail could not be read");
+                    Verdict::Refused
+                }
+            }
+        };
+        tokio::time::timeout(self.limits.record_within, recorded).await.unwrap_or(Verdict::Later)
+    }
+}
+
+async fn in_time<T>(within: Duration, doing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(within, doing).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// The address between the angle brackets after `keyword`; parameters behind it are of no interest.
+fn path(rest: &str, keyword: &str) -> Option<String> {
+    let found = rest.get(..keyword.len())?;
+    if !found.eq_ignore_ascii_case(keyword) {
+        return None;
+    }
+    let (address, _) = rest[keyword.len()..].trim_start().strip_prefix('<')?.split_once('>')?;
+    // A source route before the address means nothing any more.
+    let address = address.rsplit(':').next().unwrap_or(address);
+    (address.len() <= 320 && !address.contains(char::is_whitespace)).then(|| address.to_owned())
+}
+
+/// One line with its end. A line that is too long is read to its end and thrown away.
+async fn read_line<R: AsyncBufReadExt + Unpin>(reader: &mut R, max: usize) -> io::Result<Line> {
+    let mut line = Vec::new();
+    let mut too_long = false;
+    // The last byte before what is in the buffer.
+    let mut before = 0;
+    loop {
+        let buffer = reader.fill_buf().await?;
+        if buffer.is_empty() {
+            return Ok(Line::End);
+        }
+        let end = memchr::memchr(b'\n', buffer).map(|at| at + 1);
+        let used = end.unwrap_or(buffer.len());
+        too_long |= line.len() + used > max;
+        if !too_long {
+            line.extend_from_slice(&buffer[..used]);
+        }
+        let crlf = if used >= 2 { buffer[used - 2] == b'\r' } else { before == b'\r' };
+        before = buffer[used - 1];
+        reader.consume(used);
+        if end.is_some() {
+            return Ok(if too_long { Line::TooLong { crlf } } else { Line::Text(line) });
+        }
+    }
+}
+
+/// A mail up to its final dot, with the doubled dots taken off; nothing, if it is larger than `max`.
+async fn read_mail<R: AsyncBufReadExt + Unpin>(reader: &mut R, max: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut mail = Vec::new();
+    let mut too_large = false;
+    // Whether what was read last ended with CR and LF: only then may a dot be one that means something.
+    let mut fresh = true;
+    loop {
+        let line = match read_line(reader, max).await? {
+            Line::End => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Line::TooLong { crlf } => {
+                too_large = true;
+                fresh = crlf;
+                continue;
+            }
+            Line::Text(line) => line,
+        };
+        if fresh && line == b".\r\n" {
+            return Ok((!too_large).then_some(mail));
+        }
+        let text = if fresh && line.starts_with(b".") { &line[1..] } else { &line[..] };
+        too_large |= mail.len() + text.len() > max;
+        if too_large {
+            mail = Vec::new();
+        } else {
+            mail.extend_from_slice(text);
+        }
+        fresh = line.ends_with(b"\r\n");
+    }
+}

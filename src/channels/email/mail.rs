@@ -1,0 +1,196 @@
+//! Writing a letter as mail.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use lettre::address::{Address, Envelope};
+use lettre::message::Message;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart, SinglePart};
+
+use super::{Letter, dkim};
+use crate::channels::{Code, Outcome, Outgoing};
+
+/// A mail as it goes over the wire, and who it goes to.
+pub struct Mail {
+    /// From the return path to the recipient.
+    pub envelope: Envelope,
+    /// Head and body, lines ended by CRLF.
+    pub bytes: Vec<u8>,
+    /// Its `Message-ID`, with its angle brackets.
+    pub message_id: String,
+}
+
+/// Writes the mail, and signs it where the outbox says so. The same message gives the same `Message-ID` every time.
+pub fn write(outgoing: &Outgoing, letter: &Letter) -> Result<Mail, Outcome> {
+    let settings = &letter.settings;
+    let configured =
+        |_| Outcome::rejected(Code::Configuration, "the outbox's fromAddress cannot be written from");
+    let from: Address = settings.from_address.parse().map_err(configured)?;
+    let to: Address = outgoing.to.address.parse().map_err(|_| {
+        Outcome::rejected(Code::Recipient, "the recipient's e-mail address cannot be written to")
+    })?;
+    let return_path = match &settings.return_path_domain {
+        Some(domain) => outgoing.reference.return_path(domain).parse().map_err(configured)?,
+        None => from.clone(),
+    };
+    let message_id = outgoing.reference.message_id(settings.domain());
+
+    let millis = u64::try_from(outgoing.at.millis()).unwrap_or_default();
+    let mut builder = Message::builder()
+        .from(Mailbox::new(settings.from_name.clone(), from))
+        .to(Mailbox::new(
+            outgoing.to.name.clone().filter(|name| !name.chars().any(char::is_control)),
+            to.clone(),
+        ))
+        .subject(&letter.payload.subject)
+        .date(UNIX_EPOCH + Duration::from_millis(millis))
+        .message_id(Some(message_id.clone()));
+    if let Some(reply_to) = letter.payload.reply_to.as_ref().or(settings.reply_to.as_ref()) {
+        let reply_to = reply_to
+            .parse()
+            .map_err(|_| Outcome::rejected(Code::Content, "the address for answers cannot be written to"))?;
+        builder = builder.reply_to(Mailbox::new(None, reply_to));
+    }
+    for (name, value) in &letter.payload.headers {
+        let name = HeaderName::new_from_ascii(name.clone())
+            .map_err(|_| Outcome::rejected(Code::Content, "a header has an impossible name"))?;
+        builder = builder.raw_header(HeaderValue::new(name, value.clone()));
+    }
+    if let Some(url) = &letter.unsubscribe {
+        for (name, value) in unsubscribe_headers(url)? {
+            // An address has no place where a line may be folded, and an encoded one is none: as it stands.
+            let name = HeaderName::new_from_ascii_str(name);
+            let raw = HeaderValue::dangerous_new_pre_encoded(name, value.clone(), value);
+            builder = builder.raw_header(raw);
+        }
+    }
+    let single = |kind: ContentType, body: &str| SinglePart::builder().header(kind).body(with_crlf(body));
+    let built = match (&letter.payload.text, &letter.payload.html) {
+        (Some(text), Some(html)) => builder.multipart(
+            MultiPart::alternative()
+                .singlepart(single(ContentType::TEXT_PLAIN, text))
+                .singlepart(single(ContentType::TEXT_HTML, html)),
+        ),
+        (Some(text), None) => builder.singlepart(single(ContentType::TEXT_PLAIN, text)),
+        (None, Some(html)) => builder.singlepart(single(ContentType::TEXT_HTML, html)),
+        (None, None) => return Err(Outcome::rejected(Code::Content, "the mail has no body")),
+    };
+    let written =
+        built.map_err(|_| Outcome::rejected(Code::Content, "the mail cannot be written"))?.formatted();
+    let bytes = match &settings.dkim {
+        None => written,
+        Some(dkim) => {
+            let missing = || Outcome::rejected(Code::Configuration, "the outbox's DKIM key is missing");
+            let key = letter.dkim_key.as_ref().ok_or_else(missing)?;
+            let key = dkim::Key::parse(key).map_err(|error| Outcome::rejected(Code::Configuration, error))?;
+            dkim::sign(&key, &dkim.domain, &dkim.selector, outgoing.at, &written)
+                .map_err(|error| Outcome::rejected(Code::Configuration, error))?
+        }
+    };
+    let envelope = Envelope::new(Some(return_path), vec![to])
+        .map_err(|_| Outcome::rejected(Code::Recipient, "the mail has no recipient"))?;
+    Ok(Mail { envelope, bytes, message_id })
+}
+
+/// The two headers of RFC 8058, for an address that they can hold.
+pub fn unsubscribe_headers(url: &str) -> Result<[(&'static str, String); 2], Outcome> {
+    let plain =
+        url.len() <= 900 && url.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b','));
+    if !plain || !(url.starts_with("https://") || url.starts_with("http://")) {
+        return Err(Outcome::rejected(
+            Code::Configuration,
+            "the address for unsubscribing cannot stand in a header",
+        ));
+    }
+    Ok([
+        ("List-Unsubscribe", format!("<{url}>")),
+        ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()),
+    ])
+}
+
+/// Every kind of line end as the one that mail has. A lone CR or LF in a body is how a second mail is smuggled in.
+fn with_crlf(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n").replace('\n', "\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channels::{Content, LastHeard, Recipient, Reference, Secret};
+    use docket_aggregates::Timestamp;
+    use docket_aggregates::channel::Channel;
+    use docket_aggregates::ids::OrganizationId;
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    fn outgoing(config: &Value, payload: &Value) -> Outgoing {
+        let at: Timestamp = "2026-11-21T18:00:00Z".parse().unwrap();
+        Outgoing {
+            reference: Reference {
+                organization: OrganizationId(Uuid::from_u128(1)),
+                message: Uuid::from_u128(2),
+            },
+            at,
+            to: Recipient { address: "ada@example.org".into(), name: Some("Ada Löwe".into()) },
+            content: Content::read(Channel::Email, config, payload, at).unwrap(),
+            credential: Secret::new("smtp://mail.example.com".into()),
+            last_heard: LastHeard::NotTracked,
+            within: Duration::from_secs(1),
+        }
+    }
+
+    fn mail(config: Value, payload: Value, unsubscribe: Option<&str>) -> Result<(Mail, String), Outcome> {
+        let mut outgoing = outgoing(&config, &payload);
+        let Content::Email(letter) = &mut outgoing.content else { unreachable!() };
+        letter.unsubscribe = unsubscribe.map(Into::into);
+        let letter = letter.clone();
+        let mail = write(&outgoing, &letter)?;
+        let text = String::from_utf8(mail.bytes.clone()).unwrap();
+        Ok((mail, text))
+    }
+
+    #[test]
+    fn a_mail_says_who_writes_to_whom_and_where_it_comes_back() {
+        let config = json!({ "fromAddress": "ops@example.com", "fromName": "Ops", "returnPathDomain": "b.example.com" });
+        let payload = json!({ "subject": "Grüße", "text": "a\nb\r\n.\r\nc", "html": "<p>a</p>", "headers": { "X-A": "b" } });
+        let (mail, text) = mail(config, payload, Some("https://d.example.com/u/tok")).unwrap();
+        let reference = "dkt-aaaaaaaaaaaaaaaaaaaaaaaaab-aaaaaaaaaaaaaaaaaaaaaaaaac";
+        assert_eq!(mail.envelope.from().unwrap().to_string(), format!("{reference}@b.example.com"));
+        assert_eq!(mail.envelope.to()[0].to_string(), "ada@example.org");
+        assert_eq!(mail.message_id, format!("<{reference}@example.com>"));
+        for line in [
+            format!("Message-ID: <{reference}@example.com>"),
+            "From: Ops <ops@example.com>".into(),
+            "Date: Sat, 21 Nov 2026 18:00:00 +0000".into(),
+            "X-A: b".into(),
+            "List-Unsubscribe: <https://d.example.com/u/tok>".into(),
+            "List-Unsubscribe-Post: List-Unsubscribe=One-Click".into(),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(text.contains("multipart/alternative"));
+        assert_eq!(text.matches('\n').count(), text.matches("\r\n").count(), "no lone line feed");
+        assert_eq!(text.matches('\r').count(), text.matches("\r\n").count(), "no lone carriage return");
+    }
+
+    #[test]
+    fn the_unsubscribe_address_is_never_folded_or_encoded() {
+        let long = format!("https://d.example.com/u/{}", "x".repeat(300));
+        let config = json!({ "fromAddress": "ops@example.com" });
+        let (_, text) = mail(config.clone(), json!({ "subject": "a", "text": "b" }), Some(&long)).unwrap();
+        assert!(text.lines().any(|line| line == format!("List-Unsubscribe: <{long}>")), "{text}");
+        for bad in ["mailto:a@b", "https://a b", "https://a>,<mailto:b", "https://é.example"] {
+            let refused =
+                mail(config.clone(), json!({ "subject": "a", "text": "b" }), Some(bad)).err().unwrap();
+            assert!(matches!(refused, Outcome::Rejected { code: Code::Configuration, .. }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mail_whose_key_is_missing_does_not_leave_unsigned() {
+        let config = json!({ "fromAddress": "ops@example.com",
+            "dkim": { "domain": "example.com", "selector": "s", "keyRef": "secret://dkim:1" } });
+        let refused = mail(config, json!({ "subject": "a", "text": "b" }), None).err().unwrap();
+        assert!(matches!(refused, Outcome::Rejected { code: Code::Configuration, .. }));
+    }
+}

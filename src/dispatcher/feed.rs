@@ -1,0 +1,314 @@
+//! The feed: from the events of messages to the work table.
+//!
+//! It has a cursor of its own for each organization, moved in the transaction that changes the table, so that any number
+//! of processes share the work. It causes nothing: emptying both tables and reading the ledger from its beginning gives
+//! the same rows, and what is due because of them is judged by the ledger again. Nothing personal is opened here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use docket_aggregates::ids::{MessageId, OrganizationId, OutboxId};
+use docket_aggregates::message::{DispatchState, MessageEvent, standing_after};
+use docket_aggregates::sending_control::SendingControlEvent;
+use docket_aggregates::{AnyEvent, DecodeError, Timestamp};
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool, Row};
+use uuid::Uuid;
+
+use super::{ABANDONED_AFTER, Shared, work};
+use crate::ledger::instant::Instant;
+
+/// How often it looks by itself, for what other processes appended.
+const LOOK: Duration = Duration::from_millis(500);
+/// Positions that are read in one transaction.
+const PORTION: i64 = 5_000;
+
+/// Why a portion could not be fed.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The database does not answer.
+    #[error("the database does not answer")]
+    Database(#[from] sqlx::Error),
+    /// An event cannot be read.
+    #[error("event at position {position} cannot be read")]
+    Event {
+        /// Where it stands.
+        position: i64,
+    },
+}
+
+/// Feeds for ever.
+pub async fn run(shared: Arc<Shared>) {
+    let news = shared.app.ledger.heads().follow();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let pool = shared.app.ledger.pool();
+    loop {
+        let mut moved = BTreeSet::new();
+        tokio::select! {
+            () = news.nudged() => (),
+            _ = look.tick() => match behind(pool).await {
+                Ok(organizations) => moved = organizations,
+                Err(error) => tracing::warn!(error = %FeedError::from(error), "the work table is not fed"),
+            },
+        }
+        moved.extend(news.take());
+        for organization in moved.into_iter().filter(|id| *id != OrganizationId::INSTANCE) {
+            match catch_up(pool, organization).await {
+                Ok(true) => shared.fed.notify_one(),
+                Ok(false) => (),
+                Err(error) => {
+                    tracing::warn!(organization.id = %organization, error = %error, "the work table is not fed");
+                }
+            }
+        }
+    }
+}
+
+/// Empties the work table and fills it again from the ledger; says how many messages are in it.
+pub async fn refill(pool: &PgPool) -> Result<i64, FeedError> {
+    // In the order in which a feed locks them.
+    sqlx::query("TRUNCATE dispatch.cursors, dispatch.work").execute(pool).await?;
+    for organization in behind(pool).await? {
+        catch_up(pool, organization).await?;
+    }
+    Ok(sqlx::query_scalar("SELECT count(*) FROM dispatch.work").fetch_one(pool).await?)
+}
+
+/// Organizations whose head is past their cursor.
+async fn behind(pool: &PgPool) -> Result<BTreeSet<OrganizationId>, sqlx::Error> {
+    let behind: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT h.organization_id FROM ledger.heads h LEFT JOIN dispatch.cursors c USING (organization_id) \
+         WHERE h.position > coalesce(c.position, 0) AND h.organization_id <> $1",
+    )
+    .bind(OrganizationId::INSTANCE.uuid())
+    .fetch_all(pool)
+    .await?;
+    Ok(behind.into_iter().map(OrganizationId).collect())
+}
+
+/// Feeds everything that was appended so far; whether anything came of it.
+async fn catch_up(pool: &PgPool, organization: OrganizationId) -> Result<bool, FeedError> {
+    let mut changed = false;
+    while let Some(fed) = step(pool, organization).await? {
+        changed |= fed;
+    }
+    Ok(changed)
+}
+
+/// Feeds one portion: whether the table changed, or none if there is nothing to feed or another process is at it.
+async fn step(pool: &PgPool, organization: OrganizationId) -> Result<Option<bool>, FeedError> {
+    // What a crash of the database loses is read again, together with the cursor.
+    let mut transaction = pool.begin_with("BEGIN; SET LOCAL synchronous_commit TO off").await?;
+    let Some((cursor, head)) = lock_cursor(&mut transaction, organization).await? else { return Ok(None) };
+    if cursor >= head {
+        return Ok(None);
+    }
+    let to = head.min(cursor + PORTION);
+    let rows = sqlx::query(
+        "SELECT position, aggregate_type, aggregate_id, event_type, event_version, payload, occurred_at \
+         FROM ledger.events WHERE organization_id = $1 AND position > $2 AND position <= $3 \
+             AND aggregate_type IN ('Message', 'SendingControl') ORDER BY position",
+    )
+    .bind(organization.uuid())
+    .bind(cursor)
+    .bind(to)
+    .fetch_all(&mut *transaction)
+    .await?;
+    let mut changes = Changes::default();
+    let mut reached = to;
+    for row in rows {
+        let position: i64 = row.try_get(0)?;
+        let (aggregate_type, id, event_type, version): (String, String, String, String) =
+            (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+        let payload: Value = row.try_get(5)?;
+        let at = row.try_get::<Instant, _>(6)?.0;
+        let event = match AnyEvent::decode(&aggregate_type, &event_type, &version, payload) {
+            Ok(event) => event,
+            // A newer process knows it.
+            Err(DecodeError::Unknown { .. }) if position > cursor + 1 => {
+                reached = position - 1;
+                break;
+            }
+            Err(DecodeError::Unknown { .. }) => return Ok(None),
+            Err(_) => return Err(FeedError::Event { position }),
+        };
+        let id: Uuid = id.parse().map_err(|_| FeedError::Event { position })?;
+        changes.take_in(MessageId(id), &event, at);
+    }
+    let changed = changes.write(&mut transaction, organization).await?;
+    sqlx::query("UPDATE dispatch.cursors SET position = $2 WHERE organization_id = $1")
+        .bind(organization.uuid())
+        .bind(reached)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(Some(changed))
+}
+
+/// The cursor and the head, with the cursor's row locked; none if another process holds it.
+async fn lock_cursor(
+    connection: &mut PgConnection,
+    organization: OrganizationId,
+) -> Result<Option<(i64, i64)>, sqlx::Error> {
+    const LOCK: &str = "SELECT position, \
+                            coalesce((SELECT position FROM ledger.heads WHERE organization_id = $1), 0) \
+                        FROM dispatch.cursors WHERE organization_id = $1 FOR UPDATE SKIP LOCKED";
+    let mut row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
+    if row.is_none() {
+        let made = sqlx::query("INSERT INTO dispatch.cursors VALUES ($1, 0) ON CONFLICT DO NOTHING")
+            .bind(organization.uuid())
+            .execute(&mut *connection)
+            .await?;
+        if made.rows_affected() == 0 {
+            return Ok(None);
+        }
+        row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
+    }
+    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+}
+
+/// What a portion makes of one message.
+struct Change {
+    /// Set if it was drafted in this portion: then it has no row yet.
+    outbox: Option<OutboxId>,
+    place: Place,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    /// Nothing is to be done until somebody approves it.
+    Waits,
+    /// Something is to be done then.
+    Due(Timestamp),
+    /// Somebody has it; if not by then, it was abandoned.
+    Away(Timestamp),
+    /// It is final.
+    Gone,
+}
+
+#[derive(Default)]
+struct Changes {
+    messages: BTreeMap<MessageId, Change>,
+    resumed: bool,
+}
+
+impl Changes {
+    fn take_in(&mut self, id: MessageId, event: &AnyEvent, at: Timestamp) {
+        match event {
+            AnyEvent::Message(event) => {
+                let outbox = match event {
+                    MessageEvent::MessageDrafted { outbox_id, .. } => Some(*outbox_id),
+                    _ => None,
+                };
+                let Some(place) = place_after(event, at) else { return };
+                match self.messages.get_mut(&id) {
+                    Some(change) => change.place = place,
+                    None => drop(self.messages.insert(id, Change { outbox, place })),
+                }
+            }
+            AnyEvent::SendingControl(SendingControlEvent::SendingResumed { .. }) => self.resumed = true,
+            _ => (),
+        }
+    }
+
+    async fn write(
+        self,
+        connection: &mut PgConnection,
+        organization: OrganizationId,
+    ) -> Result<bool, sqlx::Error> {
+        let (mut new, mut moved, mut gone) = (Rows::default(), Rows::default(), Vec::new());
+        for (id, change) in self.messages {
+            match (change.place, change.outbox) {
+                (Place::Gone, Some(_)) => (),
+                (Place::Gone, None) => gone.push(id.uuid()),
+                (place, Some(outbox)) => new.push(id, Some(outbox), place),
+                (place, None) => moved.push(id, None, place),
+            }
+        }
+        let changed = self.resumed || !new.ids.is_empty() || !moved.ids.is_empty();
+        if !new.ids.is_empty() {
+            sqlx::query(
+                "INSERT INTO dispatch.work (organization_id, message_id, outbox_id, due_at) \
+                 SELECT $1, id, outbox, due FROM unnest($2::uuid[], $3::uuid[], $4::timestamptz[]) AS u(id, outbox, due) \
+                 ON CONFLICT (organization_id, message_id) DO UPDATE \
+                 SET due_at = excluded.due_at, holder = NULL, held_until = NULL",
+            )
+            .bind(organization.uuid())
+            .bind(new.ids)
+            .bind(new.outboxes)
+            .bind(new.due)
+            .execute(&mut *connection)
+            .await?;
+        }
+        if !moved.ids.is_empty() {
+            // Whoever handed it over is still at it.
+            sqlx::query(
+                "UPDATE dispatch.work w SET due_at = u.due, \
+                     holder = CASE WHEN u.away THEN holder END, held_until = CASE WHEN u.away THEN held_until END \
+                 FROM unnest($2::uuid[], $3::timestamptz[], $4::boolean[]) AS u(id, due, away) \
+                 WHERE w.organization_id = $1 AND w.message_id = u.id",
+            )
+            .bind(organization.uuid())
+            .bind(moved.ids)
+            .bind(moved.due)
+            .bind(moved.away)
+            .execute(&mut *connection)
+            .await?;
+        }
+        if !gone.is_empty() {
+            sqlx::query("DELETE FROM dispatch.work WHERE organization_id = $1 AND message_id = ANY($2)")
+                .bind(organization.uuid())
+                .bind(gone)
+                .execute(&mut *connection)
+                .await?;
+        }
+        if self.resumed {
+            sqlx::query(work::RESUME).bind(organization.uuid()).execute(&mut *connection).await?;
+        }
+        Ok(changed)
+    }
+}
+
+#[derive(Default)]
+struct Rows {
+    ids: Vec<Uuid>,
+    outboxes: Vec<Option<Uuid>>,
+    due: Vec<Option<Instant>>,
+    away: Vec<bool>,
+}
+
+impl Rows {
+    fn push(&mut self, id: MessageId, outbox: Option<OutboxId>, place: Place) {
+        self.ids.push(id.uuid());
+        self.outboxes.push(outbox.map(OutboxId::uuid));
+        self.due.push(match place {
+            Place::Due(at) | Place::Away(at) => Some(Instant(at)),
+            Place::Waits | Place::Gone => None,
+        });
+        self.away.push(matches!(place, Place::Away(_)));
+    }
+}
+
+/// Where an event puts a message; none if it stays where it is.
+fn place_after(event: &MessageEvent, at: Timestamp) -> Option<Place> {
+    let (_, state) = standing_after(event)?;
+    Some(match state {
+        DispatchState::None => Place::Waits,
+        DispatchState::Done => Place::Gone,
+        DispatchState::InFlight => Place::Away(abandoned_at(at)),
+        // Whether it is to be handed over again, the channel decides.
+        DispatchState::Unknown => Place::Due(at),
+        DispatchState::Queued | DispatchState::Retrying => Place::Due(match event {
+            MessageEvent::MessageQueued { not_before } => not_before.unwrap_or(at),
+            MessageEvent::MessageDeferred { next_attempt_at, .. } => *next_attempt_at,
+            _ => at,
+        }),
+    })
+}
+
+/// When a hand-over of that instant is abandoned, if nothing followed it.
+pub fn abandoned_at(handed_over: Timestamp) -> Timestamp {
+    handed_over.plus_millis(i64::try_from(ABANDONED_AFTER.as_millis()).unwrap_or(i64::MAX))
+}

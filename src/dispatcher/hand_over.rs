@@ -1,0 +1,232 @@
+//! Handing over: look at everything, decide, and append it all at once.
+//!
+//! The append is the fence. It guards everything that was looked at, so that what was acknowledged before it (an
+//! unsubscribe, a shorter allowlist, a lower cap, a pause) holds, whichever process recorded it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant as Stopwatch};
+
+use docket_aggregates::Timestamp;
+use docket_aggregates::allowlist::RecipientKeys;
+use docket_aggregates::bucket::Bucket;
+use docket_aggregates::claims::ClaimKey;
+use docket_aggregates::correspondence::Correspondence;
+use docket_aggregates::ids::{BucketId, MessageId};
+use docket_aggregates::message::Message;
+use docket_aggregates::sending_control::SendingControl;
+use uuid::Uuid;
+
+use super::Shared;
+use super::ground::{Ground, LookError};
+use super::plan::{self, Candidate, Handing, Plan, Seen, Today};
+use super::work::Lane;
+use crate::channels::{self, Outgoing};
+use crate::ledger::{AppendError, Command, Lane as AppendLane, Ledger, Origin, TRIES, Versioned};
+use crate::{hearing, sending};
+
+/// How long an append of which it is not known whether it was recorded is asked for again.
+const ASKED_FOR: Duration = Duration::from_secs(30);
+/// Pause between two such questions, and before a busy ledger is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Messages whose hand-over is recorded.
+pub struct HandedOver {
+    pub messages: Vec<Handed>,
+    /// Before the append began: no later than the moment at which it was recorded.
+    pub since: Stopwatch,
+    /// Messages that could not be decided on in so many tries: others were faster.
+    pub left: Vec<MessageId>,
+}
+
+/// One of them.
+pub struct Handed {
+    pub id: MessageId,
+    pub message: Versioned<Message>,
+    /// Taken when it is called.
+    pub outgoing: Option<Result<Outgoing, channels::Outcome>>,
+}
+
+/// Why nothing was handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum HandOverError {
+    /// Something cannot be looked at.
+    #[error(transparent)]
+    Look(#[from] LookError),
+    /// The ledger refuses.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+impl From<sqlx::Error> for HandOverError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Look(error.into())
+    }
+}
+
+/// Hands over what may be, and does with the others what is to be done with them.
+pub async fn hand_over(
+    shared: &Shared,
+    lane: Lane,
+    holder: Uuid,
+    ids: &[MessageId],
+) -> Result<HandedOver, HandOverError> {
+    let nothing =
+        |left: &[MessageId]| HandedOver { messages: vec![], since: Stopwatch::now(), left: left.to_vec() };
+    let mut turn = None;
+    for attempt in 0..TRIES {
+        if shared.stopping.is_cancelled() {
+            return Ok(nothing(ids));
+        }
+        let now = shared.app.clock.now();
+        let (plan, bucket_id) = look_and_decide(shared, lane, ids, now, attempt > 0).await?;
+        let Plan { writes, guards, absent, handing, let_go, put_off, held_back, held_until, control } = plan;
+        let work = &shared.work;
+        work.let_go(lane.organization, holder, &let_go).await?;
+        work.put_off(lane.organization, holder, &put_off).await?;
+        if !held_back.is_empty() {
+            work.give_up(lane.organization, holder, &held_back, held_until).await?;
+            resumed_meanwhile(shared, lane, control).await?;
+        }
+        if writes.is_empty() {
+            return Ok(nothing(&[]));
+        }
+        let command = Command {
+            id: shared.app.clock.mint(),
+            organization: lane.organization,
+            at: now,
+            origin: Origin::system("dispatch"),
+            writes,
+            guards,
+            absent,
+            request: None,
+            lane: AppendLane::Normal,
+        };
+        let since = Stopwatch::now();
+        match append(&shared.app.ledger, command).await {
+            Ok(()) => {
+                metrics::counter!("docket_dispatch_handed_over_total").increment(handing.len() as u64);
+                let messages = handing.into_iter().map(|handing| handed(shared, lane, handing)).collect();
+                return Ok(HandedOver { messages, since, left: vec![] });
+            }
+            Err(AppendError::Conflict | AppendError::Present(_) | AppendError::Taken(_)) => {
+                metrics::counter!("docket_dispatch_conflicts_total").increment(1);
+                if let Some(bucket_id) = bucket_id.filter(|_| turn.is_none()) {
+                    turn = shared.app.ledger.turn(bucket_id.uuid()).await;
+                }
+            }
+            Err(AppendError::OrganizationBusy { .. } | AppendError::Overloaded { .. }) => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(nothing(ids))
+}
+
+/// What was held back on a pause that was over by the time it was written down is ready again: the feed may have looked
+/// before it was written.
+async fn resumed_meanwhile(shared: &Shared, lane: Lane, seen: u64) -> Result<(), HandOverError> {
+    let organization = lane.organization;
+    let control = shared.app.ledger.load::<SendingControl>(organization, organization.sending_control());
+    if control.await.map_err(LookError::from)?.version != seen {
+        shared.work.resume(organization).await?;
+        shared.fed.notify_one();
+    }
+    Ok(())
+}
+
+fn handed(shared: &Shared, lane: Lane, handing: Handing) -> Handed {
+    let Handing { id, before, events, outgoing } = handing;
+    let message = shared.app.ledger.after(lane.organization, &before, events);
+    Handed { id, message, outgoing: Some(outgoing) }
+}
+
+/// Appends, and asks again under the same id while it is not known whether it was recorded: never a new decision.
+pub async fn append(ledger: &Ledger, command: Command) -> Result<(), AppendError> {
+    let asked = Stopwatch::now();
+    loop {
+        match ledger.append(command.clone()).await {
+            Err(AppendError::OutcomeUnknown(_)) if asked.elapsed() < ASKED_FOR => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer.map(drop),
+        }
+    }
+}
+
+/// The plan, and the bucket of today.
+async fn look_and_decide(
+    shared: &Shared,
+    lane: Lane,
+    ids: &[MessageId],
+    now: Timestamp,
+    fresh: bool,
+) -> Result<(Plan, Option<BucketId>), LookError> {
+    let ledger = &shared.app.ledger;
+    let organization = lane.organization;
+    let streams: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let found = ledger.load_many::<Message>(organization, &streams).await?;
+    let mut plan = Plan::default();
+    let found = plan::triage(ids.iter().copied().zip(found).collect(), now, &mut plan);
+    if found.is_empty() {
+        return Ok((plan, None));
+    }
+    let ground = Ground::look(shared, lane, fresh).await?;
+    let mut candidates = Vec::with_capacity(found.len());
+    for (id, message) in found {
+        let keys = recipient(&ground, &message.state);
+        candidates.push(Candidate { id, message, keys });
+    }
+
+    let against: BTreeSet<ClaimKey> =
+        candidates.iter().flat_map(|candidate| plan::against(&candidate.keys)).collect();
+    let suppressed = ledger.present(organization, &against).await?;
+    let channel = ground.outbox.state.channel();
+    let today = channel.and_then(|channel| Today::of(lane, &ground, channel, now));
+    let charged_in = candidates.iter().filter_map(|candidate| candidate.message.state.bucket_id());
+    let bucket_ids: BTreeSet<BucketId> =
+        charged_in.chain(today.as_ref().map(|today| today.bucket_id)).collect();
+    let buckets = many::<Bucket, _>(ledger, lane, &bucket_ids, |id| id.uuid()).await?;
+    let capped = ground.control.state.frequency().is_some();
+    let windowed = channel.is_some_and(|channel| hearing::hears(channel, &ground.sender.config));
+    let addresses: BTreeSet<String> = candidates
+        .iter()
+        .filter(|candidate| capped || windowed || candidate.message.state.attempts() > 0)
+        .map(|candidate| candidate.keys.address.clone())
+        .collect();
+    let by_address = |hash: &String| organization.correspondence(hash);
+    let correspondences = many::<Correspondence, _>(ledger, lane, &addresses, by_address).await?;
+
+    let bucket_id = today.as_ref().map(|today| today.bucket_id);
+    let seen = Seen { shared, lane, ground: &ground, now, buckets, correspondences, suppressed };
+    plan::decide(&seen, today, candidates, &mut plan);
+    Ok((plan, bucket_id))
+}
+
+async fn many<A, K: Ord + Clone>(
+    ledger: &Ledger,
+    lane: Lane,
+    keys: &BTreeSet<K>,
+    stream: impl Fn(&K) -> Uuid,
+) -> Result<BTreeMap<K, Versioned<A>>, LookError>
+where
+    A: docket_aggregates::Decides + Clone + 'static,
+{
+    if keys.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let streams: Vec<Uuid> = keys.iter().map(stream).collect();
+    let found = ledger.load_many::<A>(lane.organization, &streams).await?;
+    Ok(keys.iter().cloned().zip(found).collect())
+}
+
+/// The hashes by which lists know the recipient. Of one who was erased only that of the address is left.
+fn recipient(ground: &Ground, message: &Message) -> RecipientKeys {
+    let read = message.channel().zip(message.content()).and_then(|(channel, content)| {
+        sending::Recipient::read(channel, &content.to).ok().map(|recipient| recipient.keys(&ground.keys))
+    });
+    read.unwrap_or_else(|| {
+        let address = message.recipient_hash().unwrap_or_default().to_owned();
+        RecipientKeys { suppressed_as: vec![address.clone()], address, domain: None }
+    })
+}

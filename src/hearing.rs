@@ -1,0 +1,210 @@
+//! What comes in after something was sent: delivery reports, bounces, complaints, replies, and people who want no more.
+//!
+//! Providers tell by webhooks, mail servers by LMTP, recipients by pressing a button. Whatever the way, a piece of news is
+//! found its message and recorded in one append with everything that follows from it: the report on the message (which
+//! also settles an outcome that was unknown), the address on the suppression list, its contacts, and the word that opens
+//! WhatsApp's and Instagram's window. News come more than once, late, and in any order; all of it is decided by the aggregates, so
+//! that a repetition adds nothing.
+//!
+//! News of a message whose hand-over has no outcome yet are not taken in where they could be lost: whoever brings them is
+//! asked to come again ([`HearError::TooEarly`]).
+
+pub mod mail;
+pub mod webhooks;
+
+use docket_aggregates::channel::Channel;
+use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
+use docket_aggregates::ids::{MessageId, OrganizationId};
+use docket_aggregates::message::{Delivery, DispatchState, Message, MessageCommand, SettledBy};
+use docket_aggregates::suppression::SuppressionReason;
+use docket_aggregates::{Decides, Timestamp};
+use docket_projections::messages;
+use serde_json::Value;
+
+use crate::app::App;
+use crate::channels::{LastHeard, Listening};
+use crate::ledger::keys::OrganizationKeys;
+use crate::ledger::{AppendError, Appended, Write};
+use crate::readside::Consistency;
+use crate::service::{Call, ServiceError};
+use crate::suppressions::{Target, suppressing};
+
+/// How often a decision that lost a race is made anew.
+const TRIES: usize = 5;
+
+/// Why a piece of news is not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum HearError {
+    /// It is about a message that is with its channel: its outcome is recorded first.
+    #[error("the message is still being handed over")]
+    TooEarly,
+    /// There is no such message.
+    #[error("message does not exist")]
+    UnknownMessage,
+}
+
+type Heard = Result<Option<Appended>, ServiceError<HearError>>;
+
+/// The keyed hash of the id that a provider gave a message: what its news are matched by.
+pub fn provider_hash(keys: &OrganizationKeys, channel: Channel, provider_message_id: &str) -> String {
+    hex::encode(keys.hash("provider_message", &[channel.name(), provider_message_id]))
+}
+
+/// Whether it is known when somebody last wrote: the channel has a window, and the outbox's provider tells us. `config` is
+/// the outbox's.
+pub fn hears(channel: Channel, config: &Value) -> bool {
+    has_window(channel) && Listening::of(config).secret.is_some()
+}
+
+/// When a recipient last wrote to the sender, for channels that let nobody write freely but for an answer. Decided on the
+/// recipient's own stream, never on a read model; one that was not read is taken to be empty.
+pub fn last_heard(channel: Channel, config: &Value, words: Option<&Correspondence>) -> LastHeard {
+    if !hears(channel, config) {
+        return LastHeard::NotTracked;
+    }
+    words.and_then(|words| words.heard(channel)).map_or(LastHeard::Never, LastHeard::At)
+}
+
+const fn has_window(channel: Channel) -> bool {
+    matches!(channel, Channel::Whatsapp | Channel::Instagram)
+}
+
+/// What a piece of news says of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// The provider has it.
+    Accepted,
+    /// This became of it.
+    Became(Delivery),
+    /// Nothing.
+    Nothing,
+}
+
+/// A piece of news, with what it is about found.
+#[derive(Clone, Debug)]
+struct News {
+    /// The message.
+    message: Option<MessageId>,
+    /// What is said of it.
+    standing: Standing,
+    /// In which words. Personal data.
+    detail: Option<String>,
+    /// When it happened.
+    at: Timestamp,
+    /// Why nothing more is to be sent to the address.
+    suppress: Option<SuppressionReason>,
+    /// Who it came from, by the keyed hash of the address and, while it is known, its text.
+    person: Option<(String, Option<String>)>,
+    /// By which channel the person wrote to us.
+    wrote: Option<Channel>,
+}
+
+/// Records a piece of news with everything that follows from it, in one append.
+async fn record(app: &App, call: &Call, news: &News) -> Heard {
+    let mut erased = false;
+    for _ in 0..TRIES {
+        let writes: Vec<Write> = writes(app, call, news, erased)
+            .await?
+            .into_iter()
+            .filter(|write| !write.events.is_empty())
+            .collect();
+        if writes.is_empty() {
+            return Ok(None);
+        }
+        match app.ledger.append(call.command(writes, vec![], None)).await {
+            Ok(appended) => return Ok(Some(appended)),
+            Err(AppendError::Conflict) => (),
+            // The fact is recorded, without what it said of somebody who was erased.
+            Err(AppendError::SubjectErased) if !erased => erased = true,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(AppendError::Conflict.into())
+}
+
+async fn writes(
+    app: &App,
+    call: &Call,
+    news: &News,
+    erased: bool,
+) -> Result<Vec<Write>, ServiceError<HearError>> {
+    let organization = call.organization;
+    let mut writes = Vec::new();
+    let mut person = news.person.clone();
+    let mut contact = None;
+    if let Some(id) = news.message {
+        let message = app.ledger.load::<Message>(organization, id).await?;
+        let Some(hash) = message.state.recipient_hash() else {
+            return Err(ServiceError::Refused(HearError::UnknownMessage));
+        };
+        // Whoever the message went to; what a bounce or a reply says of itself may be another address of theirs.
+        person = Some((hash.to_owned(), None));
+        contact = message.state.contact_id();
+        let detail = news.detail.clone().filter(|_| !erased);
+        writes.push(message.write(said_of(&message.state, news, detail)?));
+    }
+    let Some((hash, text)) = person else { return Ok(writes) };
+    if let Some(reason) = news.suppress {
+        let text = match (erased, text, news.message) {
+            (true, ..) => None,
+            (false, Some(text), _) => Some(text),
+            (false, None, Some(message)) => address_of(app, organization, message).await,
+            (false, None, None) => None,
+        };
+        let target = Target::known(organization, hash.clone(), text, contact);
+        writes.extend(suppressing(app, organization, vec![target], reason).await?);
+    }
+    if let Some(channel) = news.wrote.filter(|channel| has_window(*channel)) {
+        let stream = organization.correspondence(&hash);
+        let correspondence = app.ledger.load::<Correspondence>(organization, stream).await?;
+        // The provider's clock opens no window beyond ours.
+        let hear = CorrespondenceCommand::Hear { channel, at: news.at.min(call.at) };
+        writes.push(correspondence.write(correspondence.state.decide(hear).unwrap_or_default()));
+    }
+    Ok(writes)
+}
+
+/// What the news make of the message itself.
+fn said_of(
+    message: &Message,
+    news: &News,
+    detail: Option<String>,
+) -> Result<Vec<docket_aggregates::message::MessageEvent>, ServiceError<HearError>> {
+    let decided = match (news.standing, message.dispatch_state()) {
+        (Standing::Nothing, _) => Ok(vec![]),
+        (Standing::Accepted, DispatchState::InFlight) => {
+            return Err(ServiceError::Refused(HearError::TooEarly));
+        }
+        (Standing::Accepted, DispatchState::Unknown) => {
+            message.decide(MessageCommand::Settle { sent: true, by: SettledBy::Webhook, evidence: detail })
+        }
+        (Standing::Accepted, _) => Ok(vec![]),
+        (Standing::Became(delivery), _) => {
+            message.decide(MessageCommand::Report { delivery, at: news.at, detail })
+        }
+    };
+    // Of what was never handed over there can be no news that mean anything.
+    Ok(decided.unwrap_or_default())
+}
+
+/// The address that a message went to, while it is known. Only to be shown on the list.
+async fn address_of(app: &App, organization: OrganizationId, message: MessageId) -> Option<String> {
+    let mut view = app.readside.view(organization, Consistency::Eventual).await.ok()?;
+    messages::get(&mut view, organization, message).await.ok()?.and_then(|row| row.recipient)
+}
+
+/// Records that the recipient of a message wants no more. Once this was answered, nothing is handed over to the address, whatever
+/// waits; pressed twice, it is recorded once.
+pub async fn unsubscribe(app: &App, organization: OrganizationId, message: MessageId) -> Heard {
+    let call = Call::of_system(app, organization, "POST /u/{token}");
+    let news = News {
+        message: Some(message),
+        standing: Standing::Nothing,
+        detail: None,
+        at: call.at,
+        suppress: Some(SuppressionReason::Unsubscribe),
+        person: None,
+        wrote: None,
+    };
+    record(app, &call, &news).await
+}

@@ -1,0 +1,115 @@
+//! Mail that comes in by LMTP: what it is was read by the channel, here it is recorded.
+//!
+//! A person's reply is recorded as one, a bounce and a complaint as theirs, with the address on the suppression list where
+//! writing there again is pointless or unwanted. An automatic answer is taken and nothing more: it stops nothing. Mail that
+//! is about nothing of ours is taken too: to refuse it would send an answer to strangers. While the ledger is away the
+//! answer is "later", and the mail server keeps the mail.
+
+use std::future::Future;
+
+use docket_aggregates::channel::Channel;
+use docket_aggregates::ids::MessageId;
+use docket_aggregates::message::{Delivery, Message};
+use docket_aggregates::suppression::SuppressionReason;
+use tokio::net::TcpListener;
+
+use super::webhooks::beginning;
+use super::{HearError, News, Standing, record};
+use crate::app::App;
+use crate::channels::email::incoming::{Incoming, Kind};
+use crate::channels::email::lmtp::{self, LmtpLimits, Verdict};
+use crate::channels::listening::is_stop;
+use crate::ledger::AppendError;
+use crate::service::{Call, ServiceError};
+
+/// Takes mail in until `ending` is over.
+pub async fn serve(app: App, listener: TcpListener, ending: impl Future<Output = ()>) {
+    let take = move |incoming| {
+        let app = app.clone();
+        async move { take(&app, incoming).await }
+    };
+    lmtp::serve(listener, LmtpLimits::default(), take, ending).await;
+}
+
+/// Records what a mail says.
+pub async fn take(app: &App, incoming: Incoming) -> Verdict {
+    let Some(reference) = incoming.reference else { return counted("unmatched", Verdict::Kept) };
+    let call = Call::of_system(app, reference.organization, "lmtp");
+    let id = MessageId(reference.message);
+    let channel = match app.ledger.load::<Message>(reference.organization, id).await {
+        Ok(message) => message.state.channel(),
+        Err(error) => {
+            tracing::warn!(%error, "a mail could not be recorded");
+            return counted("unavailable", Verdict::Later);
+        }
+    };
+    if channel != Some(Channel::Email) {
+        return counted("unknown", Verdict::Refused);
+    }
+    let (kind, delivery, suppress, detail) = match incoming.kind {
+        Kind::Reply { text } => {
+            let stop = text.as_deref().is_some_and(|text| is_stop(&own_words(text)));
+            let wish = stop.then_some(SuppressionReason::Unsubscribe);
+            ("reply", Delivery::Replied, wish, text.as_deref().map(beginning))
+        }
+        Kind::Bounce { permanent, status, code } => {
+            let detail = format!("{}: {}", code.name(), status.as_deref().unwrap_or("without a status"));
+            ("bounce", Delivery::Bounced, permanent.then_some(SuppressionReason::Bounce), Some(detail))
+        }
+        Kind::Complaint => ("complaint", Delivery::Complained, Some(SuppressionReason::Complaint), None),
+        Kind::AutomaticReply => return counted("automatic_reply", Verdict::Kept),
+        Kind::Other => return counted("other", Verdict::Kept),
+    };
+    let news = News {
+        message: Some(id),
+        standing: Standing::Became(delivery),
+        detail,
+        at: call.at,
+        suppress,
+        person: None,
+        wrote: None,
+    };
+    match record(app, &call, &news).await {
+        Ok(_) => counted(kind, Verdict::Kept),
+        Err(ServiceError::Refused(HearError::UnknownMessage)) => counted("unknown", Verdict::Refused),
+        Err(ServiceError::Append(AppendError::UnknownOrganization)) => counted("unknown", Verdict::Refused),
+        Err(error) => {
+            tracing::warn!(%error, "a mail could not be recorded");
+            counted("unavailable", Verdict::Later)
+        }
+    }
+}
+
+fn counted(kind: &'static str, verdict: Verdict) -> Verdict {
+    metrics::counter!("docket_mail_heard_total", "kind" => kind).increment(1);
+    verdict
+}
+
+/// What somebody wrote above the mail that they quote.
+fn own_words(text: &str) -> String {
+    let quoted = |line: &&str| {
+        let line = line.trim();
+        !(line.starts_with('>') || line.starts_with("--") || line.starts_with("____") || line.ends_with(':'))
+    };
+    text.lines().take_while(quoted).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quoted_is_not_said() {
+        for (text, stop) in [
+            ("STOP\r\n", true),
+            ("Unsubscribe\n\nOn Sat, 21 Nov 2026 Ops wrote:\n> Hello", true),
+            ("stop\n\n> Reply STOP to end this", true),
+            ("Stop\n\n-----Original Message-----\nFrom: ops", true),
+            ("Yes please\n\n> stop", false),
+            ("> stop", false),
+            ("Let us stop by on Monday.", false),
+        ] {
+            assert_eq!(is_stop(&own_words(text)), stop, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Holding sending back, and letting it go on; and how many messages one recipient may get.
+
+use std::time::Duration;
+
+use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::sending_control::{
+    FrequencyCap, PauseScope, SendingControl, SendingControlCommand, SendingControlError,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::dispatcher::CALLS_BEGIN_WITHIN;
+use crate::ledger::read::ReadError;
+use crate::service::{Call, Done, ServiceError};
+
+/// Between the look at the time and the first byte of a call.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// What is held back, as answers show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PauseView {
+    /// `all`, `outbox`, `campaign` or `agent`.
+    pub scope: &'static str,
+    /// Which one; null for all.
+    pub id: Option<Uuid>,
+    /// Whether it is held back.
+    pub paused: bool,
+    /// Why, in the words of whoever ordered it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+fn view(scope: PauseScope, paused: bool, reason: Option<String>) -> PauseView {
+    let (name, id) = match scope {
+        PauseScope::All => ("all", None),
+        PauseScope::Outbox(id) => ("outbox", Some(id.uuid())),
+        PauseScope::Campaign(id) => ("campaign", Some(id.uuid())),
+        PauseScope::Agent(id) => ("agent", Some(id.uuid())),
+    };
+    PauseView { scope: name, id, paused, reason }
+}
+
+/// The most that one recipient may get, as answers show it; both are null where there is no cap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FrequencyCapView {
+    /// Messages, on all channels together.
+    pub messages: Option<u32>,
+    /// Within this many times 24 hours.
+    pub days: Option<u32>,
+}
+
+impl From<Option<FrequencyCap>> for FrequencyCapView {
+    fn from(cap: Option<FrequencyCap>) -> Self {
+        Self { messages: cap.map(|cap| cap.messages), days: cap.map(|cap| cap.days) }
+    }
+}
+
+/// What is held back now, in the order in which it was ordered.
+pub async fn list(app: &App, organization: OrganizationId) -> Result<Vec<PauseView>, ReadError> {
+    let control = app.ledger.load::<SendingControl>(organization, organization.sending_control()).await?;
+    Ok(control.state.pauses().map(|(scope, reason)| view(scope, true, reason.map(str::to_owned))).collect())
+}
+
+/// The most that one recipient may get.
+pub async fn frequency(app: &App, organization: OrganizationId) -> Result<FrequencyCapView, ReadError> {
+    let control = app.ledger.load::<SendingControl>(organization, organization.sending_control()).await?;
+    Ok(control.state.frequency().into())
+}
+
+/// Sets the most that one recipient may get. It binds every hand-over that is appended after this was recorded.
+pub async fn cap_frequency(
+    app: &App,
+    call: &Call,
+    cap: Option<FrequencyCap>,
+) -> Result<Done<FrequencyCapView>, ServiceError<SendingControlError>> {
+    order(app, call, SendingControlCommand::CapFrequency { cap }, cap.into()).await
+}
+
+/// Holds back. No hand-over is appended after this was recorded, and this answers when no hand-over of before begins its
+/// call any more.
+pub async fn pause(
+    app: &App,
+    call: &Call,
+    scope: PauseScope,
+    reason: String,
+) -> Result<Done<PauseView>, ServiceError<SendingControlError>> {
+    let control_id = call.organization.sending_control();
+    let answer = view(scope, true, Some(reason.clone()));
+    let paused = order(app, call, SendingControlCommand::Pause { control_id, scope, reason }, answer).await?;
+    tokio::time::sleep(CALLS_BEGIN_WITHIN + GRACE).await;
+    Ok(paused)
+}
+
+/// Goes on.
+pub async fn resume(
+    app: &App,
+    call: &Call,
+    scope: PauseScope,
+) -> Result<Done<PauseView>, ServiceError<SendingControlError>> {
+    order(app, call, SendingControlCommand::Resume { scope }, view(scope, false, None)).await
+}
+
+async fn order<T: Serialize>(
+    app: &App,
+    call: &Call,
+    command: SendingControlCommand,
+    answer: T,
+) -> Result<Done<T>, ServiceError<SendingControlError>> {
+    let decided = app
+        .ledger
+        .order::<SendingControl>(
+            call.organization,
+            call.organization.sending_control(),
+            call.command_id,
+            call.at,
+            &call.origin,
+            call.request(&answer)?,
+            command,
+        )
+        .await?;
+    Ok(Done { entity: answer, appended: decided.appended })
+}

@@ -1,0 +1,133 @@
+//! Who an address belongs to, and what stands against writing to it.
+//!
+//! Suppression, an opt-out and the status `do_not_contact` are one fact: they end in claims on the keyed hashes of addresses,
+//! which the append of a draft and of a hand-over refuses. A contact's own stream is looked at as well, for addresses that
+//! it got after it opted out. The read models only say which contact to look at; nothing is decided by them.
+
+use docket_aggregates::allowlist::RecipientKeys;
+use docket_aggregates::claims::ClaimKey;
+use docket_aggregates::contact::Contact;
+use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
+use docket_projections::contacts;
+use docket_projections::searchable::MatchKeys;
+
+use super::recipient::Recipient;
+use super::refusal::SendRefusal;
+use crate::app::App;
+use crate::contacts::address_hashes;
+use crate::ledger::keys::OrganizationKeys;
+use crate::ledger::read::ReadError;
+use crate::ledger::{Guard, Versioned};
+use crate::readside::{Consistency, ReadSideError};
+use crate::service::ServiceError;
+
+/// Contacts with one address that are looked at, at most: the oldest whose address it still is counts.
+const CONTACTS_MAX: i64 = 20;
+
+/// Whom a message is for.
+#[derive(Clone, Debug)]
+pub struct Addressee {
+    /// The address.
+    pub recipient: Recipient,
+    /// The hashes by which it is known.
+    pub keys: RecipientKeys,
+    contact: Option<(ContactId, Versioned<Contact>)>,
+}
+
+impl Addressee {
+    /// The address with the contact that it belongs to, or with the one that is meant.
+    pub async fn find(
+        app: &App,
+        organization: OrganizationId,
+        keys: &OrganizationKeys,
+        recipient: Recipient,
+        meant: Option<ContactId>,
+    ) -> Result<Self, ServiceError<SendRefusal>> {
+        let contact = match meant {
+            Some(contact_id) => {
+                let contact = app.ledger.load::<Contact>(organization, contact_id).await?;
+                if !contact.exists() {
+                    return Err(ServiceError::Refused(SendRefusal::UnknownContact));
+                }
+                Some((contact_id, contact))
+            }
+            None => owner_of(app, organization, keys, &recipient).await?,
+        };
+        Ok(Self { keys: recipient.keys(keys), recipient, contact })
+    }
+
+    /// The contact, where there is one.
+    pub fn contact_id(&self) -> Option<ContactId> {
+        self.contact.as_ref().map(|(contact_id, _)| *contact_id)
+    }
+
+    /// Whom the message is about: the contact, or whoever the address belongs to.
+    pub fn subject(&self, organization: OrganizationId) -> SubjectId {
+        match &self.contact {
+            Some((contact_id, _)) => SubjectId(contact_id.uuid()),
+            None => organization.correspondent(&self.keys.address),
+        }
+    }
+
+    /// The claims of which each stands against writing to it.
+    pub fn against(&self) -> Vec<ClaimKey> {
+        against(&self.keys)
+    }
+
+    /// What was looked at beside the claims.
+    pub fn guards(&self) -> impl Iterator<Item = Guard> + '_ {
+        self.contact.iter().map(|(_, contact)| contact.guard())
+    }
+
+    /// Whether the contact asked not to be contacted, at whatever address.
+    pub fn opted_out(&self) -> bool {
+        self.contact.as_ref().is_some_and(|(_, contact)| contact.state.opted_out())
+    }
+
+    /// Whether anything stands against writing to it now.
+    pub async fn suppressed(&self, app: &App, organization: OrganizationId) -> Result<bool, ReadError> {
+        let owners = app.ledger.owners(organization, &self.against()).await?;
+        Ok(self.opted_out() || owners.iter().any(Option::is_some))
+    }
+}
+
+/// The claims of which each stands against writing to an address.
+pub fn against(keys: &RecipientKeys) -> Vec<ClaimKey> {
+    keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash)).collect()
+}
+
+async fn owner_of(
+    app: &App,
+    organization: OrganizationId,
+    keys: &OrganizationKeys,
+    recipient: &Recipient,
+) -> Result<Option<(ContactId, Versioned<Contact>)>, ServiceError<SendRefusal>> {
+    let wanted = [recipient.match_keys()];
+    if wanted == [MatchKeys::default()] {
+        return Ok(None);
+    }
+    let address = recipient.keys(keys).address;
+    let mut peek = app.readside.peek().await?;
+    let mut rows = contacts::by_keys(&mut peek, organization, &wanted, CONTACTS_MAX).await?;
+    drop(peek);
+    if rows.is_empty() {
+        // It may have been created a moment ago. A message is not held up for it while folding is far behind.
+        match app.readside.view(organization, Consistency::STRONG).await {
+            Ok(mut view) => {
+                rows = contacts::by_keys(&mut view, organization, &wanted, CONTACTS_MAX).await?;
+            }
+            Err(ReadSideError::UnknownOrganization) => return Err(ReadSideError::UnknownOrganization.into()),
+            Err(behind) => {
+                tracing::debug!(error = %behind, "a recipient was not looked up among new contacts")
+            }
+        }
+    }
+    for row in rows {
+        let contact = app.ledger.load::<Contact>(organization, row.contact_id).await?;
+        let is_its = |profile| address_hashes(keys, profile).contains(&address);
+        if contact.state.profile().is_some_and(is_its) {
+            return Ok(Some((row.contact_id, contact)));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,270 @@
+//! What would become of a message now: the checks of the moment of dispatch, without an append.
+
+use docket_aggregates::Decides;
+use docket_aggregates::Timestamp;
+use docket_aggregates::allowlist::Allowlist;
+use docket_aggregates::approval_rules::{ApprovalRules, Facts};
+use docket_aggregates::bucket::Bucket;
+use docket_aggregates::channel::Channel;
+use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
+use docket_aggregates::credential::Credential;
+use docket_aggregates::ids::{ApprovalId, OrganizationId};
+use docket_aggregates::judgement::{self, At, AtDispatch, Ground};
+use docket_aggregates::labels::Labels;
+use docket_aggregates::message::{DispatchState, Message, MessageStatus, Reason, Ruling};
+use docket_aggregates::outbox::Outbox;
+use docket_aggregates::sending_control::SendingControl;
+use docket_projections::messages::MessageRow;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::words;
+use crate::app::App;
+use crate::hearing;
+use crate::sending::addressee::Addressee;
+use crate::sending::drafting::Result;
+use crate::sending::recipient::Recipient;
+
+/// What would become of a message now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Prospect {
+    /// `over`, `under_way`, `handed_over`, `held_back`, `blocked`, `failed` or `asked`; of what was blocked or failed already,
+    /// what a new send would meet.
+    pub would_be: &'static str,
+    /// Why, where something stands against it: a name of a closed set.
+    pub reason: Option<&'static str>,
+    /// The same in a sentence.
+    pub sentence: String,
+}
+
+impl Prospect {
+    fn new(would_be: &'static str, reason: Option<&'static str>, sentence: impl Into<String>) -> Self {
+        Self { would_be, reason, sentence: sentence.into() }
+    }
+
+    fn against(would_be: &'static str, reason: Reason) -> Self {
+        let what = match would_be {
+            "failed" => "It would fail now",
+            _ => "It would be blocked now",
+        };
+        Self::new(would_be, Some(reason.name()), format!("{what}, because {}.", reason.sentence()))
+    }
+}
+
+/// Everything that the moment of dispatch looks at.
+struct Present {
+    outbox: Outbox,
+    credential: Credential,
+    allowlist: (Allowlist, u64),
+    rules: (ApprovalRules, u64),
+    control: SendingControl,
+    addressee: Option<(Addressee, bool)>,
+}
+
+/// What would become of a message now.
+pub async fn prospect(
+    app: &App,
+    organization: OrganizationId,
+    message: &Message,
+    row: &MessageRow,
+    at: Timestamp,
+) -> Result<Prospect> {
+    match (row.dispatch_state, row.status) {
+        (DispatchState::InFlight | DispatchState::Unknown, _) => {
+            return Ok(Prospect::new("under_way", None, "Nothing is decided while it is with its channel."));
+        }
+        (DispatchState::Done, MessageStatus::Sent | MessageStatus::SentDryrun) => {
+            return Ok(Prospect::new("over", None, "Nothing more becomes of it."));
+        }
+        _ => (),
+    }
+    let present = Present::load(app, organization, message, row).await?;
+    if row.dispatch_state == DispatchState::Done {
+        return Ok(present.of_a_new_send(row, at));
+    }
+    match present.judged(message, at) {
+        AtDispatch::Paused(scope) => {
+            let why = present.control.pauses().find(|(paused, _)| *paused == scope).and_then(|(_, why)| why);
+            let sentence = format!("It is held back now, because {}.", words::pause(scope, why));
+            Ok(Prospect::new("held_back", Some("paused"), sentence))
+        }
+        AtDispatch::Rule(ruling, _) => Ok(of_ruling(ruling)),
+        AtDispatch::HandOver => present.quota(app, organization, message, row, at).await,
+    }
+}
+
+fn of_ruling(ruling: Ruling) -> Prospect {
+    match ruling {
+        Ruling::BlockedByAllowlist(reason) | Ruling::BlockedByQuota(reason) => {
+            Prospect::against("blocked", reason)
+        }
+        Ruling::Fail(reason) => Prospect::against("failed", reason),
+        Ruling::AskAPerson(_) => Prospect::new(
+            "asked",
+            None,
+            "The rules of now do not let it go, so that a person would be asked before it is handed over.",
+        ),
+        Ruling::AutoApprove | Ruling::DryRun => Prospect::new("handed_over", None, PASSES),
+    }
+}
+
+fn read(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok()
+}
+
+const PASSES: &str = "Nothing stands against it now.";
+
+impl Present {
+    async fn load(
+        app: &App,
+        organization: OrganizationId,
+        message: &Message,
+        row: &MessageRow,
+    ) -> Result<Self> {
+        let ledger = &app.ledger;
+        let outbox = ledger.load::<Outbox>(organization, row.outbox_id).await?;
+        let credential = match outbox.state.settings() {
+            None => Credential::default(),
+            Some(settings) => {
+                let id = organization.credential(&settings.secret.secret_id);
+                (*ledger.load::<Credential>(organization, id).await?.state).clone()
+            }
+        };
+        let allowlist = ledger.load::<Allowlist>(organization, organization.allowlist()).await?;
+        let rules = ledger.load::<ApprovalRules>(organization, organization.approval_rules()).await?;
+        let control = ledger.load::<SendingControl>(organization, organization.sending_control()).await?;
+        let recipient = row.recipient.as_deref().and_then(|to| Recipient::read(row.channel, to).ok());
+        let addressee = match recipient {
+            None => None,
+            Some(recipient) => {
+                let keys = ledger.keys().organization(organization).await?;
+                let meant = message.contact_id();
+                let found = Addressee::find(app, organization, &keys, recipient, meant).await?;
+                let suppressed = found.suppressed(app, organization).await?;
+                Some((found, suppressed))
+            }
+        };
+        Ok(Self {
+            outbox: (*outbox.state).clone(),
+            credential,
+            allowlist: ((*allowlist.state).clone(), allowlist.version),
+            rules: ((*rules.state).clone(), rules.version),
+            control: (*control.state).clone(),
+            addressee,
+        })
+    }
+
+    /// What the moment of dispatch would decide, but for the quota.
+    fn judged(&self, message: &Message, at: Timestamp) -> AtDispatch {
+        let Some((addressee, suppressed)) = &self.addressee else {
+            return AtDispatch::Rule(Ruling::Fail(Reason::RecipientErased), Default::default());
+        };
+        let ground = Ground {
+            outbox: &self.outbox,
+            credential: &self.credential,
+            allowlist: At { state: &self.allowlist.0, version: self.allowlist.1 },
+            rules: At { state: &self.rules.0, version: self.rules.1 },
+            control: &self.control,
+        };
+        let recipient = judgement::Recipient { keys: &addressee.keys, suppressed: *suppressed };
+        judgement::at_dispatch(message, recipient, ground, ApprovalId::default(), at)
+    }
+
+    /// What a new send of the same to the same would meet.
+    fn of_a_new_send(&self, row: &MessageRow, at: Timestamp) -> Prospect {
+        let Some((addressee, suppressed)) = &self.addressee else {
+            return Prospect::new(
+                "over",
+                None,
+                "Its recipient was erased, so that nothing more becomes of it.",
+            );
+        };
+        let recipient = judgement::Recipient { keys: &addressee.keys, suppressed: *suppressed };
+        let facts = Facts {
+            channel: row.channel,
+            labels: Labels { niche: row.niche.clone(), tags: row.tags.clone() },
+        };
+        let allowlist = At { state: &self.allowlist.0, version: self.allowlist.1 };
+        let rules = At { state: &self.rules.0, version: self.rules.1 };
+        let (ruling, _) = judgement::of_draft(&facts, recipient, allowlist, rules, ApprovalId::default(), at);
+        if let Ruling::BlockedByAllowlist(reason) = ruling {
+            let sentence = format!("A new send would be blocked now, too, because {}.", reason.sentence());
+            return Prospect::new("blocked", Some(reason.name()), sentence);
+        }
+        if self.outbox.deleted() {
+            let sentence = "A new send would need another outbox, because its own was deleted.";
+            return Prospect::new("failed", Some(Reason::OutboxDeleted.name()), sentence);
+        }
+        let next = match ruling {
+            Ruling::AskAPerson(_) => {
+                ("asked", "Allowlist and suppression would let a new send pass now; a person would be asked.")
+            }
+            _ => ("handed_over", "Allowlist, suppression and rules would let a new send pass now."),
+        };
+        Prospect::new(next.0, None, next.1)
+    }
+
+    /// Whether its channel lets nobody write freely to its recipient now.
+    async fn window_closed(
+        &self,
+        app: &App,
+        organization: OrganizationId,
+        message: &Message,
+        row: &MessageRow,
+        at: Timestamp,
+    ) -> Result<bool> {
+        let payload: Value = row.payload.as_deref().and_then(read).unwrap_or_default();
+        let config = self.outbox.settings().and_then(|settings| read(&settings.config));
+        let (Some(config), Some(recipient)) = (config, message.recipient_hash()) else { return Ok(false) };
+        if payload.get("text").is_none_or(Value::is_null) {
+            return Ok(false);
+        }
+        let words =
+            app.ledger.load::<Correspondence>(organization, organization.correspondence(recipient)).await?;
+        let heard = hearing::last_heard(row.channel, &config, Some(&words.state));
+        Ok(heard.closed(at))
+    }
+
+    /// Whether there is room for it today, and whether its recipient has got enough.
+    async fn quota(
+        &self,
+        app: &App,
+        organization: OrganizationId,
+        message: &Message,
+        row: &MessageRow,
+        at: Timestamp,
+    ) -> Result<Prospect> {
+        let settings = self.outbox.settings().filter(|_| row.channel != Channel::DryRun);
+        if let (Some(settings), Ok(day)) = (settings, self.credential.day_at(at)) {
+            let credential = organization.credential(&settings.secret.secret_id);
+            let bucket = organization.bucket(credential, row.channel, day.number);
+            let bucket = app.ledger.load::<Bucket>(organization, bucket).await?.state;
+            let cap = self.credential.daily_cap();
+            if let Some(cap) = cap.filter(|cap| bucket.room(Some(*cap)) == 0 && !bucket.holds(row.message_id))
+            {
+                let sentence = format!(
+                    "It would be blocked now, because {} of {cap} sends of the day are used; the day ends at {}.",
+                    bucket.used(),
+                    day.ends_at
+                );
+                return Ok(Prospect::new("blocked", Some(Reason::DailyCap.name()), sentence));
+            }
+        }
+        if let (Some(cap), Some(recipient)) = (self.control.frequency(), message.recipient_hash()) {
+            let counted = organization.correspondence(recipient);
+            let counted = app.ledger.load::<Correspondence>(organization, counted).await?.state;
+            let count = CorrespondenceCommand::Count { message_id: row.message_id, cap, at };
+            if counted.decide(count).is_err() {
+                return Ok(Prospect::against("blocked", Reason::FrequencyCap));
+            }
+        }
+        if self.window_closed(app, organization, message, row, at).await? {
+            return Ok(Prospect::against("blocked", Reason::WindowClosed));
+        }
+        let approved = row.approved_at.is_some();
+        let sentence = if approved { PASSES } else { "Nothing else stands against it now." };
+        Ok(Prospect::new(if approved { "handed_over" } else { "asked" }, None, sentence))
+    }
+}

@@ -1,0 +1,28 @@
+//! Names of closed sets in words.
+
+use docket_aggregates::message::Reason;
+use docket_aggregates::sending_control::PauseScope;
+
+/// A reason, as it reads on after "because"; what a channel says has its own names, of which `docs/channels.md` tells.
+pub fn reason(name: &str) -> String {
+    match (Reason::ALL.into_iter().find(|reason| reason.name() == name), name) {
+        (Some(reason), _) => reason.sentence().to_owned(),
+        (None, "no_answer") => "no answer came".to_owned(),
+        (None, "interrupted") => "the process that held it ended before an answer was recorded".to_owned(),
+        (None, name) => format!("the channel said {name}"),
+    }
+}
+
+/// What is paused, as it reads on after "because".
+pub fn pause(scope: PauseScope, why: Option<&str>) -> String {
+    let what = match scope {
+        PauseScope::All => "sending is paused for the whole company",
+        PauseScope::Outbox(_) => "sending is paused for its outbox",
+        PauseScope::Campaign(_) => "sending is paused for its campaign",
+        PauseScope::Agent(_) => "sending is paused for whoever drafted it",
+    };
+    match why {
+        Some(why) => format!("{what} ({why})"),
+        None => what.to_owned(),
+    }
+}

@@ -1,0 +1,306 @@
+//! Recipients: one spelling for each, by channel, and the keyed hashes by which allowlist, suppressions and the counts of
+//! what somebody got know them.
+//!
+//! What is kept is what is written to; what is compared is the spelling that [`address_hash`](crate::contacts::address_hash)
+//! makes of it, the same for opt-outs, suppressions, the allowlist and sends. A tag after a plus is another address: the
+//! allowlist means the address that it names, and a suppression of the address without the tag stands against every tag.
+
+use docket_aggregates::allowlist::{EntryKind, NewEntry, RecipientKeys};
+use docket_aggregates::channel::Channel;
+use docket_aggregates::ids::{OrganizationId, SubjectId};
+use docket_aggregates::personal::Personal;
+use docket_projections::searchable::{self, MatchKeys};
+
+use crate::contacts::address_hash;
+use crate::ledger::keys::OrganizationKeys;
+use crate::normalise::{Country, EmailError, PhoneError, normalise_email, normalise_phone};
+
+/// Characters of `to`, at most.
+const TO_CHARACTERS_MAX: usize = 320;
+/// Characters of an entry of the allowlist, at most.
+const ENTRY_CHARACTERS_MAX: usize = 320;
+
+/// Whom a message is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// What is written to.
+    pub to: String,
+    kind: EntryKind,
+}
+
+/// Why a text is no recipient, or no entry of the allowlist. The sentences name the rule and never the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecipientError {
+    /// Nothing, or too much.
+    #[error("must have 1 to {TO_CHARACTERS_MAX} characters")]
+    Length,
+    /// It would break out of the line that it is written on.
+    #[error("must not have line breaks or control characters")]
+    ControlCharacter,
+    /// The channel writes to e-mail addresses.
+    #[error(transparent)]
+    Email(#[from] EmailError),
+    /// The channel writes to telephone numbers.
+    #[error("must be a telephone number with its country code: {0}")]
+    Phone(PhoneError),
+    /// A number without its country code is not one number.
+    #[error("must be a telephone number with its country code, beginning with +")]
+    NoCountryCode,
+    /// The channel writes to accounts.
+    #[error("must be an account's id or name, without spaces")]
+    Handle,
+    /// Instagram writes to ids that are numbers.
+    #[error("must be an Instagram-scoped id, which is a number")]
+    NotAScopedId,
+    /// A domain entry names a domain.
+    #[error("must be @ and a domain, an address, a handle, or *")]
+    Domain,
+}
+
+impl Recipient {
+    /// Reads `to` as this channel takes it. A rehearsal takes what any channel takes.
+    pub fn read(channel: Channel, to: &str) -> Result<Self, RecipientError> {
+        let to = bounded(to, TO_CHARACTERS_MAX)?;
+        match channel {
+            Channel::Email | Channel::CalCom => email(to),
+            Channel::Whatsapp => phone(to),
+            Channel::Instagram => scoped_id(to),
+            Channel::Linkedin => handle(to),
+            Channel::DryRun => email(to).or_else(|refusal| match refusal {
+                RecipientError::Email(EmailError::NoAt) => phone(to).or_else(|_| handle(to)),
+                refusal => Err(refusal),
+            }),
+        }
+    }
+
+    /// Under what a contact with this address is looked for; empty where contacts have no such address.
+    pub fn match_keys(&self) -> MatchKeys {
+        match self.kind {
+            EntryKind::Address if self.to.contains('@') => {
+                MatchKeys { email: searchable::email_key(&self.to), ..MatchKeys::default() }
+            }
+            EntryKind::Address => {
+                MatchKeys { phone: searchable::phone_key(&self.to), ..MatchKeys::default() }
+            }
+            EntryKind::Handle | EntryKind::Domain | EntryKind::Everybody => MatchKeys::default(),
+        }
+    }
+
+    /// The hashes by which it is known.
+    pub fn keys(&self, keys: &OrganizationKeys) -> RecipientKeys {
+        let address = address_hash(keys, &self.to);
+        let mut suppressed_as = vec![address.clone()];
+        let mut domain = None;
+        if let (EntryKind::Address, Some((local, host))) = (self.kind, self.to.rsplit_once('@')) {
+            domain = Some(domain_hash(keys, host));
+            if let Some((mailbox, _)) = local.split_once('+').filter(|(mailbox, _)| !mailbox.is_empty()) {
+                suppressed_as.push(address_hash(keys, &format!("{mailbox}@{host}")));
+            }
+        }
+        RecipientKeys { address, domain, suppressed_as }
+    }
+}
+
+/// Reads one entry of the allowlist: an address, a handle, `@domain`, or `*`.
+pub fn parse_entry(
+    organization: OrganizationId,
+    keys: &OrganizationKeys,
+    text: &str,
+) -> Result<NewEntry, RecipientError> {
+    let text = bounded(text, ENTRY_CHARACTERS_MAX)?;
+    let (kind, shown, hash) = match text {
+        "*" => (EntryKind::Everybody, text.to_owned(), address_hash(keys, "*")),
+        _ => match text.strip_prefix('@') {
+            Some(domain) => {
+                // The domain is read as that of an address, so that both are spelt alike.
+                let address =
+                    normalise_email(&format!("a@{domain}"), false).map_err(|_| RecipientError::Domain)?;
+                let domain = address.key().trim_start_matches("a@").to_owned();
+                (EntryKind::Domain, format!("@{domain}"), domain_hash(keys, &domain))
+            }
+            None => {
+                let read = email(text).or_else(|refusal| match refusal {
+                    RecipientError::Email(EmailError::NoAt) => phone(text).or_else(|_| handle(text)),
+                    refusal => Err(refusal),
+                })?;
+                let hash = address_hash(keys, &read.to);
+                (read.kind, read.to, hash)
+            }
+        },
+    };
+    let subject: SubjectId = organization.correspondent(&hash);
+    Ok(NewEntry { kind, hash, text: Personal::known(subject, shown) })
+}
+
+fn domain_hash(keys: &OrganizationKeys, domain: &str) -> String {
+    hex::encode(keys.hash("domain", &[domain]))
+}
+
+fn bounded(text: &str, characters_max: usize) -> Result<&str, RecipientError> {
+    if text.chars().any(char::is_control) {
+        return Err(RecipientError::ControlCharacter);
+    }
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > characters_max {
+        return Err(RecipientError::Length);
+    }
+    Ok(text)
+}
+
+fn email(to: &str) -> Result<Recipient, RecipientError> {
+    let email = normalise_email(to, false)?;
+    Ok(Recipient { to: email.address().to_owned(), kind: EntryKind::Address })
+}
+
+fn phone(to: &str) -> Result<Recipient, RecipientError> {
+    let international = to.starts_with('+') || to.starts_with("00") || to.starts_with("tel:+");
+    if !international {
+        return Err(RecipientError::NoCountryCode);
+    }
+    // Never used: the number says its own.
+    let country: Country = "FR".parse().map_err(|_| RecipientError::NoCountryCode)?;
+    let phone = normalise_phone(to, country).map_err(RecipientError::Phone)?;
+    Ok(Recipient { to: phone.e164().to_owned(), kind: EntryKind::Address })
+}
+
+fn scoped_id(to: &str) -> Result<Recipient, RecipientError> {
+    if to.len() <= 32 && to.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(Recipient { to: to.to_owned(), kind: EntryKind::Handle })
+    } else {
+        Err(RecipientError::NotAScopedId)
+    }
+}
+
+fn handle(to: &str) -> Result<Recipient, RecipientError> {
+    let fits = to.chars().all(|c| c.is_alphanumeric() || "-_.:/%?=&~".contains(c));
+    if fits {
+        Ok(Recipient { to: to.to_owned(), kind: EntryKind::Handle })
+    } else {
+        Err(RecipientError::Handle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::seal::Key;
+    use cqrs_es::Aggregate;
+    use docket_aggregates::Decides;
+    use docket_aggregates::allowlist::{Allowed, Allowlist, AllowlistCommand};
+
+    const ORGANIZATION: OrganizationId = OrganizationId::INSTANCE;
+
+    fn keys() -> OrganizationKeys {
+        OrganizationKeys::new(ORGANIZATION, &Key::from_bytes([7; 32]))
+    }
+
+    fn read(channel: Channel, to: &str) -> Result<String, RecipientError> {
+        Recipient::read(channel, to).map(|recipient| recipient.to)
+    }
+
+    #[test]
+    fn each_channel_reads_its_own_recipients() {
+        for (channel, to, read_as) in [
+            (Channel::Email, " Ann@Example.COM ", "Ann@example.com"),
+            (Channel::Email, "Ann Lee <ann@example.com>", "ann@example.com"),
+            (Channel::Email, "info@bücher.example", "info@xn--bcher-kva.example"),
+            (Channel::CalCom, "ann@example.com", "ann@example.com"),
+            (Channel::Whatsapp, "+33 6 12 34 56 78", "+33612345678"),
+            (Channel::Whatsapp, "0033612345678", "+33612345678"),
+            (Channel::Instagram, "17841400000000000", "17841400000000000"),
+            (
+                Channel::Linkedin,
+                "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0U4E",
+                "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0U4E",
+            ),
+            (Channel::DryRun, "ann@example.com", "ann@example.com"),
+            (Channel::DryRun, "+33612345678", "+33612345678"),
+            (Channel::DryRun, "ann-lee", "ann-lee"),
+        ] {
+            assert_eq!(read(channel, to).as_deref(), Ok(read_as), "{to}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_recipient_is_refused_by_its_rule() {
+        let long = format!("{}@example.com", "a".repeat(320));
+        for (channel, to, refusal) in [
+            (Channel::Email, "", RecipientError::Length),
+            (Channel::Email, long.as_str(), RecipientError::Length),
+            (Channel::Email, "ann@example.com\r\nBcc: bob@example.com", RecipientError::ControlCharacter),
+            (Channel::Email, "ann", RecipientError::Email(EmailError::NoAt)),
+            (Channel::Email, "ann@example.com, bob@example.com", RecipientError::Email(EmailError::ManyAts)),
+            (Channel::Whatsapp, "06 12 34 56 78", RecipientError::NoCountryCode),
+            (Channel::Whatsapp, "ann@example.com", RecipientError::NoCountryCode),
+            (Channel::Whatsapp, "+33", RecipientError::Phone(PhoneError::NotANumber)),
+            (Channel::Instagram, "ann.lee", RecipientError::NotAScopedId),
+            (Channel::Linkedin, "ann lee", RecipientError::Handle),
+            (Channel::DryRun, "ann@example..com", RecipientError::Email(EmailError::Domain)),
+        ] {
+            assert_eq!(read(channel, to), Err(refusal), "{to}");
+        }
+    }
+
+    #[test]
+    fn the_allowlist_means_what_it_names_and_nothing_beside() {
+        for (entry, to, allowed) in [
+            ("Ann@Example.com", "ann@example.COM", true),
+            ("ann@example.com", "Ann Lee <ann@example.com>", true),
+            ("ann@example.com", "ann+news@example.com", false),
+            ("ann+news@example.com", "ann@example.com", false),
+            ("@example.com", "anybody+tag@EXAMPLE.com", true),
+            ("@EXAMPLE.com", "ann@example.com", true),
+            ("@example.com", "ann@sub.example.com", false),
+            ("@example.com", "ann@evil-example.com", false),
+            ("@example.com", "ann@example.com.evil.tld", false),
+            ("@sub.example.com", "ann@example.com", false),
+            ("@bücher.example", "info@xn--bcher-kva.example", true),
+            ("@xn--bcher-kva.example", "info@BÜCHER.example", true),
+            ("@paypal.com", "ann@p\u{430}ypal.com", false),
+        ] {
+            let mut list = Allowlist::default();
+            let entry = parse_entry(ORGANIZATION, &keys(), entry).unwrap();
+            for event in list
+                .decide(AllowlistCommand::Allow { entries: vec![entry.clone()], acknowledge_all: false })
+                .unwrap()
+            {
+                list.apply(event);
+            }
+            let recipient = Recipient::read(Channel::Email, to).unwrap();
+            let verdict = list.allows(&recipient.keys(&keys()));
+            assert_eq!(matches!(verdict, Allowed::By(_)), allowed, "{entry:?} {to}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_what_it_looks_like() {
+        let kind = |text| parse_entry(ORGANIZATION, &keys(), text).map(|entry| entry.kind);
+        for (text, expected) in [
+            ("*", Ok(EntryKind::Everybody)),
+            ("@example.com", Ok(EntryKind::Domain)),
+            ("ann@example.com", Ok(EntryKind::Address)),
+            ("+33612345678", Ok(EntryKind::Address)),
+            ("17841400000000000", Ok(EntryKind::Handle)),
+            ("ann-lee", Ok(EntryKind::Handle)),
+            ("@", Err(RecipientError::Domain)),
+            ("@example", Err(RecipientError::Domain)),
+            ("@*.example.com", Err(RecipientError::Domain)),
+            ("*@example.com", Ok(EntryKind::Address)),
+            ("**", Err(RecipientError::Handle)),
+            ("ann@example.com\n", Err(RecipientError::ControlCharacter)),
+        ] {
+            assert_eq!(kind(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_suppressed_at_every_tag() {
+        let keys = keys();
+        let known = |to| Recipient::read(Channel::Email, to).unwrap().keys(&keys);
+        let plain = known("ann@example.com");
+        let tagged = known("Ann+News@example.com");
+        assert!(tagged.suppressed_as.contains(&plain.address));
+        assert!(tagged.suppressed_as.contains(&tagged.address));
+        assert_eq!(plain.suppressed_as, std::slice::from_ref(&plain.address));
+    }
+}

@@ -1,0 +1,331 @@
+//! The feed: from the events to the table of what is due.
+//!
+//! It has a cursor of its own for each organization, moved in the transaction that changes the table, so that any number of
+//! processes share the work. It causes nothing: emptying both tables and reading the ledger from its beginning gives rows
+//! that lead to the same looks. Nothing personal is opened here.
+//!
+//! A row's lock orders this against whoever looks at it: what is fed while an enrollment is looked at waits, and then says
+//! that it is to be looked at again. So nothing that happened is slept over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use docket_aggregates::campaign::CampaignEvent;
+use docket_aggregates::contact::ContactEvent;
+use docket_aggregates::enrollment::{EnrollmentEvent, StopReason};
+use docket_aggregates::ids::{CampaignId, ContactId, OrganizationId, SequenceId};
+use docket_aggregates::message::{DispatchState, MessageEvent, standing_after};
+use docket_aggregates::roster::RosterEvent;
+use docket_aggregates::sequence::SequenceEvent;
+use docket_aggregates::suppression::{SuppressionEvent, SuppressionReason};
+use docket_aggregates::{AnyEvent, DecodeError, Timestamp};
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool, Row};
+use uuid::Uuid;
+
+use super::due::{Change, Changes, Kin, NewRow};
+use crate::ledger::instant::Instant;
+
+/// Positions that are read in one transaction.
+const PORTION: i64 = 2_000;
+/// Events of other aggregates that an enrollment may have to do with.
+const HEEDED: &[&str] = &[
+    "MessageDrafted",
+    "MessageDecided",
+    "MessageAccepted",
+    "MessageRejected",
+    "MessageGivenUp",
+    "MessageSettled",
+    "DeliveryReported",
+    "ContactOptedOut",
+    "ContactSuppressed",
+    "SuppressionAdded",
+    "ContactsRemoved",
+    "CampaignActivated",
+    "CampaignCompleted",
+    "CampaignArchived",
+];
+
+/// Why a portion could not be fed.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The database does not answer.
+    #[error("the database does not answer")]
+    Database(#[from] sqlx::Error),
+    /// An event cannot be read.
+    #[error("event at position {position} cannot be read")]
+    Event {
+        /// Where it stands.
+        position: i64,
+    },
+}
+
+/// Feeds what was appended to every organization. One that cannot be fed is told of and does not hold up the others.
+pub async fn catch_up_all(pool: &PgPool) -> Result<(), FeedError> {
+    for organization in behind(pool).await? {
+        if let Err(error) = catch_up(pool, organization).await {
+            tracing::warn!(organization.id = %organization, error = %error, "what is due is not fed");
+        }
+    }
+    Ok(())
+}
+
+/// Empties the table and fills it again from the ledger; says how many rows are in it.
+pub async fn refill(pool: &PgPool) -> Result<i64, FeedError> {
+    sqlx::query("TRUNCATE sequencing.due, sequencing.cursors").execute(pool).await?;
+    catch_up_all(pool).await?;
+    Ok(sqlx::query_scalar("SELECT count(*) FROM sequencing.due").fetch_one(pool).await?)
+}
+
+/// Organizations whose head is past their cursor.
+async fn behind(pool: &PgPool) -> Result<BTreeSet<OrganizationId>, sqlx::Error> {
+    let behind: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT h.organization_id FROM ledger.heads h LEFT JOIN sequencing.cursors c USING (organization_id) \
+         WHERE h.position > coalesce(c.position, 0) AND h.organization_id <> $1",
+    )
+    .bind(OrganizationId::INSTANCE.uuid())
+    .fetch_all(pool)
+    .await?;
+    Ok(behind.into_iter().map(OrganizationId).collect())
+}
+
+async fn catch_up(pool: &PgPool, organization: OrganizationId) -> Result<(), FeedError> {
+    while step(pool, organization).await? {}
+    Ok(())
+}
+
+/// Feeds one portion; false if there is nothing to feed or another process is at it.
+async fn step(pool: &PgPool, organization: OrganizationId) -> Result<bool, FeedError> {
+    // What a crash of the database loses is read again, together with the cursor.
+    let mut transaction = pool.begin_with("BEGIN; SET LOCAL synchronous_commit TO off").await?;
+    let Some((cursor, head)) = lock_cursor(&mut transaction, organization).await? else { return Ok(false) };
+    if cursor >= head {
+        return Ok(false);
+    }
+    let to = head.min(cursor + PORTION);
+    let (read, reached) = read(&mut transaction, organization, cursor, to).await?;
+    if reached == cursor {
+        return Ok(false);
+    }
+    let steps = steps_behind(&mut transaction, organization, &read).await?;
+    let mut changes = Changes::new(organization);
+    for event in read {
+        take_in(&mut transaction, &mut changes, &steps, event).await?;
+    }
+    changes.write(&mut transaction).await?;
+    sqlx::query("UPDATE sequencing.cursors SET position = $2 WHERE organization_id = $1")
+        .bind(organization.uuid())
+        .bind(reached)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// The cursor and the head, with the cursor's row locked; none if another process holds it.
+async fn lock_cursor(
+    connection: &mut PgConnection,
+    organization: OrganizationId,
+) -> Result<Option<(i64, i64)>, sqlx::Error> {
+    const LOCK: &str = "SELECT position, \
+                            coalesce((SELECT position FROM ledger.heads WHERE organization_id = $1), 0) \
+                        FROM sequencing.cursors WHERE organization_id = $1 FOR UPDATE SKIP LOCKED";
+    let mut row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
+    if row.is_none() {
+        let made = sqlx::query("INSERT INTO sequencing.cursors VALUES ($1, 0) ON CONFLICT DO NOTHING")
+            .bind(organization.uuid())
+            .execute(&mut *connection)
+            .await?;
+        if made.rows_affected() == 0 {
+            return Ok(None);
+        }
+        row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
+    }
+    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+}
+
+/// An event that may matter.
+struct Fed {
+    stream: Uuid,
+    event: AnyEvent,
+    at: Timestamp,
+}
+
+/// The events of a stretch that may matter, and how far it could be read: up to a type that only a newer process knows.
+/// Messages of steps are known by their ids, which are derived and not minted; all others are left out.
+async fn read(
+    connection: &mut PgConnection,
+    organization: OrganizationId,
+    after: i64,
+    to: i64,
+) -> Result<(Vec<Fed>, i64), FeedError> {
+    let rows = sqlx::query(
+        "SELECT position, aggregate_type, aggregate_id, event_type, event_version, payload, occurred_at \
+         FROM ledger.events WHERE organization_id = $1 AND position > $2 AND position <= $3 \
+             AND (aggregate_type IN ('Sequence', 'Enrollment') OR event_type = ANY($4)) \
+             AND (aggregate_type <> 'Message' OR substr(aggregate_id, 15, 1) = '5') \
+         ORDER BY position",
+    )
+    .bind(organization.uuid())
+    .bind(after)
+    .bind(to)
+    .bind(HEEDED)
+    .fetch_all(connection)
+    .await?;
+    let mut read = Vec::with_capacity(rows.len());
+    for row in rows {
+        let position: i64 = row.try_get(0)?;
+        let (aggregate_type, id, event_type, version): (String, String, String, String) =
+            (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+        let payload: Value = row.try_get(5)?;
+        let at = row.try_get::<Instant, _>(6)?.0;
+        let event = match AnyEvent::decode(&aggregate_type, &event_type, &version, payload) {
+            Ok(event) => event,
+            Err(DecodeError::Unknown { .. }) => return Ok((read, position - 1)),
+            Err(_) => return Err(FeedError::Event { position }),
+        };
+        let stream: Uuid = id.parse().map_err(|_| FeedError::Event { position })?;
+        read.push(Fed { stream, event, at });
+    }
+    Ok((read, to))
+}
+
+/// Which enrollment each message is a step of. Only the draft says so, which may be long ago.
+async fn steps_behind(
+    connection: &mut PgConnection,
+    organization: OrganizationId,
+    read: &[Fed],
+) -> Result<BTreeMap<Uuid, Uuid>, sqlx::Error> {
+    let messages: BTreeSet<String> = read
+        .iter()
+        .filter(|fed| matches!(fed.event, AnyEvent::Message(_)))
+        .map(|fed| fed.stream.to_string())
+        .collect();
+    if messages.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = sqlx::query(
+        "SELECT wanted.id::uuid, (e.payload->>'sequence_id')::uuid, (e.payload->>'contact_id')::uuid \
+         FROM unnest($2::text[]) AS wanted (id) CROSS JOIN LATERAL ( \
+             SELECT payload FROM ledger.events WHERE organization_id = $1 AND aggregate_type = 'Message' \
+                 AND aggregate_id = wanted.id AND sequence = 1 LIMIT 1) AS e \
+         WHERE e.payload->>'sequence_id' IS NOT NULL AND e.payload->>'contact_id' IS NOT NULL",
+    )
+    .bind(organization.uuid())
+    .bind(messages.into_iter().collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let (sequence, contact) = (SequenceId(row.try_get(1)?), ContactId(row.try_get(2)?));
+            Ok((row.try_get(0)?, organization.enrollment(sequence, contact)))
+        })
+        .collect()
+}
+
+async fn take_in(
+    connection: &mut PgConnection,
+    changes: &mut Changes,
+    steps: &BTreeMap<Uuid, Uuid>,
+    Fed { stream, event, at }: Fed,
+) -> Result<(), sqlx::Error> {
+    let look = |kin| (kin, None);
+    let end = |kin, because: StopReason| (kin, Some(because.name()));
+    let (kin, ends) = match &event {
+        AnyEvent::Enrollment(event) => {
+            changes.one(stream, of_enrollment(event));
+            return Ok(());
+        }
+        AnyEvent::Message(event) => {
+            if let Some((enrollment, change)) = steps.get(&stream).zip(of_message(event, at)) {
+                changes.one(*enrollment, change);
+            }
+            return Ok(());
+        }
+        AnyEvent::Sequence(event) => match event {
+            SequenceEvent::SequenceChanged { .. }
+            | SequenceEvent::SequenceResumed {}
+            | SequenceEvent::SequenceArchived {} => look(Kin::Sequence(SequenceId(stream))),
+            SequenceEvent::SequenceCreated { .. } | SequenceEvent::SequencePaused {} => return Ok(()),
+        },
+        AnyEvent::Campaign(
+            CampaignEvent::CampaignActivated {}
+            | CampaignEvent::CampaignCompleted {}
+            | CampaignEvent::CampaignArchived {},
+        ) => look(Kin::Campaign(CampaignId(stream))),
+        AnyEvent::Roster(RosterEvent::ContactsRemoved { campaign_id, contact_ids, .. }) => {
+            end(Kin::Contacts(*campaign_id, contact_ids.clone()), StopReason::Removed)
+        }
+        AnyEvent::Contact(ContactEvent::ContactOptedOut { .. }) => {
+            end(Kin::Contact(ContactId(stream)), StopReason::Unsubscribed)
+        }
+        // Why, the suppression itself says, where a message was sent to that address.
+        AnyEvent::Contact(ContactEvent::ContactSuppressed { .. }) => {
+            end(Kin::Contact(ContactId(stream)), StopReason::Suppressed)
+        }
+        AnyEvent::Suppression(SuppressionEvent::SuppressionAdded { address_hash, reason, .. }) => {
+            end(Kin::Address(address_hash.clone()), of_suppression(*reason))
+        }
+        _ => return Ok(()),
+    };
+    changes.kin(connection, kin, at, ends).await
+}
+
+fn of_enrollment(event: &EnrollmentEvent) -> Change {
+    match event {
+        EnrollmentEvent::ContactEnrolled { sequence_id, contact_id, campaign_id, at, .. } => {
+            Change::enrolled(NewRow {
+                sequence_id: *sequence_id,
+                contact_id: *contact_id,
+                campaign_id: *campaign_id,
+                due_at: *at,
+            })
+        }
+        // What is next depends on its message, which is drafted in the same append.
+        EnrollmentEvent::StepTaken { .. } => Change::default(),
+        EnrollmentEvent::EnrollmentStopped { .. } | EnrollmentEvent::EnrollmentFinished {} => Change::gone(),
+    }
+}
+
+fn of_message(event: &MessageEvent, at: Timestamp) -> Option<Change> {
+    match event {
+        MessageEvent::MessageDrafted { recipient_hash, .. } => {
+            Some(Change { address_hash: Some(recipient_hash.clone()), ..Change::default() })
+        }
+        MessageEvent::DeliveryReported { .. } => Some(Change::due(at)),
+        other => {
+            let (_, dispatch) = standing_after(other)?;
+            (dispatch == DispatchState::Done).then(|| Change::due(at))
+        }
+    }
+}
+
+const fn of_suppression(reason: SuppressionReason) -> StopReason {
+    match reason {
+        SuppressionReason::Manual => StopReason::Suppressed,
+        SuppressionReason::Unsubscribe => StopReason::Unsubscribed,
+        SuppressionReason::Bounce => StopReason::Bounced,
+        SuppressionReason::Complaint => StopReason::Complained,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_that_is_heeded_is_one() {
+        let stored: Vec<&str> = AnyEvent::stored().into_iter().map(|(_, event, _)| event).collect();
+        for heeded in HEEDED {
+            assert!(stored.contains(heeded), "{heeded}");
+        }
+    }
+
+    #[test]
+    fn the_ids_of_steps_are_told_from_minted_ones() {
+        let organization = OrganizationId(Uuid::from_u128(1));
+        let step = organization.step_message(Uuid::from_u128(2), 1, 1, 1);
+        assert_eq!(step.to_string().as_bytes()[14], b'5');
+        let minted = crate::clock::mint_at(Timestamp::from_millis(1));
+        assert_eq!(minted.to_string().as_bytes()[14], b'7');
+    }
+}

@@ -1,0 +1,103 @@
+//! The cron of sequences: looks at what is due, in any number of processes at once.
+//!
+//! It takes no input. On waking it feeds the table of what is due from the events, and then looks at what is due, some
+//! enrollments at a time. Their rows are locked for as long as they are looked at, so that processes share the work and a
+//! kill gives it back at once; nothing rests on the lock, because a step is decided on the versions of streams.
+
+use std::time::Duration;
+
+use docket_aggregates::Timestamp;
+use futures::StreamExt;
+use futures::stream;
+use tokio_util::sync::CancellationToken;
+
+use super::due::{self, DueRow, Next};
+use super::feed::{self, FeedError};
+use super::step;
+use crate::app::App;
+
+/// How often it looks by itself.
+const LOOK: Duration = Duration::from_millis(500);
+/// Enrollments that are looked at under one lock.
+const BATCH: i64 = 64;
+/// Enrollments that are looked at together.
+const TOGETHER: usize = 8;
+/// How long a look may take; what takes longer is done again.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+/// How long an enrollment is left alone whose look took too long.
+const TOO_LONG_MILLIS: u32 = 30_000;
+
+/// What one turn came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turned {
+    /// Enrollments that were looked at.
+    pub looked_at: usize,
+    /// Those that something was in the way of, and that are looked at again soon.
+    pub put_off: usize,
+}
+
+/// Takes turns until it is told to stop.
+pub async fn run(app: App, stopping: CancellationToken) {
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            _ = look.tick() => (),
+        }
+        if let Err(error) = turn_until(&app, &stopping).await {
+            tracing::warn!(error = %error, "sequences were not looked at");
+        }
+    }
+}
+
+/// Feeds what was appended and looks at everything that is due now.
+pub async fn turn(app: &App) -> Result<Turned, FeedError> {
+    turn_until(app, &CancellationToken::new()).await
+}
+
+async fn turn_until(app: &App, stopping: &CancellationToken) -> Result<Turned, FeedError> {
+    let mut turned = Turned::default();
+    while !stopping.is_cancelled() {
+        // What a step led to may be due at once: a rehearsal is over when it is drafted.
+        feed::catch_up_all(app.ledger.pool()).await?;
+        let looked = batch(app).await?;
+        if looked.is_empty() {
+            break;
+        }
+        turned.looked_at += looked.len();
+        turned.put_off += looked.iter().filter(|(_, next)| matches!(next, Next::Later(_))).count();
+    }
+    Ok(turned)
+}
+
+async fn batch(app: &App) -> Result<Vec<(DueRow, Next)>, sqlx::Error> {
+    let at = app.clock.now();
+    let mut transaction = app.ledger.pool().begin().await?;
+    let rows = due::take(&mut transaction, at, BATCH).await?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rosters = due::rosters(&mut transaction, &rows).await?;
+    let looked: Vec<(DueRow, Next)> = stream::iter(rows)
+        .map(|row| async {
+            let next = look(app, &row, &rosters, at).await;
+            (row, next)
+        })
+        .buffer_unordered(TOGETHER)
+        .collect()
+        .await;
+    due::put_back(&mut transaction, &looked).await?;
+    transaction.commit().await?;
+    Ok(looked)
+}
+
+async fn look(app: &App, row: &DueRow, rosters: &step::Rosters, at: Timestamp) -> Next {
+    match tokio::time::timeout(LOOK_WITHIN, step::look(app, row, rosters, at)).await {
+        Ok(next) => next,
+        Err(_) => {
+            tracing::warn!(enrollment.id = %row.enrollment, "looking at an enrollment took too long");
+            Next::Later(TOO_LONG_MILLIS)
+        }
+    }
+}

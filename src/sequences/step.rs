@@ -1,0 +1,287 @@
+//! Looking at one enrollment, and taking the step that is next.
+//!
+//! Everything is read from the streams: the sequence, the contact, the campaign, and every message that was sent on the way.
+//! The append of a step rests on all of them: an answer to an earlier message, an opt-out or a removal that was
+//! acknowledged before it makes it lose, and it is then decided anew. Suppressed addresses are refused by the append itself,
+//! as with every draft.
+
+use std::collections::BTreeMap;
+
+use docket_aggregates::campaign::{Campaign, CampaignStatus};
+use docket_aggregates::contact::Contact;
+use docket_aggregates::enrollment::{
+    Due, Enrollment, EnrollmentCommand, EnrollmentError, EnrollmentStatus, Fate, Next as NextStep,
+    StepBefore, StopReason,
+};
+use docket_aggregates::ids::{CampaignId, MessageId, OrganizationId};
+use docket_aggregates::message::Message;
+use docket_aggregates::roster::Roster;
+use docket_aggregates::sequence::{Sequence, SequenceStatus};
+use docket_aggregates::{AnyEvent, Decides, Timestamp};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::due::{DueRow, Next};
+use super::{reach, words};
+use crate::app::App;
+use crate::ledger::read::{self, ReadError};
+use crate::ledger::{AppendError, Guard, Stream, TRIES, Versioned};
+use crate::sending::{self, SendRefusal, SendRequest};
+use crate::service::{Call, ServiceError};
+
+/// The name under which steps are recorded.
+const TOOL: &str = "sequence";
+/// How long an enrollment is left alone whose ground moved while it was looked at.
+const MOVED_MILLIS: u32 = 100;
+/// How long it is left alone when something did not answer.
+const UNANSWERED_MILLIS: u32 = 5_000;
+
+/// Campaigns with the version of their roster up to which removals are known.
+pub type Rosters = BTreeMap<(OrganizationId, CampaignId), u64>;
+
+/// Why an enrollment could not be looked at.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error("the step could not be drafted: {0}")]
+    Draft(ServiceError<SendRefusal>),
+    #[error("a window cannot be read")]
+    Window(#[from] EnrollmentError),
+}
+
+/// Looks at an enrollment and does what is to be done with it at the instant `at`.
+pub async fn look(app: &App, row: &DueRow, rosters: &Rosters, at: Timestamp) -> Next {
+    for _ in 0..TRIES {
+        let looked = match Look::begin(app, row, rosters, at).await {
+            Ok(None) => return Next::Gone,
+            Ok(Some(look)) => look.go_on().await,
+            Err(error) => Err(error),
+        };
+        match looked {
+            Ok(next) => return next,
+            Err(LookError::Append(AppendError::Conflict)) => (),
+            Err(error) => {
+                tracing::warn!(organization.id = %row.organization, enrollment.id = %row.enrollment, error = %error, "a step could not be taken");
+                return Next::Later(UNANSWERED_MILLIS);
+            }
+        }
+    }
+    Next::Later(MOVED_MILLIS)
+}
+
+/// An enrollment with everything that its next step rests on.
+struct Look<'a> {
+    app: &'a App,
+    row: &'a DueRow,
+    at: Timestamp,
+    enrollment: Versioned<Enrollment>,
+    sequence: Versioned<Sequence>,
+    contact: Versioned<Contact>,
+    campaign: Option<Versioned<Campaign>>,
+    roster: Option<Guard>,
+    /// Its messages with what became of each, in order.
+    fates: Vec<(Guard, Fate)>,
+}
+
+impl<'a> Look<'a> {
+    /// Reads it; none if nothing is to be done with it any more.
+    async fn begin(
+        app: &'a App,
+        row: &'a DueRow,
+        rosters: &Rosters,
+        at: Timestamp,
+    ) -> Result<Option<Self>, LookError> {
+        let organization = row.organization;
+        let enrollment = app.ledger.load::<Enrollment>(organization, row.enrollment).await?;
+        let state = &enrollment.state;
+        let (EnrollmentStatus::Active, Some(sequence_id), Some(contact_id)) =
+            (state.status(), state.sequence_id(), state.contact_id())
+        else {
+            return Ok(None);
+        };
+        let (mut campaign, mut roster) = (None, None);
+        if let Some(campaign_id) = state.campaign_id() {
+            campaign = Some(app.ledger.load::<Campaign>(organization, campaign_id).await?);
+            let stream = Stream::of::<Roster>(organization.roster(campaign_id));
+            let version = rosters.get(&(organization, campaign_id)).copied().unwrap_or(0);
+            roster = Some(Guard { stream, version });
+        }
+        let fates = fates(app, organization, state.messages()).await?;
+        let sequence = app.ledger.load::<Sequence>(organization, sequence_id).await?;
+        let contact = app.ledger.load::<Contact>(organization, contact_id).await?;
+        Ok(Some(Self { app, row, at, enrollment, sequence, contact, campaign, roster, fates }))
+    }
+
+    async fn go_on(&self) -> Result<Next, LookError> {
+        if let Some(because) = self.end() {
+            return self.stop(because).await;
+        }
+        let resting =
+            self.campaign.as_ref().is_some_and(|seen| seen.state.status() == CampaignStatus::Paused);
+        if resting || self.sequence.state.status() == SequenceStatus::Paused {
+            return Ok(Next::Waits);
+        }
+        let before = self.fates.last().map_or(StepBefore::None, |(_, fate)| fate.before());
+        match self
+            .enrollment
+            .state
+            .next(self.sequence.state.steps(), before)
+            .map_err(EnrollmentError::from)?
+        {
+            NextStep::Nothing => Ok(Next::Gone),
+            NextStep::Wait => Ok(Next::Waits),
+            NextStep::NeverOpen => {
+                tracing::warn!(enrollment.id = %self.row.enrollment, "the window of the next step never opens");
+                Ok(Next::Waits)
+            }
+            NextStep::Step(due) if due.at > self.at => Ok(Next::At(due.at)),
+            NextStep::Step(due) => self.take(due, before).await,
+            NextStep::Finish => self.finish().await,
+            NextStep::Stop(because) => self.stop(because).await,
+        }
+    }
+
+    /// Why no further step is taken, if there is a reason beside the last message.
+    fn end(&self) -> Option<StopReason> {
+        let told = self.fates.iter().find_map(|(_, fate)| fate.ends());
+        let opted_out = self.contact.state.opted_out().then_some(StopReason::Unsubscribed);
+        let marked = || {
+            let ends = self.row.ends.as_deref()?;
+            StopReason::ALL.into_iter().find(|because| because.name() == ends)
+        };
+        let erased = self.contact.state.profile().is_none().then_some(StopReason::Removed);
+        let over = self.campaign.as_ref().and_then(|campaign| {
+            let takes = campaign.state.status().takes_contacts();
+            (!takes).then_some(StopReason::CampaignOver)
+        });
+        let archived =
+            (self.sequence.state.status() == SequenceStatus::Archived).then_some(StopReason::Archived);
+        told.or_else(marked).or(opted_out).or(erased).or(over).or(archived)
+    }
+
+    /// That nothing of what was looked at changed.
+    fn guards(&self) -> Vec<Guard> {
+        let mut guards = vec![self.sequence.guard(), self.contact.guard()];
+        guards.extend(self.campaign.as_ref().map(Versioned::guard));
+        guards.extend(self.roster);
+        guards.extend(self.fates.iter().map(|(guard, _)| *guard));
+        guards
+    }
+
+    fn call(&self) -> Call {
+        Call { at: self.at, ..Call::of_system(self.app, self.row.organization, TOOL) }
+    }
+
+    async fn stop(&self, because: StopReason) -> Result<Next, LookError> {
+        self.append(EnrollmentCommand::Stop { because }).await?;
+        metrics::counter!("docket_sequence_ended_total", "because" => because.name()).increment(1);
+        Ok(Next::Gone)
+    }
+
+    async fn finish(&self) -> Result<Next, LookError> {
+        self.append(EnrollmentCommand::Finish).await?;
+        metrics::counter!("docket_sequence_ended_total", "because" => "finished").increment(1);
+        Ok(Next::Gone)
+    }
+
+    async fn append(&self, command: EnrollmentCommand) -> Result<(), LookError> {
+        let events = self.enrollment.state.decide(command)?;
+        if !events.is_empty() {
+            let command = self.call().command(vec![self.enrollment.write(events)], vec![], None);
+            self.app.ledger.append(command).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the step and drafts its message, in one append.
+    async fn take(&self, due: Due, before: StepBefore) -> Result<Next, LookError> {
+        let Some(request) = self.request(due) else { return self.stop(StopReason::NotSent).await };
+        let state = &self.enrollment.state;
+        let events = state.decide(EnrollmentCommand::TakeStep {
+            steps: self.sequence.state.steps().to_vec(),
+            sequence_version: self.sequence.state.version(),
+            before,
+            message_id: self.message_id(due),
+            at: self.at,
+        })?;
+        let beside = vec![self.enrollment.write(events)];
+        let request = SendRequest { beside, guards: self.guards(), ..request };
+        match sending::draft(self.app, &self.call(), request).await {
+            Ok(done) if done.appended.is_some() => {
+                metrics::counter!("docket_sequence_steps_total").increment(1);
+                // What becomes of the message says when to look again.
+                Ok(Next::Waits)
+            }
+            // The message is there already, so the step was taken meanwhile.
+            Ok(_) => Err(AppendError::Conflict.into()),
+            Err(ServiceError::Refused(refusal)) => {
+                tracing::warn!(
+                    organization.id = %self.row.organization, enrollment.id = %self.row.enrollment,
+                    step = due.step, refusal = %refusal, "a step cannot be drafted"
+                );
+                self.stop(StopReason::NotSent).await
+            }
+            Err(ServiceError::Append(error)) => Err(error.into()),
+            Err(ServiceError::Read(error)) => Err(error.into()),
+            Err(error) => Err(LookError::Draft(error)),
+        }
+    }
+
+    fn message_id(&self, due: Due) -> MessageId {
+        let round = self.enrollment.state.round();
+        self.row.organization.step_message(self.row.enrollment, round, due.step, due.attempt)
+    }
+
+    /// What is to be sent; none if the contact cannot be written to, or something is missing for the words.
+    fn request(&self, due: Due) -> Option<SendRequest> {
+        let index = usize::try_from(due.step).ok()?.checked_sub(1)?;
+        let step = self.sequence.state.steps().get(index)?;
+        let payload: Value = serde_json::from_str(self.sequence.state.words()?.payloads.get(index)?).ok()?;
+        let profile = self.contact.state.profile()?;
+        let to = reach::address(profile, step.channel)?;
+        let payload = words::fill(&payload, profile).ok()?;
+        let state = &self.enrollment.state;
+        Some(SendRequest {
+            message_id: Some(self.message_id(due)),
+            contact_id: state.contact_id(),
+            campaign_id: state.campaign_id(),
+            sequence_id: state.sequence_id(),
+            step: Some(due.step),
+            drafter: self.sequence.state.author(),
+            ..SendRequest::new(step.channel, step.outbox_id, to, payload)
+        })
+    }
+}
+
+/// What became of these messages. Nothing personal is opened.
+async fn fates(
+    app: &App,
+    organization: OrganizationId,
+    messages: &[MessageId],
+) -> Result<Vec<(Guard, Fate)>, ReadError> {
+    if messages.is_empty() {
+        return Ok(Vec::new());
+    }
+    const MESSAGE: &str = <Message as cqrs_es::Aggregate>::TYPE;
+    let ids = messages.iter().map(|message| message.uuid());
+    let mut known: BTreeMap<Uuid, (u64, Fate)> = BTreeMap::new();
+    for stored in read::streams(app.ledger.pool(), organization, MESSAGE, ids).await? {
+        let at = stored.occurred_at;
+        let recorded = read::recorded(organization, stored)?;
+        let (version, fate) = known.entry(recorded.aggregate_id).or_default();
+        *version += 1;
+        if let AnyEvent::Message(event) = &recorded.event {
+            fate.take_in(event, at);
+        }
+    }
+    Ok(messages
+        .iter()
+        .map(|message| {
+            let (version, fate) = known.get(&message.uuid()).copied().unwrap_or_default();
+            (Guard { stream: Stream::of::<Message>(*message), version }, fate)
+        })
+        .collect())
+}

@@ -1,0 +1,466 @@
+//! To whom nothing is sent.
+//!
+//! An address on the list, its contacts' `doNotContact` and their `do_not_contact` in campaigns are one fact, recorded in one
+//! append: the list's own stream takes the claim that no send gets past, the contacts' streams move them in every
+//! campaign, and follow-ups that were promised are taken back. Only a bounce stays with the address: that nothing arrives
+//! there is no wish of whoever had it, who may still be called.
+//!
+//! What a person said of themselves is never lifted. Everything else the board may take off again; where the contacts stand
+//! in campaigns stays as it is until they are put in again.
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
+
+use cqrs_es::Aggregate;
+use docket_aggregates::allowlist::EntryKind;
+use docket_aggregates::contact::{Contact, ContactCommand};
+use docket_aggregates::ids::{ContactId, OrganizationId};
+use docket_aggregates::personal::Personal;
+use docket_aggregates::suppression::{Suppression, SuppressionCommand, SuppressionError, SuppressionReason};
+use docket_aggregates::{Decides, Timestamp};
+use docket_projections::contacts as contact_rows;
+use docket_projections::searchable::MatchKeys;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::allowlist::EntriesChanged;
+use crate::app::App;
+use crate::calls::cancelled_follow_ups;
+use crate::contacts::{address_hash, address_hashes};
+use crate::ledger::{AppendError, Appended, Lane, Versioned, Write};
+use crate::readside::Consistency;
+use crate::sending::{RecipientError, parse_entry};
+use crate::service::{Call, Done, ServiceError};
+use crate::shapes::{Instant, OneOf};
+
+/// How often a decision that lost a race is made anew.
+const TRIES: usize = 5;
+/// Addresses of one append.
+const CHUNK: usize = 250;
+/// So many addresses are bulk work.
+const BULK: usize = 100;
+/// Contacts that are looked for by the addresses of one append.
+const CONTACTS_MAX: i64 = 5_000;
+
+/// Why the suppression list is not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SuppressionRefusal {
+    /// An entry is no address.
+    #[error("{error}")]
+    Address {
+        /// Which, from 0.
+        index: usize,
+        /// Why.
+        error: AddressError,
+    },
+    /// The list refuses an entry.
+    #[error("{error}")]
+    List {
+        /// Which, from 0.
+        index: usize,
+        /// Why.
+        error: SuppressionError,
+    },
+}
+
+/// Why a text is no address that can be suppressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It is none.
+    #[error(transparent)]
+    Recipient(#[from] RecipientError),
+    /// It is an entry of the allowlist: a domain, or everybody.
+    #[error("must be one address, number or account")]
+    NotAnAddress,
+}
+
+/// An address on the suppression list, as answers show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SuppressionView {
+    /// The address; null once erased.
+    pub address: Option<String>,
+    /// Why.
+    #[schemars(with = "OneOf<SuppressionReason>")]
+    pub reason: SuppressionReason,
+    /// Since when.
+    #[schemars(with = "Instant")]
+    pub created_at: Timestamp,
+}
+
+/// One address, as the list knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Keyed hash of it.
+    pub hash: String,
+    /// As it is shown; erased where it is not known any more.
+    pub address: Personal<String>,
+    /// Contacts that are known to have it. Others are looked for by the address.
+    pub contacts: Vec<ContactId>,
+}
+
+impl Target {
+    /// An address that is known by its hash, and perhaps by its text.
+    pub fn known(
+        organization: OrganizationId,
+        hash: String,
+        address: Option<String>,
+        contact: Option<ContactId>,
+    ) -> Self {
+        let subject = organization.correspondent(&hash);
+        let address = match address {
+            Some(address) => Personal::known(subject, address),
+            None => Personal::erased(subject),
+        };
+        Self { hash, address, contacts: contact.into_iter().collect() }
+    }
+}
+
+async fn read(
+    app: &App,
+    organization: OrganizationId,
+    entries: &[String],
+) -> Result<Vec<Target>, ServiceError<SuppressionRefusal>> {
+    let keys = app.ledger.keys().organization(organization).await?;
+    let mut seen = BTreeSet::new();
+    let mut targets = Vec::with_capacity(entries.len());
+    for (index, text) in entries.iter().enumerate() {
+        let refused = |error| ServiceError::Refused(SuppressionRefusal::Address { index, error });
+        let entry = parse_entry(organization, &keys, text).map_err(|error| refused(error.into()))?;
+        let shown = match (entry.kind, entry.text.value()) {
+            (EntryKind::Address | EntryKind::Handle, Some(shown)) => shown,
+            _ => return Err(refused(AddressError::NotAnAddress)),
+        };
+        let hash = address_hash(&keys, shown);
+        if seen.insert(hash.clone()) {
+            targets.push(Target { hash, address: entry.text, contacts: vec![] });
+        }
+    }
+    Ok(targets)
+}
+
+/// Adds to each address the contacts that have it now.
+async fn find_contacts<R>(
+    app: &App,
+    organization: OrganizationId,
+    targets: &mut [Target],
+) -> Result<(), ServiceError<R>> {
+    let wanted: Vec<MatchKeys> = targets
+        .iter()
+        .filter_map(|target| target.address.value())
+        .map(|text| MatchKeys::of_address(text))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let keys = app.ledger.keys().organization(organization).await?;
+    let mut view = app.readside.view(organization, Consistency::STRONG).await?;
+    let rows = contact_rows::by_keys(&mut view, organization, &wanted, CONTACTS_MAX).await?;
+    drop(view);
+    let mut having: BTreeMap<String, Vec<ContactId>> = BTreeMap::new();
+    for row in rows {
+        for hash in row.profile.iter().flat_map(|profile| address_hashes(&keys, profile)) {
+            having.entry(hash).or_default().push(row.contact_id);
+        }
+    }
+    for target in targets {
+        target.contacts.extend(having.remove(&target.hash).unwrap_or_default());
+        target.contacts.sort_unstable();
+        target.contacts.dedup();
+    }
+    Ok(())
+}
+
+/// Contacts as they are decided on, each once however many of its addresses a command is about.
+#[derive(Default)]
+struct Contacts {
+    states: BTreeMap<ContactId, (Versioned<Contact>, Contact, Vec<docket_aggregates::contact::ContactEvent>)>,
+}
+
+impl Contacts {
+    /// Orders a contact to do something. One that is unknown or was erased has nothing to do.
+    async fn order<R>(
+        &mut self,
+        app: &App,
+        organization: OrganizationId,
+        id: ContactId,
+        command: impl FnOnce(&Contact) -> ContactCommand,
+    ) -> Result<(), ServiceError<R>> {
+        let (_, state, decided) = match self.states.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let loaded = app.ledger.load::<Contact>(organization, id).await?;
+                let state = (*loaded.state).clone();
+                place.insert((loaded, state, vec![]))
+            }
+        };
+        for event in state.decide(command(state)).unwrap_or_default() {
+            decided.push(event.clone());
+            state.apply(event);
+        }
+        Ok(())
+    }
+
+    /// Those that are to be left alone from here on.
+    fn newly_left_alone(&self) -> Vec<ContactId> {
+        let newly = self
+            .states
+            .iter()
+            .filter(|(_, (before, after, _))| after.opted_out() && !before.state.opted_out());
+        newly.map(|(id, _)| *id).collect()
+    }
+
+    fn writes(self) -> impl Iterator<Item = Write> {
+        self.states.into_values().map(|(before, _, events)| before.write(events))
+    }
+}
+
+/// Everything that puts addresses on the list: their own streams, their contacts and what was promised to these. None for
+/// an address that is there already, for this reason or a weightier one.
+pub(crate) async fn suppressing<R>(
+    app: &App,
+    organization: OrganizationId,
+    mut targets: Vec<Target>,
+    reason: SuppressionReason,
+) -> Result<Vec<Write>, ServiceError<R>> {
+    if reason != SuppressionReason::Bounce {
+        let found = find_contacts(app, organization, &mut targets).await;
+        heeded(reason, found)?;
+    }
+    let keys = app.ledger.keys().organization(organization).await?;
+    let mut writes = Vec::new();
+    let mut contacts = Contacts::default();
+    for Target { hash, address, contacts: having } in targets {
+        let stream = organization.suppression(&hash);
+        let list = app.ledger.load::<Suppression>(organization, stream).await?;
+        let contact_ids = if reason == SuppressionReason::Bounce { vec![] } else { having.clone() };
+        let command =
+            SuppressionCommand::Suppress { address_hash: hash.clone(), address, reason, contact_ids };
+        // Putting an address on the list is never refused.
+        let events = list.state.decide(command).unwrap_or_default();
+        if events.is_empty() {
+            continue;
+        }
+        writes.push(list.write(events));
+        if reason == SuppressionReason::Bounce {
+            continue;
+        }
+        for id in having {
+            let hash = hash.clone();
+            contacts
+                .order(app, organization, id, |contact| match reason {
+                    SuppressionReason::Unsubscribe => {
+                        let known = contact.profile().map(|profile| address_hashes(&keys, profile));
+                        let addresses: BTreeSet<String> = known.into_iter().flatten().chain([hash]).collect();
+                        ContactCommand::OptOut {
+                            via: "unsubscribe",
+                            addresses: addresses.into_iter().collect(),
+                        }
+                    }
+                    _ => ContactCommand::Suppress { address_hash: hash },
+                })
+                .await?;
+        }
+    }
+    let promised = cancelled_follow_ups(app, organization, &contacts.newly_left_alone()).await;
+    writes.extend(heeded(reason, promised)?);
+    writes.extend(contacts.writes());
+    Ok(writes)
+}
+
+/// What the read models add to somebody's own word. They may fail; the word is heeded all the same.
+fn heeded<T: Default, R>(
+    reason: SuppressionReason,
+    read: Result<T, ServiceError<R>>,
+) -> Result<T, ServiceError<R>> {
+    match read {
+        Err(ServiceError::ReadSide(_) | ServiceError::Database(_))
+            if reason == SuppressionReason::Unsubscribe =>
+        {
+            tracing::warn!(
+                "the read models do not answer: an unsubscribe is recorded without what follows from it"
+            );
+            Ok(T::default())
+        }
+        read => read,
+    }
+}
+
+/// Everything that takes addresses off the list. Those that are not on it are passed over.
+async fn lifting(
+    app: &App,
+    organization: OrganizationId,
+    targets: Vec<Target>,
+) -> Result<Vec<Write>, ServiceError<SuppressionRefusal>> {
+    let mut writes = Vec::new();
+    let mut contacts = Contacts::default();
+    for (index, Target { hash, .. }) in targets.into_iter().enumerate() {
+        let list = app.ledger.load::<Suppression>(organization, organization.suppression(&hash)).await?;
+        let events = match list.state.decide(SuppressionCommand::Lift) {
+            Ok(events) => events,
+            Err(SuppressionError::NotSuppressed) => continue,
+            Err(error) => return Err(ServiceError::Refused(SuppressionRefusal::List { index, error })),
+        };
+        for id in list.state.contacts() {
+            let lift = |_: &Contact| ContactCommand::LiftSuppression { address_hash: hash.clone() };
+            contacts.order(app, organization, *id, lift).await?;
+        }
+        writes.push(list.write(events));
+    }
+    writes.extend(contacts.writes());
+    Ok(writes)
+}
+
+/// What is to be done to addresses.
+#[derive(Clone, Copy)]
+enum Change {
+    Suppress(SuppressionReason),
+    Lift,
+}
+
+/// Changes the list, a chunk of addresses in each append. The last one answers the request.
+async fn change(
+    app: &App,
+    call: &Call,
+    targets: &[Target],
+    change: Change,
+    answer: impl Fn(usize) -> EntriesChanged,
+) -> Result<(usize, Option<Appended>), ServiceError<SuppressionRefusal>> {
+    let mut changed = 0;
+    let mut appended = None;
+    let chunks = targets.len().div_ceil(CHUNK);
+    for (number, chunk) in targets.chunks(CHUNK).enumerate() {
+        let mut left = TRIES;
+        let call = match number {
+            0 => call.clone(),
+            _ => Call { command_id: app.clock.mint(), ..call.clone() },
+        };
+        loop {
+            let targets = chunk.to_vec();
+            let writes = match change {
+                Change::Suppress(reason) => suppressing(app, call.organization, targets, reason).await?,
+                Change::Lift => lifting(app, call.organization, targets).await?,
+            };
+            let of_list = writes.iter().filter(|write| write.stream.aggregate_type == "Suppression").count();
+            if of_list == 0 {
+                break;
+            }
+            let request = if number + 1 == chunks { call.request(&answer(changed + of_list))? } else { None };
+            let mut command = call.command(writes, vec![], request);
+            if chunk.len() >= BULK {
+                command.lane = Lane::Bulk;
+            }
+            left -= 1;
+            match app.ledger.append(command).await {
+                Ok(done) => {
+                    changed += of_list;
+                    appended = Some(done);
+                    break;
+                }
+                Err(AppendError::Conflict) if left > 0 => (),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok((changed, appended))
+}
+
+/// Puts an address on the list. From the answer on, nothing is handed over to it.
+pub async fn suppress(
+    app: &App,
+    call: &Call,
+    address: &str,
+    reason: SuppressionReason,
+) -> Result<Done<SuppressionView>, ServiceError<SuppressionRefusal>> {
+    let targets = read(app, call.organization, &[address.to_owned()]).await?;
+    one(app, call, targets, Change::Suppress(reason)).await
+}
+
+/// Takes an address off the list. What its owner said of being contacted is another matter and stays.
+pub async fn lift(
+    app: &App,
+    call: &Call,
+    address: &str,
+) -> Result<Done<SuppressionView>, ServiceError<SuppressionRefusal>> {
+    let targets = read(app, call.organization, &[address.to_owned()]).await?;
+    one(app, call, targets, Change::Lift).await
+}
+
+/// One address, answered with itself.
+async fn one(
+    app: &App,
+    call: &Call,
+    targets: Vec<Target>,
+    change: Change,
+) -> Result<Done<SuppressionView>, ServiceError<SuppressionRefusal>> {
+    let refused = |error| ServiceError::Refused(SuppressionRefusal::List { index: 0, error });
+    let target = targets.into_iter().next().ok_or_else(|| refused(SuppressionError::NotSuppressed))?;
+    let shown = target.address.value().cloned();
+    let stream = call.organization.suppression(&target.hash);
+    for _ in 0..TRIES {
+        let before = app.ledger.load::<Suppression>(call.organization, stream).await?;
+        let reason = match (change, before.state.reason()) {
+            (Change::Lift, None) => return Err(refused(SuppressionError::NotSuppressed)),
+            (Change::Lift, Some(known)) => known,
+            (Change::Suppress(SuppressionReason::Unsubscribe), _) => SuppressionReason::Unsubscribe,
+            (Change::Suppress(wanted), known) => known.unwrap_or(wanted),
+        };
+        let entity = SuppressionView { address: shown.clone(), reason, created_at: call.at };
+        let targets = vec![target.clone()];
+        let writes = match change {
+            Change::Suppress(wanted) => suppressing(app, call.organization, targets, wanted).await?,
+            Change::Lift => lifting(app, call.organization, targets).await?,
+        };
+        if writes.is_empty() {
+            return Ok(Done { entity, appended: None });
+        }
+        match app.ledger.append(call.command(writes, vec![], call.request(&entity)?)).await {
+            Ok(appended) => return Ok(Done { entity, appended: Some(appended) }),
+            Err(AppendError::Conflict) => (),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(AppendError::Conflict.into())
+}
+
+/// Puts many addresses on the list. A chunk of them is one append: if the answer is a failure, some may be there, and the same
+/// request again does the rest.
+pub async fn suppress_all(
+    app: &App,
+    call: &Call,
+    entries: &[String],
+    reason: SuppressionReason,
+) -> Result<Done<EntriesChanged>, ServiceError<SuppressionRefusal>> {
+    all(app, call, entries, Change::Suppress(reason)).await
+}
+
+/// Takes many addresses off the list, none of them if the owner of one unsubscribed.
+pub async fn lift_all(
+    app: &App,
+    call: &Call,
+    entries: &[String],
+) -> Result<Done<EntriesChanged>, ServiceError<SuppressionRefusal>> {
+    all(app, call, entries, Change::Lift).await
+}
+
+async fn all(
+    app: &App,
+    call: &Call,
+    entries: &[String],
+    wanted: Change,
+) -> Result<Done<EntriesChanged>, ServiceError<SuppressionRefusal>> {
+    let targets = read(app, call.organization, entries).await?;
+    if matches!(wanted, Change::Lift) {
+        for (index, target) in targets.iter().enumerate() {
+            let stream = call.organization.suppression(&target.hash);
+            let list = app.ledger.load::<Suppression>(call.organization, stream).await?;
+            if list.state.reason() == Some(SuppressionReason::Unsubscribe) {
+                let error = SuppressionError::OptedOut;
+                return Err(ServiceError::Refused(SuppressionRefusal::List { index, error }));
+            }
+        }
+    }
+    let answer = |changed| EntriesChanged { changed, unchanged: entries.len().saturating_sub(changed) };
+    let (changed, appended) = change(app, call, &targets, wanted, answer).await?;
+    Ok(Done { entity: answer(changed), appended })
+}

@@ -1,0 +1,170 @@
+//! What follows from each answer: charges, refunds and tries.
+
+use std::time::Duration;
+
+use docket::ledger::read;
+use docket_aggregates::bucket::Bucket;
+use docket_aggregates::ids::MessageId;
+use docket_aggregates::message::{DispatchState, MessageStatus, RETRIES};
+use docket_aggregates::sending_control::{FrequencyCap, SendingControl, SendingControlCommand};
+
+use super::{NOWHERE, arrived, smtp};
+use crate::channels::mail_server::{MailServer, Reply, Script};
+use crate::support::eventually;
+use crate::support::house::{House, Standing};
+use crate::support::resend::Resend;
+
+/// The types of the events of a message's or a bucket's stream.
+async fn history<A: cqrs_es::Aggregate>(house: &House, id: uuid::Uuid) -> Vec<String> {
+    let stream = docket::ledger::Stream::of::<A>(id);
+    let events = read::stream(house.app.ledger.pool(), house.organization, stream, 0).await.unwrap();
+    events.into_iter().map(|event| event.event_type).collect()
+}
+
+async fn waits_for_a_retry(house: &House, id: MessageId) -> docket_aggregates::Timestamp {
+    eventually("the retry", || async {
+        let message = house.messages(&[id]).await.remove(0);
+        let waits = message.dispatch_state() == DispatchState::Retrying;
+        message.not_before().filter(|_| waits && message.not_before() > Some(house.clock.now()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_gives_its_charge_back() {
+    let server =
+        MailServer::start(Script { rcpt: Reply::Say("550 5.1.1 no such user"), ..Script::default() }).await;
+    let house = House::new(&smtp(&server)).await;
+    house.limit(Some(10), "UTC").await;
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    let messages = house.queue(5).await;
+    let failed = (MessageStatus::Failed, DispatchState::Done);
+    assert_eq!(house.settled(&messages).await, Standing::from([(failed, 5)]));
+    assert_eq!((house.charged(1).await, house.open_charges().await), (0, 0));
+    assert!(house.messages(&messages).await.iter().all(|message| message.reason() == Some("recipient")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_that_is_not_taken_is_tried_eight_times_and_refunded_once() {
+    let server =
+        MailServer::start(Script { rcpt: Reply::Say("450 4.7.1 greylisted"), ..Script::default() }).await;
+    // The night in which Europe's clocks are put on: a day of 23 hours.
+    let clock = docket::clock::Clock::held_at("2026-03-28T22:30:00Z".parse().unwrap());
+    let house = House::at(&smtp(&server), clock).await;
+    house.limit(Some(10), "Europe/Paris").await;
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    let [id] = house.queue(1).await[..] else { unreachable!() };
+    let began = house.clock.now();
+    for _ in 0..RETRIES {
+        let next = waits_for_a_retry(&house, id).await;
+        house.clock.advance(next.millis() - house.clock.now().millis());
+    }
+    let failed = (MessageStatus::Failed, DispatchState::Done);
+    assert_eq!(house.settled(&[id]).await, Standing::from([(failed, 1)]));
+    assert!(house.clock.now().millis() - began.millis() <= 24 * 60 * 60 * 1_000);
+    let message = house.messages(&[id]).await.remove(0);
+    assert_eq!((message.attempts(), message.reason()), (RETRIES + 1, Some("retries_exhausted")));
+    assert_eq!(house.open_charges().await, 0);
+    assert_eq!((house.charged(1).await, house.charged(2).await), (0, 0));
+    // It was charged to the day on which it was tried, and went over midnight once or twice.
+    let mut refunds = 0;
+    for day in 1..=3 {
+        let events = history::<Bucket>(&house, house.bucket_id(day).uuid()).await;
+        let of = |name: &str| events.iter().filter(|event| *event == name).count();
+        assert_eq!(of("BucketCharged"), of("BucketRefunded"), "day {day}: {events:?}");
+        refunds += of("BucketRefunded");
+    }
+    assert!((2..=3).contains(&refunds), "{refunds}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_tried_again_keeps_its_charge_until_midnight_and_takes_another_then() {
+    let server = MailServer::start(Script { rcpt: Reply::Say("450 4.7.1 later"), ..Script::default() }).await;
+    let clock = docket::clock::Clock::held_at("2026-03-28T22:50:00Z".parse().unwrap());
+    let midnight: docket_aggregates::Timestamp = "2026-03-28T23:00:00Z".parse().unwrap();
+    let house = House::at(&smtp(&server), clock).await;
+    house.limit(Some(1), "Europe/Paris").await;
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    let [id] = house.queue(1).await[..] else { unreachable!() };
+    while house.clock.now() < midnight {
+        let next = waits_for_a_retry(&house, id).await;
+        assert_eq!((house.charged(1).await, house.open_charges().await), (1, 1));
+        house.clock.advance(next.millis() - house.clock.now().millis());
+    }
+    waits_for_a_retry(&house, id).await;
+    assert_eq!((house.charged(1).await, house.charged(2).await, house.open_charges().await), (0, 1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_of_twenty_five_hours_has_one_cap() {
+    let server = MailServer::start(Script::default()).await;
+    // Ten past midnight in Paris, on the day on which its clocks are put back.
+    let clock = docket::clock::Clock::held_at("2026-10-24T22:10:00Z".parse().unwrap());
+    let house = House::at(&smtp(&server), clock).await;
+    house.limit(Some(1), "Europe/Paris").await;
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    let sent = (MessageStatus::Sent, DispatchState::Done);
+    let blocked = (MessageStatus::BlockedByQuota, DispatchState::Done);
+    for (minutes, expected) in [(0, sent), (24 * 60 + 30, blocked), (30, sent)] {
+        house.pass(Duration::from_secs(60 * minutes));
+        let messages = house.queue(1).await;
+        assert_eq!(house.settled(&messages).await, Standing::from([(expected, 1)]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_knows_keeps_its_charge_and_is_not_sent_again() {
+    let server = MailServer::start(Script { text: Reply::Close, ..Script::default() }).await;
+    let house = House::new(&smtp(&server)).await;
+    house.limit(Some(10), "UTC").await;
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    let messages = house.queue(3).await;
+    let unknown = (MessageStatus::DraftPendingApproval, DispatchState::Unknown);
+    assert_eq!(house.settled(&messages).await, Standing::from([(unknown, 3)]));
+    house.pass(Duration::from_secs(3 * 60 * 60));
+    let later = house.queue(1).await;
+    house.settled(&later).await;
+    assert_eq!(house.standing(&messages).await, Standing::from([(unknown, 3)]));
+    assert_eq!((house.charged(1).await, arrived(&server).len()), (4, 4));
+    assert!(arrived(&server).values().all(|count| *count == 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_knows_is_asked_again_where_the_channel_does_nothing_twice() {
+    let resend = Resend::start().await;
+    resend.mute(true);
+    let house = House::new("resend://re_key").await;
+    let _dispatcher = house.dispatch(&house.app, &resend.base);
+    let messages = house.queue(3).await;
+    let unknown = (MessageStatus::DraftPendingApproval, DispatchState::Unknown);
+    assert_eq!(house.settled(&messages).await, Standing::from([(unknown, 3)]));
+    resend.mute(false);
+    house.pass(Duration::from_secs(60));
+    let sent = (MessageStatus::Sent, DispatchState::Done);
+    eventually("the answers", || async {
+        (house.standing(&messages).await == Standing::from([(sent, 3)])).then_some(())
+    })
+    .await;
+    assert_eq!(resend.asked().into_values().collect::<Vec<_>>(), [2, 2, 2], "once for each key");
+    assert_eq!(house.open_charges().await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recipient_gets_no_more_than_the_frequency_cap_allows() {
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&server)).await;
+    let cap = Some(FrequencyCap { messages: 2, days: 7 });
+    let control = house.organization.sending_control();
+    house.order::<SendingControl>(control, SendingControlCommand::CapFrequency { cap }).await;
+    let another = house.another().await;
+    let _dispatchers = [house.dispatch(&house.app, NOWHERE), house.dispatch(&another, NOWHERE)];
+    let to = vec!["ann@example.com".to_owned(); 20];
+    let messages = house.queue_for(&to, None, false).await;
+    let sent = (MessageStatus::Sent, DispatchState::Done);
+    let blocked = (MessageStatus::BlockedByQuota, DispatchState::Done);
+    assert_eq!(house.settled(&messages).await, Standing::from([(sent, 2), (blocked, 18)]));
+    assert_eq!((house.charged(1).await, arrived(&server).len()), (2, 2));
+    house.pass(Duration::from_secs(7 * 24 * 60 * 60));
+    let messages = house.queue_for(&to[..3], None, false).await;
+    assert_eq!(house.settled(&messages).await, Standing::from([(sent, 2), (blocked, 1)]));
+}

@@ -1,0 +1,154 @@
+//! The suppression list, its contacts and their campaigns: one fact.
+
+use docket_aggregates::token::Role;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::{JSON, Story};
+
+async fn ask(story: &Story, method: Method, body: Value) -> (u16, Value) {
+    let path = story.client.crm("suppressions");
+    story.client.send(method, &path, &[JSON], body.to_string().into_bytes()).await.unwrap()
+}
+
+async fn file(story: &Story, method: Method, query: &str, text: &str) -> (u16, Value) {
+    let path = story.client.crm(&format!("suppressions{query}"));
+    story.client.send(method, &path, &[("content-type", "text/csv")], text.as_bytes().to_vec()).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_entry_leaves_the_contact_alone_and_lifting_it_does_not_put_it_back() {
+    let story = Story::begin().await;
+    let (campaign, contacts) = story.campaign(&["ann@example.org", "bob@example.org"]).await;
+    for reason in ["manual", "complaint"] {
+        let body = json!({ "address": "Ann@Example.org", "reason": reason });
+        assert_eq!(ask(&story, Method::POST, body).await.0, 201);
+        assert_eq!(story.stands(&campaign, contacts[0]).await, ("do_not_contact".into(), true), "{reason}");
+        let (_, answer) = ask(&story, Method::DELETE, json!({ "address": "ann@example.org" })).await;
+        assert_eq!(answer["reason"], json!(reason));
+        // It may be contacted again, and stands where it stood until somebody puts it in again.
+        assert_eq!(story.stands(&campaign, contacts[0]).await, ("do_not_contact".into(), false), "{reason}");
+    }
+    assert_eq!(story.stands(&campaign, contacts[1]).await, ("new".into(), false));
+    let out = json!({ "campaignId": campaign, "contactIds": [contacts[0]], "confirm": true });
+    story.client.done("bulk_remove_contacts_from_campaign", out).await;
+    let add = json!({ "campaignId": campaign, "filter": { "source": "crm" }, "maxContacts": 100 });
+    story.client.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+    assert_eq!(story.stands(&campaign, contacts[0]).await, ("new".into(), false));
+
+    // What somebody said of themselves stays.
+    assert_eq!(
+        ask(&story, Method::POST, json!({ "address": "ann@example.org", "reason": "unsubscribe" })).await.0,
+        201
+    );
+    let (status, answer) = ask(&story, Method::DELETE, json!({ "address": "ann@example.org" })).await;
+    assert_eq!((status, &answer["code"]), (422, &json!("OPTED_OUT")));
+    assert_eq!(story.stands(&campaign, contacts[0]).await, ("do_not_contact".into(), true));
+}
+
+#[tokio::test]
+async fn promised_calls_are_taken_back() {
+    let story = Story::begin().await;
+    let (campaign, contacts) = story.campaign(&["ann@example.org"]).await;
+    let (_, agent) = story
+        .client
+        .post(&story.client.crm("agents"), json!({ "name": "Zoé", "email": "zoe@example.com" }))
+        .await;
+    let body = json!({ "campaignId": campaign, "contactId": contacts[0], "agentId": agent["agentId"],
+        "dueAt": "2026-12-01T10:00:00Z" });
+    let (status, follow_up) = story.client.post(&story.client.crm("follow-ups"), body).await;
+    assert_eq!(status, 201, "{follow_up}");
+    assert_eq!(ask(&story, Method::POST, json!({ "address": "ann@example.org" })).await.0, 201);
+    let path = story.client.crm(&format!("follow-ups/{}", follow_up["followUpId"].as_str().unwrap()));
+    let done = json!({ "status": "done" }).to_string().into_bytes();
+    let (status, answer) = story.client.send(Method::PATCH, &path, &[JSON], done).await.unwrap();
+    assert_eq!(status, 422, "it is cancelled: {answer}");
+}
+
+#[tokio::test]
+async fn many_addresses_are_listed_at_once() {
+    let story = Story::begin().await;
+    let (campaign, contacts) = story.campaign(&["ann@example.org", "bob@example.org"]).await;
+    let many: Vec<String> = (0..998).map(|n| format!("person{n}@example.net")).collect();
+    let entries: Vec<&str> =
+        many.iter().map(String::as_str).chain(["ann@example.org", "ANN@example.org"]).collect();
+    let (status, answer) = ask(&story, Method::POST, json!({ "entries": entries, "reason": "manual" })).await;
+    assert_eq!((status, &answer), (201, &json!({ "changed": 999, "unchanged": 1 })), "{answer}");
+    assert_eq!(story.stands(&campaign, contacts[0]).await, ("do_not_contact".into(), true));
+
+    let csv = "\u{feff}email;name\n".replace(';', ",")
+        + "bob@example.org,Bob\nperson1@example.net,One\n+33612345678,Two\n";
+    let (status, answer) = file(&story, Method::POST, "?reason=complaint", &csv).await;
+    assert_eq!((status, &answer), (201, &json!({ "changed": 2, "unchanged": 1 })), "{answer}");
+    assert_eq!(story.stands(&campaign, contacts[1]).await, ("do_not_contact".into(), true));
+
+    let mut seen = Vec::new();
+    let mut path = story.client.crm("suppressions?limit=400");
+    loop {
+        let (status, headers, rows) =
+            story.client.send_for_headers(Method::GET, &path, &[], vec![]).await.unwrap();
+        assert_eq!(status, 200);
+        seen.extend(rows.as_array().unwrap().iter().map(|row| row["address"].as_str().unwrap().to_owned()));
+        let Some(link) = headers.get("link") else { break };
+        path = link.to_str().unwrap().split(['<', '>']).nth(1).unwrap().to_owned();
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 1_001);
+
+    let (status, answer) = file(&story, Method::DELETE, "", &csv).await;
+    assert_eq!((status, &answer), (200, &json!({ "changed": 3, "unchanged": 0 })), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_no_list_of_addresses_changes_nothing() {
+    let story = Story::begin().await;
+    ask(&story, Method::POST, json!({ "address": "gone@example.org", "reason": "unsubscribe" })).await;
+    let before = story.events().await;
+    let too_many: Vec<String> = (0..1_001).map(|n| format!("a{n}@example.net")).collect();
+    for (method, body, refused, place) in [
+        (Method::POST, json!({}), 400, "address"),
+        (Method::POST, json!({ "address": "a@example.org", "entries": ["b@example.org"] }), 400, "address"),
+        (Method::POST, json!({ "address": "@example.org" }), 400, "address"),
+        (Method::POST, json!({ "entries": ["a@example.org", "*"] }), 400, "entries[1]"),
+        (Method::POST, json!({ "entries": ["a@example.org", "no address"] }), 400, "entries[1]"),
+        (Method::POST, json!({ "entries": too_many }), 400, "entries"),
+        (Method::POST, json!({ "address": "a@example.org", "reason": "whim" }), 400, "reason"),
+        (Method::DELETE, json!({ "address": "a@example.org", "reason": "manual" }), 400, "reason"),
+        (Method::DELETE, json!({ "address": "a@example.org" }), 404, "NOT_SUPPRESSED"),
+        (Method::DELETE, json!({ "entries": ["a@example.org", "gone@example.org"] }), 422, "OPTED_OUT"),
+    ] {
+        let (status, answer) = ask(&story, method, body.clone()).await;
+        assert_eq!(status, refused, "{answer}");
+        assert!(answer.to_string().contains(place), "{place} {answer}");
+    }
+    assert_eq!(story.events().await, before);
+}
+
+#[tokio::test]
+async fn a_request_is_answered_once_and_the_board_decides() {
+    let story = Story::begin().await;
+    let path = story.client.crm("suppressions");
+    let body = json!({ "entries": ["a@example.org", "b@example.org"] }).to_string().into_bytes();
+    let headers = [JSON, ("idempotency-key", "k-1")];
+    let first = story.client.send(Method::POST, &path, &headers, body.clone()).await.unwrap();
+    let before = story.events().await;
+    assert_eq!(story.client.send(Method::POST, &path, &headers, body).await.unwrap(), first);
+    assert_eq!(story.events().await, before);
+
+    let organization = story.organization();
+    for (role, read, changed) in [
+        (Role::Board, 200, 201),
+        (Role::Auditor, 200, 403),
+        (Role::Agent, 403, 403),
+        (Role::Viewer, 403, 403),
+    ] {
+        let client = story.app.client(role, organization).await;
+        assert_eq!(client.get(&path).await.0, read, "{role:?}");
+        let address = json!({ "address": format!("{}@example.org", role.name()) });
+        assert_eq!(client.post(&path, address.clone()).await.0, changed, "{role:?}");
+        let lifted =
+            client.send(Method::DELETE, &path, &[JSON], address.to_string().into_bytes()).await.unwrap();
+        assert_eq!(lifted.0, if changed == 201 { 200 } else { 403 }, "{role:?}");
+    }
+}

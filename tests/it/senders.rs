@@ -1,0 +1,504 @@
+//! What is set up before anything is sent: senders, rules, lists, pieces, pauses.
+
+use docket_aggregates::claims::ClaimKey;
+use docket_aggregates::token::Role;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Client, TestApp};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const NOTHING: &str = "0190a0f0-0000-7000-8000-00000000000f";
+
+async fn ask(client: &Client, method: Method, path: &str, body: Value) -> (u16, Value) {
+    let body = if body.is_null() { vec![] } else { body.to_string().into_bytes() };
+    client.send(method, &client.crm(path), &[JSON], body).await.unwrap()
+}
+
+async fn post(client: &Client, path: &str, body: Value) -> (u16, Value) {
+    ask(client, Method::POST, path, body).await
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+fn refused(answer: &(u16, Value)) -> (u16, &str) {
+    (answer.0, answer.1["code"].as_str().unwrap_or_default())
+}
+
+fn mail(secret: &str) -> Value {
+    json!({
+        "channel": "email", "niche": "renovation", "secretRef": format!("secret://{secret}:latest"),
+        "config": { "fromAddress": "ops@example.com" },
+    })
+}
+
+async fn positions(client: &Client) -> usize {
+    client.get(&client.crm("events?limit=1000")).await.1.as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn an_outbox_is_opened_changed_and_deleted() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let (status, opened) = post(&client, "outboxes", mail("smtp")).await;
+    assert_eq!(status, 201, "{opened}");
+    assert_eq!(
+        (&opened["secretRef"], &opened["dailyCap"], &opened["timeZone"], &opened["usedToday"]),
+        (&json!("secret://smtp:latest"), &Value::Null, &json!("UTC"), &json!(0))
+    );
+    let path = format!("outboxes/{}", text(&opened["id"]));
+
+    let patch = json!({ "niche": null, "config": { "fromAddress": "news@example.com" } });
+    let (status, changed) = ask(&client, Method::PATCH, &path, patch).await;
+    assert_eq!(status, 200, "{changed}");
+    assert_eq!(
+        (&changed["niche"], &changed["config"]["fromAddress"]),
+        (&Value::Null, &json!("news@example.com"))
+    );
+    assert_eq!(ask(&client, Method::GET, "outboxes", Value::Null).await.1, json!([changed]));
+
+    let (status, deleted) = ask(&client, Method::DELETE, &path, Value::Null).await;
+    assert_eq!((status, deleted["deletedAt"].is_string()), (200, true));
+    assert_eq!(ask(&client, Method::GET, "outboxes", Value::Null).await.1, json!([]));
+    for (method, body) in [(Method::DELETE, Value::Null), (Method::PATCH, json!({ "niche": null }))] {
+        let answer = ask(&client, method, &path, body).await;
+        assert_eq!(refused(&answer), (404, "OUTBOX_NOT_FOUND"));
+    }
+}
+
+#[tokio::test]
+async fn a_cap_belongs_to_the_secret() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let mut first = mail("smtp");
+    first["dailyCap"] = json!(100);
+    first["timeZone"] = json!("Europe/Paris");
+    assert_eq!(post(&client, "outboxes", first).await.0, 201);
+    let (_, second) = post(&client, "outboxes", mail("smtp")).await;
+    assert_eq!((&second["dailyCap"], &second["timeZone"]), (&json!(100), &json!("Europe/Paris")));
+    let (_, other) = post(&client, "outboxes", mail("another")).await;
+    assert_eq!(other["dailyCap"], Value::Null);
+
+    let path = format!("outboxes/{}", text(&second["id"]));
+    ask(&client, Method::PATCH, &path, json!({ "dailyCap": 50 })).await;
+    let (_, all) = ask(&client, Method::GET, "outboxes", Value::Null).await;
+    // Opened in the same millisecond, they are listed in any order.
+    let caps = |all: &Value| -> Vec<(String, Value)> {
+        let of = |outbox: &Value| (text(&outbox["secretRef"]), outbox["dailyCap"].clone());
+        let mut caps: Vec<_> = all.as_array().unwrap().iter().map(of).collect();
+        caps.sort_by(|one, other| one.0.cmp(&other.0));
+        caps
+    };
+    let of = |secret: &str, cap: Value| (format!("secret://{secret}:latest"), cap);
+    assert_eq!(caps(&all), [of("another", Value::Null), of("smtp", json!(50)), of("smtp", json!(50))]);
+    ask(&client, Method::PATCH, &path, json!({ "dailyCap": null })).await;
+    let (_, all) = ask(&client, Method::GET, "outboxes", Value::Null).await;
+    assert!(caps(&all).iter().all(|(_, cap)| cap.is_null()), "{all}");
+}
+
+#[tokio::test]
+async fn what_is_no_outbox_is_refused_and_a_secret_never_told_back() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let with = |field: &str, value: Value| {
+        let mut body = mail("smtp");
+        body[field] = value;
+        body
+    };
+    let key = "re_CanaryCanaryCanary123";
+    for body in [
+        with("channel", json!("dry-run")),
+        with("channel", json!("sms")),
+        with("niche", json!("Not a slug")),
+        with("secretRef", json!(key)),
+        with("secretRef", json!("secret://smtp:0")),
+        with("config", json!({})),
+        with("config", json!({ "fromAddress": "ops@example.com", "apiKey": key })),
+        with("config", json!({ "fromAddress": "ops@example.com", "note": key })),
+        with("dailyCap", json!(-1)),
+        with("timeZone", json!("Europe/Lutetia")),
+        with("surplus", json!(1)),
+    ] {
+        let answer = post(&client, "outboxes", body.clone()).await;
+        assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{body} {}", answer.1);
+        assert!(!answer.1.to_string().contains(key), "{}", answer.1);
+    }
+    let (_, opened) = post(&client, "outboxes", mail("smtp")).await;
+    let path = format!("outboxes/{}", text(&opened["id"]));
+    let answer = ask(&client, Method::PATCH, &path, json!({ "channel": "whatsapp" })).await;
+    assert_eq!(refused(&answer), (422, "CHANNEL_IMMUTABLE"));
+    assert_eq!(ask(&client, Method::PATCH, &path, json!({})).await.0, 400);
+    assert_eq!(positions(&client).await, 1);
+}
+
+#[tokio::test]
+async fn rules_are_kept_in_the_order_of_evaluation() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let predicate = json!({
+        "channel": "email", "niche": null, "tags": ["nurture"],
+        "timeOfDay": { "start": "09:00", "end": "17:00", "tz": "Europe/Paris" },
+    });
+    let body = json!({ "predicate": predicate, "action": "auto_approve", "priority": 100 });
+    let (status, late) = post(&client, "approval-rules", body).await;
+    assert_eq!((status, &late["predicate"], &late["version"]), (201, &predicate, &json!(1)), "{late}");
+    let body = json!({ "predicate": {}, "action": "queue_for_manual", "priority": 10 });
+    let (_, early) = post(&client, "approval-rules", body).await;
+    let order = async || {
+        let (_, rules) = ask(&client, Method::GET, "approval-rules", Value::Null).await;
+        rules.as_array().unwrap().iter().map(|rule| text(&rule["id"])).collect::<Vec<_>>()
+    };
+    let (early, late) = (text(&early["id"]), text(&late["id"]));
+    assert_eq!(order().await, [early.clone(), late.clone()]);
+
+    let (_, moved) =
+        ask(&client, Method::PATCH, &format!("approval-rules/{late}"), json!({ "priority": 1 })).await;
+    assert_eq!((&moved["version"], &moved["predicate"]), (&json!(2), &predicate));
+    assert_eq!(order().await, [late.clone(), early.clone()]);
+    assert_eq!(ask(&client, Method::DELETE, &format!("approval-rules/{late}"), Value::Null).await.0, 200);
+    assert_eq!(order().await, [early]);
+    let answer = ask(&client, Method::DELETE, &format!("approval-rules/{late}"), Value::Null).await;
+    assert_eq!(refused(&answer), (404, "RULE_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn what_is_no_rule_is_refused() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let hours = |start: &str, end: &str| json!({ "timeOfDay": { "start": start, "end": end, "tz": "UTC" } });
+    for (predicate, status, code) in [
+        (json!({}), 422, "CATCH_ALL"),
+        (json!({ "chanel": "email" }), 400, "VALIDATION_FAILED"),
+        (json!({ "channel": null }), 400, "VALIDATION_FAILED"),
+        (hours("09:00", "09:00"), 400, "VALIDATION_FAILED"),
+        (hours("24:00", "06:00"), 400, "VALIDATION_FAILED"),
+        (hours("9:00", "17:00"), 400, "VALIDATION_FAILED"),
+        (hours("09:00", "24:00"), 400, "VALIDATION_FAILED"),
+        (
+            json!({ "timeOfDay": { "start": "09:00", "end": "17:00", "tz": "Europe/Lutetia" } }),
+            400,
+            "VALIDATION_FAILED",
+        ),
+        (json!({ "timeOfDay": { "start": "09:00", "end": "17:00" } }), 400, "VALIDATION_FAILED"),
+        (
+            json!({ "timeOfDay": { "start": "09:00", "end": "17:00", "tz": "UTC", "weekdays": [1] } }),
+            400,
+            "VALIDATION_FAILED",
+        ),
+        (json!({ "niche": "Not a slug" }), 400, "VALIDATION_FAILED"),
+        (json!({ "tags": [""] }), 400, "VALIDATION_FAILED"),
+        (json!({ "tags": vec!["a"; 51] }), 400, "VALIDATION_FAILED"),
+        (json!("email"), 400, "VALIDATION_FAILED"),
+    ] {
+        let body = json!({ "predicate": predicate, "action": "auto_approve", "priority": 1 });
+        let answer = post(&client, "approval-rules", body).await;
+        assert_eq!(refused(&answer), (status, code), "{predicate} {}", answer.1);
+    }
+    let body =
+        json!({ "predicate": {}, "action": "auto_approve", "priority": 1, "acknowledgeCatchAll": true });
+    assert_eq!(post(&client, "approval-rules", body).await.0, 201);
+    // Nor does a harmless rule become one by a change.
+    let body = json!({ "predicate": {}, "action": "queue_for_manual", "priority": 1 });
+    let (_, rule) = post(&client, "approval-rules", body).await;
+    let path = format!("approval-rules/{}", text(&rule["id"]));
+    for (patch, status, code) in [
+        (json!({ "action": "auto_approve" }), 422, "CATCH_ALL"),
+        (json!({ "predicate": { "chanel": "email" } }), 400, "VALIDATION_FAILED"),
+        (json!({ "predicate": null, "priority": 1_000_001 }), 400, "VALIDATION_FAILED"),
+        (json!({ "action": null }), 400, "VALIDATION_FAILED"),
+        (json!({}), 400, "VALIDATION_FAILED"),
+        (json!({ "action": "auto_approve", "acknowledgeCatchAll": true }), 200, ""),
+    ] {
+        let answer = ask(&client, Method::PATCH, &path, patch.clone()).await;
+        assert_eq!(refused(&answer), (status, code), "{patch} {}", answer.1);
+    }
+}
+
+#[tokio::test]
+async fn a_preview_appends_nothing() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let rule = |niche: &str, priority: u32| json!({ "predicate": { "niche": niche }, "action": "auto_approve", "priority": priority });
+    let (_, first) = post(&client, "approval-rules", rule("renovation", 1)).await;
+    let (_, second) = post(&client, "approval-rules", rule("renovation", 2)).await;
+    let before = positions(&client).await;
+    let preview = async |rule: &Value, facts: Value| {
+        post(&client, &format!("approval-rules/{}/preview", text(&rule["id"])), facts).await
+    };
+    let facts = json!({ "channel": "email", "niche": "renovation", "tags": ["nurture"] });
+    assert_eq!(
+        preview(&second, facts.clone()).await,
+        (
+            200,
+            json!({
+                "matches": true, "action": "auto_approve", "failedPredicates": [], "shadowedBy": first["id"],
+            })
+        )
+    );
+    assert_eq!(
+        preview(&first, json!({ "channel": "email", "at": "2026-11-21T10:00:00Z" })).await,
+        (200, json!({ "matches": false, "action": null, "failedPredicates": ["niche"], "shadowedBy": null }))
+    );
+    assert_eq!(preview(&json!({ "id": NOTHING }), facts).await.0, 404);
+    assert_eq!(positions(&client).await, before);
+}
+
+#[tokio::test]
+async fn the_allowlist_takes_entries_and_files() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let body = json!({ "entries": ["Ann@Example.com", "@bücher.example", "ann@example.COM"] });
+    assert_eq!(
+        post(&client, "allowlist", body.clone()).await,
+        (201, json!({ "changed": 2, "unchanged": 0 }))
+    );
+    assert_eq!(post(&client, "allowlist", body).await, (201, json!({ "changed": 0, "unchanged": 2 })));
+    let file = b"\xef\xbb\xbfentry,since\nbob@example.com,2024\n\n@example.org,\n".to_vec();
+    let path = client.crm("allowlist");
+    let (status, answer) =
+        client.send(Method::POST, &path, &[("content-type", "text/csv")], file).await.unwrap();
+    assert_eq!((status, &answer["changed"]), (201, &json!(2)), "{answer}");
+    let entries = async || {
+        let (_, listed) = ask(&client, Method::GET, "allowlist", Value::Null).await;
+        let mut entries: Vec<String> =
+            listed.as_array().unwrap().iter().map(|entry| text(&entry["entry"])).collect();
+        entries.sort();
+        entries
+    };
+    let all = ["@example.org", "@xn--bcher-kva.example", "Ann@example.com", "bob@example.com"];
+    assert_eq!(entries().await, all);
+    let taken = ask(&client, Method::DELETE, "allowlist", json!({ "entry": "ANN@example.com" })).await;
+    assert_eq!(taken, (200, json!({ "changed": 1, "unchanged": 0 })));
+    assert_eq!(entries().await.len(), 3);
+
+    for (body, status, code) in [
+        (json!({ "entry": "*" }), 422, "ALLOWS_EVERYBODY"),
+        (json!({ "entries": ["ann@example.com", "no address"] }), 400, "VALIDATION_FAILED"),
+        (json!({ "entry": "a@b.example", "entries": [] }), 400, "VALIDATION_FAILED"),
+        (json!({}), 400, "VALIDATION_FAILED"),
+        (json!({ "entries": vec!["a@b.example"; 1_001] }), 400, "VALIDATION_FAILED"),
+    ] {
+        let answer = post(&client, "allowlist", body).await;
+        assert_eq!(refused(&answer), (status, code), "{}", answer.1);
+    }
+    let everybody = json!({ "entry": "*", "acknowledgeAll": true });
+    assert_eq!(post(&client, "allowlist", everybody).await.0, 201);
+}
+
+#[tokio::test]
+async fn an_address_is_suppressed_until_it_is_taken_off_the_list() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let claims = async || -> i64 {
+        let keys = app.app.ledger.keys().organization(client.organization).await.unwrap();
+        let hash = docket::contacts::address_hash(&keys, "ann@example.com");
+        let [_, listed] = ClaimKey::against(&hash);
+        sqlx::query_scalar("SELECT count(*) FROM ledger.claims WHERE organization_id = $1 AND key_hash = $2")
+            .bind(client.organization.uuid())
+            .bind(listed.hash.as_slice())
+            .fetch_one(app.app.ledger.pool())
+            .await
+            .unwrap()
+    };
+    let body = json!({ "address": "Ann@Example.com", "reason": "complaint" });
+    let (status, answer) = post(&client, "suppressions", body).await;
+    assert_eq!((status, &answer["reason"]), (201, &json!("complaint")), "{answer}");
+    assert_eq!(claims().await, 1);
+    let (_, listed) = ask(&client, Method::GET, "suppressions", Value::Null).await;
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["address"]), (1, &json!("Ann@example.com")));
+
+    let lift = || json!({ "address": "ann@example.com" });
+    assert_eq!(ask(&client, Method::DELETE, "suppressions", lift()).await.0, 200);
+    assert_eq!(claims().await, 0);
+    assert_eq!(ask(&client, Method::GET, "suppressions", Value::Null).await.1, json!([]));
+    let answer = ask(&client, Method::DELETE, "suppressions", lift()).await;
+    assert_eq!(refused(&answer), (404, "NOT_SUPPRESSED"));
+    for address in ["@example.com", "*", "no address"] {
+        let answer = post(&client, "suppressions", json!({ "address": address, "reason": "manual" })).await;
+        assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{address}");
+    }
+}
+
+fn piece(path: &str) -> Value {
+    json!({
+        "title": "First touch", "sourcePath": path, "sourceSha256": "AB".repeat(32), "tags": ["nurture"],
+        "channelIntent": "email", "niche": "renovation",
+    })
+}
+
+#[tokio::test]
+async fn one_path_is_one_living_piece() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let (status, first) = post(&client, "content-pieces", piece("caf\u{e9}/menu.md")).await;
+    assert_eq!((status, &first["sourceSha256"]), (201, &json!("ab".repeat(32))), "{first}");
+    let again = post(&client, "content-pieces", piece("cafe\u{301}/menu.md")).await;
+    assert_eq!(refused(&again), (409, "PATH_TAKEN"));
+    assert_eq!(again.1["details"]["existingId"], first["id"]);
+
+    let (_, other) = post(&client, "content-pieces", piece("notes..v2.md")).await;
+    let path = format!("content-pieces/{}", text(&other["id"]));
+    let moved = ask(&client, Method::PATCH, &path, json!({ "sourcePath": "caf\u{e9}/menu.md" })).await;
+    assert_eq!(refused(&moved), (409, "PATH_TAKEN"));
+
+    let first_path = format!("content-pieces/{}", text(&first["id"]));
+    let (status, deleted) = ask(&client, Method::DELETE, &first_path, Value::Null).await;
+    assert_eq!((status, deleted["deletedAt"].is_string()), (200, true));
+    assert_eq!(ask(&client, Method::DELETE, &first_path, Value::Null).await.0, 404);
+    let (status, moved) =
+        ask(&client, Method::PATCH, &path, json!({ "sourcePath": "caf\u{e9}/menu.md" })).await;
+    assert_eq!((status, &moved["sourcePath"]), (200, &json!("caf\u{e9}/menu.md")), "{moved}");
+    // And the path that it left is free.
+    assert_eq!(post(&client, "content-pieces", piece("notes..v2.md")).await.0, 201);
+    // Another company has paths of its own.
+    let neighbour = app.agent().await;
+    assert_eq!(post(&neighbour, "content-pieces", piece("caf\u{e9}/menu.md")).await.0, 201);
+}
+
+#[tokio::test]
+async fn pieces_are_found_by_all_that_is_asked_for() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    for (path, niche) in [("a.md", "renovation"), ("b.md", "renovation"), ("c.md", "kitchens")] {
+        let mut body = piece(path);
+        body["niche"] = json!(niche);
+        assert_eq!(post(&client, "content-pieces", body).await.0, 201);
+    }
+    let count = async |query: &str| {
+        let (status, found) = client.get(&client.crm(&format!("content-pieces?{query}"))).await;
+        (status, found.as_array().map(Vec::len))
+    };
+    for (query, found) in [
+        ("", 3),
+        ("niche=renovation", 2),
+        ("niche=renovation&sourcePath=a.md", 1),
+        ("niche=kitchens&sourcePath=a.md", 0),
+        ("channelIntent=whatsapp", 0),
+        ("limit=2", 2),
+    ] {
+        assert_eq!(count(query).await, (200, Some(found)), "{query}");
+    }
+    for query in ["surplus=1", "channelIntent=sms", "niche=A%20b"] {
+        assert_eq!(count(query).await.0, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_piece_is_refused() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let with = |field: &str, value: Value| {
+        let mut body = piece("a.md");
+        body[field] = value;
+        body
+    };
+    assert_eq!(post(&client, "content-pieces", with("title", json!("🏠".repeat(128)))).await.0, 201);
+    for body in [
+        with("title", json!("🏠".repeat(129))),
+        with("sourcePath", json!("a/../b.md")),
+        with("sourcePath", json!("%252e%252e/b.md")),
+        with("sourcePath", json!("C:\\b.md")),
+        with("sourceSha256", json!("a".repeat(63))),
+        with("sourceSha256", json!("g".repeat(64))),
+        with("textSha256", json!("a".repeat(65))),
+        with("tags", json!(["🏠".repeat(17)])),
+        with("summary", json!("a".repeat(4_097))),
+        with("frontmatter", json!("a".repeat(65_537))),
+    ] {
+        let answer = post(&client, "content-pieces", body).await;
+        assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{}", answer.1);
+    }
+}
+
+#[tokio::test]
+async fn sending_is_paused_and_resumed_by_scope() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let (status, paused) = post(&client, "pause", json!({ "reason": "too loud" })).await;
+    assert_eq!((status, &paused["scope"], &paused["paused"]), (200, &json!("all"), &json!(true)), "{paused}");
+    let of_outbox = json!({ "reason": "too loud", "scope": "outbox", "id": NOTHING });
+    assert_eq!(post(&client, "pause", of_outbox).await.1["id"], json!(NOTHING));
+    let before = positions(&client).await;
+    assert_eq!(post(&client, "pause", json!({ "reason": "again" })).await.0, 200);
+    assert_eq!(positions(&client).await, before);
+    assert_eq!(post(&client, "resume", json!({})).await.1["paused"], json!(false));
+    for (path, body) in [
+        ("pause", json!({})),
+        ("pause", json!({ "reason": "a", "scope": "outbox" })),
+        ("pause", json!({ "reason": "a", "id": NOTHING })),
+        ("resume", json!({ "scope": "planet" })),
+    ] {
+        assert_eq!(refused(&post(&client, path, body).await), (400, "VALIDATION_FAILED"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_back_is_listed_and_switched_by_the_instance_too() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let of_outbox = json!({ "reason": "too loud", "scope": "outbox", "id": NOTHING });
+    assert_eq!(post(&client, "pause", of_outbox).await.0, 200);
+    let path = format!("/api/admin/organizations/{}", client.organization);
+    let switch = async |body: Value| {
+        client.send(Method::PATCH, &path, &[JSON], body.to_string().into_bytes()).await.unwrap()
+    };
+    let (status, switched) = switch(json!({ "sendingPaused": true })).await;
+    assert_eq!((status, &switched["sendingPaused"]), (200, &json!(true)), "{switched}");
+    let scopes = async || {
+        let (_, paused) = ask(&client, Method::GET, "pauses", Value::Null).await;
+        paused.as_array().unwrap().iter().map(|pause| text(&pause["scope"])).collect::<Vec<_>>()
+    };
+    assert_eq!(scopes().await, ["outbox", "all"]);
+    // What the instance held back, the board lets go on, and the other way round: it is one switch.
+    let (_, switched) = switch(json!({ "sendingPaused": false, "name": "Acme" })).await;
+    assert_eq!((&switched["sendingPaused"], &switched["name"]), (&json!(false), &json!("Acme")));
+    assert_eq!(scopes().await, ["outbox"]);
+}
+
+#[tokio::test]
+async fn one_recipient_gets_so_many_and_no_more() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let none = json!({ "messages": null, "days": null });
+    assert_eq!(ask(&client, Method::GET, "frequency-cap", Value::Null).await, (200, none.clone()));
+    let cap = json!({ "messages": 3, "days": 7 });
+    assert_eq!(ask(&client, Method::PUT, "frequency-cap", cap.clone()).await, (200, cap.clone()));
+    let before = positions(&client).await;
+    assert_eq!(ask(&client, Method::PUT, "frequency-cap", cap.clone()).await.0, 200);
+    assert_eq!(positions(&client).await, before);
+    for wrong in [
+        json!({}),
+        json!({ "messages": 3 }),
+        json!({ "messages": 3, "days": null }),
+        json!({ "messages": 0, "days": 7 }),
+        json!({ "messages": 1_001, "days": 7 }),
+        json!({ "messages": 3, "days": 366 }),
+        json!({ "messages": 3.5, "days": 7 }),
+        json!({ "messages": 3, "days": 7, "surplus": 1 }),
+    ] {
+        let answer = ask(&client, Method::PUT, "frequency-cap", wrong.clone()).await;
+        assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{wrong}");
+    }
+    assert_eq!(ask(&client, Method::GET, "frequency-cap", Value::Null).await, (200, cap));
+    assert_eq!(ask(&client, Method::PUT, "frequency-cap", none.clone()).await, (200, none));
+}
+
+#[tokio::test]
+async fn an_agent_reads_what_it_needs_and_changes_nothing() {
+    let app = TestApp::start().await;
+    let board = app.agent().await;
+    let agent = app.client(Role::Agent, board.organization).await;
+    for path in ["outboxes", "content-pieces"] {
+        assert_eq!(ask(&agent, Method::GET, path, Value::Null).await.0, 200, "{path}");
+    }
+    for path in
+        ["outboxes", "approval-rules", "allowlist", "suppressions", "content-pieces", "pause", "resume"]
+    {
+        assert_eq!(post(&agent, path, json!({})).await.0, 403, "{path}");
+    }
+    for path in ["approval-rules", "allowlist", "suppressions"] {
+        assert_eq!(ask(&agent, Method::GET, path, Value::Null).await.0, 403, "{path}");
+    }
+}

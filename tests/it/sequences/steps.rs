@@ -1,0 +1,121 @@
+//! Taking steps: after their wait, within their window, one after the other.
+
+use serde_json::json;
+
+use super::{Company, HOUR, MINUTE, assert_each_step_once, get};
+
+#[tokio::test]
+async fn steps_are_taken_after_their_waits_and_then_it_is_finished() {
+    let company = Company::of(2).await;
+    let steps = vec![company.rehearsal(0), company.rehearsal(60), company.rehearsal(30)];
+    let id = company.sequence(steps).await;
+    company.enroll(&id).await;
+    for (minutes, taken) in [(0, 2), (59, 2), (1, 4), (29, 4), (1, 6)] {
+        company.pass(minutes * MINUTE).await;
+        assert_eq!(company.taken().await.len(), taken, "after {minutes} more minutes");
+    }
+    assert_eq!(company.counts(&id).await, (0, 0, 2));
+    assert_each_step_once(&company.pool, 2, 3).await;
+}
+
+#[tokio::test]
+async fn a_step_says_what_is_known_of_the_contact() {
+    let company = Company::of(1).await;
+    let id = company.sequence(vec![company.rehearsal(0)]).await;
+    company.enroll(&id).await;
+    company.rest().await;
+    let enrollment = company.enrollments(&id).await.remove(0);
+    assert_eq!((&enrollment["state"], &enrollment["step"]), (&json!("finished"), &json!(1)));
+    let path = format!("activities/{}", enrollment["activityId"].as_str().unwrap());
+    let (status, activity) = get(&company.client, &path).await;
+    assert_eq!(status, 200, "{activity}");
+    assert_eq!(activity["payload"]["text"], json!("Hello Name0"));
+    assert_eq!(
+        (&activity["sequenceId"], &activity["step"], &activity["contactId"], &activity["campaignId"]),
+        (&json!(id), &json!(1), &enrollment["contactId"], &json!(company.campaign))
+    );
+}
+
+#[tokio::test]
+async fn a_change_holds_for_the_steps_that_are_not_taken_yet() {
+    let company = Company::of(1).await;
+    let id = company.sequence(vec![company.rehearsal(0), company.rehearsal(600)]).await;
+    company.enroll(&id).await;
+    company.rest().await;
+    assert_eq!(company.taken().await.len(), 1);
+    let steps = json!([company.rehearsal(0), company.rehearsal(10), company.rehearsal(0)]);
+    assert_eq!(company.patch(&id, json!({ "steps": steps })).await.0, 200);
+    company.pass(9 * MINUTE).await;
+    assert_eq!(company.taken().await.len(), 1);
+    company.pass(MINUTE).await;
+    assert_eq!(company.taken().await.len(), 3);
+    assert_eq!(company.counts(&id).await, (0, 0, 1));
+}
+
+#[tokio::test]
+async fn while_it_rests_no_step_is_taken() {
+    let company = Company::of(1).await;
+    let id = company.sequence(vec![company.rehearsal(0), company.rehearsal(60)]).await;
+    company.enroll(&id).await;
+    company.rest().await;
+    company.patch(&id, json!({ "status": "paused" })).await;
+    company.pass(3 * HOUR).await;
+    assert_eq!(company.taken().await.len(), 1);
+    company.patch(&id, json!({ "status": "active" })).await;
+    company.rest().await;
+    assert_eq!(company.taken().await.len(), 2);
+
+    let other = company.sequence(vec![company.rehearsal(60)]).await;
+    company.enroll(&other).await;
+    let pause = json!({ "campaignId": company.campaign, "patch": { "status": "paused" } });
+    company.client.done("update_outbound_campaign", pause).await;
+    company.pass(3 * HOUR).await;
+    assert_eq!(company.taken().await.len(), 2, "the campaign rests, and its sequences with it");
+    let resume = json!({ "campaignId": company.campaign, "patch": { "status": "active" } });
+    company.client.done("update_outbound_campaign", resume).await;
+    company.rest().await;
+    assert_eq!(company.taken().await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_step_is_taken_within_its_window() {
+    let company = Company::of(1).await;
+    let within = |start: &str, end: &str| {
+        let mut step = company.rehearsal(0);
+        step["window"] =
+            json!({ "start": start, "end": end, "tz": "Europe/Paris", "weekdays": [1, 2, 3, 4, 5] });
+        step
+    };
+    // A Saturday, seven in the evening in Paris.
+    let id = company
+        .sequence(vec![within("09:00", "09:30"), within("09:00", "09:30"), within("08:00", "09:00")])
+        .await;
+    company.enroll(&id).await;
+    for (until, taken) in [
+        ("2026-11-22T12:00:00Z", 0),
+        ("2026-11-23T07:59:59.999Z", 0),
+        // Monday at nine, and the next step in the same minute, because it does not wait.
+        ("2026-11-23T08:00:00Z", 2),
+        // At nine the last window has closed.
+        ("2026-11-24T06:59:59.999Z", 2),
+        ("2026-11-24T07:00:00Z", 3),
+    ] {
+        company.until(until).await;
+        assert_eq!(company.taken().await.len(), taken, "{until}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_due_is_found_again_when_the_table_is_lost() {
+    let company = Company::of(5).await;
+    let id = company.sequence(vec![company.rehearsal(0), company.rehearsal(60)]).await;
+    company.enroll(&id).await;
+    company.rest().await;
+    let rows = docket::sequences::feed::refill(&company.pool).await.unwrap();
+    assert_eq!(rows, 5);
+    company.rest().await;
+    assert_eq!(company.taken().await.len(), 5, "nothing is taken again");
+    company.pass(HOUR).await;
+    assert_each_step_once(&company.pool, 5, 2).await;
+    assert_eq!(docket::sequences::feed::refill(&company.pool).await.unwrap(), 0);
+}

@@ -1,0 +1,248 @@
+//! What stops a sequence: an answer, an opt-out, a bounce, a removal, an order. Nothing is sent after it was acknowledged.
+
+use docket::contacts;
+use docket::ledger::Origin;
+use docket::service::Call;
+use docket_aggregates::ids::{BucketId, MessageId};
+use docket_aggregates::message::{Delivery, Message, MessageCommand, Outcome};
+use serde_json::{Value, json};
+use sqlx::Row;
+
+use super::{Company, HOUR, NOTHING, post, refused, text};
+
+impl Company {
+    async fn tell(&self, message: MessageId, command: MessageCommand) {
+        let app = &self.app.app;
+        let (id, now, origin) = (app.clock.mint(), app.clock.now(), Origin::system("test"));
+        app.ledger
+            .order::<Message>(self.organization(), message, id, now, &origin, None, command)
+            .await
+            .unwrap();
+    }
+
+    /// Says that a channel took a message, as a dispatcher would.
+    async fn sent(&self, message: MessageId) {
+        let at = self.app.clock.now();
+        let provider_key = message.to_string();
+        let send =
+            MessageCommand::Send { bucket_id: BucketId::default(), provider_key, repeatable: false, at };
+        self.tell(message, send).await;
+        let outcome = Outcome::Accepted { provider_hash: None, answer: None };
+        self.tell(message, MessageCommand::Record { attempt: 1, outcome, at, jitter: 0 }).await;
+    }
+
+    async fn reported(&self, message: MessageId, delivery: Delivery) {
+        let at = self.app.clock.now();
+        self.tell(message, MessageCommand::Report { delivery, at, detail: None }).await;
+    }
+
+    /// Two e-mails an hour apart; the first one was sent to everybody. Gives the sequence and its enrollments.
+    async fn under_way(&self) -> (String, Vec<Value>) {
+        self.approve_and_hold().await;
+        let id = self.sequence(vec![self.mail(0), self.mail(60), self.mail(60)]).await;
+        self.enroll(&id).await;
+        self.rest().await;
+        let enrollments = self.enrollments(&id).await;
+        for enrollment in &enrollments {
+            self.sent(message(enrollment)).await;
+        }
+        self.rest().await;
+        (id, enrollments)
+    }
+}
+
+fn message(enrollment: &Value) -> MessageId {
+    text(&enrollment["activityId"]).parse().unwrap()
+}
+
+/// Why an enrollment was stopped, and after which step.
+fn stopped(enrollment: &Value) -> (&str, &str, u64) {
+    (
+        enrollment["state"].as_str().unwrap(),
+        enrollment["because"].as_str().unwrap_or_default(),
+        enrollment["step"].as_u64().unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_step_waits_until_the_one_before_was_sent() {
+    let company = Company::of(1).await;
+    company.approve_and_hold().await;
+    let id = company.sequence(vec![company.mail(0), company.mail(60)]).await;
+    company.enroll(&id).await;
+    company.pass(5 * HOUR).await;
+    let enrollment = company.enrollments(&id).await.remove(0);
+    assert_eq!((&enrollment["step"], &enrollment["nextStepAt"]), (&json!(1), &Value::Null));
+    company.sent(message(&enrollment)).await;
+    company.rest().await;
+    let enrollment = company.enrollments(&id).await.remove(0);
+    let due = company.app.clock.now().plus_millis(HOUR);
+    assert_eq!((&enrollment["step"], &enrollment["nextStepAt"]), (&json!(1), &json!(due)));
+    company.pass(HOUR).await;
+    assert_eq!(company.enrollments(&id).await[0]["step"], json!(2));
+}
+
+#[tokio::test]
+async fn an_answer_a_bounce_and_a_complaint_stop_it_and_an_arrival_does_not() {
+    let company = Company::of(4).await;
+    let (id, enrollments) = company.under_way().await;
+    let reports = [Delivery::Replied, Delivery::Bounced, Delivery::Complained, Delivery::Delivered];
+    for (enrollment, delivery) in enrollments.iter().zip(reports) {
+        company.reported(message(enrollment), delivery).await;
+    }
+    company.rest().await;
+    assert_eq!(company.counts(&id).await, (1, 3, 0));
+    company.pass(2 * HOUR).await;
+    let enrollments = company.enrollments(&id).await;
+    let came_to: Vec<_> = enrollments.iter().map(stopped).collect();
+    assert_eq!(
+        came_to,
+        [
+            ("stopped", "replied", 1),
+            ("stopped", "bounced", 1),
+            ("stopped", "complained", 1),
+            ("active", "", 2)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_answer_to_an_earlier_message_stops_it_too() {
+    let company = Company::of(1).await;
+    let (id, enrollments) = company.under_way().await;
+    let first = message(&enrollments[0]);
+    company.pass(HOUR).await;
+    let second = message(&company.enrollments(&id).await[0]);
+    assert_ne!(first, second);
+    company.sent(second).await;
+    company.reported(first, Delivery::Replied).await;
+    company.pass(2 * HOUR).await;
+    assert_eq!(stopped(&company.enrollments(&id).await[0]), ("stopped", "replied", 2));
+}
+
+#[tokio::test]
+async fn whoever_opts_out_or_is_suppressed_gets_nothing_more() {
+    let company = Company::of(3).await;
+    let (id, enrollments) = company.under_way().await;
+    let app = &company.app.app;
+    let contact = text(&enrollments[0]["contactId"]).parse().unwrap();
+    let call = Call::of_system(app, company.organization(), "test");
+    contacts::opt_out(app, &call, contact, "unsubscribe").await.unwrap();
+    let listed =
+        company.client.done("list_outbound_contacts", json!({ "campaignId": company.campaign })).await;
+    let other = listed["contacts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["contactId"] == enrollments[1]["contactId"])
+        .unwrap();
+    let body = json!({ "address": other["email"], "reason": "bounce" });
+    let (status, answer) = post(&company.client, "suppressions", body).await;
+    assert_eq!(status, 201, "{answer}");
+    company.pass(2 * HOUR).await;
+    let came_to: Vec<_> = company.enrollments(&id).await;
+    let came_to: Vec<_> = came_to.iter().map(stopped).collect();
+    assert_eq!(came_to, [("stopped", "unsubscribed", 1), ("stopped", "bounced", 1), ("active", "", 2)]);
+}
+
+#[tokio::test]
+async fn whoever_leaves_the_campaign_leaves_its_sequences() {
+    let company = Company::of(2).await;
+    let id = company.sequence(vec![company.rehearsal(0), company.rehearsal(60)]).await;
+    company.enroll(&id).await;
+    company.rest().await;
+    let enrollments = company.enrollments(&id).await;
+    let remove = json!({
+        "campaignId": company.campaign, "contactIds": [enrollments[0]["contactId"]], "confirm": true,
+    });
+    company.client.done("bulk_remove_contacts_from_campaign", remove).await;
+    company.pass(2 * HOUR).await;
+    let came_to: Vec<_> = company.enrollments(&id).await;
+    let came_to: Vec<_> = came_to.iter().map(stopped).collect();
+    assert_eq!(came_to, [("stopped", "removed", 1), ("finished", "", 2)]);
+}
+
+#[tokio::test]
+async fn an_archived_sequence_and_a_campaign_that_is_over_let_go_of_everybody() {
+    let company = Company::of(2).await;
+    let first = company.sequence(vec![company.rehearsal(60)]).await;
+    let second = company.sequence(vec![company.rehearsal(60)]).await;
+    for id in [&first, &second] {
+        company.enroll(id).await;
+    }
+    company.patch(&first, json!({ "status": "archived" })).await;
+    company.rest().await;
+    let archive = json!({ "campaignId": company.campaign, "patch": { "status": "archived" } });
+    let archived = company.client.done("update_outbound_campaign", archive).await;
+    assert_eq!(archived["consequences"]["sequences"], json!(1), "one of the two still led somebody");
+    company.pass(2 * HOUR).await;
+    for (id, because) in [(&first, "archived"), (&second, "campaign_over")] {
+        for enrollment in company.enrollments(id).await {
+            assert_eq!(stopped(&enrollment), ("stopped", because, 0));
+        }
+    }
+    assert_eq!(company.taken().await, []);
+}
+
+#[tokio::test]
+async fn one_contact_is_taken_out_by_order() {
+    let company = Company::of(2).await;
+    let id = company.sequence(vec![company.rehearsal(60)]).await;
+    company.enroll(&id).await;
+    let enrollments = company.enrollments(&id).await;
+    let path = format!("sequences/{id}/enrollments/{}/stop", text(&enrollments[0]["id"]));
+    for _ in 0..2 {
+        let (status, answer) = post(&company.client, &path, Value::Null).await;
+        assert_eq!((status, stopped(&answer)), (200, ("stopped", "requested", 0)));
+    }
+    let unknown = format!("sequences/{id}/enrollments/{NOTHING}/stop");
+    assert_eq!(refused(&post(&company.client, &unknown, Value::Null).await), (404, "ENROLLMENT_NOT_FOUND"));
+    company.pass(2 * HOUR).await;
+    assert_eq!(company.counts(&id).await, (0, 1, 1));
+}
+
+/// Of every enrollment: where it was stopped in the ledger by what happened, and where its steps stand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_step_is_recorded_after_an_answer_or_a_removal_was() {
+    let company = Company::of(40).await;
+    let (_, enrollments) = company.under_way().await;
+    let second = company.app.another().await;
+    company.app.clock.advance(HOUR);
+    let answering = async {
+        for enrollment in &enrollments[..20] {
+            company.reported(message(enrollment), Delivery::Replied).await;
+        }
+    };
+    let removing = async {
+        for some in enrollments[20..].chunks(5) {
+            let contacts: Vec<&Value> = some.iter().map(|enrollment| &enrollment["contactId"]).collect();
+            let remove = json!({ "campaignId": company.campaign, "contactIds": contacts, "confirm": true });
+            company.client.done("bulk_remove_contacts_from_campaign", remove).await;
+        }
+    };
+    let stepping = async {
+        for _ in 0..10 {
+            docket::sequences::runner::turn(&second).await.unwrap();
+        }
+    };
+    tokio::join!(answering, removing, stepping);
+    company.rest().await;
+    let late = sqlx::query(
+        "WITH ends AS ( \
+             SELECT s.aggregate_id AS enrollment, e.position FROM ledger.events e \
+             JOIN ledger.events s ON s.event_type = 'StepTaken' AND s.payload->>'message_id' = e.aggregate_id \
+             WHERE e.event_type = 'DeliveryReported' \
+             UNION ALL \
+             SELECT b.aggregate_id, e.position FROM ledger.events e \
+             CROSS JOIN LATERAL jsonb_array_elements_text(e.payload->'contact_ids') AS c (id) \
+             JOIN ledger.events b ON b.event_type = 'ContactEnrolled' AND b.payload->>'contact_id' = c.id \
+             WHERE e.event_type = 'ContactsRemoved') \
+         SELECT count(*), count(*) FILTER (WHERE t.position > ends.position) FROM ends \
+         LEFT JOIN ledger.events t ON t.event_type = 'StepTaken' AND t.aggregate_id = ends.enrollment",
+    )
+    .fetch_one(&company.pool)
+    .await
+    .unwrap();
+    assert!(late.get::<i64, _>(0) >= 40);
+    assert_eq!(late.get::<i64, _>(1), 0, "steps were taken after what ends them");
+}
