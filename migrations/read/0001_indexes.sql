@@ -28,6 +28,7 @@ CREATE INDEX qualifications_contact ON qualifications (organization_id, contact_
 CREATE INDEX qualifications_campaign ON qualifications (organization_id, campaign_id, created_at, qualification_id);
 
 CREATE INDEX messages_by_time ON messages (organization_id, created_at, message_id);
+CREATE INDEX messages_open ON messages (organization_id, dispatch_state, created_at, message_id) WHERE dispatch_state <> 'done';
 CREATE INDEX messages_by_provider ON messages (organization_id, provider_hash) WHERE provider_hash IS NOT NULL;
 CREATE INDEX messages_by_recipient ON messages (organization_id, recipient_hash, message_id);
 CREATE INDEX messages_in_flight ON messages (organization_id, outbox_id) WHERE dispatch_state = 'in_flight';
@@ -38,3 +39,4 @@ CREATE INDEX approvals_open ON approvals (organization_id, approval_id, expires_
 CREATE INDEX content_pieces_by_path ON content_pieces (organization_id, source_path) WHERE deleted_at IS NULL;
 CREATE INDEX enrollments_by_contact ON enrollments (organization_id, sequence_id, contact_id);
 CREATE INDEX enrollments_by_state ON enrollments (organization_id, sequence_id, state, contact_id);
+CREATE INDEX enrollments_of_campaign ON enrollments (organization_id, campaign_id, sequence_id) WHERE state = 'active';

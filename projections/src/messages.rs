@@ -159,6 +159,8 @@ pub async fn decisions(
 pub struct MessageFilter {
     /// Of this status.
     pub status: Option<MessageStatus>,
+    /// Where the send is.
+    pub dispatch_state: Option<DispatchState>,
     /// On this channel.
     pub channel: Option<Channel>,
     /// From this sender.
@@ -167,6 +169,8 @@ pub struct MessageFilter {
     pub contact_id: Option<ContactId>,
     /// For this campaign.
     pub campaign_id: Option<CampaignId>,
+    /// A step of this sequence.
+    pub sequence_id: Option<SequenceId>,
     /// Drafted by this principal.
     pub drafter: Option<PrincipalId>,
 }
@@ -241,7 +245,7 @@ pub async fn any_in_flight(
     .await
 }
 
-/// Messages, the newest first. Ids are made of the time, so that their order is that of the drafts.
+/// Messages, the newest first; of those of one instant, the one with the greatest id.
 pub async fn list(
     conn: &mut PgConnection,
     organization: OrganizationId,
@@ -252,6 +256,9 @@ pub async fn list(
     let mut query = recordset::of::<MessageRow>(organization);
     if let Some(status) = filter.status {
         query.push(" AND t.status = ").push_bind(status.name());
+    }
+    if let Some(dispatch_state) = filter.dispatch_state {
+        query.push(" AND t.dispatch_state = ").push_bind(dispatch_state.name());
     }
     if let Some(channel) = filter.channel {
         query.push(" AND t.channel = ").push_bind(channel.name());
@@ -265,13 +272,22 @@ pub async fn list(
     if let Some(campaign) = filter.campaign_id {
         query.push(" AND t.campaign_id = ").push_bind(campaign.uuid());
     }
+    if let Some(sequence) = filter.sequence_id {
+        query.push(" AND t.sequence_id = ").push_bind(sequence.uuid());
+    }
     if let Some(drafter) = filter.drafter {
         query.push(" AND t.drafter = ").push_bind(drafter.uuid());
     }
     if let Some(after) = after {
-        query.push(" AND t.message_id < ").push_bind(after.id);
+        query
+            .push(" AND (t.created_at, t.message_id) < (SELECT a.created_at, a.message_id FROM messages a")
+            .push(" WHERE a.organization_id = ")
+            .push_bind(organization.uuid())
+            .push(" AND a.message_id = ")
+            .push_bind(after.id)
+            .push(")");
     }
-    query.push(" ORDER BY t.message_id DESC LIMIT ").push_bind(i64::from(limit) + 1);
+    query.push(" ORDER BY t.created_at DESC, t.message_id DESC LIMIT ").push_bind(i64::from(limit) + 1);
     let rows = recordset::read(conn, query).await?;
     Ok(Page::of(rows, limit, |row: &MessageRow| Keyset::id(row.message_id)))
 }

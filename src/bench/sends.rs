@@ -44,16 +44,14 @@ const BODY: usize = 1_500;
 const WITHIN: Duration = Duration::from_secs(600);
 
 /// Runs the scenario, if the plan wants it.
-pub async fn run(
-    app: &App,
-    plan: &Plan,
-    report: &mut Report,
-    say: &impl Fn(&str),
-) -> anyhow::Result<()> {
+pub async fn run(app: &App, plan: &Plan, report: &mut Report, say: &impl Fn(&str)) -> anyhow::Result<()> {
     if !plan.wants(NAME) {
         return Ok(());
     }
+    let app = &App { public_url: Some("https://crm.example.com".into()), ..app.clone() };
     let sink = Sink::start().await?;
+    // No e-mail leaves without an unsubscribe link.
+    let app = &App { public_url: Some("https://docket.example".into()), ..app.clone() };
     let organization = organization(app, "bench-sends").await?;
     let outbox = outbox(app, organization, sink.address).await?;
     let count = (plan.seconds.as_secs_f64() * MESSAGES_A_SECOND) as usize;
@@ -127,7 +125,12 @@ async fn outbox(app: &App, organization: OrganizationId, server: SocketAddr) -> 
     Ok(outbox_id)
 }
 
-async fn order<A>(app: &App, organization: OrganizationId, id: Uuid, command: A::Command) -> anyhow::Result<()>
+async fn order<A>(
+    app: &App,
+    organization: OrganizationId,
+    id: Uuid,
+    command: A::Command,
+) -> anyhow::Result<()>
 where
     A: Decides + Clone + 'static,
     A::Command: Clone,
@@ -153,7 +156,8 @@ async fn draft(
             let recipient_hash = recipient.keys(&keys).address;
             let message_id: MessageId = app.clock.mint();
             let approval_id: ApprovalId = app.clock.mint();
-            let payload = json!({ "subject": format!("Hello {number}"), "text": "All is well. ".repeat(BODY / 13) });
+            let payload =
+                json!({ "subject": format!("Hello {number}"), "text": "All is well. ".repeat(BODY / 13) });
             let orders = [
                 MessageCommand::Draft(Box::new(Draft {
                     message_id,

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant as Stopwatch};
 use docket_aggregates::Timestamp;
 use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::bucket::Bucket;
-use docket_aggregates::channel::Channel;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::{BucketId, MessageId};
@@ -71,11 +70,8 @@ pub async fn hand_over(
     holder: Uuid,
     ids: &[MessageId],
 ) -> Result<HandedOver, HandOverError> {
-    let nothing = |left: &[MessageId]| HandedOver {
-        messages: vec![],
-        since: Stopwatch::now(),
-        left: left.to_vec(),
-    };
+    let nothing =
+        |left: &[MessageId]| HandedOver { messages: vec![], since: Stopwatch::now(), left: left.to_vec() };
     let mut turn = None;
     for attempt in 0..TRIES {
         if shared.stopping.is_cancelled() {

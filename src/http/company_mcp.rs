@@ -57,14 +57,8 @@ pub fn routes(state: &HttpState) -> Router<HttpState> {
 
 /// The same, as the reference lists them.
 pub fn all() -> Vec<Open> {
-    let route = |method, path, id, spec: fn() -> Spec, handler: fn() -> MethodRouter<HttpState>, token| Open {
-        method,
-        path,
-        id,
-        tag: "Protocol",
-        token,
-        spec,
-        handler,
+    let route = |method, path, id, spec: fn() -> Spec, handler: fn() -> MethodRouter<HttpState>, token| {
+        Open { method, path, id, tag: "Protocol", token, spec, handler }
     };
     vec![
         route(Method::POST, PATH, "mcp_company_send", || of_company(sending()), || post(speak), true),
@@ -164,7 +158,9 @@ async fn turned_away(
 /// What a client that is turned away is told of how to come in (RFC 6750, RFC 9728).
 fn challenge(state: &HttpState, parts: &Parts, refusal: &ApiError) -> Option<HeaderValue> {
     let error = match refusal.status {
-        StatusCode::UNAUTHORIZED if parts.headers.contains_key("authorization") => "error=\"invalid_token\", ",
+        StatusCode::UNAUTHORIZED if parts.headers.contains_key("authorization") => {
+            "error=\"invalid_token\", "
+        }
         StatusCode::UNAUTHORIZED => "",
         StatusCode::FORBIDDEN => "error=\"insufficient_scope\", ",
         _ => return None,

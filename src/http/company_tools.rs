@@ -120,7 +120,11 @@ impl Tool {
     }
 
     /// The request that the call is. Every argument has its place, and what has none is refused.
-    fn request(&self, entered: &Entered, mut arguments: Map<String, Value>) -> Result<Request<Body>, ApiError> {
+    fn request(
+        &self,
+        entered: &Entered,
+        mut arguments: Map<String, Value>,
+    ) -> Result<Request<Body>, ApiError> {
         let mut problems = Vec::new();
         let mut path = self.route.path.replace("{companyId}", &entered.company.to_string());
         for name in &self.path {
@@ -227,8 +231,10 @@ fn shorten(schema: &mut Value) {
             keywords.retain(|keyword, value| {
                 let is_name_of_a_field = value.is_object();
                 is_name_of_a_field
-                    || !(matches!(keyword.as_str(), "pattern" | "minLength" | "additionalProperties" | "minProperties")
-                        || keyword == "format" && value == "uuid")
+                    || !(matches!(
+                        keyword.as_str(),
+                        "pattern" | "minLength" | "additionalProperties" | "minProperties"
+                    ) || keyword == "format" && value == "uuid")
             });
             keywords.values_mut().for_each(shorten);
         }
@@ -329,9 +335,12 @@ mod tests {
         for tool in all() {
             assert!(names.insert(&tool.name), "{} is there twice", tool.name);
             assert!(tool.name.len() <= 64, "{}", tool.name);
-            let fields = tool.body.as_ref().map_or(0, |(media_type, fields)| {
-                if *media_type == JSON { fields.len() } else { 1 }
-            });
+            let fields = tool.body.as_ref().map_or(
+                0,
+                |(media_type, fields)| {
+                    if *media_type == JSON { fields.len() } else { 1 }
+                },
+            );
             let key = usize::from(tool.route.effect != Effect::Asks);
             let places = tool.path.len() + tool.query.len() + fields + key;
             let listed = tool.listed["inputSchema"]["properties"].as_object().unwrap().len();
@@ -346,9 +355,10 @@ mod tests {
             .iter()
             .filter(|route| route.path.starts_with(OF_A_COMPANY))
             .filter(|route| {
-                (route.spec)().answers.iter().any(|answer| {
-                    answer.content.as_ref().is_some_and(|(media_type, _)| *media_type != JSON)
-                })
+                (route.spec)()
+                    .answers
+                    .iter()
+                    .any(|answer| answer.content.as_ref().is_some_and(|(media_type, _)| *media_type != JSON))
             })
             .count();
         assert_eq!(all().len(), of_companies - others);

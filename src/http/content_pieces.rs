@@ -154,14 +154,7 @@ pub async fn list(
     let mut view = state.app.readside.view(admitted.organization, Consistency::STRONG).await?;
     let limit = u32::try_from(limit).unwrap_or(100);
     let page = rows::list(&mut view, admitted.organization, &filter, after.as_ref(), limit).await?;
-    let next = page.next.as_ref().map(|next| {
-        let query = uri.query().unwrap_or_default();
-        let kept: Vec<&str> = query
-            .split('&')
-            .filter(|pair| !pair.is_empty() && !pair.starts_with("after=") && !pair.starts_with("limit="))
-            .collect();
-        [kept, vec![&format!("limit={limit}"), &format!("after={}", next.id)]].concat().join("&")
-    });
+    let next = page.next.as_ref().map(|next| reply::next_page(&uri, limit, next.id));
     let pieces: Vec<ContentPieceView> =
         page.rows.into_iter().map(|row| ContentPieceView::of(admitted.organization, row)).collect();
     Ok(reply::page(&pieces, uri.path(), next))

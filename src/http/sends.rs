@@ -4,8 +4,8 @@ use axum::extract::{OriginalUri, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use docket_aggregates::channel::Channel;
-use docket_aggregates::ids::{CampaignId, ContactId, MessageId, OrganizationId, OutboxId};
-use docket_aggregates::message::{MessageError, MessageStatus};
+use docket_aggregates::ids::{CampaignId, ContactId, MessageId, OrganizationId, OutboxId, SequenceId};
+use docket_aggregates::message::{DispatchState, MessageError, MessageStatus};
 use docket_aggregates::token::Role;
 use docket_projections::Keyset;
 use docket_projections::messages::{self as rows, MessageFilter, MessageRow};
@@ -48,6 +48,7 @@ impl From<SendRefusal> for ApiError {
             SendRefusal::UnknownContentPiece => Self::not_found("CONTENT_PIECE_NOT_FOUND", "content piece"),
             SendRefusal::ContentPieceDeleted => Self::unprocessable("CONTENT_PIECE_DELETED", message),
             SendRefusal::UnknownContact => Self::not_found("CONTACT_NOT_FOUND", "contact"),
+            SendRefusal::UnknownCampaign => Self::not_found("CAMPAIGN_NOT_FOUND", "campaign"),
             SendRefusal::OtherRequest(holder) => {
                 Self::conflict("DEDUP_CONFLICT", message).with(json!({ "activityId": holder }))
             }
@@ -134,10 +135,16 @@ pub fn sending() -> Spec {
 pub fn listing() -> Spec {
     Spec::new("List activities, the newest first; an agent sees its own")
         .query("status", shapes::one_of::<MessageStatus>(), "Those of this status.")
+        .query(
+            "dispatchState",
+            shapes::one_of::<DispatchState>(),
+            "Those that are there; unknown waits for a person.",
+        )
         .query("channel", shapes::one_of::<Channel>(), "Those on this channel.")
         .query("outboxId", shapes::id(), "Those from this sender.")
         .query("contactId", shapes::id(), "Those for this contact.")
         .query("campaignId", shapes::id(), "Those for this campaign.")
+        .query("sequenceId", shapes::id(), "The steps of this sequence.")
         .page(schema::<Activity>(), PAGE_MAX, shapes::id(), "The id of the last one seen.")
 }
 
@@ -227,7 +234,8 @@ async fn known(
     ))
 }
 
-/// `GET .../crm/activities?status=&channel=&outboxId=&contactId=&campaignId=&limit=&after=`: the newest first.
+/// `GET .../crm/activities?status=&dispatchState=&channel=&outboxId=&contactId=&campaignId=&sequenceId=&limit=&after=`: the
+/// newest first.
 pub async fn list(
     State(state): State<HttpState>,
     admitted: Admitted,
@@ -236,10 +244,12 @@ pub async fn list(
     let mut fields = Fields::of_query(&uri, &[])?;
     let filter = MessageFilter {
         status: fields.optional("status", one_of::<MessageStatus>),
+        dispatch_state: fields.optional("dispatchState", one_of::<DispatchState>),
         channel: fields.optional("channel", one_of::<Channel>),
         outbox_id: fields.optional("outboxId", id::<OutboxId>),
         contact_id: fields.optional("contactId", id::<ContactId>),
         campaign_id: fields.optional("campaignId", id::<CampaignId>),
+        sequence_id: fields.optional("sequenceId", id::<SequenceId>),
         drafter: (admitted.caller.role == Role::Agent).then_some(admitted.caller.principal_id),
     };
     let limit = fields.optional("limit", integer(1, PAGE_MAX)).unwrap_or(PAGE_MAX);

@@ -24,8 +24,8 @@ use rmcp::transport::streamable_http_server::tower::StreamableHttpService;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tokio_util::sync::CancellationToken;
 
-use super::toolset::{Entered, Told, Toolset};
 use super::calling::{Asked, BODY_MAX, CONFIRM, Desk, Outcome, Question, Said};
+use super::toolset::{Entered, Told, Toolset};
 use super::{INSTRUCTIONS, listing};
 use crate::credentials::Caller;
 use crate::envelope::Answer;

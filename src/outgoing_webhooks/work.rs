@@ -91,7 +91,7 @@ impl Handler for Posts {
         let mut room: HashMap<Uuid, i64> = HashMap::new();
         for event in events {
             for (endpoint, event_types) in &endpoints {
-                let named = event_types.iter().any(|named| *named == event.event_type);
+                let named = event_types.contains(&event.event_type);
                 if !named && !event_types.is_empty() {
                     continue;
                 }

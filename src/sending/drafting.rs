@@ -7,6 +7,7 @@
 use docket_aggregates::allowlist::Allowlist;
 use docket_aggregates::approval::{Approval, ApprovalCommand};
 use docket_aggregates::approval_rules::{ApprovalRules, Facts};
+use docket_aggregates::campaign::Campaign;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::claims::{ClaimKey, Scope};
 use docket_aggregates::content_piece::ContentPiece;
@@ -190,6 +191,11 @@ impl Asked {
     async fn draft(&self, app: &App, call: &Call, addressee: &Addressee) -> Result<Done<Activity>> {
         let organization = call.organization;
         let request = &self.request;
+        if let Some(campaign) = request.campaign_id
+            && !app.ledger.load::<Campaign>(organization, campaign).await?.exists()
+        {
+            return Err(ServiceError::Refused(SendRefusal::UnknownCampaign));
+        }
         let sender = Sender::load(app, organization, request.channel, request.outbox_id).await?;
         let sender = sender.with_piece(app, organization, request.content_piece_id).await?;
         let facts =

@@ -43,6 +43,9 @@ pub enum SendRefusal {
     /// There is no such contact.
     #[error("contact does not exist")]
     UnknownContact,
+    /// There is no such campaign.
+    #[error("campaign does not exist")]
+    UnknownCampaign,
     /// The deduplication key stands for another message.
     #[error("the clientDedupKey stands for another message")]
     OtherRequest(MessageId),

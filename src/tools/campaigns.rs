@@ -11,7 +11,7 @@ use docket_aggregates::ids::{
 };
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::campaigns::{CampaignFilter, CampaignListed, CampaignRow, CampaignSort};
-use docket_projections::{Total, agents, campaign_counters, campaigns, follow_ups};
+use docket_projections::{Total, agents, campaign_counters, campaigns, enrollments, follow_ups};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -788,7 +788,7 @@ async fn update_outbound_campaign(
         Some(Consequences {
             open_contacts: open.map(|(_, n)| n).sum(),
             follow_ups: follow_ups::count_of_campaign(&mut view, organization, id, ctx.now()).await?.into(),
-            sequences: 0,
+            sequences: enrollments::sequences_of_campaign(&mut view, organization, id).await?,
         })
     } else {
         None

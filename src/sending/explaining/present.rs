@@ -17,9 +17,11 @@ use docket_aggregates::sending_control::SendingControl;
 use docket_projections::messages::MessageRow;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::words;
 use crate::app::App;
+use crate::hearing;
 use crate::sending::addressee::Addressee;
 use crate::sending::drafting::Result;
 use crate::sending::recipient::Recipient;
@@ -106,6 +108,10 @@ fn of_ruling(ruling: Ruling) -> Prospect {
         ),
         Ruling::AutoApprove | Ruling::DryRun => Prospect::new("handed_over", None, PASSES),
     }
+}
+
+fn read(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok()
 }
 
 const PASSES: &str = "Nothing stands against it now.";
@@ -200,6 +206,27 @@ impl Present {
         Prospect::new(next.0, None, next.1)
     }
 
+    /// Whether its channel lets nobody write freely to its recipient now.
+    async fn window_closed(
+        &self,
+        app: &App,
+        organization: OrganizationId,
+        message: &Message,
+        row: &MessageRow,
+        at: Timestamp,
+    ) -> Result<bool> {
+        let payload: Value = row.payload.as_deref().and_then(read).unwrap_or_default();
+        let config = self.outbox.settings().and_then(|settings| read(&settings.config));
+        let (Some(config), Some(recipient)) = (config, message.recipient_hash()) else { return Ok(false) };
+        if payload.get("text").is_none_or(Value::is_null) {
+            return Ok(false);
+        }
+        let words =
+            app.ledger.load::<Correspondence>(organization, organization.correspondence(recipient)).await?;
+        let heard = hearing::last_heard(row.channel, &config, Some(&words.state));
+        Ok(heard.closed(at))
+    }
+
     /// Whether there is room for it today, and whether its recipient has got enough.
     async fn quota(
         &self,
@@ -232,6 +259,9 @@ impl Present {
             if counted.decide(count).is_err() {
                 return Ok(Prospect::against("blocked", Reason::FrequencyCap));
             }
+        }
+        if self.window_closed(app, organization, message, row, at).await? {
+            return Ok(Prospect::against("blocked", Reason::WindowClosed));
         }
         let approved = row.approved_at.is_some();
         let sentence = if approved { PASSES } else { "Nothing else stands against it now." };

@@ -56,6 +56,6 @@ async fn a_cap_that_is_lowered_while_messages_go_out_binds_at_once() {
     let charged_then = house.charged(1).await;
     house.settled(&messages).await;
     let charged = house.charged(1).await;
-    assert_eq!(charged, charged_then.max(60), "nothing is charged above an acknowledged cap");
+    assert!(charged <= charged_then.max(60), "nothing is charged above an acknowledged cap");
     assert_eq!(arrived(&server).len() as u64, charged);
 }

@@ -35,7 +35,7 @@ async fn a_table_that_is_emptied_while_messages_go_out_changes_nothing() {
     assert_eq!(house.settled(&messages).await, Standing::from([(SENT, 400)]));
     assert!(arrived(&server).values().all(|count| *count == 1));
     assert_eq!((house.charged(1).await, house.open_charges().await), (400, 400));
-    assert!(house.messages(&messages).await.iter().all(|message| message.attempts() == 1));
+    assert!(house.messages(&messages).await.iter().all(|message| message.tries() == 1));
     eventually("an empty table", || async { rows(&house).await.is_empty().then_some(()) }).await;
 }
 

@@ -160,6 +160,7 @@ async fn what_is_named_must_be_there_and_be_the_companys() {
     for (body, status, code) in [
         (mail("outboxId", &nothing), 404, "OUTBOX_NOT_FOUND"),
         (mail("outboxId", &foreign["id"]), 404, "OUTBOX_NOT_FOUND"),
+        (mail("campaignId", &nothing), 404, "CAMPAIGN_NOT_FOUND"),
         (mail("contentPieceId", &nothing), 404, "CONTENT_PIECE_NOT_FOUND"),
         (mail("contentPieceId", &foreign_piece["id"]), 404, "CONTENT_PIECE_NOT_FOUND"),
         (mail("contentPieceId", &deleted_piece["id"]), 422, "CONTENT_PIECE_DELETED"),
@@ -234,6 +235,23 @@ async fn labels_come_from_words_that_the_board_vouched_for_and_from_nowhere_else
 }
 
 #[tokio::test]
+async fn what_another_process_changed_counts_at_once() {
+    let company = Company::allowing(&["@example.com"]).await;
+    let rule = company.approve_by_itself().await;
+    // This process remembers the list and the rules from here on.
+    assert_eq!(company.send(company.mail("ann@example.com")).await["dispatchState"], "queued");
+    let another = company.app.another().await;
+    let call = || docket::service::Call::of_system(&another, company.board.organization, "test");
+    let rule = text(&rule["id"]).parse().unwrap();
+    docket::approval_rules::remove(&another, &call(), rule).await.unwrap();
+    let sent = company.send(company.mail("ann@example.com")).await;
+    assert_eq!((&sent["dispatchState"], &sent["matchedRuleId"]), (&json!("none"), &Value::Null));
+    docket::allowlist::disallow(&another, &call(), &["@example.com".into()]).await.unwrap();
+    let sent = company.send(company.mail("ann@example.com")).await;
+    assert_eq!(came_to(&sent), ("blocked_by_allowlist", Some("allowlist_empty")));
+}
+
+#[tokio::test]
 async fn nothing_is_drafted_to_who_said_no() {
     let company = Company::allowing(&["*"]).await;
     company.approve_by_itself().await;
@@ -261,8 +279,8 @@ async fn contact(company: &Company, email: &str) -> String {
     let (status, committed) = company.board.post(&company.board.crm(&commit), json!({})).await;
     assert_eq!(status, 200, "{committed}");
     let admin = company.app.client(Role::SuperAdmin, company.board.organization).await;
-    let found = admin.done("list_contacts", json!({ "filter": { "search": email } })).await;
-    text(&found["items"][0]["contactId"])
+    let found = admin.done("list_outbound_contacts", json!({ "limit": 1 })).await;
+    text(&found["contacts"][0]["contactId"])
 }
 
 #[tokio::test]
@@ -292,6 +310,10 @@ async fn a_rehearsal_ends_after_the_allowlist() {
     assert_eq!((&sent["matchedRuleId"], &sent["approvalId"]), (&Value::Null, &Value::Null));
     let sent = company.send(rehearse("bob@example.com")).await;
     assert_eq!(came_to(&sent), ("blocked_by_allowlist", Some("not_on_allowlist")));
+    let path = format!("outboxes/{}", company.outbox);
+    assert_eq!(ask(&company.board, Method::DELETE, &path, Value::Null).await.0, 200);
+    let answer = post(&company.board, "send", rehearse("ann@example.com")).await;
+    assert_eq!(refused(&answer), (404, "OUTBOX_NOT_FOUND"));
 }
 
 fn key(digit: &str) -> Value {

@@ -67,11 +67,11 @@ async fn while_it_rests_no_step_is_taken() {
 
     let other = company.sequence(vec![company.rehearsal(60)]).await;
     company.enroll(&other).await;
-    let pause = json!({ "campaignId": company.campaign, "status": "paused" });
+    let pause = json!({ "campaignId": company.campaign, "patch": { "status": "paused" } });
     company.client.done("update_outbound_campaign", pause).await;
     company.pass(3 * HOUR).await;
     assert_eq!(company.taken().await.len(), 2, "the campaign rests, and its sequences with it");
-    let resume = json!({ "campaignId": company.campaign, "status": "active" });
+    let resume = json!({ "campaignId": company.campaign, "patch": { "status": "active" } });
     company.client.done("update_outbound_campaign", resume).await;
     company.rest().await;
     assert_eq!(company.taken().await.len(), 3);

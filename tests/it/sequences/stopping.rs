@@ -172,8 +172,9 @@ async fn an_archived_sequence_and_a_campaign_that_is_over_let_go_of_everybody() 
     }
     company.patch(&first, json!({ "status": "archived" })).await;
     company.rest().await;
-    let complete = json!({ "campaignId": company.campaign, "status": "completed" });
-    company.client.done("update_outbound_campaign", complete).await;
+    let archive = json!({ "campaignId": company.campaign, "patch": { "status": "archived" } });
+    let archived = company.client.done("update_outbound_campaign", archive).await;
+    assert_eq!(archived["consequences"]["sequences"], json!(1), "one of the two still led somebody");
     company.pass(2 * HOUR).await;
     for (id, because) in [(&first, "archived"), (&second, "campaign_over")] {
         for enrollment in company.enrollments(id).await {

@@ -138,8 +138,8 @@ impl TestApp {
     async fn begin_changed(settings: Settings, change: impl FnOnce(App) -> App) -> Self {
         let database = Arc::new(Database::create().await);
         let clock = held_clock();
-        let public_url = settings.public_url.as_deref().map(Into::into);
         let app = open(database.options.clone(), clock.clone()).await;
+        let public_url = settings.public_url.as_deref().map(Into::into).or_else(|| app.public_url.clone());
         let app = change(App { public_url, ..app });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
