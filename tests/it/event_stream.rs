@@ -74,7 +74,8 @@ impl Stream {
 }
 
 async fn open(app: &TestApp, client: &Client, query: &str, headers: &str) -> Stream {
-    Stream::open(app.address(), &client.bearer(), &client.crm(&format!("events/stream{query}")), headers).await
+    Stream::open(app.address(), &client.bearer(), &client.crm(&format!("events/stream{query}")), headers)
+        .await
 }
 
 async fn happen(board: &Client, name: &str) {
@@ -124,15 +125,7 @@ async fn the_ledger_comes_in_order_and_goes_on_as_it_grows() {
     let origin = Origin::system("test");
     other
         .ledger
-        .order::<Agent>(
-            organization,
-            agent,
-            other.clock.mint(),
-            other.clock.now(),
-            &origin,
-            None,
-            command,
-        )
+        .order::<Agent>(organization, agent, other.clock.mint(), other.clock.now(), &origin, None, command)
         .await
         .unwrap();
     assert_eq!(resumed.event().await.1["event_type"], "AgentDeactivated");
@@ -142,7 +135,8 @@ async fn the_ledger_comes_in_order_and_goes_on_as_it_grows() {
 async fn who_may_not_read_the_ledger_gets_no_stream() {
     let app = TestApp::start().await;
     let organization = app.organization().await;
-    for (role, status) in [(Role::Auditor, 200), (Role::Board, 200), (Role::Agent, 403), (Role::Viewer, 403)] {
+    for (role, status) in [(Role::Auditor, 200), (Role::Board, 200), (Role::Agent, 403), (Role::Viewer, 403)]
+    {
         let client = app.client(role, organization).await;
         assert_eq!(open(&app, &client, "", "").await.status(), status, "{}", role.name());
     }

@@ -53,7 +53,8 @@ impl Story {
 
     /// Something happens in the company.
     async fn happen(&self, name: &str) {
-        let agent = json!({ "name": format!("{name} {CANARY}"), "email": format!("{name}@{CANARY}.example") });
+        let agent =
+            json!({ "name": format!("{name} {CANARY}"), "email": format!("{name}@{CANARY}.example") });
         let (status, answer) = self.send(Method::POST, "agents", agent).await;
         assert_eq!(status, 201, "{answer}");
     }
@@ -144,7 +145,8 @@ async fn an_endpoint_gets_what_it_names_from_its_opening_on() {
     assert_eq!(story.taken(1).await[0].json()["type"], "AgentRegistered");
 
     let path = format!("webhooks/{}", text(&all["id"]));
-    let (status, changed) = story.send(Method::PATCH, &path, json!({ "eventTypes": ["AgentDeactivated"] })).await;
+    let (status, changed) =
+        story.send(Method::PATCH, &path, json!({ "eventTypes": ["AgentDeactivated"] })).await;
     assert_eq!((status, &changed["eventTypes"]), (200, &json!(["AgentDeactivated"])));
     story.happen("unwanted").await;
     let (_, off) = story.send(Method::PATCH, &path, json!({ "eventTypes": [], "enabled": false })).await;
@@ -206,7 +208,9 @@ async fn what_is_not_taken_is_posted_again_under_the_same_id() {
 
 #[tokio::test]
 async fn an_endpoint_that_is_gone_or_fails_for_days_is_switched_off() {
-    let story = Story::begin([Act::answer(410, "{}")].into_iter().chain((0..10).map(|_| Act::answer(500, "{}")))).await;
+    let story =
+        Story::begin([Act::answer(410, "{}")].into_iter().chain((0..10).map(|_| Act::answer(500, "{}"))))
+            .await;
     let view = story.open(&["AgentRegistered"]).await;
     story.happen("one").await;
     let switched_off = |because: &'static str| {
@@ -246,7 +250,11 @@ async fn a_private_target_is_not_connected_to() {
         "https://10.0.0.1/".into(),
     ] {
         let (status, answer) = story.send(Method::POST, "webhooks", json!({ "url": url })).await;
-        assert_eq!((status, &answer["details"][0]["code"]), (400, &json!("PRIVATE_TARGET")), "{url}: {answer}");
+        assert_eq!(
+            (status, &answer["details"][0]["code"]),
+            (400, &json!("PRIVATE_TARGET")),
+            "{url}: {answer}"
+        );
     }
     // A name is judged by what it resolves to, each time it is posted to.
     let url = format!("http://localhost:{port}/");
@@ -257,7 +265,10 @@ async fn a_private_target_is_not_connected_to() {
     assert_eq!(delivery["lastError"], "the target is on a private network");
     let path = format!("webhooks/{}/test", text(&view["id"]));
     let (_, tested) = story.send(Method::POST, &path, Value::Null).await;
-    assert_eq!((&tested["delivered"], &tested["error"]), (&json!(false), &json!("the target is on a private network")));
+    assert_eq!(
+        (&tested["delivered"], &tested["error"]),
+        (&json!(false), &json!("the target is on a private network"))
+    );
     assert!(story.target.taken().is_empty());
 }
 
@@ -338,7 +349,10 @@ async fn a_repeated_request_opens_one_endpoint_and_bad_input_none() {
     let one = format!("webhooks/{}", text(&first.1["id"]));
     assert_eq!(story.send(Method::PATCH, &one, json!({})).await.0, 400);
     assert_eq!(story.send(Method::PATCH, &one, json!({ "url": null })).await.0, 400);
-    for path in ["webhooks/0190a0f0-0000-7000-8000-00000000000f", "webhooks/0190a0f0-0000-7000-8000-00000000000f/test"] {
+    for path in [
+        "webhooks/0190a0f0-0000-7000-8000-00000000000f",
+        "webhooks/0190a0f0-0000-7000-8000-00000000000f/test",
+    ] {
         let method = if path.ends_with("test") { Method::POST } else { Method::DELETE };
         assert_eq!(story.send(method, path, Value::Null).await.0, 404);
     }
@@ -351,7 +365,9 @@ async fn a_repeated_request_opens_one_endpoint_and_bad_input_none() {
     let stranger = story.app.client(Role::Board, story.app.organization().await).await;
     assert_eq!(stranger.get(&stranger.crm("webhooks")).await, (200, json!([])));
     for number in 1..50 {
-        let (status, _) = story.send(Method::POST, "webhooks", json!({ "url": url, "eventTypes": ["OutboxDeleted"] })).await;
+        let (status, _) = story
+            .send(Method::POST, "webhooks", json!({ "url": url, "eventTypes": ["OutboxDeleted"] }))
+            .await;
         assert_eq!(status, 201, "{number}");
     }
     let (status, answer) = story.send(Method::POST, "webhooks", json!({ "url": url })).await;
