@@ -147,6 +147,18 @@ pub const LIST: &[Metric] = &[
         "outcome",
         "One call of a channel, by what it answered: accepted, rejected, retry, unknown.",
     ),
+    (
+        "docket_heard_total",
+        Kind::Counter,
+        "channel, matched",
+        "Notices of providers that came in by webhooks, and whether they were about a message of ours.",
+    ),
+    (
+        "docket_mail_heard_total",
+        Kind::Counter,
+        "kind",
+        "Mail that came in by LMTP: reply, bounce, complaint, automatic_reply, other, unmatched, unknown, or unavailable (it comes again).",
+    ),
     ("docket_access_log_depth", Kind::Gauge, "", "Calls that wait to be written to the access log."),
     (
         "docket_access_log_lost_total",
@@ -236,7 +248,9 @@ mod tests {
     #[test]
     fn whatever_is_measured_is_listed() {
         let mut found = std::collections::BTreeSet::new();
-        for macros in ["src/ledger", "src/readside", "src/http", "src/imports", "src/dispatcher"] {
+        for macros in
+            ["src/ledger", "src/readside", "src/http", "src/imports", "src/dispatcher", "src/hearing"]
+        {
             used(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(macros), &mut found);
         }
         let listed: std::collections::BTreeSet<String> =
@@ -250,7 +264,11 @@ mod tests {
         for (name, _, labels, _) in LIST {
             for label in labels.split(", ").filter(|label| !label.is_empty()) {
                 assert!(
-                    ["lane", "outcome", "route", "status", "reason", "step"].contains(&label),
+                    [
+                        "because", "channel", "kind", "lane", "matched", "outcome", "reason", "route",
+                        "status", "step"
+                    ]
+                    .contains(&label),
                     "{name}: {label}"
                 );
             }

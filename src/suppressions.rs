@@ -185,16 +185,17 @@ impl Contacts {
         id: ContactId,
         command: impl FnOnce(&Contact) -> ContactCommand,
     ) -> Result<(), ServiceError<R>> {
-        if !self.states.contains_key(&id) {
-            let loaded = app.ledger.load::<Contact>(organization, id).await?;
-            let state = (*loaded.state).clone();
-            self.states.insert(id, (loaded, state, vec![]));
-        }
-        if let Some((_, state, decided)) = self.states.get_mut(&id) {
-            for event in state.decide(command(state)).unwrap_or_default() {
-                decided.push(event.clone());
-                state.apply(event);
+        let (_, state, decided) = match self.states.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let loaded = app.ledger.load::<Contact>(organization, id).await?;
+                let state = (*loaded.state).clone();
+                place.insert((loaded, state, vec![]))
             }
+        };
+        for event in state.decide(command(state)).unwrap_or_default() {
+            decided.push(event.clone());
+            state.apply(event);
         }
         Ok(())
     }

@@ -48,7 +48,10 @@ pub async fn run(app: &App, plan: &Plan, report: &mut Report, say: &impl Fn(&str
     if !plan.wants(NAME) {
         return Ok(());
     }
+    let app = &App { public_url: Some("https://crm.example.com".into()), ..app.clone() };
     let sink = Sink::start().await?;
+    // No e-mail leaves without an unsubscribe link.
+    let app = &App { public_url: Some("https://docket.example".into()), ..app.clone() };
     let organization = organization(app, "bench-sends").await?;
     let outbox = outbox(app, organization, sink.address).await?;
     let count = (plan.seconds.as_secs_f64() * MESSAGES_A_SECOND) as usize;

@@ -21,9 +21,8 @@ use super::ground::{Ground, LookError};
 use super::plan::{self, Candidate, Handing, Plan, Seen, Today};
 use super::work::Lane;
 use crate::channels::{self, Outgoing};
-use crate::hearing;
 use crate::ledger::{AppendError, Command, Lane as AppendLane, Ledger, Origin, TRIES, Versioned};
-use crate::sending;
+use crate::{hearing, sending};
 
 /// How long an append of which it is not known whether it was recorded is asked for again.
 const ASKED_FOR: Duration = Duration::from_secs(30);

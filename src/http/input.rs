@@ -182,6 +182,41 @@ impl Fields {
         None
     }
 
+    /// A field that is a list of objects with fields of their own, `max` at most; absent is none. The problems of each are
+    /// told under `name.index.field`.
+    pub fn nested_list<T>(
+        &mut self,
+        name: &str,
+        max: usize,
+        read: impl Fn(&mut Self) -> T,
+    ) -> Option<Vec<T>> {
+        let items = match self.fields.remove(name)? {
+            Value::Array(items) if items.len() <= max => items,
+            Value::Array(_) => {
+                self.problem(name, "TOO_MANY", format!("must have at most {max} items"));
+                return None;
+            }
+            _ => {
+                self.problem(name, "WRONG_TYPE", "must be a list");
+                return None;
+            }
+        };
+        let mut list = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let path = format!("{name}.{index}");
+            let Value::Object(fields) = item else {
+                self.problem(&path, "WRONG_TYPE", "must be an object");
+                continue;
+            };
+            let mut inner = Self { fields, problems: vec![] };
+            list.push(read(&mut inner));
+            for problem in inner.finish_problems().err().into_iter().flatten() {
+                self.problems.push(FieldProblem { path: format!("{path}.{}", problem.path), ..problem });
+            }
+        }
+        Some(list)
+    }
+
     /// Refuses a patch that changes nothing.
     pub fn not_empty(&mut self) {
         if self.fields.is_empty() {

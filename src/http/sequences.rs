@@ -107,10 +107,9 @@ fn window(fields: &mut Fields) -> WeeklyHours {
 }
 
 /// One step of a body.
-fn step(value: Value) -> Result<NewStep, Problem> {
-    let mut fields = Fields::of_body(value).map_err(|error| (error.code, error.message))?;
+fn step(fields: &mut Fields) -> NewStep {
     let wait = integer(0, i64::from(WAIT_MINUTES_MAX));
-    let new = NewStep {
+    NewStep {
         outbox_id: fields.required("outboxId", id::<OutboxId>),
         channel: fields.optional("channel", one_of::<Channel>),
         wait_minutes: fields
@@ -118,9 +117,7 @@ fn step(value: Value) -> Result<NewStep, Problem> {
             .map_or(0, |minutes| u32::try_from(minutes).unwrap_or(u32::MAX)),
         window: fields.nested("window", window),
         payload: fields.required("payload", payload),
-    };
-    fields.finish().map_err(|error| (error.code, error.message))?;
-    Ok(new)
+    }
 }
 
 fn payload(value: Value) -> Result<Value, Problem> {
@@ -276,8 +273,11 @@ pub async fn create(
     let call = admitted.call(&body)?;
     let mut fields = Fields::of_body(body)?;
     let name = fields.required("name", line(NAME_MAX));
-    let steps = fields.required("steps", list_of(STEPS_MAX, step));
+    let steps = fields.nested_list("steps", STEPS_MAX, step);
     fields.finish()?;
+    let Some(steps) = steps else {
+        return Err(ApiError::field("steps", "REQUIRED", "is required"));
+    };
     if let Some(answer) = replay(&state, &call, StatusCode::CREATED).await? {
         return Ok(answer);
     }
@@ -309,7 +309,7 @@ pub async fn change(
     fields.not_empty();
     let change = SequenceChange {
         name: fields.patched("name", line(NAME_MAX)),
-        steps: fields.patched("steps", list_of(STEPS_MAX, step)),
+        steps: fields.nested_list("steps", STEPS_MAX, step),
         status: fields.patched("status", one_of::<SequenceStatus>),
     };
     fields.finish()?;

@@ -23,7 +23,7 @@ const BATCH: i64 = 64;
 /// Enrollments that are looked at together.
 const TOGETHER: usize = 8;
 /// How long a look may take; what takes longer is done again.
-const LOOK_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
 /// How long an enrollment is left alone whose look took too long.
 const TOO_LONG_MILLIS: u32 = 30_000;
 

@@ -2,6 +2,7 @@
 
 use docket::approvals::expiry;
 use docket::ledger::read;
+use docket::service::Call;
 use docket_aggregates::approval::{Approval, OPEN_FOR_MILLIS};
 use docket_aggregates::ids::{ApprovalId, OutboxId, PrincipalId};
 use docket_aggregates::message::Message;
@@ -447,13 +448,8 @@ async fn two_administrators_who_approve_the_same_batch_let_each_message_go_once(
     let drafted = office.drafts(40).await;
     // One of them through another process: nothing is shared but the ledger.
     let elsewhere = office.app.another().await;
-    let call = docket::service::Call {
-        organization: office.board.organization,
-        command_id: office.app.clock.mint(),
-        at: office.app.clock.now(),
-        origin: docket::ledger::Origin::system("test"),
-        idempotency: None,
-    };
+    let mut call = Call::of_system(&elsewhere, office.board.organization, "test");
+    call.origin.actor.principal = office.app.clock.mint();
     let named: Vec<ApprovalId> = drafted.iter().map(approval).collect();
     let (first, second, third) = tokio::join!(
         bulk(&one, ids(&drafted)),

@@ -1,6 +1,7 @@
 //! What comes in after a send: by signed webhooks, by LMTP, and by a button in a mail.
 
 mod fixtures;
+mod linking;
 mod mail;
 mod suppressing;
 mod unsubscribing;

@@ -281,8 +281,8 @@ async fn a_webhook_comes_to_an_outbox_that_listens() {
     }
     let body = json!({ "channel": "whatsapp", "secretRef": "secret://sender:latest",
         "config": { "phoneNumberId": "1", "webhookSecretRef": "the-secret-itself" } });
-    let (status, answer) = story.client.post(&story.client.crm("outboxes"), body).await;
-    assert_eq!((status, answer.to_string().contains("the-secret-itself")), (400, false), "{answer}");
+    let (refused, answer) = story.client.post(&story.client.crm("outboxes"), body).await;
+    assert_eq!((refused, answer.to_string().contains("the-secret-itself")), (400, false), "{answer}");
 
     // What an outbox sent is told of after it was taken out of use.
     let delete = story.client.crm(&format!("outboxes/{outbox}"));

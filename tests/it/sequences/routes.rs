@@ -61,7 +61,9 @@ async fn what_cannot_be_sent_is_refused_when_it_is_written() {
         (json!([with("channel", json!("whatsapp"))]), 422, "CHANNEL_MISMATCH"),
         (json!([with("waitMinutes", json!(-1))]), 400, "OUT_OF_RANGE"),
         (json!([with("waitMinutes", json!(10_000_000))]), 400, "OUT_OF_RANGE"),
-        (json!([with("surplus", json!(1))]), 400, "VALIDATION_FAILED"),
+        (json!([with("surplus", json!(1))]), 400, "steps.0.surplus"),
+        (json!([company.mail(0), with("outboxId", json!(1))]), 400, "steps.1.outboxId"),
+        (json!(null), 400, "WRONG_TYPE"),
         (
             json!([with("window", json!({ "start": "9:00", "end": "17:00", "tz": "UTC" }))]),
             400,

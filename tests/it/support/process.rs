@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::app::PUBLIC_URL;
 use super::server::master_key;
 use super::{Database, PATIENCE};
 
@@ -20,6 +21,7 @@ fn docket(database: &Database, url: &str, arguments: &[&str]) -> Command {
         .env("DOCKET_DATA_DIR", database.folder())
         .env("DOCKET_LOG", "info")
         .env("DOCKET_RATE_LIMIT", "off")
+        .env("DOCKET_PUBLIC_URL", PUBLIC_URL)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
