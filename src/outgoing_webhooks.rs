@@ -379,7 +379,7 @@ pub struct DeliveryView {
     pub last_status: Option<i32>,
     /// Why the last try had none.
     pub last_error: Option<String>,
-    /// When it is tried next.
+    /// When it is tried next; null while it is being tried.
     #[schemars(with = "Option<Instant>")]
     pub next_attempt_at: Option<Timestamp>,
     /// When it came to an end.
@@ -395,7 +395,8 @@ pub async fn deliveries(
 ) -> Result<Vec<DeliveryView>> {
     get(app, organization, id).await?;
     let rows = sqlx::query(
-        "SELECT event_id, position, event_type, state, attempts, last_status, last_error, due_at, finished_at \
+        "SELECT event_id, position, event_type, state, attempts, last_status, last_error, due_at, finished_at, \
+             holder IS NULL \
          FROM ledger.webhook_deliveries WHERE organization_id = $1 AND endpoint_id = $2 \
          ORDER BY position DESC LIMIT $3",
     )
@@ -411,7 +412,7 @@ pub async fn deliveries(
             webhook_id: row.try_get(0)?,
             position: row.try_get(1)?,
             event_type: row.try_get(2)?,
-            next_attempt_at: (state == "due").then_some(due_at),
+            next_attempt_at: (state == "due" && row.try_get(9)?).then_some(due_at),
             state,
             attempts: row.try_get(4)?,
             last_status: row.try_get(5)?,

@@ -68,8 +68,13 @@ impl Stream {
 
     /// Reads to the end; whether it ended as a whole answer does.
     async fn ended(&mut self) -> bool {
-        while self.more().await {}
-        self.received.ends_with("0\r\n\r\n")
+        // The connection may be kept for another request.
+        while !self.received.ends_with("\r\n0\r\n\r\n") {
+            if !self.more().await {
+                return false;
+            }
+        }
+        true
     }
 }
 
