@@ -98,6 +98,18 @@ impl Names for EntryKind {
     }
 }
 
+impl Names for MessageStatus {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
+impl Names for DispatchState {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+}
+
 impl Names for Delivery {
     fn all() -> Vec<Self> {
         Self::ALL.to_vec()

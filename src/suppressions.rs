@@ -8,7 +8,8 @@
 //! What a person said of themselves is never lifted. Everything else the board may take off again; where the contacts stand
 //! in campaigns stays as it is until they are put in again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use cqrs_es::Aggregate;
 use docket_aggregates::allowlist::EntryKind;
@@ -185,16 +186,17 @@ impl Contacts {
         id: ContactId,
         command: impl FnOnce(&Contact) -> ContactCommand,
     ) -> Result<(), ServiceError<R>> {
-        if !self.states.contains_key(&id) {
-            let loaded = app.ledger.load::<Contact>(organization, id).await?;
-            let state = (*loaded.state).clone();
-            self.states.insert(id, (loaded, state, vec![]));
-        }
-        if let Some((_, state, decided)) = self.states.get_mut(&id) {
-            for event in state.decide(command(state)).unwrap_or_default() {
-                decided.push(event.clone());
-                state.apply(event);
+        let (_, state, decided) = match self.states.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let loaded = app.ledger.load::<Contact>(organization, id).await?;
+                let state = (*loaded.state).clone();
+                place.insert((loaded, state, vec![]))
             }
+        };
+        for event in state.decide(command(state)).unwrap_or_default() {
+            decided.push(event.clone());
+            state.apply(event);
         }
         Ok(())
     }

@@ -212,6 +212,7 @@ mod tests {
             (organization.approval_rules().to_string(), "6f44f574-596c-5e9e-b690-6e1cbb288eb2"),
             (organization.allowlist().to_string(), "c6e7381f-9793-55fb-afc3-20e2e6299a8b"),
             (organization.sending_control().to_string(), "80a8084a-7945-5b4b-800c-ba40577e2bfd"),
+            (organization.hook_registry().to_string(), "474c4f3e-2fa5-54f8-8aec-51572546031a"),
             (organization.suppression("ab").to_string(), "d06037bd-3f74-5879-be0a-756d9ea5a3da"),
             (organization.correspondence("ab").to_string(), "23d1fec9-4695-5dc3-b187-071c8645ce8d"),
             (organization.correspondent("ab").to_string(), "852920d6-ec59-5de5-bd00-5a7a809724a1"),

@@ -84,4 +84,5 @@ CREATE TABLE ledger.webhook_deliveries (
     PRIMARY KEY (organization_id, endpoint_id, event_id)
 );
 CREATE INDEX webhook_deliveries_due ON ledger.webhook_deliveries (due_at) WHERE state = 'due';
+CREATE INDEX webhook_deliveries_waiting ON ledger.webhook_deliveries (organization_id, endpoint_id) WHERE state = 'due';
 CREATE INDEX webhook_deliveries_by_place ON ledger.webhook_deliveries (organization_id, endpoint_id, position DESC);

@@ -331,7 +331,7 @@ impl Deciding<'_, '_> {
             repeatable,
             at: self.seen.now,
         });
-        let events = decided.as_ref().map(Clone::clone).unwrap_or_default();
+        let events = decided.clone().unwrap_or_default();
         if !self.write(&candidate, decided) {
             return false;
         }

@@ -214,7 +214,7 @@ pub fn all() -> &'static [Route] {
         route!(POST  "/api/companies/{companyId}/crm/content-pieces",                      BOARD,   Usual,    content_pieces::add, content_pieces::adding),
         route!(PATCH "/api/companies/{companyId}/crm/content-pieces/{pieceId}",            BOARD,   Usual,    content_pieces::change, content_pieces::changing),
         route!(DELETE "/api/companies/{companyId}/crm/content-pieces/{pieceId}",           BOARD,   Usual,    content_pieces::delete, content_pieces::deleting),
-        route!(POST  "/api/companies/{companyId}/crm/brand-voice/check",                   WORKERS, Asking,  brand_voice::check, brand_voice::checking),
+        route!(POST  "/api/companies/{companyId}/crm/brand-voice/check",                   WORKERS, Asking,  brand_voice::check, brand_voice::checking).that_asks(),
         route!(GET   "/api/companies/{companyId}/crm/brand-voice/coverage",                READERS, Usual,    hooks::coverage, hooks::covering),
         route!(GET   "/api/companies/{companyId}/crm/sequences",                           READERS, Usual,    sequences::list, sequences::listing),
         route!(POST  "/api/companies/{companyId}/crm/sequences",                           BOARD,   Usual,    sequences::create, sequences::creating),

@@ -88,12 +88,19 @@ impl Handler for Posts {
         events: &[Stored],
     ) -> Result<Option<i64>, sqlx::Error> {
         let endpoints = enabled(transaction, organization).await?;
+        let mut room: HashMap<Uuid, i64> = HashMap::new();
         for event in events {
-            let taking = endpoints.iter().filter(|(_, event_types)| {
-                event_types.is_empty() || event_types.iter().any(|named| *named == event.event_type)
-            });
-            for (endpoint, _) in taking {
-                deliver(transaction, organization, *endpoint, event).await?;
+            for (endpoint, event_types) in &endpoints {
+                let named = event_types.contains(&event.event_type);
+                if !named && !event_types.is_empty() {
+                    continue;
+                }
+                let left = match room.get(endpoint) {
+                    Some(left) => *left,
+                    None => WAITING_MAX - waiting(transaction, organization, *endpoint).await?,
+                };
+                deliver(transaction, organization, *endpoint, event, left > 0).await?;
+                room.insert(*endpoint, left - 1);
             }
             let own = WebhookEndpointEvent::STORED.iter().any(|(own, _)| *own == event.event_type);
             if own {
@@ -119,32 +126,51 @@ async fn enabled(
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
+/// Deliveries that wait for an endpoint, counted as far as matters.
+async fn waiting(
+    transaction: &mut PgConnection,
+    organization: OrganizationId,
+    endpoint: Uuid,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM (SELECT 1 FROM ledger.webhook_deliveries \
+             WHERE organization_id = $1 AND endpoint_id = $2 AND state = 'due' LIMIT $3) AS waiting",
+    )
+    .bind(organization.uuid())
+    .bind(endpoint)
+    .bind(WAITING_MAX)
+    .fetch_one(transaction)
+    .await
+}
+
 async fn deliver(
     transaction: &mut PgConnection,
     organization: OrganizationId,
     endpoint: Uuid,
     event: &Stored,
+    room: bool,
 ) -> Result<(), sqlx::Error> {
+    let (state, error, finished_at) = if room {
+        ("due", None, None)
+    } else {
+        ("dropped", Some("too many deliveries wait for this endpoint"), Some(Instant(event.recorded_at)))
+    };
     sqlx::query(
         "INSERT INTO ledger.webhook_deliveries \
              (organization_id, endpoint_id, event_id, position, event_type, state, last_error, due_at, \
               created_at, finished_at, expires_at) \
-         SELECT $1, $2, $3, $4, $5, CASE WHEN full_up THEN 'dropped' ELSE 'due' END, \
-             CASE WHEN full_up THEN 'too many deliveries wait for this endpoint' END, $6, $6, \
-             CASE WHEN full_up THEN $6 END, $7 \
-         FROM (SELECT count(*) >= $8 AS full_up FROM ( \
-                   SELECT 1 FROM ledger.webhook_deliveries \
-                   WHERE organization_id = $1 AND endpoint_id = $2 AND state = 'due' LIMIT $8) AS waiting) AS queue \
-         ON CONFLICT DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10) ON CONFLICT DO NOTHING",
     )
     .bind(organization.uuid())
     .bind(endpoint)
     .bind(event.event_id.uuid())
     .bind(event.position)
     .bind(&event.event_type)
+    .bind(state)
+    .bind(error)
     .bind(Instant(event.recorded_at))
+    .bind(finished_at)
     .bind(Instant(event.recorded_at.plus_millis(KEPT_MILLIS)))
-    .bind(WAITING_MAX)
     .execute(transaction)
     .await?;
     Ok(())

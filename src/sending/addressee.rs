@@ -1,6 +1,6 @@
 //! Who an address belongs to, and what stands against writing to it.
 //!
-//! Suppression, an opt-out and the status do_not_contact are one fact: they end in claims on the keyed hashes of addresses,
+//! Suppression, an opt-out and the status `do_not_contact` are one fact: they end in claims on the keyed hashes of addresses,
 //! which the append of a draft and of a hand-over refuses. A contact's own stream is looked at as well, for addresses that
 //! it got after it opted out. The read models only say which contact to look at; nothing is decided by them.
 

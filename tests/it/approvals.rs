@@ -2,6 +2,7 @@
 
 use docket::approvals::expiry;
 use docket::ledger::read;
+use docket::service::Call;
 use docket_aggregates::approval::{Approval, OPEN_FOR_MILLIS};
 use docket_aggregates::ids::{ApprovalId, OutboxId, PrincipalId};
 use docket_aggregates::message::Message;
@@ -256,7 +257,10 @@ async fn an_answer_is_bound_to_what_was_shown() {
     let answer = office.answer(&drafted, "reject", json!({ "note": "No" })).await;
     assert_eq!(refused(&answer), (409, "APPROVAL_SUPERSEDED"));
     let admin = office.admin().await;
-    assert_eq!(refused(&bulk(&admin, ids(&[drafted.clone()])).await), (409, "APPROVAL_SUPERSEDED"));
+    assert_eq!(
+        refused(&bulk(&admin, ids(std::slice::from_ref(&drafted))).await),
+        (409, "APPROVAL_SUPERSEDED")
+    );
     // Each still shows the content that its id names.
     let (old, new) = (office.show(&drafted).await, office.show(&revised).await);
     assert_eq!((&old["status"], &old["payload"]["text"]), (&json!("superseded"), &json!("Hello")));
@@ -447,13 +451,8 @@ async fn two_administrators_who_approve_the_same_batch_let_each_message_go_once(
     let drafted = office.drafts(40).await;
     // One of them through another process: nothing is shared but the ledger.
     let elsewhere = office.app.another().await;
-    let call = docket::service::Call {
-        organization: office.board.organization,
-        command_id: office.app.clock.mint(),
-        at: office.app.clock.now(),
-        origin: docket::ledger::Origin::system("test"),
-        idempotency: None,
-    };
+    let mut call = Call::of_system(&elsewhere, office.board.organization, "test");
+    call.origin.actor.principal = office.app.clock.mint();
     let named: Vec<ApprovalId> = drafted.iter().map(approval).collect();
     let (first, second, third) = tokio::join!(
         bulk(&one, ids(&drafted)),

@@ -1,6 +1,7 @@
 //! Sending: every send recorded once and charged once, a channel called at most once unless it takes an idempotency key,
 //! and what cannot be known is unknown.
 
+mod approved;
 mod kills;
 mod outcomes;
 mod quota;

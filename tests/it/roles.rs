@@ -25,6 +25,8 @@ pub fn path_in(route: &Route, organization: Uuid) -> String {
         })
         .collect::<Vec<_>>()
         .join("/")
+        // A stream that is let in has no end; this one is refused by its query.
+        .replace("/events/stream", "/events/stream?after=nothing")
 }
 
 async fn ask(client: &Client, route: &Route, organization: OrganizationId, body: &[u8]) -> (u16, Value) {

@@ -82,6 +82,14 @@ impl Story {
         .await
     }
 
+    async fn switched_off(&self, id: &Value, because: &str) -> Value {
+        eventually("it is switched off", || async {
+            let endpoint = self.endpoint(id).await;
+            (endpoint["disabledBecause"] == because).then_some(endpoint)
+        })
+        .await
+    }
+
     async fn endpoint(&self, id: &Value) -> Value {
         let (_, all) = self.board.get(&self.board.crm("webhooks")).await;
         all.as_array().unwrap().iter().find(|view| view["id"] == *id).cloned().unwrap_or_default()
@@ -213,13 +221,7 @@ async fn an_endpoint_that_is_gone_or_fails_for_days_is_switched_off() {
             .await;
     let view = story.open(&["AgentRegistered"]).await;
     story.happen("one").await;
-    let switched_off = |because: &'static str| {
-        eventually("it is switched off", || async {
-            let endpoint = story.endpoint(&view["id"]).await;
-            (endpoint["disabledBecause"] == because).then_some(endpoint)
-        })
-    };
-    assert_eq!(switched_off("gone").await["enabled"], false);
+    assert_eq!(story.switched_off(&view["id"], "gone").await["enabled"], false);
     story.happen("unheard").await;
     let path = format!("webhooks/{}", text(&view["id"]));
     assert_eq!(story.send(Method::PATCH, &path, json!({ "enabled": true })).await.0, 200);
@@ -228,7 +230,7 @@ async fn an_endpoint_that_is_gone_or_fails_for_days_is_switched_off() {
         story.newest(&view["id"], is_attempted(attempt)).await;
         story.app.clock.advance(25 * HOUR);
     }
-    switched_off("failing").await;
+    story.switched_off(&view["id"], "failing").await;
     assert_eq!(story.target.taken().len(), 11);
     let states: Vec<Value> =
         story.deliveries(&view["id"]).await.iter().map(|delivery| delivery["state"].clone()).collect();

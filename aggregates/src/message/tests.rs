@@ -596,10 +596,8 @@ fn what_was_not_given_to_its_channel_waits_again_and_has_lost_no_try() {
         Err(MessageError::NeverSent)
     ));
     // Its eight tries are still before it.
-    let mut attempt = 1;
     let mut now = NOW;
-    for _ in 0..RETRIES {
-        attempt += 1;
+    for attempt in 2..=RETRIES + 1 {
         message.apply(MessageEvent::MessageSending {
             attempt,
             bucket_id: BUCKET,

@@ -221,7 +221,9 @@ impl Present {
         if payload.get("text").is_none_or(Value::is_null) {
             return Ok(false);
         }
-        let heard = hearing::last_heard(app, organization, row.channel, &config, recipient).await?;
+        let words =
+            app.ledger.load::<Correspondence>(organization, organization.correspondence(recipient)).await?;
+        let heard = hearing::last_heard(row.channel, &config, Some(&words.state));
         Ok(heard.closed(at))
     }
 

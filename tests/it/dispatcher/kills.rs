@@ -17,6 +17,7 @@ use rand::Rng;
 
 use super::{NOWHERE, arrived, smtp};
 use crate::channels::mail_server::{MailServer, Reply, Script};
+use crate::support::app::{PUBLIC_URL, open};
 use crate::support::eventually;
 use crate::support::house::{House, Standing};
 use crate::support::process::Served;
@@ -155,15 +156,18 @@ async fn a_server_that_is_killed_at_random_loses_nothing_and_repeats_nothing() {
         for _ in 0..rounds() {
             let target = reached() + rand::thread_rng().gen_range(1..40);
             messages.extend(house.queue(60).await);
-            let settings =
-                [("DOCKET_ALLOW_PRIVATE_TARGETS", "127.0.0.0/8"), ("DOCKET_RESEND_URL", &resend.base)];
+            let settings = [
+                ("DOCKET_ALLOW_PRIVATE_TARGETS", "127.0.0.0/8"),
+                ("DOCKET_RESEND_URL", resend.base.as_str()),
+                ("DOCKET_PUBLIC_URL", PUBLIC_URL),
+            ];
             let served = Served::start_with(&house.database, &settings).await;
             eventually("some mails", || async { (reached() >= target).then_some(()) }).await;
             served.kill().await;
         }
         // Somebody looks whose clock says that all of them are gone.
         let later = Clock::held_at(house.clock.now().plus_millis(3 * 60 * 60_000));
-        let app = crate::support::app::open(house.database.options.clone(), later).await;
+        let app = open(house.database.options.clone(), later).await;
         dispatcher::refill(app.ledger.pool()).await.unwrap();
         let _dispatcher = house.dispatch(&app, &resend.base);
         let standing = house.settled_or(&messages, by_resend).await;

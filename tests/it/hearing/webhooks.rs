@@ -6,6 +6,7 @@ use docket::channels::LastHeard;
 use docket::contacts::address_hash;
 use docket::hearing::last_heard;
 use docket_aggregates::channel::Channel;
+use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::OutboxId;
 use docket_aggregates::message::{Delivery, DispatchState, MessageStatus};
 use hmac::{Hmac, Mac};
@@ -146,7 +147,8 @@ async fn each_provider_tells_what_became_of_a_message() {
                 "startTime": "2026-12-01T09:00:00Z", "metadata": { "docketReference": reference },
                 "attendees": [{ "email": to }] } })
         };
-        let rows: Vec<(Box<dyn Fn(&str) -> Value + '_>, Delivery, Option<&str>)> = match channel {
+        type Row<'a> = (Box<dyn Fn(&str) -> Value + 'a>, Delivery, Option<&'a str>);
+        let rows: Vec<Row<'_>> = match channel {
             Channel::Email => vec![
                 (Box::new(|r| resend("email.sent", r, json!({}))), Delivery::Unknown, None),
                 (Box::new(|r| resend("email.delivered", r, json!({}))), Delivery::Delivered, None),
@@ -393,7 +395,9 @@ async fn a_word_opens_the_window_and_stop_closes_the_matter() {
     let keys = story.app().ledger.keys().organization(story.organization()).await.unwrap();
     let hash = address_hash(&keys, "+33612345678");
     let heard = async |config: Value| {
-        last_heard(story.app(), story.organization(), Channel::Whatsapp, &config, &hash).await.unwrap()
+        let stream = story.organization().correspondence(&hash);
+        let words = story.app().ledger.load::<Correspondence>(story.organization(), stream).await.unwrap();
+        last_heard(Channel::Whatsapp, &config, Some(&words.state))
     };
     assert_eq!(heard(json!({ "phoneNumberId": "1" })).await, LastHeard::NotTracked);
     assert_eq!(heard(config(Channel::Whatsapp)).await, LastHeard::Never);

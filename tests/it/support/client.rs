@@ -60,6 +60,11 @@ impl Client {
             let response = self.http.request(request).await.map_err(|error| error.to_string())?;
             let status = response.status().as_u16();
             let headers = response.headers().clone();
+            let media_type = headers.get("content-type").and_then(|value| value.to_str().ok());
+            if media_type.is_some_and(|media_type| media_type.starts_with("text/event-stream")) {
+                // It has no end: that it began is the answer.
+                return Ok((status, headers, Value::Null));
+            }
             let body = response.into_body().collect().await.map_err(|error| error.to_string())?;
             Ok((status, headers, serde_json::from_slice(&body.to_bytes()).unwrap_or_default()))
         };
