@@ -109,8 +109,7 @@ fn pieces(mut text: &str) -> Result<Vec<Piece<'_>>, WordsError> {
 }
 
 fn is_field(name: &str) -> bool {
-    let custom = name.strip_prefix(CUSTOM).is_some_and(|column| !column.is_empty());
-    custom || field(name, &ContactProfile::default()).is_some()
+    field(name, &ContactProfile::default()).is_some()
 }
 
 /// What is known under a name; none if there is no such name.
@@ -125,7 +124,7 @@ fn field<'a>(name: &str, profile: &'a ContactProfile) -> Option<Option<&'a str>>
         "email" => &profile.email,
         "phone" => &profile.phone,
         _ => {
-            let column = name.strip_prefix(CUSTOM)?;
+            let column = name.strip_prefix(CUSTOM).filter(|column| !column.is_empty())?;
             return Some(profile.custom.get(column).map(String::as_str));
         }
     };
