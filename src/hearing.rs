@@ -18,14 +18,14 @@ use docket_aggregates::ids::{MessageId, OrganizationId};
 use docket_aggregates::message::{Delivery, DispatchState, Message, MessageCommand, SettledBy};
 use docket_aggregates::suppression::SuppressionReason;
 use docket_aggregates::{Decides, Timestamp};
-use docket_projections::messages;
 use serde_json::Value;
 
 use crate::app::App;
 use crate::channels::{LastHeard, Listening};
 use crate::ledger::keys::OrganizationKeys;
+use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Appended, Write};
-use crate::readside::Consistency;
+use crate::sending::activity;
 use crate::service::{Call, ServiceError};
 use crate::suppressions::{Target, suppressing};
 
@@ -102,18 +102,22 @@ struct News {
 /// Records a piece of news with everything that follows from it, in one append.
 async fn record(app: &App, call: &Call, news: &News) -> Heard {
     let mut erased = false;
+    let mut turn = None;
     for _ in 0..TRIES {
         let writes: Vec<Write> = writes(app, call, news, erased)
             .await?
             .into_iter()
             .filter(|write| !write.events.is_empty())
             .collect();
-        if writes.is_empty() {
-            return Ok(None);
-        }
+        let Some(contended) = writes.first().map(|write| write.stream.id) else { return Ok(None) };
         match app.ledger.append(call.command(writes, vec![], None)).await {
             Ok(appended) => return Ok(Some(appended)),
-            Err(AppendError::Conflict) => (),
+            // Whoever lost once takes turns with the others, so that a crowd ends in an order and not in refusals.
+            Err(AppendError::Conflict) => {
+                if turn.is_none() {
+                    turn = app.ledger.turn(contended).await;
+                }
+            }
             // The fact is recorded, without what it said of somebody who was erased.
             Err(AppendError::SubjectErased) if !erased => erased = true,
             Err(error) => return Err(error.into()),
@@ -148,7 +152,7 @@ async fn writes(
         let text = match (erased, text, news.message) {
             (true, ..) => None,
             (false, Some(text), _) => Some(text),
-            (false, None, Some(message)) => address_of(app, organization, message).await,
+            (false, None, Some(message)) => address_of(app, organization, message).await?,
             (false, None, None) => None,
         };
         let target = Target::known(organization, hash.clone(), text, contact);
@@ -187,10 +191,14 @@ fn said_of(
     Ok(decided.unwrap_or_default())
 }
 
-/// The address that a message went to, while it is known. Only to be shown on the list.
-async fn address_of(app: &App, organization: OrganizationId, message: MessageId) -> Option<String> {
-    let mut view = app.readside.view(organization, Consistency::Eventual).await.ok()?;
-    messages::get(&mut view, organization, message).await.ok()?.and_then(|row| row.recipient)
+/// The address that a message went to, while it is known. From the message's own stream: read models may not have come to
+/// it yet, and an address that is not known is one that was erased.
+async fn address_of(
+    app: &App,
+    organization: OrganizationId,
+    message: MessageId,
+) -> Result<Option<String>, ReadError> {
+    Ok(activity::read(app, organization, message).await?.and_then(|row| row.recipient))
 }
 
 /// Records that the recipient of a message wants no more. Once this was answered, nothing is handed over to the address, whatever

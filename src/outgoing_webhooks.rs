@@ -19,7 +19,7 @@ use cqrs_es::Aggregate as _;
 use docket_aggregates::ids::{OrganizationId, WebhookEndpointId};
 use docket_aggregates::webhook_endpoint::{
     DisabledBecause, WebhookEndpoint, WebhookEndpointCommand, WebhookEndpointError, WebhookEndpointEvent,
-    WebhookPatch, WebhookSettings,
+    WebhookPatch, WebhookSettings, is_url,
 };
 use docket_aggregates::{Decides, Timestamp};
 use schemars::JsonSchema;
@@ -251,10 +251,13 @@ pub async fn delete(app: &App, call: &Call, id: WebhookEndpointId) -> Result<Don
     order(app, call, id, vec![WebhookEndpointCommand::Delete], None).await
 }
 
-/// What an address says by itself is judged at once; what its name resolves to, at every post.
+/// What an address says by itself is judged at once; what its name resolves to, at every post. What is no address at all
+/// is the endpoint's to refuse.
 fn judge_target(app: &App, url: &str) -> Result<()> {
     match &app.webhooks.poster {
-        Some(poster) if !poster.may_post_to(url) => Err(ServiceError::Refused(WebhookRefusal::Private)),
+        Some(poster) if is_url(url) && !poster.may_post_to(url) => {
+            Err(ServiceError::Refused(WebhookRefusal::Private))
+        }
         _ => Ok(()),
     }
 }

@@ -138,6 +138,11 @@ impl Outbox {
         }
     }
 
+    /// The channel, also once it was taken out of use: what it sent is still heard of.
+    pub fn last_channel(&self) -> Option<Channel> {
+        self.channel
+    }
+
     /// The channel, while it is in use.
     pub fn channel(&self) -> Option<Channel> {
         self.channel.filter(|_| !self.deleted)

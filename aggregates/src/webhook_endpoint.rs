@@ -214,7 +214,7 @@ fn check(settings: &WebhookSettings, event_types: &[String]) -> Result<(), Webho
 }
 
 /// An address with a host and no password. Whether the host may be reached is judged at every post.
-fn is_url(text: &str) -> bool {
+pub fn is_url(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
     let visible = text.bytes().all(|byte| byte.is_ascii_graphic());

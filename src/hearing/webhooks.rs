@@ -113,7 +113,7 @@ impl Door {
     async fn listening(&self, app: &App) -> Result<Listening, WebhookRefusal> {
         let outbox = app.ledger.load::<Outbox>(self.organization, self.outbox).await?;
         // One that was taken out of use is still told what becomes of what it sent.
-        if outbox.state.channel() != Some(self.channel) {
+        if outbox.state.last_channel() != Some(self.channel) {
             return Err(WebhookRefusal::UnknownOutbox);
         }
         let settings = outbox.state.settings().ok_or(WebhookRefusal::UnknownOutbox)?;
