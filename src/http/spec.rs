@@ -62,7 +62,10 @@ pub fn schema<T: JsonSchema>() -> Value {
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(keywords) => {
-            keywords.remove("title");
+            // A name of the type; not a property that is called so.
+            if keywords.get("title").is_some_and(Value::is_string) {
+                keywords.remove("title");
+            }
             keywords.retain(|keyword, value| {
                 let number = |format: &str| format.starts_with("uint") || format.starts_with("int");
                 keyword != "format" || !value.as_str().is_some_and(number)
