@@ -1,7 +1,5 @@
 //! One row per approval. `expired` is also a pending one seen after its time, so whoever asks brings the time.
 
-use std::collections::BTreeMap;
-
 use docket_aggregates::approval::{ApprovalEvent, ApprovalStatus};
 use docket_aggregates::approval_rules::RuleRef;
 use docket_aggregates::ids::{ApprovalId, MessageId, OrganizationId, PrincipalId, RuleId};
@@ -11,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::columns::At;
-use crate::recordset::{self, Recordset};
+use crate::recordset::{self, OneRow, Recordset};
 use crate::{FoldError, Keyset, Page, ReadModel, Recorded};
 
 /// The tables written here.
@@ -156,27 +154,25 @@ pub(crate) async fn fold(
     organization: OrganizationId,
     batch: &[Recorded],
 ) -> Result<(), FoldError> {
-    let touched: Vec<Uuid> = batch
-        .iter()
-        .filter(|recorded| matches!(recorded.event, AnyEvent::Approval(_)))
-        .map(|recorded| recorded.aggregate_id)
-        .collect();
-    if touched.is_empty() {
-        return Ok(());
-    }
-    let before = recordset::by_ids(conn, organization, &touched).await?;
-    recordset::write(conn, organization, plan(batch, before)?.into_values()).await
+    recordset::fold::<ApprovalRow>(conn, organization, batch).await
 }
 
-fn plan(
-    batch: &[Recorded],
-    before: Vec<ApprovalRow>,
-) -> Result<BTreeMap<ApprovalId, ApprovalRow>, FoldError> {
-    let mut rows: BTreeMap<ApprovalId, ApprovalRow> =
-        before.into_iter().map(|row| (row.approval_id, row)).collect();
-    for recorded in batch {
-        let AnyEvent::Approval(event) = &recorded.event else { continue };
-        if let ApprovalEvent::ApprovalRequested {
+impl OneRow for ApprovalRow {
+    type Event = ApprovalEvent;
+
+    fn id(&self) -> Uuid {
+        self.approval_id.uuid()
+    }
+
+    fn event(event: &AnyEvent) -> Option<&ApprovalEvent> {
+        match event {
+            AnyEvent::Approval(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    fn begun(event: &ApprovalEvent, recorded: &Recorded) -> Option<Self> {
+        let ApprovalEvent::ApprovalRequested {
             approval_id,
             message_id,
             content_hash,
@@ -185,43 +181,43 @@ fn plan(
             supersedes,
             expires_at,
         } = event
-        {
-            let requested = ApprovalRow {
-                approval_id: *approval_id,
-                message_id: *message_id,
-                content_hash: content_hash.clone(),
-                drafter: *drafter,
-                rule_id: rule.map(|rule| rule.rule_id),
-                rule_version: rule.map(|rule| rule.version),
-                supersedes: *supersedes,
-                status: ApprovalStatus::Pending,
-                answered_by: None,
-                note: None,
-                expires_at: *expires_at,
-                version: recorded.version(),
-                created_at: recorded.occurred_at,
-                updated_at: recorded.occurred_at,
-            };
-            rows.insert(*approval_id, requested);
-            continue;
-        }
-        let row = rows.get_mut(&ApprovalId(recorded.aggregate_id)).ok_or_else(|| recorded.orphan())?;
-        row.version = recorded.version();
-        row.updated_at = recorded.occurred_at;
+        else {
+            return None;
+        };
+        Some(Self {
+            approval_id: *approval_id,
+            message_id: *message_id,
+            content_hash: content_hash.clone(),
+            drafter: *drafter,
+            rule_id: rule.map(|rule| rule.rule_id),
+            rule_version: rule.map(|rule| rule.version),
+            supersedes: *supersedes,
+            status: ApprovalStatus::Pending,
+            answered_by: None,
+            note: None,
+            expires_at: *expires_at,
+            version: recorded.version(),
+            created_at: recorded.occurred_at,
+            updated_at: recorded.occurred_at,
+        })
+    }
+
+    fn change(&mut self, event: &ApprovalEvent, recorded: &Recorded) {
+        self.version = recorded.version();
+        self.updated_at = recorded.occurred_at;
         match event {
             ApprovalEvent::ApprovalRequested { .. } => (),
             ApprovalEvent::ApprovalGranted { by, note, .. } => {
-                row.answer(ApprovalStatus::Approved, *by, note.as_ref());
+                self.answer(ApprovalStatus::Approved, *by, note.as_ref());
             }
             ApprovalEvent::ApprovalRejected { by, note } => {
-                row.answer(ApprovalStatus::Rejected, *by, note.as_ref());
+                self.answer(ApprovalStatus::Rejected, *by, note.as_ref());
             }
             ApprovalEvent::RevisionRequested { by, note } => {
-                row.answer(ApprovalStatus::RevisionRequested, *by, note.as_ref());
+                self.answer(ApprovalStatus::RevisionRequested, *by, note.as_ref());
             }
-            ApprovalEvent::ApprovalSuperseded { .. } => row.status = ApprovalStatus::Superseded,
-            ApprovalEvent::ApprovalExpired {} => row.status = ApprovalStatus::Expired,
+            ApprovalEvent::ApprovalSuperseded { .. } => self.status = ApprovalStatus::Superseded,
+            ApprovalEvent::ApprovalExpired {} => self.status = ApprovalStatus::Expired,
         }
     }
-    Ok(rows)
 }

@@ -1,7 +1,5 @@
 //! One row per content piece, deleted ones too: what was sent keeps its source.
 
-use std::collections::BTreeMap;
-
 use docket_aggregates::channel::Channel;
 use docket_aggregates::content_piece::{ContentPieceEvent, PieceText};
 use docket_aggregates::ids::{ContentPieceId, OrganizationId};
@@ -10,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::recordset::{self, Recordset};
+use crate::recordset::{self, OneRow, Recordset};
 use crate::{FoldError, Keyset, Page, ReadModel, Recorded};
 
 /// The tables written here.
@@ -119,60 +117,59 @@ pub(crate) async fn fold(
     organization: OrganizationId,
     batch: &[Recorded],
 ) -> Result<(), FoldError> {
-    let touched: Vec<Uuid> = batch
-        .iter()
-        .filter(|recorded| matches!(recorded.event, AnyEvent::ContentPiece(_)))
-        .map(|recorded| recorded.aggregate_id)
-        .collect();
-    if touched.is_empty() {
-        return Ok(());
-    }
-    let before = recordset::by_ids(conn, organization, &touched).await?;
-    recordset::write(conn, organization, plan(batch, before)?.into_values()).await
+    recordset::fold::<ContentPieceRow>(conn, organization, batch).await
 }
 
-fn plan(
-    batch: &[Recorded],
-    before: Vec<ContentPieceRow>,
-) -> Result<BTreeMap<ContentPieceId, ContentPieceRow>, FoldError> {
-    let mut rows: BTreeMap<ContentPieceId, ContentPieceRow> =
-        before.into_iter().map(|row| (row.piece_id, row)).collect();
-    for recorded in batch {
-        let AnyEvent::ContentPiece(event) = &recorded.event else { continue };
-        if let ContentPieceEvent::ContentPieceAdded { piece_id, text, source_sha256, text_sha256, .. } = event
-        {
-            let mut row = ContentPieceRow {
-                piece_id: *piece_id,
-                title: None,
-                summary: None,
-                source_path: None,
-                tags: Vec::new(),
-                channel_intent: None,
-                niche: None,
-                frontmatter: None,
-                source_sha256: source_sha256.clone(),
-                text_sha256: text_sha256.clone(),
-                version: recorded.version(),
-                created_at: recorded.occurred_at,
-                updated_at: recorded.occurred_at,
-                deleted_at: None,
-            };
-            row.say(text.value());
-            rows.insert(*piece_id, row);
-            continue;
+impl OneRow for ContentPieceRow {
+    type Event = ContentPieceEvent;
+
+    fn id(&self) -> Uuid {
+        self.piece_id.uuid()
+    }
+
+    fn event(event: &AnyEvent) -> Option<&ContentPieceEvent> {
+        match event {
+            AnyEvent::ContentPiece(event) => Some(event),
+            _ => None,
         }
-        let row = rows.get_mut(&ContentPieceId(recorded.aggregate_id)).ok_or_else(|| recorded.orphan())?;
-        row.version = recorded.version();
-        row.updated_at = recorded.occurred_at;
+    }
+
+    fn begun(event: &ContentPieceEvent, recorded: &Recorded) -> Option<Self> {
+        let ContentPieceEvent::ContentPieceAdded { piece_id, text, source_sha256, text_sha256, .. } = event
+        else {
+            return None;
+        };
+        let mut row = Self {
+            piece_id: *piece_id,
+            title: None,
+            summary: None,
+            source_path: None,
+            tags: Vec::new(),
+            channel_intent: None,
+            niche: None,
+            frontmatter: None,
+            source_sha256: source_sha256.clone(),
+            text_sha256: text_sha256.clone(),
+            version: recorded.version(),
+            created_at: recorded.occurred_at,
+            updated_at: recorded.occurred_at,
+            deleted_at: None,
+        };
+        row.say(text.value());
+        Some(row)
+    }
+
+    fn change(&mut self, event: &ContentPieceEvent, recorded: &Recorded) {
+        self.version = recorded.version();
+        self.updated_at = recorded.occurred_at;
         match event {
             ContentPieceEvent::ContentPieceAdded { .. } => (),
             ContentPieceEvent::ContentPieceChanged { text, source_sha256, text_sha256, .. } => {
-                row.say(text.value());
-                row.source_sha256 = source_sha256.clone();
-                row.text_sha256 = text_sha256.clone();
+                self.say(text.value());
+                self.source_sha256.clone_from(source_sha256);
+                self.text_sha256.clone_from(text_sha256);
             }
-            ContentPieceEvent::ContentPieceDeleted { .. } => row.deleted_at = Some(recorded.occurred_at),
+            ContentPieceEvent::ContentPieceDeleted { .. } => self.deleted_at = Some(recorded.occurred_at),
         }
     }
-    Ok(rows)
 }

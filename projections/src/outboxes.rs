@@ -1,7 +1,5 @@
 //! One row per outbox, deleted ones too: what was sent keeps its sender.
 
-use std::collections::BTreeMap;
-
 use docket_aggregates::channel::Channel;
 use docket_aggregates::credential::SecretRef;
 use docket_aggregates::ids::{OrganizationId, OutboxId};
@@ -11,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::recordset::{self, Recordset};
+use crate::recordset::{self, OneRow, Recordset};
 use crate::{FoldError, Keyset, Page, ReadModel, Recorded};
 
 /// The tables written here.
@@ -94,48 +92,48 @@ pub(crate) async fn fold(
     organization: OrganizationId,
     batch: &[Recorded],
 ) -> Result<(), FoldError> {
-    let touched: Vec<Uuid> = batch
-        .iter()
-        .filter(|recorded| matches!(recorded.event, AnyEvent::Outbox(_)))
-        .map(|recorded| recorded.aggregate_id)
-        .collect();
-    if touched.is_empty() {
-        return Ok(());
-    }
-    let before = recordset::by_ids(conn, organization, &touched).await?;
-    recordset::write(conn, organization, plan(batch, before)?.into_values()).await
+    recordset::fold::<OutboxRow>(conn, organization, batch).await
 }
 
-fn plan(batch: &[Recorded], before: Vec<OutboxRow>) -> Result<BTreeMap<OutboxId, OutboxRow>, FoldError> {
-    let mut rows: BTreeMap<OutboxId, OutboxRow> =
-        before.into_iter().map(|row| (row.outbox_id, row)).collect();
-    for recorded in batch {
-        let AnyEvent::Outbox(event) = &recorded.event else { continue };
-        if let OutboxEvent::OutboxOpened { outbox_id, channel, settings } = event {
-            let mut row = OutboxRow {
-                outbox_id: *outbox_id,
-                channel: *channel,
-                niche: None,
-                secret_id: None,
-                secret_version: None,
-                config: None,
-                version: recorded.version(),
-                created_at: recorded.occurred_at,
-                updated_at: recorded.occurred_at,
-                deleted_at: None,
-            };
-            row.settle(settings.value());
-            rows.insert(*outbox_id, row);
-            continue;
-        }
-        let row = rows.get_mut(&OutboxId(recorded.aggregate_id)).ok_or_else(|| recorded.orphan())?;
-        row.version = recorded.version();
-        row.updated_at = recorded.occurred_at;
+impl OneRow for OutboxRow {
+    type Event = OutboxEvent;
+
+    fn id(&self) -> Uuid {
+        self.outbox_id.uuid()
+    }
+
+    fn event(event: &AnyEvent) -> Option<&OutboxEvent> {
         match event {
-            OutboxEvent::OutboxOpened { .. } => (),
-            OutboxEvent::OutboxChanged { settings } => row.settle(settings.value()),
-            OutboxEvent::OutboxDeleted {} => row.deleted_at = Some(recorded.occurred_at),
+            AnyEvent::Outbox(event) => Some(event),
+            _ => None,
         }
     }
-    Ok(rows)
+
+    fn begun(event: &OutboxEvent, recorded: &Recorded) -> Option<Self> {
+        let OutboxEvent::OutboxOpened { outbox_id, channel, settings } = event else { return None };
+        let mut row = Self {
+            outbox_id: *outbox_id,
+            channel: *channel,
+            niche: None,
+            secret_id: None,
+            secret_version: None,
+            config: None,
+            version: recorded.version(),
+            created_at: recorded.occurred_at,
+            updated_at: recorded.occurred_at,
+            deleted_at: None,
+        };
+        row.settle(settings.value());
+        Some(row)
+    }
+
+    fn change(&mut self, event: &OutboxEvent, recorded: &Recorded) {
+        self.version = recorded.version();
+        self.updated_at = recorded.occurred_at;
+        match event {
+            OutboxEvent::OutboxOpened { .. } => (),
+            OutboxEvent::OutboxChanged { settings } => self.settle(settings.value()),
+            OutboxEvent::OutboxDeleted {} => self.deleted_at = Some(recorded.occurred_at),
+        }
+    }
 }

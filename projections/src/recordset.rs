@@ -3,6 +3,9 @@
 //! For tables of many columns that are always written and read whole: the row's struct is the one list of them. A batch
 //! is one statement, however many rows it has.
 
+use std::collections::BTreeMap;
+
+use docket_aggregates::AnyEvent;
 use docket_aggregates::ids::OrganizationId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,7 +14,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
-use crate::FoldError;
+use crate::{FoldError, Recorded};
 
 /// A table whose rows are a struct: every field a column of the same name, and never left out.
 pub(crate) trait Recordset: Serialize + DeserializeOwned {
@@ -19,6 +22,49 @@ pub(crate) trait Recordset: Serialize + DeserializeOwned {
     const TABLE: &'static str;
     /// What names a row within its organization.
     const KEY: &'static str;
+}
+
+/// A table with one row per aggregate, named by the aggregate's id: what its events make of the row.
+pub(crate) trait OneRow: Recordset {
+    /// The events of the aggregate.
+    type Event;
+
+    /// The aggregate's id.
+    fn id(&self) -> Uuid;
+
+    /// The aggregate's event, if it is one.
+    fn event(event: &AnyEvent) -> Option<&Self::Event>;
+
+    /// The row that an event begins; none if it only changes one.
+    fn begun(event: &Self::Event, recorded: &Recorded) -> Option<Self>;
+
+    /// What every other event makes of it.
+    fn change(&mut self, event: &Self::Event, recorded: &Recorded);
+}
+
+/// Folds the batch into the rows of such a table.
+pub(crate) async fn fold<R: OneRow>(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    batch: &[Recorded],
+) -> Result<(), FoldError> {
+    let own = |recorded: &&Recorded| R::event(&recorded.event).is_some();
+    let touched: Vec<Uuid> = batch.iter().filter(own).map(|recorded| recorded.aggregate_id).collect();
+    if touched.is_empty() {
+        return Ok(());
+    }
+    let before: Vec<R> = by_ids(conn, organization, &touched).await?;
+    let mut rows: BTreeMap<Uuid, R> = before.into_iter().map(|row| (row.id(), row)).collect();
+    for recorded in batch {
+        let Some(event) = R::event(&recorded.event) else { continue };
+        if let Some(row) = R::begun(event, recorded) {
+            rows.insert(recorded.aggregate_id, row);
+        } else {
+            let row = rows.get_mut(&recorded.aggregate_id).ok_or_else(|| recorded.orphan())?;
+            row.change(event, recorded);
+        }
+    }
+    write(conn, organization, rows.into_values()).await
 }
 
 /// Writes rows, over what stood under their keys.

@@ -1,7 +1,5 @@
 //! One row per sequence, archived ones too: whoever was led through it keeps its way.
 
-use std::collections::BTreeMap;
-
 use docket_aggregates::ids::{OrganizationId, SequenceId};
 use docket_aggregates::sequence::{SequenceEvent, SequenceStatus, SequenceWords, Step};
 use docket_aggregates::{AnyEvent, Personal, Timestamp};
@@ -9,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::recordset::{self, Recordset};
+use crate::recordset::{self, OneRow, Recordset};
 use crate::{FoldError, Keyset, Page, ReadModel, Recorded};
 
 /// The tables written here.
@@ -87,52 +85,51 @@ pub(crate) async fn fold(
     organization: OrganizationId,
     batch: &[Recorded],
 ) -> Result<(), FoldError> {
-    let touched: Vec<Uuid> = batch
-        .iter()
-        .filter(|recorded| matches!(recorded.event, AnyEvent::Sequence(_)))
-        .map(|recorded| recorded.aggregate_id)
-        .collect();
-    if touched.is_empty() {
-        return Ok(());
-    }
-    let before = recordset::by_ids(conn, organization, &touched).await?;
-    recordset::write(conn, organization, plan(batch, before)?.into_values()).await
+    recordset::fold::<SequenceRow>(conn, organization, batch).await
 }
 
-fn plan(
-    batch: &[Recorded],
-    before: Vec<SequenceRow>,
-) -> Result<BTreeMap<SequenceId, SequenceRow>, FoldError> {
-    let mut rows: BTreeMap<SequenceId, SequenceRow> =
-        before.into_iter().map(|row| (row.sequence_id, row)).collect();
-    for recorded in batch {
-        let AnyEvent::Sequence(event) = &recorded.event else { continue };
-        if let SequenceEvent::SequenceCreated { sequence_id, version, steps, words, .. } = event {
-            let mut row = SequenceRow {
-                sequence_id: *sequence_id,
-                name: None,
-                steps: Vec::new(),
-                payloads: None,
-                status: SequenceStatus::Active,
-                revision: 0,
-                version: recorded.version(),
-                created_at: recorded.occurred_at,
-                updated_at: recorded.occurred_at,
-            };
-            row.say(*version, steps, words);
-            rows.insert(*sequence_id, row);
-            continue;
-        }
-        let row = rows.get_mut(&SequenceId(recorded.aggregate_id)).ok_or_else(|| recorded.orphan())?;
-        row.version = recorded.version();
-        row.updated_at = recorded.occurred_at;
+impl OneRow for SequenceRow {
+    type Event = SequenceEvent;
+
+    fn id(&self) -> Uuid {
+        self.sequence_id.uuid()
+    }
+
+    fn event(event: &AnyEvent) -> Option<&SequenceEvent> {
         match event {
-            SequenceEvent::SequenceCreated { .. } => (),
-            SequenceEvent::SequenceChanged { version, steps, words, .. } => row.say(*version, steps, words),
-            SequenceEvent::SequencePaused {} => row.status = SequenceStatus::Paused,
-            SequenceEvent::SequenceResumed {} => row.status = SequenceStatus::Active,
-            SequenceEvent::SequenceArchived {} => row.status = SequenceStatus::Archived,
+            AnyEvent::Sequence(event) => Some(event),
+            _ => None,
         }
     }
-    Ok(rows)
+
+    fn begun(event: &SequenceEvent, recorded: &Recorded) -> Option<Self> {
+        let SequenceEvent::SequenceCreated { sequence_id, version, steps, words, .. } = event else {
+            return None;
+        };
+        let mut row = Self {
+            sequence_id: *sequence_id,
+            name: None,
+            steps: Vec::new(),
+            payloads: None,
+            status: SequenceStatus::Active,
+            revision: 0,
+            version: recorded.version(),
+            created_at: recorded.occurred_at,
+            updated_at: recorded.occurred_at,
+        };
+        row.say(*version, steps, words);
+        Some(row)
+    }
+
+    fn change(&mut self, event: &SequenceEvent, recorded: &Recorded) {
+        self.version = recorded.version();
+        self.updated_at = recorded.occurred_at;
+        match event {
+            SequenceEvent::SequenceCreated { .. } => (),
+            SequenceEvent::SequenceChanged { version, steps, words, .. } => self.say(*version, steps, words),
+            SequenceEvent::SequencePaused {} => self.status = SequenceStatus::Paused,
+            SequenceEvent::SequenceResumed {} => self.status = SequenceStatus::Active,
+            SequenceEvent::SequenceArchived {} => self.status = SequenceStatus::Archived,
+        }
+    }
 }
