@@ -35,8 +35,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::channels::Channels;
+pub use crate::following::cursors::FeedError;
 
-pub use feed::{FeedError, refill};
+pub use feed::refill;
 pub use probe::{Point, Probe};
 
 use call::Turns;

@@ -8,6 +8,8 @@
 //! A handler begins at the beginning of each ledger. Only events of the types that it names are read; all others
 //! are passed over unread, an import of a million rows included.
 
+pub mod cursors;
+
 use std::time::Duration;
 
 use docket_aggregates::ids::OrganizationId;

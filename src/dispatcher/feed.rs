@@ -11,32 +11,20 @@ use std::time::Duration;
 use docket_aggregates::ids::{MessageId, OrganizationId, OutboxId};
 use docket_aggregates::message::{DispatchState, MessageEvent, standing_after};
 use docket_aggregates::sending_control::SendingControlEvent;
-use docket_aggregates::{AnyEvent, DecodeError, Timestamp};
-use serde_json::Value;
-use sqlx::{PgConnection, PgPool, Row};
+use docket_aggregates::{AnyEvent, Timestamp};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{ABANDONED_AFTER, Shared, work};
+use crate::following::cursors::{COLUMNS, Cursors, Fed, FeedError, decoded};
 use crate::ledger::instant::Instant;
 
 /// How often it looks by itself, for what other processes appended.
 const LOOK: Duration = Duration::from_millis(500);
+/// How far each organization's events are in the work table.
+const CURSORS: Cursors = Cursors("dispatch.cursors");
 /// Positions that are read in one transaction.
 const PORTION: i64 = 5_000;
-
-/// Why a portion could not be fed.
-#[derive(Debug, thiserror::Error)]
-pub enum FeedError {
-    /// The database does not answer.
-    #[error("the database does not answer")]
-    Database(#[from] sqlx::Error),
-    /// An event cannot be read.
-    #[error("event at position {position} cannot be read")]
-    Event {
-        /// Where it stands.
-        position: i64,
-    },
-}
 
 /// Feeds for ever.
 pub async fn run(shared: Arc<Shared>) {
@@ -48,7 +36,7 @@ pub async fn run(shared: Arc<Shared>) {
         let mut moved = BTreeSet::new();
         tokio::select! {
             () = news.nudged() => (),
-            _ = look.tick() => match behind(pool).await {
+            _ = look.tick() => match CURSORS.behind(pool).await {
                 Ok(organizations) => moved = organizations,
                 Err(error) => tracing::warn!(error = %FeedError::from(error), "the work table is not fed"),
             },
@@ -70,22 +58,10 @@ pub async fn run(shared: Arc<Shared>) {
 pub async fn refill(pool: &PgPool) -> Result<i64, FeedError> {
     // In the order in which a feed locks them.
     sqlx::query("TRUNCATE dispatch.cursors, dispatch.work").execute(pool).await?;
-    for organization in behind(pool).await? {
+    for organization in CURSORS.behind(pool).await? {
         catch_up(pool, organization).await?;
     }
     Ok(sqlx::query_scalar("SELECT count(*) FROM dispatch.work").fetch_one(pool).await?)
-}
-
-/// Organizations whose head is past their cursor.
-async fn behind(pool: &PgPool) -> Result<BTreeSet<OrganizationId>, sqlx::Error> {
-    let behind: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT h.organization_id FROM ledger.heads h LEFT JOIN dispatch.cursors c USING (organization_id) \
-         WHERE h.position > coalesce(c.position, 0) AND h.organization_id <> $1",
-    )
-    .bind(OrganizationId::INSTANCE.uuid())
-    .fetch_all(pool)
-    .await?;
-    Ok(behind.into_iter().map(OrganizationId).collect())
 }
 
 /// Feeds everything that was appended so far; whether anything came of it.
@@ -101,72 +77,32 @@ async fn catch_up(pool: &PgPool, organization: OrganizationId) -> Result<bool, F
 async fn step(pool: &PgPool, organization: OrganizationId) -> Result<Option<bool>, FeedError> {
     // What a crash of the database loses is read again, together with the cursor.
     let mut transaction = pool.begin_with("BEGIN; SET LOCAL synchronous_commit TO off").await?;
-    let Some((cursor, head)) = lock_cursor(&mut transaction, organization).await? else { return Ok(None) };
+    let Some((cursor, head)) = CURSORS.lock(&mut transaction, organization).await? else { return Ok(None) };
     if cursor >= head {
         return Ok(None);
     }
     let to = head.min(cursor + PORTION);
-    let rows = sqlx::query(
-        "SELECT position, aggregate_type, aggregate_id, event_type, event_version, payload, occurred_at \
-         FROM ledger.events WHERE organization_id = $1 AND position > $2 AND position <= $3 \
-             AND aggregate_type IN ('Message', 'SendingControl') ORDER BY position",
-    )
+    let rows = sqlx::query(&format!(
+        "SELECT {COLUMNS} FROM ledger.events WHERE organization_id = $1 AND position > $2 AND position <= $3 \
+             AND aggregate_type IN ('Message', 'SendingControl') ORDER BY position"
+    ))
     .bind(organization.uuid())
     .bind(cursor)
     .bind(to)
     .fetch_all(&mut *transaction)
     .await?;
+    let (events, reached) = decoded(&rows, to)?;
+    if reached == cursor {
+        return Ok(None);
+    }
     let mut changes = Changes::default();
-    let mut reached = to;
-    for row in rows {
-        let position: i64 = row.try_get(0)?;
-        let (aggregate_type, id, event_type, version): (String, String, String, String) =
-            (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-        let payload: Value = row.try_get(5)?;
-        let at = row.try_get::<Instant, _>(6)?.0;
-        let event = match AnyEvent::decode(&aggregate_type, &event_type, &version, payload) {
-            Ok(event) => event,
-            // A newer process knows it.
-            Err(DecodeError::Unknown { .. }) if position > cursor + 1 => {
-                reached = position - 1;
-                break;
-            }
-            Err(DecodeError::Unknown { .. }) => return Ok(None),
-            Err(_) => return Err(FeedError::Event { position }),
-        };
-        let id: Uuid = id.parse().map_err(|_| FeedError::Event { position })?;
-        changes.take_in(MessageId(id), &event, at);
+    for Fed { stream, event, at } in events {
+        changes.take_in(MessageId(stream), &event, at);
     }
     let changed = changes.write(&mut transaction, organization).await?;
-    sqlx::query("UPDATE dispatch.cursors SET position = $2 WHERE organization_id = $1")
-        .bind(organization.uuid())
-        .bind(reached)
-        .execute(&mut *transaction)
-        .await?;
+    CURSORS.reached(&mut transaction, organization, reached).await?;
     transaction.commit().await?;
     Ok(Some(changed))
-}
-
-/// The cursor and the head, with the cursor's row locked; none if another process holds it.
-async fn lock_cursor(
-    connection: &mut PgConnection,
-    organization: OrganizationId,
-) -> Result<Option<(i64, i64)>, sqlx::Error> {
-    const LOCK: &str = "SELECT position, \
-                            coalesce((SELECT position FROM ledger.heads WHERE organization_id = $1), 0) \
-                        FROM dispatch.cursors WHERE organization_id = $1 FOR UPDATE SKIP LOCKED";
-    let mut row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
-    if row.is_none() {
-        let made = sqlx::query("INSERT INTO dispatch.cursors VALUES ($1, 0) ON CONFLICT DO NOTHING")
-            .bind(organization.uuid())
-            .execute(&mut *connection)
-            .await?;
-        if made.rows_affected() == 0 {
-            return Ok(None);
-        }
-        row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
-    }
-    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
 }
 
 /// What a portion makes of one message.

@@ -17,14 +17,15 @@ use docket_aggregates::message::{DispatchState, MessageEvent, standing_after};
 use docket_aggregates::roster::RosterEvent;
 use docket_aggregates::sequence::SequenceEvent;
 use docket_aggregates::suppression::{SuppressionEvent, SuppressionReason};
-use docket_aggregates::{AnyEvent, DecodeError, Timestamp};
-use serde_json::Value;
+use docket_aggregates::{AnyEvent, Timestamp};
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 use super::due::{Change, Changes, Kin, NewRow};
-use crate::ledger::instant::Instant;
+use crate::following::cursors::{COLUMNS, Cursors, Fed, FeedError, decoded};
 
+/// How far each organization's events are in the table of what is due.
+const CURSORS: Cursors = Cursors("sequencing.cursors");
 /// Positions that are read in one transaction.
 const PORTION: i64 = 2_000;
 /// Events of other aggregates that an enrollment may have to do with.
@@ -45,23 +46,9 @@ const HEEDED: &[&str] = &[
     "CampaignArchived",
 ];
 
-/// Why a portion could not be fed.
-#[derive(Debug, thiserror::Error)]
-pub enum FeedError {
-    /// The database does not answer.
-    #[error("the database does not answer")]
-    Database(#[from] sqlx::Error),
-    /// An event cannot be read.
-    #[error("event at position {position} cannot be read")]
-    Event {
-        /// Where it stands.
-        position: i64,
-    },
-}
-
 /// Feeds what was appended to every organization. One that cannot be fed is told of and does not hold up the others.
 pub async fn catch_up_all(pool: &PgPool) -> Result<(), FeedError> {
-    for organization in behind(pool).await? {
+    for organization in CURSORS.behind(pool).await? {
         if let Err(error) = catch_up(pool, organization).await {
             tracing::warn!(organization.id = %organization, error = %error, "what is due is not fed");
         }
@@ -76,18 +63,6 @@ pub async fn refill(pool: &PgPool) -> Result<i64, FeedError> {
     Ok(sqlx::query_scalar("SELECT count(*) FROM sequencing.due").fetch_one(pool).await?)
 }
 
-/// Organizations whose head is past their cursor.
-async fn behind(pool: &PgPool) -> Result<BTreeSet<OrganizationId>, sqlx::Error> {
-    let behind: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT h.organization_id FROM ledger.heads h LEFT JOIN sequencing.cursors c USING (organization_id) \
-         WHERE h.position > coalesce(c.position, 0) AND h.organization_id <> $1",
-    )
-    .bind(OrganizationId::INSTANCE.uuid())
-    .fetch_all(pool)
-    .await?;
-    Ok(behind.into_iter().map(OrganizationId).collect())
-}
-
 async fn catch_up(pool: &PgPool, organization: OrganizationId) -> Result<(), FeedError> {
     while step(pool, organization).await? {}
     Ok(())
@@ -97,7 +72,7 @@ async fn catch_up(pool: &PgPool, organization: OrganizationId) -> Result<(), Fee
 async fn step(pool: &PgPool, organization: OrganizationId) -> Result<bool, FeedError> {
     // What a crash of the database loses is read again, together with the cursor.
     let mut transaction = pool.begin_with("BEGIN; SET LOCAL synchronous_commit TO off").await?;
-    let Some((cursor, head)) = lock_cursor(&mut transaction, organization).await? else { return Ok(false) };
+    let Some((cursor, head)) = CURSORS.lock(&mut transaction, organization).await? else { return Ok(false) };
     if cursor >= head {
         return Ok(false);
     }
@@ -112,42 +87,9 @@ async fn step(pool: &PgPool, organization: OrganizationId) -> Result<bool, FeedE
         take_in(&mut transaction, &mut changes, &steps, event).await?;
     }
     changes.write(&mut transaction).await?;
-    sqlx::query("UPDATE sequencing.cursors SET position = $2 WHERE organization_id = $1")
-        .bind(organization.uuid())
-        .bind(reached)
-        .execute(&mut *transaction)
-        .await?;
+    CURSORS.reached(&mut transaction, organization, reached).await?;
     transaction.commit().await?;
     Ok(true)
-}
-
-/// The cursor and the head, with the cursor's row locked; none if another process holds it.
-async fn lock_cursor(
-    connection: &mut PgConnection,
-    organization: OrganizationId,
-) -> Result<Option<(i64, i64)>, sqlx::Error> {
-    const LOCK: &str = "SELECT position, \
-                            coalesce((SELECT position FROM ledger.heads WHERE organization_id = $1), 0) \
-                        FROM sequencing.cursors WHERE organization_id = $1 FOR UPDATE SKIP LOCKED";
-    let mut row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
-    if row.is_none() {
-        let made = sqlx::query("INSERT INTO sequencing.cursors VALUES ($1, 0) ON CONFLICT DO NOTHING")
-            .bind(organization.uuid())
-            .execute(&mut *connection)
-            .await?;
-        if made.rows_affected() == 0 {
-            return Ok(None);
-        }
-        row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
-    }
-    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
-}
-
-/// An event that may matter.
-struct Fed {
-    stream: Uuid,
-    event: AnyEvent,
-    at: Timestamp,
 }
 
 /// The events of a stretch that may matter, and how far it could be read: up to a type that only a newer process knows.
@@ -158,35 +100,19 @@ async fn read(
     after: i64,
     to: i64,
 ) -> Result<(Vec<Fed>, i64), FeedError> {
-    let rows = sqlx::query(
-        "SELECT position, aggregate_type, aggregate_id, event_type, event_version, payload, occurred_at \
-         FROM ledger.events WHERE organization_id = $1 AND position > $2 AND position <= $3 \
+    let rows = sqlx::query(&format!(
+        "SELECT {COLUMNS} FROM ledger.events WHERE organization_id = $1 AND position > $2 AND position <= $3 \
              AND (aggregate_type IN ('Sequence', 'Enrollment') OR event_type = ANY($4)) \
              AND (aggregate_type <> 'Message' OR substr(aggregate_id, 15, 1) = '5') \
-         ORDER BY position",
-    )
+         ORDER BY position"
+    ))
     .bind(organization.uuid())
     .bind(after)
     .bind(to)
     .bind(HEEDED)
     .fetch_all(connection)
     .await?;
-    let mut read = Vec::with_capacity(rows.len());
-    for row in rows {
-        let position: i64 = row.try_get(0)?;
-        let (aggregate_type, id, event_type, version): (String, String, String, String) =
-            (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-        let payload: Value = row.try_get(5)?;
-        let at = row.try_get::<Instant, _>(6)?.0;
-        let event = match AnyEvent::decode(&aggregate_type, &event_type, &version, payload) {
-            Ok(event) => event,
-            Err(DecodeError::Unknown { .. }) => return Ok((read, position - 1)),
-            Err(_) => return Err(FeedError::Event { position }),
-        };
-        let stream: Uuid = id.parse().map_err(|_| FeedError::Event { position })?;
-        read.push(Fed { stream, event, at });
-    }
-    Ok((read, to))
+    decoded(&rows, to)
 }
 
 /// Which enrollment each message is a step of. Only the draft says so, which may be long ago.

@@ -12,9 +12,10 @@ use futures::stream;
 use tokio_util::sync::CancellationToken;
 
 use super::due::{self, DueRow, Next};
-use super::feed::{self, FeedError};
+use super::feed;
 use super::step;
 use crate::app::App;
+use crate::following::cursors::FeedError;
 
 /// How often it looks by itself.
 const LOOK: Duration = Duration::from_millis(500);
