@@ -303,7 +303,6 @@ mod tests {
 
     #[test]
     fn who_unsubscribed_is_suppressed_by_their_own_word_too() {
-        use crate::personal::Personal;
         let list = Uuid::from_u128(1);
         for (reason, claims) in [
             (SuppressionReason::Manual, 1),
@@ -311,10 +310,9 @@ mod tests {
             (SuppressionReason::Complaint, 1),
             (SuppressionReason::Unsubscribe, 2),
         ] {
-            let address = Personal::erased(crate::ids::SubjectId(list));
             let event = SuppressionEvent::SuppressionAdded {
                 address_hash: "a".into(),
-                address,
+                address: None,
                 reason,
                 contact_ids: vec![],
             };
