@@ -63,6 +63,12 @@ pub async fn list(app: &App, organization: OrganizationId) -> Result<Vec<PauseVi
     Ok(control.state.pauses().map(|(scope, reason)| view(scope, true, reason.map(str::to_owned))).collect())
 }
 
+/// Whether all sending of an organization is held back.
+pub async fn all_is_held_back(app: &App, organization: OrganizationId) -> Result<bool, ReadError> {
+    let control = app.ledger.load::<SendingControl>(organization, organization.sending_control()).await?;
+    Ok(control.state.pauses().any(|(scope, _)| scope == PauseScope::All))
+}
+
 /// The most that one recipient may get.
 pub async fn frequency(app: &App, organization: OrganizationId) -> Result<FrequencyCapView, ReadError> {
     let control = app.ledger.load::<SendingControl>(organization, organization.sending_control()).await?;

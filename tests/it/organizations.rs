@@ -1,13 +1,17 @@
 //! Founding and changing organizations, and who may do what.
 
 use docket::http::routes;
+use docket::pauses;
+use docket::service::Call;
 use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::sending_control::PauseScope;
 use docket_aggregates::token::Role;
 use hyper::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::roles::path_in;
+use crate::support::process::run;
 use crate::support::{Client, TestApp};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -84,6 +88,31 @@ async fn an_organization_is_renamed_and_switched() {
     ] {
         assert_eq!(patch(path, body).await.0, expected, "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_list_of_organizations_says_whose_sending_is_held_back() {
+    let app = TestApp::start().await;
+    let admin = administrator(&app).await;
+    let mut ids = Vec::new();
+    for slug in ["held", "outbox-held", "free"] {
+        let (_, created) = admin.post("/api/admin/organizations", organization(slug)).await;
+        ids.push(created["id"].as_str().unwrap().parse::<OrganizationId>().unwrap());
+    }
+    let pause = async |id: OrganizationId, scope: PauseScope| {
+        let call = Call::of_system(&app.app, id, "test");
+        pauses::pause(&app.app, &call, scope, "too loud".into()).await.unwrap();
+    };
+    pause(ids[0], PauseScope::All).await;
+    pause(ids[1], PauseScope::Outbox(app.clock.mint())).await;
+    let listed = run(&app.database, &["organization", "list", "--json"]).await;
+    assert!(listed.status.success(), "{listed:?}");
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let of = |id: &OrganizationId| listed.as_array().unwrap().iter().find(|row| row["id"] == json!(id)).unwrap();
+    let paused: Vec<&Value> = ids.iter().map(|id| &of(id)["paused"]).collect();
+    assert_eq!(paused, [&json!(true), &json!(false), &json!(false)], "a pause of one outbox is not all of it");
+    let told = String::from_utf8(run(&app.database, &["organization", "list"]).await.stdout).unwrap();
+    assert_eq!(told.lines().filter(|line| line.ends_with("  PAUSED")).count(), 1, "{told}");
 }
 
 #[tokio::test]
