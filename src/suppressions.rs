@@ -315,20 +315,23 @@ fn heeded<T: Default, R>(
 async fn lifting(
     app: &App,
     organization: OrganizationId,
-    targets: Vec<Target>,
+    mut targets: Vec<Target>,
 ) -> Result<Vec<Write>, ServiceError<SuppressionRefusal>> {
+    // The list knows the contacts that it was told of; others came in later, and are left alone because of it as well.
+    find_contacts(app, organization, &mut targets).await?;
     let mut writes = Vec::new();
     let mut contacts = Contacts::default();
-    for (index, Target { hash, .. }) in targets.into_iter().enumerate() {
+    for (index, Target { hash, contacts: having, .. }) in targets.into_iter().enumerate() {
         let list = app.ledger.load::<Suppression>(organization, organization.suppression(&hash)).await?;
         let events = match list.state.decide(SuppressionCommand::Lift) {
             Ok(events) => events,
             Err(SuppressionError::NotSuppressed) => continue,
             Err(error) => return Err(ServiceError::Refused(SuppressionRefusal::List { index, error })),
         };
-        for id in list.state.contacts() {
+        let known: BTreeSet<ContactId> = list.state.contacts().iter().copied().chain(having).collect();
+        for id in known {
             let lift = |_: &Contact| ContactCommand::LiftSuppression { address_hash: hash.clone() };
-            contacts.order(app, organization, *id, lift).await?;
+            contacts.order(app, organization, id, lift).await?;
         }
         writes.push(list.write(events));
     }
