@@ -157,6 +157,31 @@ async fn a_bounce_of_whoever_was_erased_is_recorded_without_its_words() {
 }
 
 #[tokio::test]
+async fn a_flood_that_nobody_signed_is_told_to_come_again_and_keeps_no_other_outbox_shut() {
+    let story = Story::begin().await;
+    let outbox = listening(&story, Channel::Email).await;
+    let other = listening(&story, Channel::Email).await;
+    let message = story.message(outbox, "ann@example.org", None, Some("e-1"), Got::Sent).await;
+    let told = resend("email.delivered", &story.reference(message).to_string(), json!({}));
+    // What is signed counts nothing, however often it comes.
+    for n in 0..150 {
+        assert_eq!(recorded(&story, outbox, &told).await, u64::from(n == 0));
+    }
+    let knock = async || story.outside(Method::POST, &path(&story, outbox), &[], "{}").await;
+    for n in 0..100 {
+        assert_eq!(knock().await.0, 401, "{n}");
+    }
+    let (status, headers, body) = knock().await;
+    assert_eq!((status, headers["retry-after"].to_str().unwrap()), (429, "1"), "{body}");
+    assert!(body.contains("RATE_LIMITED"), "{body}");
+    // Meanwhile the provider has to come again, too; nobody else has.
+    assert_eq!(tell(&story, outbox, &told).await.0, 429);
+    assert_eq!(recorded(&story, other, &told).await, 0);
+    story.app.clock.advance(1_000);
+    assert_eq!(tell(&story, outbox, &told).await.0, 200);
+}
+
+#[tokio::test]
 async fn each_provider_tells_what_became_of_a_message() {
     let permanent = json!({ "bounce": { "type": "Permanent", "subType": "General", "message": "gone" } });
     let transient = json!({ "bounce": { "type": "Transient", "subType": "MailboxFull", "message": "full" } });
