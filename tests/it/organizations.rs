@@ -91,6 +91,46 @@ async fn an_organization_is_renamed_and_switched() {
 }
 
 #[tokio::test]
+async fn a_change_that_is_asked_again_has_one_effect_and_one_answer() {
+    let app = TestApp::start().await;
+    let admin = administrator(&app).await;
+    let mut paths = Vec::new();
+    for slug in ["one", "two"] {
+        let (_, created) = admin.post("/api/admin/organizations", organization(slug)).await;
+        paths.push(format!("/api/admin/organizations/{}", created["id"].as_str().unwrap()));
+    }
+    let patch = async |path: &str, key: &str, body: Value| {
+        let headers = [JSON, ("idempotency-key", key)];
+        admin.send(Method::PATCH, path, &headers, body.to_string().into_bytes()).await.unwrap()
+    };
+    let changes = [
+        ("k-name", json!({ "name": "Acme", "crmEnabled": false })),
+        ("k-pause", json!({ "sendingPaused": true })),
+        ("k-both", json!({ "name": "Acme again", "sendingPaused": false })),
+    ];
+    let mut answers = Vec::new();
+    for (key, body) in &changes {
+        let (status, answer) = patch(&paths[0], key, body.clone()).await;
+        assert_eq!(status, 200, "{answer}");
+        answers.push(answer);
+    }
+    assert_eq!(
+        (&answers[2]["name"], &answers[2]["crmEnabled"], &answers[2]["sendingPaused"]),
+        (&json!("Acme again"), &json!(false), &json!(false))
+    );
+    // Asked again, each is answered as it was then, and changes nothing back.
+    for ((key, body), answer) in changes.iter().zip(&answers) {
+        assert_eq!(patch(&paths[0], key, body.clone()).await, (200, answer.clone()), "{key}");
+        let (status, refusal) = patch(&paths[0], key, json!({ "name": "Other" })).await;
+        assert_eq!((status, &refusal["code"]), (409, &json!("IDEMPOTENCY_CONFLICT")), "{key}");
+    }
+    let (_, now) = patch(&paths[0], "k-now", json!({ "name": "Acme again" })).await;
+    assert_eq!((&now["name"], &now["sendingPaused"]), (&json!("Acme again"), &json!(false)));
+    // Another organization is another request.
+    assert_eq!(patch(&paths[1], "k-name", json!({ "name": "Beta" })).await.0, 200);
+}
+
+#[tokio::test]
 async fn the_list_of_organizations_says_whose_sending_is_held_back() {
     let app = TestApp::start().await;
     let admin = administrator(&app).await;
