@@ -147,11 +147,8 @@ async fn find_contacts<R>(
     organization: OrganizationId,
     targets: &mut [Target],
 ) -> Result<(), ServiceError<R>> {
-    let wanted: Vec<MatchKeys> = targets
-        .iter()
-        .filter_map(Target::text)
-        .map(|text| MatchKeys::of_address(text))
-        .collect();
+    let wanted: Vec<MatchKeys> =
+        targets.iter().filter_map(Target::text).map(|text| MatchKeys::of_address(text)).collect();
     if wanted.is_empty() {
         return Ok(());
     }
