@@ -164,7 +164,7 @@ BEYOND_THE_SCHEMA = {
     "END_BEFORE_START",
     # What is: now, in the ledger, in the list.
     "AS_OF_NOT_YET", "POSITION_BEYOND_HEAD", "BEYOND_HEAD", "UNKNOWN_ID", "INVALID_CURSOR", "TOO_EARLY",
-    "IN_THE_FUTURE", "UNKNOWN_COUNTRY", "UNKNOWN_TIME_ZONE",
+    "IN_THE_FUTURE", "UNKNOWN_COUNTRY", "UNKNOWN_TIME_ZONE", "PRIVATE_TARGET", "TARGET_ELSEWHERE",
     # How any body is read.
     "CONTROL_CHARACTER", "NUMBER_OUT_OF_RANGE",
     # What is in a file, and how it is mapped to it.
