@@ -39,7 +39,7 @@ use crate::{agents, organizations, tools};
 
 /// What the ledger notes as the door through which the sample came in.
 const DOOR: &str = "demo";
-/// How long one import may take, and how long the read models may take to catch up with it.
+/// How long one import may take, how long the read models may take to catch up with it, and how long a mail may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Why the sample could not be loaded.
@@ -70,8 +70,8 @@ pub enum DemoError {
     Sending { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("a sample mail did not come to what it was to come to")]
     NotSent,
-    #[error("the sequence does not stop for an answer and an unsubscribe")]
-    NotStopped,
+    #[error("the sample's sequence does not take its steps, or does not stop for an answer")]
+    NotTurned,
     #[error("the sample names {0:?}, which it does not have")]
     Unknown(&'static str),
 }
@@ -116,13 +116,11 @@ pub struct Loaded {
 /// How far the loading has come: a sentence, and a share of the whole from 0 to 100.
 pub type Watch<'a> = &'a (dyn Fn(&str, u64) + Sync);
 
-/// Loads the sample in the name of `operator`, whose token must be a super-admin's. A dispatcher must be at work on
-/// `app`, with the channels of the mailbox, and mail be taken in where the mailbox hands answers over.
+/// Loads the sample in the name of `operator`, whose token must be a super-admin's. Nothing is sent yet.
 pub async fn load(
     app: &App,
     operator: &Caller,
     data: &DemoData,
-    mailbox: &Mailbox,
     watch: Watch<'_>,
 ) -> Result<Loaded, DemoError> {
     let organization: OrganizationId = app.clock.mint();
@@ -149,7 +147,21 @@ pub async fn load(
         loading.campaign(campaign).await?;
     }
     loading.caught_up().await?;
+    Ok(loading.loaded)
+}
+
+/// Sends the mails of the sample that was loaded. A dispatcher must be at work on `app`, with the channels of the mailbox,
+/// and mail be taken in where the mailbox hands answers over.
+pub async fn send(
+    app: &App,
+    operator: &Caller,
+    data: &DemoData,
+    loaded: Loaded,
+    mailbox: &Mailbox,
+    watch: Watch<'_>,
+) -> Result<Loaded, DemoError> {
     watch("sending mails", 96);
+    let mut loading = Loading { app, operator, organization: loaded.organization, loaded };
     loading.sends(&data.sends, mailbox).await?;
     loading.caught_up().await?;
     Ok(loading.loaded)

@@ -139,13 +139,14 @@ impl Demo {
                 ..opened.app.clone()
             };
             load_hooks(&app).await?;
-            let alongside = Alongside::start(&app, mailbox.channels()?, Some(mail_in));
-            let told = match kept {
+            let channels = mailbox.channels()?;
+            let begin = || Alongside::start(&app, channels, Some(mail_in));
+            let (told, alongside) = match kept {
                 Some(kept) => {
                     demo::sending::connect(&app, kept.organization_id, &mailbox).await?;
-                    Told { url, mailbox_url: mailbox.url(), ..kept }
+                    (Told { url, mailbox_url: mailbox.url(), ..kept }, begin())
                 }
-                None => load(&app, &folder, url, &mailbox).await?,
+                None => load(&app, &folder, url, &mailbox, begin).await?,
             };
             write(&folder, &told)?;
             super::print(&own, &told, text)?;
@@ -197,8 +198,15 @@ async fn emptied(postgres: &Postgres) -> sqlx::Result<()> {
     connection.close().await
 }
 
-/// Loads the sample in the name of its operator, and issues a token per role.
-async fn load(app: &App, folder: &Path, url: String, mailbox: &Mailbox) -> anyhow::Result<Told> {
+/// Loads the sample in the name of its operator, begins what works alongside once there is something to send, and issues
+/// a token per role.
+async fn load(
+    app: &App,
+    folder: &Path,
+    url: String,
+    mailbox: &Mailbox,
+    begin: impl FnOnce() -> Alongside,
+) -> anyhow::Result<(Told, Alongside)> {
     let started = Instant::now();
     let data = demo_data(app.clock.now().jiff());
     let holder = |name: &str, mailbox: &str| {
@@ -210,13 +218,19 @@ async fn load(app: &App, folder: &Path, url: String, mailbox: &Mailbox) -> anyho
 
     let bar = ProgressBar::new(100);
     bar.set_style(ProgressStyle::with_template("{bar:30} {msg}")?);
-    let loaded = demo::load(app, &caller, &data, mailbox, &|step, share| {
+    let watch = |step: &str, share| {
         bar.set_position(share);
         bar.set_message(step.to_owned());
-    })
-    .await;
+    };
+    let loaded = async {
+        let loaded = demo::load(app, &caller, &data, &watch).await?;
+        let alongside = begin();
+        let loaded = demo::send(app, &caller, &data, loaded, mailbox, &watch).await?;
+        anyhow::Ok((loaded, alongside))
+    };
+    let loaded = loaded.await;
     bar.finish_and_clear();
-    let loaded = loaded?;
+    let (loaded, alongside) = loaded?;
     let load_seconds = started.elapsed().as_secs_f64();
 
     let mut tokens = BTreeMap::from([(Role::SuperAdmin.name().to_owned(), operator)]);
@@ -230,7 +244,8 @@ async fn load(app: &App, folder: &Path, url: String, mailbox: &Mailbox) -> anyho
         let token = issue(app, role, holder(name, mailbox), Some(&loaded)).await?;
         tokens.insert(role.name().to_owned(), token);
     }
-    told(&data, &loaded, tokens, folder, (url, mailbox.url()), load_seconds)
+    let told = told(&data, &loaded, tokens, folder, (url, mailbox.url()), load_seconds)?;
+    Ok((told, alongside))
 }
 
 async fn issue(app: &App, role: Role, holder: String, loaded: Option<&Loaded>) -> anyhow::Result<String> {

@@ -34,7 +34,9 @@ const MAIL_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// How long handing an answer over may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// How long to wait when Docket cannot take it for now.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// The longest wait for a mail.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -186,10 +188,20 @@ impl Letters {
         }
         let mail = self.get(number).ok_or(AnswerError::Unknown)?;
         let answer = mail.seen.answer(&mail.to, text).ok_or(AnswerError::Unanswerable)?;
-        let handing = hand_in(self.mail_in, &mail.to, mail.seen.answered_at(), &answer);
-        let told = tokio::time::timeout(ANSWER_WITHIN, handing).await;
-        let told = told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-        if told.starts_with("250") { Ok(()) } else { Err(AnswerError::NotTaken(told)) }
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        loop {
+            let handing = hand_in(self.mail_in, &mail.to, mail.seen.answered_at(), &answer);
+            let told = tokio::time::timeout_at(deadline, handing).await;
+            let told = told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+            match told.as_bytes().first() {
+                Some(b'2') => return Ok(()),
+                // A mail server that is told to come again comes again.
+                Some(b'4') if Instant::now() + AGAIN_AFTER < deadline => {
+                    tokio::time::sleep(AGAIN_AFTER).await
+                }
+                _ => return Err(AnswerError::NotTaken(told)),
+            }
+        }
     }
 }
 

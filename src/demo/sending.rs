@@ -2,6 +2,8 @@
 //!
 //! The dispatcher runs meanwhile, and does what it always does. Replies come in by LMTP, from the mailbox.
 
+use std::time::Duration;
+
 use docket_aggregates::approval_rules::{Action, NicheIs, Predicate};
 use docket_aggregates::calendar::{HoursOfDay, WeeklyHours};
 use docket_aggregates::channel::Channel;
@@ -16,13 +18,13 @@ use docket_projections::contacts;
 use docket_projections::memberships::{self, MembershipFilter};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use std::time::Duration;
+use tokio::time::Instant;
 
 use super::data::{
     DOMAIN, DemoLetter, DemoOutbox, DemoPiece, DemoRecipient, DemoRule, DemoSends, DemoSequence, LetterThen,
 };
 use super::mailbox::Mailbox;
-use super::{DOOR, DemoError, Loading};
+use super::{DOOR, DemoError, Loading, PATIENCE};
 use crate::app::App;
 use crate::content_pieces::NewContentPiece;
 use crate::sending::{Activity, SendRequest, activity, draft, outcome};
@@ -34,8 +36,8 @@ use crate::{allowlist, approval_rules, approvals, content_pieces, hearing, outbo
 
 /// The secret that holds where the mailbox is.
 const SECRET: &str = "test-mailbox";
-/// How long one mail may take into the mailbox.
-const SENT_WITHIN: Duration = Duration::from_secs(60);
+/// Between two looks at what others do.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Rules are numbered in steps of this, so that there is room between them.
 const PRIORITY_STEP: u32 = 10;
 /// Enrollments that are looked at; the sample has fewer.
@@ -53,7 +55,9 @@ pub async fn connect(
 
 impl Loading<'_> {
     pub(super) async fn sends(&mut self, sends: &DemoSends, mailbox: &Mailbox) -> Result<(), DemoError> {
-        connect(self.app, self.organization, mailbox).await.map_err(not("the mailbox's secret stored"))?;
+        connect(self.app, self.organization, mailbox)
+            .await
+            .map_err(could_not_have("the mailbox's secret stored"))?;
         for outbox in sends.outboxes {
             self.outbox(sends, outbox).await?;
         }
@@ -86,7 +90,7 @@ impl Loading<'_> {
         };
         let call = self.call(self.operator.actor());
         let opened = outboxes::open(self.app, &call, Channel::Email, settings, limits).await;
-        let opened = opened.map_err(not("a sender opened"))?;
+        let opened = opened.map_err(could_not_have("a sender opened"))?;
         self.loaded.outboxes.insert(outbox.key, opened.entity.id);
         Ok(())
     }
@@ -107,7 +111,7 @@ impl Loading<'_> {
             text_sha256: Some(sha256),
         };
         let added = content_pieces::add(self.app, &self.call(self.operator.actor()), new).await;
-        let added = added.map_err(not("a content piece added"))?;
+        let added = added.map_err(could_not_have("a content piece added"))?;
         self.loaded.pieces.insert(piece.key, added.entity.id);
         Ok(())
     }
@@ -122,12 +126,12 @@ impl Loading<'_> {
         let action = if rule.goes { Action::AutoApprove } else { Action::QueueForManual };
         let call = self.call(self.operator.actor());
         let added = approval_rules::add(self.app, &call, predicate, action, priority, false).await;
-        added.map(drop).map_err(not("an approval rule added"))
+        added.map(drop).map_err(could_not_have("an approval rule added"))
     }
 
     async fn allowed(&self, entries: Vec<String>) -> Result<(), DemoError> {
         let allowed = allowlist::allow(self.app, &self.call(self.operator.actor()), &entries, false).await;
-        allowed.map(drop).map_err(not("the allowlist filled"))
+        allowed.map(drop).map_err(could_not_have("the allowlist filled"))
     }
 
     /// The addresses of the members of a campaign that may be written to, by contact id.
@@ -173,7 +177,7 @@ impl Loading<'_> {
             ..SendRequest::new(Channel::Email, self.outbox_id(letter.outbox)?, to, payload)
         };
         let drafted = draft(self.app, &self.call_of(agent), request).await;
-        let drafted = drafted.map_err(not("a mail drafted"))?.entity;
+        let drafted = drafted.map_err(could_not_have("a mail drafted"))?.entity;
         let expected = match letter.then {
             LetterThen::Goes => {
                 self.sent(drafted.id).await?;
@@ -205,19 +209,32 @@ impl Loading<'_> {
             None => approvals::approve(self.app, &call, approval, drafted.content_hash.clone(), None).await,
             Some(note) => approvals::reject(self.app, &call, approval, note.to_owned()).await,
         };
-        answered.map(drop).map_err(not("an approval answered"))
+        answered.map(drop).map_err(could_not_have("an approval answered"))
     }
 
-    /// Waits until a mail is in the mailbox.
+    /// Waits until a mail is in the mailbox, also where its first try did not get through.
     async fn sent(&mut self, message: MessageId) -> Result<String, DemoError> {
-        outcome::wait(self.app, self.organization, message, SENT_WITHIN).await.map_err(not("a mail sent"))?;
-        self.loaded.mails += 1;
-        self.became(message, MessageStatus::Sent).await
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let within = until.saturating_duration_since(Instant::now());
+            let waited = outcome::wait(self.app, self.organization, message, within).await;
+            waited.map_err(could_not_have("a mail sent"))?;
+            match self.became(message, MessageStatus::Sent).await {
+                Err(DemoError::NotSent) if Instant::now() < until => tokio::time::sleep(PAUSE).await,
+                Err(error) => return Err(error),
+                Ok(recipient) => {
+                    self.loaded.mails += 1;
+                    return Ok(recipient);
+                }
+            }
+        }
     }
 
     /// The recipient of a mail that must have come to this.
     async fn became(&self, message: MessageId, expected: MessageStatus) -> Result<String, DemoError> {
-        let row = activity::read(self.app, self.organization, message).await.map_err(not("a mail found"))?;
+        let row = activity::read(self.app, self.organization, message)
+            .await
+            .map_err(could_not_have("a mail found"))?;
         let row = row.filter(|row| row.status == expected).ok_or(DemoError::NotSent)?;
         row.recipient.ok_or(DemoError::NotSent)
     }
@@ -235,7 +252,7 @@ impl Loading<'_> {
         });
         let call = self.call_of(self.agent_id(sequence.author)?);
         let made = sequences::create(self.app, &call, sequence.name.to_owned(), steps.collect()).await;
-        let id = made.map_err(not("a sequence made"))?.entity.id;
+        let id = made.map_err(could_not_have("a sequence made"))?.entity.id;
         self.loaded.sequence = Some(id);
 
         self.allowed(self.addresses(sequence.campaign, vec![WON]).await?).await?;
@@ -243,11 +260,9 @@ impl Loading<'_> {
         let selection = Selection { campaign_id, status_in: vec![WON] };
         let call = self.call(self.operator.actor());
         let enrolled = enrolling::enroll(self.app, &call, id, &selection, false).await;
-        enrolled.map_err(not("a contact enrolled"))?;
-        self.turn().await?;
-
-        let messages: Vec<MessageId> =
-            self.enrolled(None).await?.into_iter().filter_map(|one| one.activity_id).collect();
+        enrolled.map_err(could_not_have("a contact enrolled"))?;
+        let drafted = self.turned(|all| all.iter().all(|one| one.activity_id.is_some())).await?;
+        let messages: Vec<MessageId> = drafted.into_iter().filter_map(|one| one.activity_id).collect();
         let mut recipients = Vec::with_capacity(messages.len());
         for message in &messages {
             recipients.push(self.sent(*message).await?);
@@ -256,26 +271,35 @@ impl Loading<'_> {
             return Err(DemoError::NotSent);
         };
         let mail = mailbox.letters().list(Some(answering)).into_iter().next().ok_or(DemoError::NotSent)?;
-        mailbox.letters().answer(mail.number, sequence.reply).await.map_err(not("a mail answered"))?;
+        let answered = mailbox.letters().answer(mail.number, sequence.reply).await;
+        answered.map_err(could_not_have("a mail answered"))?;
         let left = hearing::unsubscribe(self.app, self.organization, *leaving).await;
-        left.map_err(not("an address unsubscribed"))?;
-        self.turn().await?;
-        match self.enrolled(Some(EnrollmentStatus::Stopped)).await?.len() {
-            2 => Ok(()),
-            _ => Err(DemoError::NotStopped),
+        left.map_err(could_not_have("an address unsubscribed"))?;
+        let stopped = |one: &&EnrollmentView| one.state == EnrollmentStatus::Stopped;
+        self.turned(|all| all.iter().filter(stopped).count() == 2).await.map(drop)
+    }
+
+    /// Does once and again what the server does all the time, until the enrollments are so.
+    async fn turned(
+        &self,
+        wanted: impl Fn(&[EnrollmentView]) -> bool,
+    ) -> Result<Vec<EnrollmentView>, DemoError> {
+        let id = self.loaded.sequence.ok_or(DemoError::NotTurned)?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            runner::turn(self.app).await.map_err(could_not_have("a step of the sequence taken"))?;
+            self.caught_up().await?;
+            let page =
+                enrollments::list(self.app, self.organization, id, None, None, ENROLLMENTS_MAX).await?;
+            let enrolled = page.map(|page| page.rows).unwrap_or_default();
+            if wanted(&enrolled) {
+                return Ok(enrolled);
+            }
+            if Instant::now() >= until {
+                return Err(DemoError::NotTurned);
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-    }
-
-    /// What the server does all the time, once.
-    async fn turn(&self) -> Result<(), DemoError> {
-        runner::turn(self.app).await.map(drop).map_err(not("the sequence's mails sent"))
-    }
-
-    async fn enrolled(&self, state: Option<EnrollmentStatus>) -> Result<Vec<EnrollmentView>, DemoError> {
-        self.caught_up().await?;
-        let id = self.loaded.sequence.ok_or(DemoError::NotSent)?;
-        let page = enrollments::list(self.app, self.organization, id, state, None, ENROLLMENTS_MAX).await?;
-        Ok(page.map(|page| page.rows).unwrap_or_default())
     }
 
     fn outbox_id(&self, key: &'static str) -> Result<OutboxId, DemoError> {
@@ -289,7 +313,10 @@ fn office_hours() -> WeeklyHours {
     WeeklyHours { hours, weekdays: vec![1, 2, 3, 4, 5] }
 }
 
-/// The error of a step that did not do `what`.
-fn not<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> DemoError {
+/// The error of a step that did not come to `what`.
+fn could_not_have<E>(what: &'static str) -> impl FnOnce(E) -> DemoError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
     move |source| DemoError::Sending { what, source: source.into() }
 }

@@ -1,7 +1,12 @@
 use std::sync::Mutex;
 
+use docket_aggregates::channel::Channel;
+use docket_aggregates::ids::OrganizationId;
+use serde_json::json;
+
 use super::*;
 use crate::channels::email::incoming::{Incoming, Kind};
+use crate::channels::{Code, Content, LastHeard, Outcome, Outgoing, Recipient, Reference};
 
 /// Takes what is handed in, as the product does.
 async fn mail_in() -> (SocketAddr, Arc<Mutex<Vec<Incoming>>>) {
@@ -69,13 +74,44 @@ async fn an_answer_is_handed_to_the_product() {
     }
 }
 
+/// A mail with this credential.
+fn outgoing(credential: Secret) -> Outgoing {
+    let at = "2026-11-21T18:00:00Z".parse().unwrap();
+    let config = json!({ "fromAddress": "ops@example.com" });
+    let payload = json!({ "subject": "Hello", "text": "Hello" });
+    Outgoing {
+        reference: Reference { organization: OrganizationId::INSTANCE, message: uuid::Uuid::nil() },
+        at,
+        to: Recipient { address: "ann@example.org".into(), name: None },
+        content: Content::read(Channel::Email, &config, &payload, at).unwrap(),
+        credential,
+        last_heard: LastHeard::NotTracked,
+        within: WAIT_MAX,
+    }
+}
+
 #[tokio::test]
 async fn nothing_but_the_mailbox_is_reached_through_its_channels() {
-    let mailbox = Mailbox::open(mail_in().await.0).await.unwrap();
-    let targets = Targets::only(mailbox.server);
-    assert!(targets.permits(mailbox.server.ip()));
-    for elsewhere in ["1.1.1.1", "10.0.0.1", "127.0.0.2", "::1"] {
-        assert!(!targets.permits(elsewhere.parse().unwrap()), "{elsewhere}");
+    let mail_in = mail_in().await.0;
+    let mailbox = Mailbox::open(mail_in).await.unwrap();
+    let channels = mailbox.channels().unwrap();
+    for elsewhere in [
+        "smtp://1.1.1.1:25?tls=none".to_owned(),
+        "smtps://user:password@192.0.2.1".to_owned(),
+        "smtp://10.0.0.1".to_owned(),
+        "smtp://[2606:4700::1111]:25".to_owned(),
+        format!("smtp://{mail_in}?tls=none"),
+        format!("smtp://127.0.0.2:{}?tls=none", mailbox.server.port()),
+        "smtp://localhost:25?tls=none".to_owned(),
+    ] {
+        let outcome = channels.deliver(&outgoing(Secret::new(elsewhere.clone()))).await;
+        assert!(matches!(outcome, Outcome::Rejected { code: Code::Target, .. }), "{elsewhere}: {outcome:?}");
     }
-    assert!(mailbox.channels().is_ok());
+    let resend = channels.deliver(&outgoing(Secret::new("resend://re_1".into()))).await;
+    assert!(matches!(resend, Outcome::Rejected { .. }), "{resend:?}");
+    assert!(mailbox.letters().list(None).is_empty());
+
+    let outcome = channels.deliver(&outgoing(mailbox.credential())).await;
+    assert!(matches!(outcome, Outcome::Accepted { .. }), "{outcome:?}");
+    assert_eq!(mailbox.letters().list(None).len(), 1);
 }
