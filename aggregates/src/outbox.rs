@@ -77,7 +77,7 @@ pub enum OutboxError {
     #[error("config must be a JSON object")]
     ConfigNotAnObject,
     /// An e-mail needs a sender.
-    #[error("config.fromAddress is needed for e-mail")]
+    #[error("is required when channel is email")]
     NoFromAddress,
     /// A value in the configuration looks like a secret.
     #[error("{0} looks like a secret: store it and refer to it by secretRef")]

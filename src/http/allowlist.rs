@@ -72,7 +72,7 @@ impl Entries {
         let many = fields.optional("entries", list_of(ENTRIES_MAX, line(ENTRY_MAX)));
         let acknowledge_all = fields.optional("acknowledgeAll", boolean).unwrap_or(false);
         if one.is_some() == many.is_some() {
-            fields.problem("entries", "REQUIRED", "either entry or entries is required");
+            fields.problem("entries", "EXACTLY_ONE_OF", "give entry or entries, and not both");
         }
         fields.finish()?;
         let entries: Vec<String> = one.into_iter().chain(many.into_iter().flatten()).collect();

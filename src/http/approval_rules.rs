@@ -244,7 +244,7 @@ pub async fn simulate(
     let to = fields.required("to", instant);
     let candidates = fields.required("candidateRules", list_of(CANDIDATES_MAX, candidate));
     if to <= from {
-        fields.problem("to", "OUT_OF_RANGE", "must be after from");
+        fields.problem("to", "EMPTY_INTERVAL", "must be after from");
     }
     fields.finish()?;
     let simulated =

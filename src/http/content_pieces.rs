@@ -28,7 +28,7 @@ use crate::readside::Consistency;
 use crate::shapes;
 
 /// Bytes of a path that is read at all.
-const PATH_MAX: usize = 2_048;
+const PATH_MAX: usize = 1_024;
 
 impl From<ContentPieceRefusal> for ApiError {
     fn from(refusal: ContentPieceRefusal) -> Self {

@@ -274,8 +274,11 @@ pub fn lines(max: usize) -> impl Fn(Value) -> Result<String, Problem> {
 fn text(value: Value, max: usize, refused: impl Fn(char) -> bool) -> Result<String, Problem> {
     let text: String = string(value)?.nfc().collect();
     let text = text.trim();
-    if crate::json::is_blank(text) {
+    if text.is_empty() {
         return Err(("EMPTY", "must not be empty".into()));
+    }
+    if crate::json::is_blank(text) {
+        return Err(("BLANK", "must hold something that can be seen".into()));
     }
     if text.chars().any(refused) {
         return Err(("CONTROL_CHARACTER", "must not hold control characters".into()));
@@ -438,7 +441,7 @@ mod tests {
         for (text, code) in [
             ("", "EMPTY"),
             ("  ", "EMPTY"),
-            ("\u{200b}\u{2060}", "EMPTY"),
+            ("\u{200b}\u{2060}", "BLANK"),
             ("a\0b", "CONTROL_CHARACTER"),
             ("a\nb", "CONTROL_CHARACTER"),
             ("abcd", "TOO_LONG"),

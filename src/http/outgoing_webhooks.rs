@@ -3,6 +3,7 @@
 use axum::extract::{OriginalUri, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use docket_aggregates::AnyEvent;
 use docket_aggregates::ids::WebhookEndpointId;
 use docket_aggregates::webhook_endpoint::{
     EVENT_TYPES_MAX, URL_BYTES_MAX, WebhookEndpointError, WebhookPatch, WebhookSettings,
@@ -51,7 +52,10 @@ fn url_shape() -> Value {
 }
 
 fn types_shape() -> Value {
-    shapes::list(EVENT_TYPES_MAX, shapes::line(EVENT_TYPE_MAX))
+    let mut known: Vec<&str> = AnyEvent::stored().into_iter().map(|(_, event_type, _)| event_type).collect();
+    known.sort_unstable();
+    known.dedup();
+    shapes::list(EVENT_TYPES_MAX, json!({ "type": "string", "enum": known }))
 }
 
 /// What the reference says of [`list`].

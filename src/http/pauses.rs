@@ -45,7 +45,12 @@ impl From<SendingControlError> for ApiError {
 fn scope(fields: &mut Fields) -> PauseScope {
     let scope = fields.optional("scope", among(SCOPES)).unwrap_or_default();
     match scope {
-        Scope::All => PauseScope::All,
+        Scope::All => {
+            if fields.optional("id", id::<Uuid>).is_some() {
+                fields.problem("id", "CONTRADICTION", "names nothing where the scope is all");
+            }
+            PauseScope::All
+        }
         Scope::Outbox => PauseScope::Outbox(OutboxId(fields.required("id", id::<Uuid>))),
         Scope::Campaign => PauseScope::Campaign(CampaignId(fields.required("id", id::<Uuid>))),
         Scope::Agent => PauseScope::Agent(AgentId(fields.required("id", id::<Uuid>))),

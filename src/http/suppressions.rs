@@ -74,7 +74,7 @@ impl Entries {
         let many = fields.optional("entries", list_of(ENTRIES_MAX, line(ADDRESS_MAX)));
         let reason = Self::reason(&mut fields, reasoned);
         if one.is_some() == many.is_some() {
-            fields.problem("address", "REQUIRED", "either address or entries is required");
+            fields.problem("address", "EXACTLY_ONE_OF", "give address or entries, and not both");
         }
         fields.finish()?;
         Ok(Self { one, many: many.unwrap_or_default(), reason, input })

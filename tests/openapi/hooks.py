@@ -161,12 +161,14 @@ def before_call(context, case, kwargs):
 BEYOND_THE_SCHEMA = {
     # How its fields go together. The strict schemas of models have no words for alternatives.
     "CONTRADICTION", "EXACTLY_ONE_OF", "AT_LEAST_ONE_OF", "EMPTY_INTERVAL", "EMPTY_WINDOW",
-    "END_BEFORE_START",
+    "END_BEFORE_START", "INVALID_HOURS",
     # What is: now, in the ledger, in the list.
     "AS_OF_NOT_YET", "POSITION_BEYOND_HEAD", "BEYOND_HEAD", "UNKNOWN_ID", "INVALID_CURSOR", "TOO_EARLY",
     "IN_THE_FUTURE", "UNKNOWN_COUNTRY", "UNKNOWN_TIME_ZONE",
+    # What an address is, on the channel that the call names.
+    "INVALID_RECIPIENT",
     # How any body is read.
-    "CONTROL_CHARACTER", "NUMBER_OUT_OF_RANGE",
+    "BLANK", "CONTROL_CHARACTER", "NUMBER_OUT_OF_RANGE",
     # What is in a file, and how it is mapped to it.
     "BAD_HEADER", "COLUMN_NAME_TOO_LONG", "FILE_EMPTY", "MALFORMED_JSON", "MAP_BAD_CUSTOM_NAME", "MAP_NOT_A_PAIR",
     "MAP_REPEATED_COLUMN", "MAP_TOO_LONG", "MAP_UNKNOWN_FIELD", "NO_HEADER", "NO_KNOWN_COLUMN", "NO_SUCH_COLUMN",
@@ -187,7 +189,7 @@ def what_the_document_allows_is_not_refused_by_its_schema(context, response, cas
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code != 400:
         return
     # The protocol's own refusals are held by its conformance suite.
-    if case.operation.path == "/mcp":
+    if case.operation.path.startswith("/mcp"):
         return
     told = response.json()
     meta = told.get("meta") or {}

@@ -9,13 +9,13 @@ function element(name, attributes, ...children) {
   return made;
 }
 
-// What a reference within the document points to.
+// What a reference within the document points to. A schema may also be `true`: anything.
 function resolve(root, value) {
   let seen = 0;
   while (value && value.$ref && seen++ < 20) {
     value = value.$ref.slice(2).split("/").reduce((at, step) => at[step.replaceAll("~1", "/").replaceAll("~0", "~")], root);
   }
-  return value || {};
+  return value === true ? {} : value || {};
 }
 
 function kind(root, schema) {
