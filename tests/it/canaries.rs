@@ -271,11 +271,12 @@ async fn hear(reader: &mut Reader) -> String {
     let config = json!({ "accountId": "dfXl", "webhookSecretRef": "secret://unipile:latest" });
     let linked = reader.outbox("linkedin", "of-linkedin", config).await;
     for token in [VERIFY_TOKEN, &VERIFY_TOKEN[1..]] {
-        let token = utf8_percent_encode(token, NON_ALPHANUMERIC);
+        let given = utf8_percent_encode(token, NON_ALPHANUMERIC);
         let path = format!(
-            "/webhooks/whatsapp/{company}/{hearing}?hub.mode=subscribe&hub.challenge=7&hub.verify_token={token}"
+            "/webhooks/whatsapp/{company}/{hearing}?hub.mode=subscribe&hub.challenge=7&hub.verify_token={given}"
         );
-        reader.exchange(Method::GET, &path, &[], vec![]).await;
+        let (status, _) = reader.exchange(Method::GET, &path, &[], vec![]).await;
+        assert_eq!(status == 200, token == VERIFY_TOKEN, "{status}");
     }
     for body in
         [json!({ "object": "whatsapp_business_account", "entry": [] }), json!({ "object": APP_SECRET })]
@@ -287,15 +288,16 @@ async fn hear(reader: &mut Reader) -> String {
         for signature in [&right, APP_SECRET, &hex::encode(APP_SECRET)] {
             let path = format!("/webhooks/whatsapp/{company}/{hearing}");
             let headers = [JSON, ("x-hub-signature-256", signature)];
-            reader.exchange(Method::POST, &path, &headers, body.clone()).await;
+            let (status, _) = reader.exchange(Method::POST, &path, &headers, body.clone()).await;
+            assert_eq!(status != 401, signature == right, "{status}");
         }
     }
     for key in [UNIPILE_AUTH.to_owned(), format!("{UNIPILE_AUTH}x")] {
         let path = format!("/webhooks/linkedin/{company}/{linked}");
         let headers = [JSON, ("unipile-auth", key.as_str())];
-        reader
-            .exchange(Method::POST, &path, &headers, json!({ "event": key }).to_string().into_bytes())
-            .await;
+        let body = json!({ "event": key }).to_string().into_bytes();
+        let (status, _) = reader.exchange(Method::POST, &path, &headers, body).await;
+        assert_eq!(status != 401, key == UNIPILE_AUTH, "{status}");
     }
     hearing
 }

@@ -13,8 +13,11 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+/// A way to write a text, and its name.
+type Way = (&'static str, fn(&str) -> String);
+
 /// How a provider may repeat what it was given.
-pub const WAYS_TO_REPEAT: [(&str, fn(&str) -> String); 6] = [
+pub const WAYS_TO_REPEAT: [Way; 6] = [
     ("as it is", str::to_owned),
     ("in Base64", |text| STANDARD.encode(text)),
     ("in Base64 beside a name", |text| STANDARD.encode(format!("ops:{text}"))),
