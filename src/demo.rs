@@ -264,13 +264,31 @@ impl Loading<'_> {
         }
     }
 
+    /// What a service answers, asked again while the read models are behind: a busy machine loads slowly, and does load.
+    async fn patiently<T, R, Answered>(&self, ask: impl Fn() -> Answered) -> Result<T, DemoError>
+    where
+        Answered: Future<Output = Result<T, ServiceError<R>>>,
+        DemoError: From<ServiceError<R>>,
+    {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match ask().await {
+                Err(ServiceError::ReadSide(ReadSideError::Behind { .. })) if Instant::now() < until => {
+                    self.caught_up().await?;
+                }
+                answered => return Ok(answered?),
+            }
+        }
+    }
+
     /// Calls a tool, and returns the data of its answer.
     async fn tool(&self, tool: &'static str, input: Value) -> Result<Value, DemoError> {
         let body = json!({ "organizationId": self.organization, "input": input, "reason": "sample data" });
+        let until = Instant::now() + PATIENCE;
         let mut answer = tools::answer(self.app, self.operator, tool, Ok(body.clone())).await;
-        if answer.outcome == "READ_MODEL_BEHIND" {
+        while answer.outcome == "READ_MODEL_BEHIND" && Instant::now() < until {
             self.caught_up().await?;
-            answer = tools::answer(self.app, self.operator, tool, Ok(body)).await;
+            answer = tools::answer(self.app, self.operator, tool, Ok(body.clone())).await;
         }
         if answer.status == 200 {
             return Ok(answer.body["data"].take());

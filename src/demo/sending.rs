@@ -130,6 +130,7 @@ impl Loading<'_> {
     }
 
     async fn allowed(&self, entries: Vec<String>) -> Result<(), DemoError> {
+        self.caught_up().await?;
         let allowed = allowlist::allow(self.app, &self.call(self.operator.actor()), &entries, false).await;
         allowed.map(drop).map_err(could_not_have("the allowlist filled"))
     }
@@ -150,6 +151,7 @@ impl Loading<'_> {
     }
 
     async fn letter(&mut self, sends: &DemoSends, letter: &DemoLetter) -> Result<(), DemoError> {
+        self.caught_up().await?;
         let to = match letter.to {
             DemoRecipient::Address(address) => address.to_owned(),
             DemoRecipient::Member(nth) => {
@@ -259,6 +261,7 @@ impl Loading<'_> {
         let campaign_id = *self.loaded.campaigns.get(sequence.campaign).ok_or(DemoError::NotSent)?;
         let selection = Selection { campaign_id, status_in: vec![WON] };
         let call = self.call(self.operator.actor());
+        self.caught_up().await?;
         let enrolled = enrolling::enroll(self.app, &call, id, &selection, false).await;
         enrolled.map_err(could_not_have("a contact enrolled"))?;
         let drafted = self.turned(|all| all.iter().all(|one| one.activity_id.is_some())).await?;

@@ -139,7 +139,7 @@ pub const SENDS: DemoSends = DemoSends {
     ],
     pieces: &[DemoPiece {
         key: "place-libre",
-        title: "Une place libre dans le réseau",
+        title: "Une place dans notre réseau",
         path: "courriels/reseau/place-libre.md",
         niche: "reseau-de-pose",
         tags: &["relu"],
@@ -157,7 +157,7 @@ pub const SENDS: DemoSends = DemoSends {
             agent: "yasmine",
             to: DemoRecipient::Member(0),
             piece: Some("place-libre"),
-            subject: "Une place dans notre réseau de pose",
+            subject: "Une place dans notre réseau",
             text: "",
             then: LetterThen::Goes,
         },

@@ -221,6 +221,6 @@ fn an_id_that_was_encoded_to_fit_a_line_is_read() {
         let mail = format!("From: ada@example.org\r\nSubject: Re: Hi\r\n{headers}\r\nYes.\r\n");
         let incoming = read("ada@example.org", "ops@example.com", mail.as_bytes());
         assert_eq!(incoming.reference, Some(reference()), "{headers}");
-        assert_eq!(incoming.kind, Kind::Reply { text: Some("Yes.".into()) }, "{headers}");
+        assert_eq!(incoming.kind, Kind::Reply { text: Some("Yes.\r\n".into()) }, "{headers}");
     }
 }
