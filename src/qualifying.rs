@@ -251,11 +251,11 @@ async fn record(
     let known = prepared.open.as_ref().and_then(|(_, open)| open.state.record());
     let before = known.map_or(&none, |record| &record.answers);
     // What a person answered is not overruled; what a model answered is.
-    let by_person = prepared.open.as_ref().is_some_and(|(_, open)| open.state.by_model().is_none());
-    let news = answer.beside(before, by_person);
+    let of_people = prepared.open.as_ref().map(|(_, open)| open.state.answers_of_people());
+    let news = answer.beside(of_people.as_ref().unwrap_or(&none));
     let status =
         answer.status(&prepared.form, before, &news).map_err(|error| ServiceError::Refused(error.into()))?;
-    let noted = known.is_some_and(|record| by_person && record.notes.is_some());
+    let noted = prepared.open.as_ref().is_some_and(|(_, open)| open.state.notes_are_a_persons());
     let notes = answer.summary.filter(|_| !noted);
     let fresh: QualificationId = app.clock.mint();
     for _ in 0..TRIES {

@@ -400,6 +400,24 @@ async fn what_a_person_answered_is_kept() {
 }
 
 #[tokio::test]
+async fn what_a_person_answered_is_kept_however_often_a_model_is_asked() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    let draft = json!({
+        "campaignId": story.campaign, "contactId": story.contact, "answers": { "owner": false }, "notes": "My own",
+    });
+    story.agent.done("create_qualification", draft).await;
+    for area in [5, 6] {
+        model.says(&answer(json!({ "owner": true, "area": area }), "undecided"));
+        let (status, told) = story.qualify(json!({})).await;
+        assert_eq!(status, 200, "{told}");
+        let recorded = story.latest().await;
+        assert_eq!(recorded["answers"], json!({ "owner": false, "area": area }), "a model may correct itself");
+        assert_eq!(recorded["notes"], json!("My own"));
+    }
+}
+
+#[tokio::test]
 async fn a_conversation_that_goes_on_meanwhile_is_not_overrun() {
     let model = Model::start().await;
     let story = Story::begin(Some(model.client())).await;
