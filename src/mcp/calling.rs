@@ -142,11 +142,12 @@ impl Desk {
     async fn answer(&self, caller: &Caller, asked: &Asked, progress: Progress) -> Answer {
         let started = Instant::now();
         let app = &self.app;
+        let levels = catalog().get(&asked.name).map_or(json::DEPTH_MAX, |tool| tool.levels);
         // Read as a body is read: what HTTP refuses or normalises is refused or normalised here.
         let body = serde_json::to_vec(&asked.body)
             .map_err(|error| Refusal::Defect(error.to_string()))
             .and_then(|bytes| if bytes.len() > BODY_MAX { Err(Refusal::BodyTooLarge) } else { Ok(bytes) })
-            .and_then(|bytes| Ok(json::read(&bytes)?));
+            .and_then(|bytes| Ok(json::read_within(&bytes, levels)?));
         let answer = tools::answer_telling(app, caller, &asked.name, body, progress);
         let answer = match tokio::time::timeout(WITHIN, answer).await {
             Ok(answer) => answer,

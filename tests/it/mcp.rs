@@ -189,6 +189,33 @@ async fn a_refusal_is_the_same_on_both_surfaces() {
 }
 
 #[tokio::test]
+async fn a_script_may_be_as_deep_on_both_surfaces() {
+    let office = Office::empty().await;
+    let own = office.client.organization;
+    for (depth, accepted) in [(9, true), (20, true), (21, false)] {
+        let mut step = json!({ "id": format!("n{depth}"), "type": "question", "text": "And then?" });
+        for level in (1..depth).rev() {
+            let branch = json!({ "label": "Oui", "steps": [step] });
+            step =
+                json!({ "id": format!("n{level}"), "type": "yesno", "text": "And then?", "branches": [branch] });
+        }
+        let script = json!({ "name": format!("Deep {depth}"), "steps": [step] });
+        for (tool, input) in [
+            ("create_script_template", script.clone()),
+            ("import_script_templates", json!({ "templates": [script] })),
+        ] {
+            let body = json!({ "organizationId": own, "input": input });
+            let over_mcp = call(&office.client, tool, body.clone()).await;
+            let over_mcp = envelope(&over_mcp);
+            let (status, over_http) = office.client.post(&format!("/crm/agent/tools/{tool}"), body).await;
+            assert_eq!(over_mcp["success"], json!(accepted), "{tool} {depth}: {over_mcp}");
+            assert_eq!(status == 200, accepted, "{tool} {depth}: {over_http}");
+            assert_eq!(over_mcp["meta"]["errorCode"], over_http["meta"]["errorCode"], "{tool} {depth}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_tool_that_does_not_exist_is_the_clients_mistake() {
     let app = TestApp::start().await;
     let client = app.agent().await;
