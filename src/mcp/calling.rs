@@ -15,7 +15,7 @@ use crate::credentials::Caller;
 use crate::envelope::Answer;
 use crate::json;
 use crate::tools::progress::Progress;
-use crate::tools::{self, Refusal, catalog};
+use crate::tools::{self, Listener, Refusal, catalog};
 
 /// How long a call may take, as over HTTP.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -104,7 +104,7 @@ impl Desk {
             return Outcome::UnknownTool(refusal.to_string());
         }
         let asks = can_ask && asked.would_only_show();
-        let answer = self.answer(caller, asked, progress).await;
+        let answer = self.answer(caller, asked, Listener { progress, asks }).await;
         match answer.body["meta"]["previewToken"].as_str() {
             Some(token) if asks => Outcome::Question(Question {
                 message: in_words(&asked.name, &answer.body["data"]),
@@ -129,7 +129,7 @@ impl Desk {
             let (option, value) = if said == Said::Yes { (CONFIRM, true) } else { ("dryRun", true) };
             input.insert(option.into(), value.into());
         }
-        let mut answer = self.answer(caller, &asked, progress).await;
+        let mut answer = self.answer(caller, &asked, Listener { progress, asks: false }).await;
         if said == Said::No
             && let Some(warnings) = answer.body["meta"]["warnings"].as_array_mut()
         {
@@ -139,7 +139,7 @@ impl Desk {
         answer
     }
 
-    async fn answer(&self, caller: &Caller, asked: &Asked, progress: Progress) -> Answer {
+    async fn answer(&self, caller: &Caller, asked: &Asked, listener: Listener) -> Answer {
         let started = Instant::now();
         let app = &self.app;
         let levels = catalog().get(&asked.name).map_or(json::DEPTH_MAX, |tool| tool.levels);
@@ -148,7 +148,7 @@ impl Desk {
             .map_err(|error| Refusal::Defect(error.to_string()))
             .and_then(|bytes| if bytes.len() > BODY_MAX { Err(Refusal::BodyTooLarge) } else { Ok(bytes) })
             .and_then(|bytes| Ok(json::read_within(&bytes, levels)?));
-        let answer = tools::answer_telling(app, caller, &asked.name, body, progress);
+        let answer = tools::answer_to(app, caller, &asked.name, body, listener);
         let answer = match tokio::time::timeout(WITHIN, answer).await {
             Ok(answer) => answer,
             Err(_) => tools::refuse(app, &asked.name, &Refusal::DeadlineExceeded),

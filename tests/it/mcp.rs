@@ -347,6 +347,37 @@ async fn a_person_is_asked_before_anything_is_taken_away() {
 }
 
 #[tokio::test]
+async fn a_person_is_not_asked_again_about_what_is_done() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let client = &office.client;
+    let able = json!({ "elicitation": {} });
+    let params = |contact: &str| {
+        let input = json!({ "campaignId": campaign, "contactIds": [contact] });
+        let body = json!({ "organizationId": client.organization, "input": input, "requestId": "once" });
+        json!({ "name": REMOVE, "arguments": body })
+    };
+    let asked = ask(client, "tools/call", params(&contacts[0]), able.clone()).await;
+    let mut yes = params(&contacts[0]);
+    yes["requestState"] = asked["result"]["requestState"].clone();
+    yes["inputResponses"] = json!({ "confirm": { "action": "accept", "content": { "confirm": true } } });
+    let done = ask(client, "tools/call", yes, able.clone()).await;
+    let done = envelope(&done);
+    assert_eq!(done["data"]["applied"], json!(1), "{done}");
+    let before = office.events().await;
+    let again = ask(client, "tools/call", params(&contacts[0]), able.clone()).await;
+    let again = envelope(&again);
+    assert_eq!((&again["data"], &again["meta"]["auditId"]), (&done["data"], &done["meta"]["auditId"]));
+    assert_eq!(
+        (&again["meta"]["idempotentReplay"], &again["meta"]["dryRun"]),
+        (&json!(true), &json!(false))
+    );
+    let other = ask(client, "tools/call", params(&contacts[1]), able).await;
+    assert_eq!(envelope(&other)["meta"]["errorCode"], json!("IDEMPOTENCY_CONFLICT"), "nobody is asked");
+    assert_eq!(office.events().await, before);
+}
+
+#[tokio::test]
 async fn a_bulk_call_tells_how_far_it_has_come() {
     let office = Office::open().await;
     let campaign = office.campaign("Spring").await;
