@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use super::concise;
 use super::context::{Bound, Call, LIMIT, PageOptions, ReadOptions, ToolContext};
 use super::cursor::{Cursor, List};
-use super::plan::Mint;
+use super::plan::{Mint, Plan};
 use super::progress::{Progress, Step};
 use super::refusal::{FieldError, Refusal, ToolResult};
 use super::schema::nearest;
@@ -563,13 +563,14 @@ impl Change<'_> {
             let notes = context.notes();
             meta.position = notes.position;
             meta.truncated = notes.truncated;
-            let affected = affected(&plan.answer);
+            let affected = affected(&plan, notes.affected);
             self.progress.tell(Step::Planned { affected, dry_run });
             if let Some(max) = self.caller.max_affected
                 && affected > max
             {
                 let refusal = Refusal::TooManyAffected { affected, max };
-                if !dry_run {
+                // What the caller may not apply is not put to a person.
+                if !dry_run || self.asks {
                     return Err(refusal);
                 }
                 let (code, message) = (refusal.told().code.to_owned(), refusal.to_string());
@@ -714,9 +715,9 @@ fn replay(stored: StoredAnswer, meta: &mut Meta) -> ToolResult<Value> {
     Ok(completed(kept.data, false, Some(stored.position)))
 }
 
-/// How many contacts a plan would change: bulk answers count them as `applied`.
-fn affected(answer: &Value) -> u64 {
-    answer["applied"].as_u64().unwrap_or(0)
+/// How many contacts a plan would change: bulk answers count them as `applied`, the other tools say so themselves.
+fn affected(plan: &Plan<Value>, said: u64) -> u64 {
+    if plan.writes.is_empty() { 0 } else { plan.answer["applied"].as_u64().unwrap_or(said) }
 }
 
 /// The data of a change with what only the framework knows.

@@ -721,7 +721,7 @@ struct CampaignUpdated {
     campaign: CampaignDetail,
     /// What differs.
     changes: Vec<FieldChange>,
-    /// What archiving means for the work that is still to do.
+    /// What completing or archiving means for the work that is still to do.
     consequences: Option<Consequences>,
 }
 
@@ -778,15 +778,18 @@ async fn update_outbound_campaign(
         same_name(&mut ctx.view().await?, &ctx, name).await?;
     }
     let (plan, campaign) = changed(&listed, &before, patch, guards, mint)?;
-    let archived = campaign.campaign.status == CampaignStatus::Archived
-        && before.state.status != CampaignStatus::Archived;
-    let consequences = if archived {
+    let status = campaign.campaign.status;
+    // Neither takes calls or contacts any more.
+    let ended = !status.takes_contacts() && before.state.status != status;
+    let consequences = if ended {
         let id = campaign.campaign.campaign_id;
         let mut view = ctx.view().await?;
         let counts = campaign_counters::of_campaigns(&mut view, organization, &[id]).await?;
         let open = counts.iter().flat_map(|counts| &counts.by_status).filter(|(status, _)| status.open());
+        let open_contacts = open.map(|(_, n)| n).sum();
+        ctx.affects(open_contacts);
         Some(Consequences {
-            open_contacts: open.map(|(_, n)| n).sum(),
+            open_contacts,
             follow_ups: follow_ups::count_of_campaign(&mut view, organization, id, ctx.now()).await?.into(),
             sequences: enrollments::sequences_of_campaign(&mut view, organization, id).await?,
         })

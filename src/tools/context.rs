@@ -99,6 +99,8 @@ pub struct Notes {
     pub page: Option<(Option<Value>, Total)>,
     /// Whether a state was used as it was remembered.
     pub from_memory: bool,
+    /// Contacts that a change affects, where its answer does not count them as `applied`.
+    pub affected: u64,
 }
 
 /// What a tool is given beside its input. Cheap to clone.
@@ -216,6 +218,11 @@ impl ToolContext {
         let path = path.map(|path| format!("input.{path}"));
         let warning = Warning { code: code.to_owned(), message: message.into(), path };
         self.note(|notes| notes.warnings.push(warning));
+    }
+
+    /// Says how many contacts a change affects, for a tool whose answer does not count them as `applied`.
+    pub fn affects(&self, contacts: u64) {
+        self.note(|notes| notes.affected = contacts);
     }
 
     /// The warnings so far.
