@@ -53,12 +53,12 @@ async fn a_token_for_few_contacts_changes_no_more() {
     // Ending a campaign affects everybody in it who is still to be called, and a record of a contact that contact.
     let (active, contacts) = office.lyon("Autumn").await;
     let update = |status: &str| json!({ "campaignId": active, "patch": { "status": status } });
-    office.done("update_outbound_campaign", update("active")).await;
+    office.client.done("update_outbound_campaign", update("active")).await;
     let form = json!({ "name": "Form", "fields": [{ "key": "owner", "label": "Owner?", "type": "boolean" }] });
-    let form = office.done("create_qualification_template", form).await["template"]["templateId"].clone();
+    let form = office.client.done("create_qualification_template", form).await["template"]["templateId"].clone();
     let steps = json!([{ "id": "hello", "type": "question", "text": "Hello?" }]);
     let script = json!({ "name": "Script", "steps": steps });
-    let script = office.done("create_script_template", script).await["template"]["templateId"].clone();
+    let script = office.client.done("create_script_template", script).await["template"]["templateId"].clone();
     let about = |extra: Value| {
         let mut input = json!({ "campaignId": active, "contactId": contacts[0] });
         input.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
