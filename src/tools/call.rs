@@ -534,6 +534,8 @@ impl Change<'_> {
             cursor: None,
             bound,
         });
+        // A preview says what it was made of, also where its tool asks the streams alone: they hold at least this much.
+        let before = if dry_run { self.head().await? } else { None };
         let mut turn = None;
         let mut by_memory = !dry_run;
         let mut lost = AppendError::Conflict;
@@ -560,7 +562,8 @@ impl Change<'_> {
             {
                 return Err(Refusal::PreviewDrift(drift));
             }
-            let notes = context.notes();
+            let mut notes = context.notes();
+            notes.position = notes.position.or(before);
             meta.position = notes.position;
             meta.truncated = notes.truncated;
             let affected = affected(&plan, notes.affected);
@@ -681,6 +684,15 @@ impl Change<'_> {
         } else {
             Err(Refusal::PreviewMismatch)
         }
+    }
+
+    /// Position of the organization's last event.
+    async fn head(&self) -> ToolResult<Option<i64>> {
+        let head = sqlx::query_scalar("SELECT position FROM ledger.heads WHERE organization_id = $1")
+            .bind(self.organization.uuid())
+            .fetch_optional(self.app.ledger.pool())
+            .await?;
+        Ok(head)
     }
 
     /// Position of the last event of a command that was recorded before.

@@ -407,8 +407,8 @@ pub async fn found(view: &mut View, ctx: &ToolContext, given: &GivenCampaign) ->
     listed.ok_or_else(|| Refusal::not_found(Kind::Campaign, &given.text))
 }
 
-/// The campaign as the read models show it, for the answer to a change of it. The change itself is decided on the
-/// campaign's own stream, so that it need not wait for them: only the counts and dates are theirs.
+/// The campaign as the read models show it once they are up to date, for the answer to a change of it. The change itself
+/// is decided on the campaign's own stream: only the counts and dates are theirs.
 async fn shown(
     ctx: &ToolContext,
     given: &GivenCampaign,
@@ -417,11 +417,8 @@ async fn shown(
     if !state.exists() {
         return Err(Refusal::not_found(Kind::Campaign, &given.text));
     }
-    match ctx.app().readside.campaign(ctx.organization(), given.id).await? {
-        Some(listed) => Ok(listed),
-        // Created a moment ago.
-        None => found(&mut ctx.view().await?, ctx, given).await,
-    }
+    let listed = ctx.glance(given.id).await?;
+    listed.ok_or_else(|| Refusal::not_found(Kind::Campaign, &given.text))
 }
 
 /// The campaigns that exist of those given, each once and in the order given, and the others. Refused if there is none.

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::ids::{CampaignId, OrganizationId};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::Total;
+use docket_projections::campaigns::CampaignListed;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -177,6 +178,13 @@ impl ToolContext {
         let view = self.call.app.readside.view(self.call.organization, consistency).await?;
         self.note(|notes| notes.position = Some(view.position));
         Ok(view)
+    }
+
+    /// A campaign with its counts, as new as a strong view: for a change that shows them beside its own decision.
+    pub async fn glance(&self, campaign: CampaignId) -> ToolResult<Option<CampaignListed>> {
+        let (listed, position) = self.call.app.readside.campaign(self.call.organization, campaign).await?;
+        self.note(|notes| notes.position = Some(position));
+        Ok(listed)
     }
 
     /// Rows of one page.
