@@ -2,13 +2,15 @@
 //! and the same entry in the access log.
 //!
 //! What must be confirmed is shown to a person, where the client can ask one: the preview is made first, the question
-//! says what it came to, and a yes applies that preview and nothing else. A client that cannot ask gets the preview, as
-//! it does over HTTP.
+//! says what it came to, and a yes applies that preview and nothing else. Nobody is asked where nothing would change,
+//! where it is done already, or where the token may not do it. A client that cannot ask gets the preview, as it does
+//! over HTTP.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use super::asking;
 use crate::access_log::{AccessLog, Entry};
 use crate::app::App;
 use crate::credentials::Caller;
@@ -105,9 +107,10 @@ impl Desk {
         }
         let asks = can_ask && asked.would_only_show();
         let answer = self.answer(caller, asked, Listener { progress, asks }).await;
+        let data = &answer.body["data"];
         match answer.body["meta"]["previewToken"].as_str() {
-            Some(token) if asks => Outcome::Question(Question {
-                message: in_words(&asked.name, &answer.body["data"]),
+            Some(token) if asks && !asking::changes_nothing(data) => Outcome::Question(Question {
+                message: asking::question(&self.app, &asked.body, &asked.name, data).await,
                 preview_token: token.to_owned(),
             }),
             _ => Outcome::Answered(answer),
@@ -173,27 +176,6 @@ impl Asked {
     }
 }
 
-/// What a preview came to, as a question.
-fn in_words(tool: &str, data: &Value) -> String {
-    let mut words = match (data["applied"].as_u64(), data["skipped"].as_u64()) {
-        (Some(applied), Some(skipped)) => {
-            format!("{tool} would change {applied} contacts and leave {skipped} as they are")
-        }
-        _ => format!("{tool} cannot be undone by calling it again"),
-    };
-    let reasons: Vec<String> = data["skippedByReason"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(reason, count)| format!("{reason}: {count}"))
-        .collect();
-    if !reasons.is_empty() {
-        words.push_str(&format!(" ({})", reasons.join(", ")));
-    }
-    words.push_str(". Apply it?");
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,15 +212,5 @@ mod tests {
             let Value::Object(body) = json!({ "input": input }) else { unreachable!() };
             assert_eq!(Asked { name: name.into(), body }.would_only_show(), asks, "{name} {input}");
         }
-    }
-
-    #[test]
-    fn a_question_says_what_it_is_about() {
-        let data = json!({ "applied": 3, "skipped": 1, "skippedByReason": { "NOT_IN_CAMPAIGN": 1 } });
-        assert_eq!(
-            in_words("remove", &data),
-            "remove would change 3 contacts and leave 1 as they are (NOT_IN_CAMPAIGN: 1). Apply it?"
-        );
-        assert_eq!(in_words("delete", &json!({})), "delete cannot be undone by calling it again. Apply it?");
     }
 }

@@ -13,6 +13,7 @@ use crate::tools::{LYON, Office, texts};
 /// Tokens that the whole list may cost a model, at the contract's 37 tools.
 const LIST_TOKENS_MAX: usize = 20_000;
 const REMOVE: &str = "bulk_remove_contacts_from_campaign";
+const ASSIGN: &str = "bulk_assign_campaign_contacts";
 
 /// What a request of revision 2026-07-28 says of itself.
 pub fn meta(capabilities: Value) -> Value {
@@ -316,7 +317,8 @@ async fn a_person_is_asked_before_anything_is_taken_away() {
     let question = &asked["result"];
     assert_eq!(question["resultType"], json!("input_required"), "{asked}");
     let message = question["inputRequests"]["confirm"]["params"]["message"].as_str().unwrap();
-    assert!(message.contains(&format!("{LYON} contacts")), "{message}");
+    let expected = format!("Take {LYON} contacts out of the campaign “Spring”?");
+    assert!(message.starts_with(&expected), "{message}");
     assert_eq!(office.events().await, before);
 
     let answering = |said: Value| {
@@ -375,6 +377,45 @@ async fn a_person_is_not_asked_again_about_what_is_done() {
     let other = ask(client, "tools/call", params(&contacts[1]), able).await;
     assert_eq!(envelope(&other)["meta"]["errorCode"], json!("IDEMPOTENCY_CONFLICT"), "nobody is asked");
     assert_eq!(office.events().await, before);
+}
+
+#[tokio::test]
+async fn a_question_names_what_it_is_about_and_is_put_where_a_yes_would_count() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let client = &office.client;
+    let steps = json!([{ "id": "hello", "type": "question", "text": "Hello?" }]);
+    let script = client.done("create_script_template", json!({ "name": "Heating", "steps": steps })).await;
+    let script = script["template"]["templateId"].clone();
+    let attach = json!({ "campaignId": campaign, "scriptTemplateId": script });
+    client.done("attach_campaign_templates", attach).await;
+    let agents = client.done("list_outbound_agents", json!({})).await;
+    let ada = agents["agents"].as_array().unwrap().iter().find(|agent| agent["name"] == "ada").unwrap();
+    let able = json!({ "elicitation": {} });
+    let put = async |client: &Client, tool: &str, input: &Value| {
+        let body = json!({ "organizationId": client.organization, "input": input });
+        ask(client, "tools/call", json!({ "name": tool, "arguments": body }), able.clone()).await
+    };
+    let assign = json!({ "campaignId": campaign, "agentIds": [ada["agentId"]], "contactIds": contacts[..2] });
+    let delete = json!({ "templateId": script, "force": true });
+    for (tool, input, words) in [
+        (ASSIGN, &assign, vec!["Assign 2 contacts of the campaign “Spring” to “ada” (2)?"]),
+        ("delete_script_template", &delete, vec!["Delete the call script “Heating”?", "“Spring”", "restored"]),
+    ] {
+        let asked = put(client, tool, input).await;
+        let message = asked["result"]["inputRequests"]["confirm"]["params"]["message"].as_str().unwrap();
+        for word in words {
+            assert!(message.contains(word), "{tool}: {message}");
+        }
+    }
+
+    // Nothing would change, or the token may not change it: there is nothing to say yes to.
+    let other = office.campaign("Autumn").await;
+    let nothing = put(client, REMOVE, &json!({ "campaignId": other, "filter": {} })).await;
+    assert_eq!(envelope(&nothing)["data"]["applied"], json!(0), "{nothing}");
+    let narrow = office.app.narrowed(client.organization, None, &[], Some(1)).await;
+    let refused = put(&narrow, ASSIGN, &assign).await;
+    assert_eq!(envelope(&refused)["meta"]["errorCode"], json!("TOO_MANY_AFFECTED"), "{refused}");
 }
 
 #[tokio::test]
