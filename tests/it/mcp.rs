@@ -6,6 +6,7 @@ use docket_aggregates::token::Role;
 use hyper::{HeaderMap, Method};
 use serde_json::{Value, json};
 
+use crate::support::process::Spoken;
 use crate::support::{Client, TestApp};
 use crate::tools::catalog::office_for_examples;
 use crate::tools::{LYON, Office, texts};
@@ -442,6 +443,35 @@ async fn a_bulk_call_tells_how_far_it_has_come() {
         .collect();
     assert_eq!(progress, [1.0, 2.0, 3.0], "{messages:?}");
     assert_eq!(envelope(messages.last().unwrap())["data"]["applied"], json!(LYON));
+}
+
+#[tokio::test]
+async fn progress_only_ever_increases_within_one_request() {
+    let office = Office::open().await;
+    let (campaign, _) = office.lyon("Spring").await;
+    let organization = office.client.organization;
+    let token = office.app.token(Role::SuperAdmin, Some(organization)).await;
+    let able = json!({ "elicitation": {} });
+    let mut spoken = Spoken::begin(&office.app.database, &token, able, &[]).await;
+    let body = json!({ "organizationId": organization, "input": { "campaignId": campaign, "filter": {} } });
+    let params = json!({ "name": REMOVE, "arguments": body, "_meta": { "progressToken": "p" } });
+    spoken.say(json!({ "id": 1, "method": "tools/call", "params": params })).await;
+    let (mut progress, mut asked) = (Vec::new(), 0);
+    let answer = loop {
+        let message = spoken.hear().await;
+        if message["method"] == "notifications/progress" {
+            progress.push(message["params"]["progress"].as_f64().unwrap());
+        } else if message["method"] == "elicitation/create" {
+            asked += 1;
+            let yes = json!({ "action": "accept", "content": { "confirm": true } });
+            spoken.say(json!({ "id": message["id"], "result": yes })).await;
+        } else if message["id"] == 1 {
+            break message;
+        }
+    };
+    assert_eq!(envelope(&answer)["data"]["applied"], json!(LYON), "{answer}");
+    assert_eq!(asked, 1);
+    assert_eq!(progress, [1.0, 3.0, 4.0, 5.0, 6.0]);
 }
 
 #[tokio::test]
