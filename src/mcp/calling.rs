@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::Answer;
 use crate::json;
+use crate::limits::Limiter;
 use crate::tools::progress::Progress;
 use crate::tools::{self, Listener, Refusal, catalog};
 
@@ -29,6 +30,8 @@ pub struct Desk {
     pub app: App,
     /// Where calls are noted.
     pub access_log: AccessLog,
+    /// What counts the calls; lets everything through where a gate has counted them before.
+    pub limiter: Limiter,
 }
 
 /// A call as it arrives.
@@ -98,6 +101,18 @@ impl Said {
 }
 
 impl Desk {
+    /// How long the caller must wait before it may ask for anything more; none if it need not.
+    pub fn wait(&self, caller: &Caller) -> Option<Duration> {
+        self.limiter.take(caller.token_id).and_then(|allowance| allowance.wait)
+    }
+
+    /// The refusal of a call that is one too many.
+    pub async fn too_many(&self, caller: &Caller, name: &str, retry_after: Duration) -> Answer {
+        let answer = tools::refuse(&self.app, name, &Refusal::RateLimited { retry_after });
+        self.note(caller, name, &answer, Duration::ZERO).await;
+        answer
+    }
+
     /// Makes the call. `can_ask`: whether the client can put a question to a person.
     pub async fn call(&self, caller: &Caller, asked: &Asked, can_ask: bool, progress: Progress) -> Outcome {
         if let Err(refusal @ (Refusal::UnknownTool { .. } | Refusal::ToolNotYet(_))) =
@@ -156,10 +171,14 @@ impl Desk {
             Ok(answer) => answer,
             Err(_) => tools::refuse(app, &asked.name, &Refusal::DeadlineExceeded),
         };
-        let known = catalog().get(&asked.name).map_or("unknown tool", |tool| tool.name);
-        let entry = Entry::of_call(&app.clock, Some(caller), known, &answer, started.elapsed());
-        self.access_log.record(entry).await;
+        self.note(caller, &asked.name, &answer, started.elapsed()).await;
         answer
+    }
+
+    async fn note(&self, caller: &Caller, name: &str, answer: &Answer, took: Duration) {
+        let known = catalog().get(name).map_or("unknown tool", |tool| tool.name);
+        let entry = Entry::of_call(&self.app.clock, Some(caller), known, answer, took);
+        self.access_log.record(entry).await;
     }
 }
 

@@ -79,6 +79,10 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = self.caller(&context).await?;
+        if let Some(wait) = self.desk.wait(&caller) {
+            let message = format!("too many requests; come again in {} s", wait.as_secs().max(1));
+            return Err(ErrorData::invalid_request(message, None));
+        }
         listed(listing::tools(&caller))
     }
 
@@ -89,6 +93,9 @@ impl ServerHandler for Server {
     ) -> Result<CallToolResponse, ErrorData> {
         let caller = self.caller(&context).await?;
         let asked = Asked { name: request.name.into_owned(), body: request.arguments.unwrap_or_default() };
+        if let Some(wait) = self.desk.wait(&caller) {
+            return Ok(written(self.desk.too_many(&caller, &asked.name, wait).await).into());
+        }
         let mut teller = Teller::of(&context);
         if let Some(preview_token) = request.request_state {
             let said = request.input_responses.as_ref().and_then(|said| said.get(CONFIRM));

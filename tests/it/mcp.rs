@@ -475,6 +475,26 @@ async fn progress_only_ever_increases_within_one_request() {
 }
 
 #[tokio::test]
+async fn a_token_has_its_allowance_over_standard_input_too() {
+    let app = TestApp::start().await;
+    let organization = app.organization().await;
+    let token = app.token(Role::SuperAdmin, Some(organization)).await;
+    let settings = [("DOCKET_RATE_LIMIT", "1/3")];
+    let mut spoken = Spoken::begin(&app.database, &token, json!({}), &settings).await;
+    let body = json!({ "organizationId": organization, "input": {} });
+    let mut codes = Vec::new();
+    for id in 1..=4 {
+        let params = json!({ "name": "list_outbound_agents", "arguments": body });
+        spoken.say(json!({ "id": id, "method": "tools/call", "params": params })).await;
+        let answer = spoken.hear().await;
+        codes.push(envelope(&answer)["meta"]["errorCode"].as_str().unwrap_or_default().to_owned());
+    }
+    assert_eq!(codes, ["", "", "", "RATE_LIMITED"]);
+    spoken.say(json!({ "id": 5, "method": "tools/list" })).await;
+    assert_eq!(spoken.hear().await["error"]["code"], json!(-32600), "a list is a request, too");
+}
+
+#[tokio::test]
 async fn a_session_belongs_to_who_began_it() {
     let app = TestApp::start().await;
     let client = app.agent().await;
