@@ -15,9 +15,9 @@ use docket_aggregates::qualification::{ByModel, Provenance, Qualification, Quali
 use docket_aggregates::qualification_template::{Answers, QualificationForm};
 use docket_aggregates::script_execution::ScriptExecution;
 use docket_projections::{qualifications as rows, script_template_versions};
-use sha2::{Digest as _, Sha256};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use self::answer::{ModelAnswer, Unfit};
 use self::payload::{NoPayload, Payload};
@@ -315,8 +315,7 @@ async fn record(
             }
         };
         let planned = planned.map_err(widened)?;
-        let recorded =
-            Recorded::of(planned.qualification_id, &planned.after, planned.version, &planned.form);
+        let recorded = Recorded::of(planned.qualification_id, &planned.after, planned.version, &planned.form);
         let entity = Qualified { qualification: Some(recorded), ..shown.clone() };
         let mut guards = planned.guards;
         guards.push(prepared.execution.guard());

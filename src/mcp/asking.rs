@@ -66,8 +66,7 @@ fn removing(campaign: &str, data: &Value) -> String {
         counted(applied, "contact")
     );
     let follow_ups = &data["followUpsCancelled"];
-    let cancelled =
-        follow_ups["pending"].as_u64().unwrap_or(0) + follow_ups["overdue"].as_u64().unwrap_or(0);
+    let cancelled = follow_ups["pending"].as_u64().unwrap_or(0) + follow_ups["overdue"].as_u64().unwrap_or(0);
     if cancelled > 0 {
         words.push_str(&format!(" Follow-ups that are cancelled: {cancelled}."));
     }

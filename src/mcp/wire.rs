@@ -13,8 +13,8 @@ use axum::http::{Request, Response};
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ElicitRequest,
     ElicitRequestParams, Implementation, InputRequest, InputRequests, InputRequiredResult, ListToolsResult,
-    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerCapabilities, ServerConfig,
-    Tool,
+    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerCapabilities,
+    ServerConfig, Tool,
 };
 use rmcp::service::{Peer, RequestContext};
 use rmcp::transport::StreamableHttpServerConfig;
@@ -105,9 +105,8 @@ impl ServerHandler for Server {
             });
             return Ok(written(answer.await).into());
         }
-        let outcome = teller.telling(async |progress| {
-            self.desk.call(&caller, &asked, can_ask(&context), progress).await
-        });
+        let outcome = teller
+            .telling(async |progress| self.desk.call(&caller, &asked, can_ask(&context), progress).await);
         let outcome = outcome.await;
         match outcome {
             Outcome::UnknownTool(message) => Err(ErrorData::invalid_params(message, None)),

@@ -281,11 +281,7 @@ impl Told {
                     request_id: ask.request_id,
                     options: options(&input)?,
                     input,
-                    progress: if tool.bulk() {
-                        self.listener.progress.clone()
-                    } else {
-                        Progress::default()
-                    },
+                    progress: if tool.bulk() { self.listener.progress.clone() } else { Progress::default() },
                     asks: self.listener.asks,
                 };
                 change.run(&mut self.meta).await

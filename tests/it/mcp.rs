@@ -198,8 +198,7 @@ async fn a_script_may_be_as_deep_on_both_surfaces() {
         let mut step = json!({ "id": format!("n{depth}"), "type": "question", "text": "And then?" });
         for level in (1..depth).rev() {
             let branch = json!({ "label": "Oui", "steps": [step] });
-            step =
-                json!({ "id": format!("n{level}"), "type": "yesno", "text": "And then?", "branches": [branch] });
+            step = json!({ "id": format!("n{level}"), "type": "yesno", "text": "And then?", "branches": [branch] });
         }
         let script = json!({ "name": format!("Deep {depth}"), "steps": [step] });
         for (tool, input) in [
@@ -371,10 +370,7 @@ async fn a_person_is_not_asked_again_about_what_is_done() {
     let again = ask(client, "tools/call", params(&contacts[0]), able.clone()).await;
     let again = envelope(&again);
     assert_eq!((&again["data"], &again["meta"]["auditId"]), (&done["data"], &done["meta"]["auditId"]));
-    assert_eq!(
-        (&again["meta"]["idempotentReplay"], &again["meta"]["dryRun"]),
-        (&json!(true), &json!(false))
-    );
+    assert_eq!((&again["meta"]["idempotentReplay"], &again["meta"]["dryRun"]), (&json!(true), &json!(false)));
     let other = ask(client, "tools/call", params(&contacts[1]), able).await;
     assert_eq!(envelope(&other)["meta"]["errorCode"], json!("IDEMPOTENCY_CONFLICT"), "nobody is asked");
     assert_eq!(office.events().await, before);
@@ -401,7 +397,11 @@ async fn a_question_names_what_it_is_about_and_is_put_where_a_yes_would_count() 
     let delete = json!({ "templateId": script, "force": true });
     for (tool, input, words) in [
         (ASSIGN, &assign, vec!["Assign 2 contacts of the campaign “Spring” to “ada” (2)?"]),
-        ("delete_script_template", &delete, vec!["Delete the call script “Heating”?", "“Spring”", "restored"]),
+        (
+            "delete_script_template",
+            &delete,
+            vec!["Delete the call script “Heating”?", "“Spring”", "restored"],
+        ),
     ] {
         let asked = put(client, tool, input).await;
         let message = asked["result"]["inputRequests"]["confirm"]["params"]["message"].as_str().unwrap();

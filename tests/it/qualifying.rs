@@ -413,7 +413,11 @@ async fn what_a_person_answered_is_kept_however_often_a_model_is_asked() {
         let (status, told) = story.qualify(json!({})).await;
         assert_eq!(status, 200, "{told}");
         let recorded = story.latest().await;
-        assert_eq!(recorded["answers"], json!({ "owner": false, "area": area }), "a model may correct itself");
+        assert_eq!(
+            recorded["answers"],
+            json!({ "owner": false, "area": area }),
+            "a model may correct itself"
+        );
         assert_eq!(recorded["notes"], json!("My own"));
     }
 }

@@ -54,8 +54,10 @@ async fn a_token_for_few_contacts_changes_no_more() {
     let (active, contacts) = office.lyon("Autumn").await;
     let update = |status: &str| json!({ "campaignId": active, "patch": { "status": status } });
     office.client.done("update_outbound_campaign", update("active")).await;
-    let form = json!({ "name": "Form", "fields": [{ "key": "owner", "label": "Owner?", "type": "boolean" }] });
-    let form = office.client.done("create_qualification_template", form).await["template"]["templateId"].clone();
+    let form =
+        json!({ "name": "Form", "fields": [{ "key": "owner", "label": "Owner?", "type": "boolean" }] });
+    let form =
+        office.client.done("create_qualification_template", form).await["template"]["templateId"].clone();
     let steps = json!([{ "id": "hello", "type": "question", "text": "Hello?" }]);
     let script = json!({ "name": "Script", "steps": steps });
     let script = office.client.done("create_script_template", script).await["template"]["templateId"].clone();
@@ -70,7 +72,12 @@ async fn a_token_for_few_contacts_changes_no_more() {
         (&narrow, "update_outbound_campaign", update("archived"), LYON),
         (&narrow, "update_outbound_campaign", update("completed"), LYON),
         (&nobody, "create_qualification", about(json!({ "templateId": form, "answers": {} })), 1),
-        (&nobody, "upsert_script_execution", about(json!({ "scriptTemplateId": script, "responses": [] })), 1),
+        (
+            &nobody,
+            "upsert_script_execution",
+            about(json!({ "scriptTemplateId": script, "responses": [] })),
+            1,
+        ),
     ] {
         let refused = ask(client, tool, input.clone()).await;
         refused.refused(403, "TOO_MANY_AFFECTED");

@@ -51,7 +51,8 @@ async fn a_change_shows_counts_as_new_as_the_call() {
     let mut contacts = 0;
     for (n, most) in [5, 10, 30].into_iter().enumerate() {
         let add = json!({ "campaignId": campaign, "filter": { "source": "crm" }, "maxContacts": most });
-        contacts += office.done("bulk_add_contacts_to_campaign_by_filter", add).await["applied"].as_u64().unwrap();
+        contacts +=
+            office.done("bulk_add_contacts_to_campaign_by_filter", add).await["applied"].as_u64().unwrap();
         let archive = json!({ "campaignId": campaign, "patch": { "status": "archived" }, "dryRun": true });
         let detach = json!({ "campaignId": campaign, "scriptTemplateId": null, "dryRun": true });
         let rename = json!({ "campaignId": campaign, "patch": { "name": format!("Spring {n}") } });

@@ -48,7 +48,8 @@ async fn how_a_change_is_applied_is_no_part_of_what_is_asked_for() {
         input.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
         input
     };
-    let (one, other) = (office.ask(REMOVE, input(json!({}))).await, office.ask(REMOVE, input(json!({}))).await);
+    let (one, other) =
+        (office.ask(REMOVE, input(json!({}))).await, office.ask(REMOVE, input(json!({}))).await);
     let applied = json!({ "confirm": true, "previewToken": one.token() });
     let applied = office.ask_as("r-1", REMOVE, input(applied)).await;
     assert_eq!(applied.meta()["idempotentReplay"], json!(false));
