@@ -70,6 +70,11 @@ impl Caller {
         !self.tools.is_empty() || self.max_affected.is_some()
     }
 
+    /// Whether its token may call the tool of that name: any, if it was not narrowed to some.
+    pub fn may_call(&self, tool: &str) -> bool {
+        self.tools.is_empty() || self.tools.iter().any(|allowed| allowed == tool)
+    }
+
     /// The actor for the ledger.
     pub fn actor(&self) -> Actor {
         let kind = if self.agent_id.is_some() || self.role == Role::Agent { "agent" } else { "person" };

@@ -63,6 +63,12 @@ pub async fn list(app: &App, organization: OrganizationId) -> Result<Vec<PauseVi
     Ok(control.state.pauses().map(|(scope, reason)| view(scope, true, reason.map(str::to_owned))).collect())
 }
 
+/// Whether all sending of an organization is held back.
+pub async fn all_is_held_back(app: &App, organization: OrganizationId) -> Result<bool, ReadError> {
+    let control = app.ledger.load::<SendingControl>(organization, organization.sending_control()).await?;
+    Ok(control.state.pauses().any(|(scope, _)| scope == PauseScope::All))
+}
+
 /// The most that one recipient may get.
 pub async fn frequency(app: &App, organization: OrganizationId) -> Result<FrequencyCapView, ReadError> {
     let control = app.ledger.load::<SendingControl>(organization, organization.sending_control()).await?;
@@ -86,8 +92,19 @@ pub async fn pause(
     scope: PauseScope,
     reason: String,
 ) -> Result<Done<PauseView>, ServiceError<SendingControlError>> {
-    let control_id = call.organization.sending_control();
     let answer = view(scope, true, Some(reason.clone()));
+    pause_answering(app, call, scope, reason, answer).await
+}
+
+/// The same for a request of which the pause is a part, and that is answered with something else.
+pub async fn pause_answering<T: Serialize>(
+    app: &App,
+    call: &Call,
+    scope: PauseScope,
+    reason: String,
+    answer: T,
+) -> Result<Done<T>, ServiceError<SendingControlError>> {
+    let control_id = call.organization.sending_control();
     let paused = order(app, call, SendingControlCommand::Pause { control_id, scope, reason }, answer).await?;
     tokio::time::sleep(CALLS_BEGIN_WITHIN + GRACE).await;
     Ok(paused)
@@ -99,7 +116,17 @@ pub async fn resume(
     call: &Call,
     scope: PauseScope,
 ) -> Result<Done<PauseView>, ServiceError<SendingControlError>> {
-    order(app, call, SendingControlCommand::Resume { scope }, view(scope, false, None)).await
+    resume_answering(app, call, scope, view(scope, false, None)).await
+}
+
+/// The same for a request of which it is a part, and that is answered with something else.
+pub async fn resume_answering<T: Serialize>(
+    app: &App,
+    call: &Call,
+    scope: PauseScope,
+    answer: T,
+) -> Result<Done<T>, ServiceError<SendingControlError>> {
+    order(app, call, SendingControlCommand::Resume { scope }, answer).await
 }
 
 async fn order<T: Serialize>(

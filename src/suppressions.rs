@@ -14,7 +14,7 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use cqrs_es::Aggregate;
 use docket_aggregates::allowlist::EntryKind;
 use docket_aggregates::contact::{Contact, ContactCommand};
-use docket_aggregates::ids::{ContactId, OrganizationId};
+use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
 use docket_aggregates::personal::Personal;
 use docket_aggregates::suppression::{Suppression, SuppressionCommand, SuppressionError, SuppressionReason};
 use docket_aggregates::{Decides, Timestamp};
@@ -27,6 +27,7 @@ use crate::allowlist::EntriesChanged;
 use crate::app::App;
 use crate::calls::cancelled_follow_ups;
 use crate::contacts::{address_hash, address_hashes};
+use crate::ledger::keys::SubjectKey;
 use crate::ledger::{AppendError, Appended, Lane, Versioned, Write};
 use crate::readside::Consistency;
 use crate::sending::{RecipientError, parse_entry};
@@ -93,8 +94,8 @@ pub struct SuppressionView {
 pub(crate) struct Target {
     /// Keyed hash of it.
     pub hash: String,
-    /// As it is shown; erased where it is not known any more.
-    pub address: Personal<String>,
+    /// As it is shown; none where it is not known any more.
+    pub address: Option<Personal<String>>,
     /// Contacts that are known to have it. Others are looked for by the address.
     pub contacts: Vec<ContactId>,
 }
@@ -108,11 +109,12 @@ impl Target {
         contact: Option<ContactId>,
     ) -> Self {
         let subject = organization.correspondent(&hash);
-        let address = match address {
-            Some(address) => Personal::known(subject, address),
-            None => Personal::erased(subject),
-        };
+        let address = address.map(|address| Personal::known(subject, address));
         Self { hash, address, contacts: contact.into_iter().collect() }
+    }
+
+    fn text(&self) -> Option<&String> {
+        self.address.as_ref().and_then(Personal::value)
     }
 }
 
@@ -133,7 +135,7 @@ async fn read(
         };
         let hash = address_hash(&keys, shown);
         if seen.insert(hash.clone()) {
-            targets.push(Target { hash, address: entry.text, contacts: vec![] });
+            targets.push(Target { hash, address: Some(entry.text), contacts: vec![] });
         }
     }
     Ok(targets)
@@ -145,11 +147,8 @@ async fn find_contacts<R>(
     organization: OrganizationId,
     targets: &mut [Target],
 ) -> Result<(), ServiceError<R>> {
-    let wanted: Vec<MatchKeys> = targets
-        .iter()
-        .filter_map(|target| target.address.value())
-        .map(|text| MatchKeys::of_address(text))
-        .collect();
+    let wanted: Vec<MatchKeys> =
+        targets.iter().filter_map(Target::text).map(|text| MatchKeys::of_address(text)).collect();
     if wanted.is_empty() {
         return Ok(());
     }
@@ -167,6 +166,27 @@ async fn find_contacts<R>(
         target.contacts.extend(having.remove(&target.hash).unwrap_or_default());
         target.contacts.sort_unstable();
         target.contacts.dedup();
+    }
+    Ok(())
+}
+
+/// Takes the texts away of those whose data was erased: nothing is recorded about them any more. That they are on the list is
+/// not about them but about us, and is known by the hash alone.
+async fn forget_erased<R>(
+    app: &App,
+    organization: OrganizationId,
+    targets: &mut [Target],
+) -> Result<(), ServiceError<R>> {
+    let subject = |target: &Target| target.address.as_ref().map(Personal::subject);
+    let subjects: BTreeSet<SubjectId> = targets.iter().filter_map(subject).collect();
+    if subjects.is_empty() {
+        return Ok(());
+    }
+    let keys = app.ledger.keys().subjects(organization, &subjects).await?;
+    for target in targets {
+        if subject(target).is_some_and(|subject| matches!(keys.get(&subject), Some(SubjectKey::Erased))) {
+            target.address = None;
+        }
     }
     Ok(())
 }
@@ -227,6 +247,8 @@ pub(crate) async fn suppressing<R>(
         let found = find_contacts(app, organization, &mut targets).await;
         heeded(reason, found)?;
     }
+    // The contacts were looked for by the text; it is only recorded where that may still be done.
+    forget_erased(app, organization, &mut targets).await?;
     let keys = app.ledger.keys().organization(organization).await?;
     let mut writes = Vec::new();
     let mut contacts = Contacts::default();
@@ -290,20 +312,23 @@ fn heeded<T: Default, R>(
 async fn lifting(
     app: &App,
     organization: OrganizationId,
-    targets: Vec<Target>,
+    mut targets: Vec<Target>,
 ) -> Result<Vec<Write>, ServiceError<SuppressionRefusal>> {
+    // The list knows the contacts that it was told of; others came in later, and are left alone because of it as well.
+    find_contacts(app, organization, &mut targets).await?;
     let mut writes = Vec::new();
     let mut contacts = Contacts::default();
-    for (index, Target { hash, .. }) in targets.into_iter().enumerate() {
+    for (index, Target { hash, contacts: having, .. }) in targets.into_iter().enumerate() {
         let list = app.ledger.load::<Suppression>(organization, organization.suppression(&hash)).await?;
         let events = match list.state.decide(SuppressionCommand::Lift) {
             Ok(events) => events,
             Err(SuppressionError::NotSuppressed) => continue,
             Err(error) => return Err(ServiceError::Refused(SuppressionRefusal::List { index, error })),
         };
-        for id in list.state.contacts() {
+        let known: BTreeSet<ContactId> = list.state.contacts().iter().copied().chain(having).collect();
+        for id in known {
             let lift = |_: &Contact| ContactCommand::LiftSuppression { address_hash: hash.clone() };
-            contacts.order(app, organization, *id, lift).await?;
+            contacts.order(app, organization, id, lift).await?;
         }
         writes.push(list.write(events));
     }
@@ -357,7 +382,8 @@ async fn change(
                     appended = Some(done);
                     break;
                 }
-                Err(AppendError::Conflict) if left > 0 => (),
+                // Whoever was erased meanwhile is found erased the next time.
+                Err(AppendError::Conflict | AppendError::SubjectErased) if left > 0 => (),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -395,7 +421,7 @@ async fn one(
 ) -> Result<Done<SuppressionView>, ServiceError<SuppressionRefusal>> {
     let refused = |error| ServiceError::Refused(SuppressionRefusal::List { index: 0, error });
     let target = targets.into_iter().next().ok_or_else(|| refused(SuppressionError::NotSuppressed))?;
-    let shown = target.address.value().cloned();
+    let shown = target.text().cloned();
     let stream = call.organization.suppression(&target.hash);
     for _ in 0..TRIES {
         let before = app.ledger.load::<Suppression>(call.organization, stream).await?;
@@ -416,7 +442,7 @@ async fn one(
         }
         match app.ledger.append(call.command(writes, vec![], call.request(&entity)?)).await {
             Ok(appended) => return Ok(Done { entity, appended: Some(appended) }),
-            Err(AppendError::Conflict) => (),
+            Err(AppendError::Conflict | AppendError::SubjectErased) => (),
             Err(error) => return Err(error.into()),
         }
     }

@@ -45,6 +45,19 @@ pub struct Candidate {
     pub keys: RecipientKeys,
 }
 
+impl Candidate {
+    /// The claims of which each stands against it: on its address, in every spelling, and on the contact that it is for,
+    /// who may have spoken of another address. The append of the hand-over rests on none of them being there.
+    pub fn against(&self) -> impl Iterator<Item = ClaimKey> {
+        let of_address = self.keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash));
+        of_address.chain(self.left_alone())
+    }
+
+    fn left_alone(&self) -> Option<ClaimKey> {
+        self.message.state.contact_id().map(ClaimKey::left_alone)
+    }
+}
+
 /// A message that is handed over by the plan's append.
 pub struct Handing {
     pub id: MessageId,
@@ -168,10 +181,16 @@ impl Deciding<'_, '_> {
     fn judge(&mut self, candidate: Candidate) -> Option<Candidate> {
         let (seen, ground) = (self.seen, self.seen.ground);
         let message = &candidate.message.state;
-        let suppressed = against(&candidate.keys).any(|key| seen.suppressed.contains(&key));
+        let left_alone = candidate.left_alone();
+        let standing = |key: &ClaimKey| seen.suppressed.contains(key);
+        let recipient = Recipient {
+            keys: &candidate.keys,
+            suppressed: candidate.against().any(|key| standing(&key) && Some(&key) != left_alone.as_ref()),
+            left_alone: left_alone.as_ref().is_some_and(standing),
+        };
         let judged = judgement::at_dispatch(
             message,
-            Recipient { keys: &candidate.keys, suppressed },
+            recipient,
             judgement::Ground {
                 outbox: &ground.outbox.state,
                 credential: &ground.credential.state,
@@ -336,7 +355,7 @@ impl Deciding<'_, '_> {
             return false;
         }
         self.rests_on_rules |= candidate.message.state.auto_approved();
-        self.plan.absent.extend(against(&candidate.keys));
+        self.plan.absent.extend(candidate.against());
         let Candidate { id, message: before, .. } = candidate;
         self.plan.handing.push(Handing { id, before, events, outgoing });
         true
@@ -460,8 +479,4 @@ impl Deciding<'_, '_> {
             plan.guards.push(ground.rules.guard());
         }
     }
-}
-
-pub fn against(keys: &RecipientKeys) -> impl Iterator<Item = ClaimKey> {
-    keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash))
 }

@@ -281,7 +281,10 @@ async fn looked_up(
         known = Known::of(app, organization).await.unwrap_or_default();
         entered = Some(organization);
     }
-    data["tools"] = catalog().capabilities(family.as_deref(), words.as_deref(), &known).into();
+    let mut tools = catalog().capabilities(family.as_deref(), words.as_deref(), &known);
+    // What the token may not call is not offered, as over the Model Context Protocol.
+    tools.retain(|tool| tool["name"].as_str().is_some_and(|name| caller.may_call(name)));
+    data["tools"] = tools.into();
     Ok((entered, data))
 }
 

@@ -94,7 +94,7 @@ pub fn admit(caller: &Caller, name: &str) -> ToolResult<&'static Tool> {
         let nearest = nearest(name, catalog().iter().map(|tool| tool.name));
         Refusal::UnknownTool { name: name.chars().take(120).collect(), nearest }
     })?;
-    if !caller.tools.is_empty() && !caller.tools.iter().any(|allowed| allowed == name) {
+    if !caller.may_call(name) {
         return Err(Refusal::ToolNotInScope(name.to_owned()));
     }
     Ok(tool)
@@ -592,7 +592,6 @@ impl Change<'_> {
                         previews::save(&self.app.ledger, self.organization, &preview).await?
                     }
                 };
-                meta.preview_url = Some(format!("/dashboard/{}/previews/{token}", self.organization));
                 meta.preview_token = Some(token);
                 meta.warnings.extend(notes.warnings);
                 return Ok(completed(plan.answer, true, notes.position));

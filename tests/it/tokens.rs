@@ -16,6 +16,26 @@ async fn a_token_for_some_tools_calls_no_other() {
     ask(&narrow, "list_outbound_agents", json!({})).await.refused(403, "TOOL_NOT_IN_SCOPE");
     ask(&narrow, "no_such_tool", json!({})).await.refused(404, "TOOL_NOT_FOUND");
     assert_eq!(narrow.get(&narrow.crm("agents")).await.0, 403);
+
+    // It is offered what it may call, and a search finds nothing else.
+    for (query, names) in [
+        ("", vec!["list_campaigns"]),
+        ("?query=list+campaigns", vec!["list_campaigns"]),
+        ("?family=Script+templates", vec![]),
+    ] {
+        let (status, offered) = narrow.get(&format!("/crm/agent/capabilities{query}")).await;
+        assert_eq!(
+            (status, texts(&offered["data"]["tools"], "name")),
+            (200, names.into_iter().map(str::to_owned).collect())
+        );
+    }
+    let whole = app.narrowed(organization, None, &[], Some(5)).await;
+    let (_, offered) = whole.get("/crm/agent/capabilities").await;
+    assert_eq!(
+        offered["data"]["tools"].as_array().unwrap().len(),
+        37,
+        "one for few contacts calls every tool"
+    );
 }
 
 #[tokio::test]

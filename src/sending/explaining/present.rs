@@ -141,7 +141,12 @@ impl Present {
             Some(recipient) => {
                 let keys = ledger.keys().organization(organization).await?;
                 let meant = message.contact_id();
-                let found = Addressee::find(app, organization, &keys, recipient, meant).await?;
+                // A message that waits is for the contact that it was drafted for; a new send would look for one.
+                let found = if meant.is_some() || row.dispatch_state == DispatchState::Done {
+                    Addressee::find(app, organization, &keys, recipient, meant).await?
+                } else {
+                    Addressee::without_contact(&keys, recipient)
+                };
                 let suppressed = found.suppressed(app, organization).await?;
                 Some((found, suppressed))
             }
@@ -168,7 +173,7 @@ impl Present {
             rules: At { state: &self.rules.0, version: self.rules.1 },
             control: &self.control,
         };
-        let recipient = judgement::Recipient { keys: &addressee.keys, suppressed: *suppressed };
+        let recipient = addressee.judged(*suppressed);
         judgement::at_dispatch(message, recipient, ground, ApprovalId::default(), at)
     }
 
@@ -181,7 +186,7 @@ impl Present {
                 "Its recipient was erased, so that nothing more becomes of it.",
             );
         };
-        let recipient = judgement::Recipient { keys: &addressee.keys, suppressed: *suppressed };
+        let recipient = addressee.judged(*suppressed);
         let facts = Facts {
             channel: row.channel,
             labels: Labels { niche: row.niche.clone(), tags: row.tags.clone() },

@@ -1,5 +1,6 @@
 //! The suppression list, its contacts and their campaigns: one fact.
 
+use docket_aggregates::channel::Channel;
 use docket_aggregates::token::Role;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -44,6 +45,74 @@ async fn an_entry_leaves_the_contact_alone_and_lifting_it_does_not_put_it_back()
     let (status, answer) = ask(&story, Method::DELETE, json!({ "address": "ann@example.org" })).await;
     assert_eq!((status, &answer["code"]), (422, &json!("OPTED_OUT")));
     assert_eq!(story.stands(&campaign, contacts[0]).await, ("do_not_contact".into(), true));
+}
+
+#[tokio::test]
+async fn who_comes_in_with_a_listed_address_is_left_alone_for_as_long_as_it_is_listed() {
+    let story = Story::begin().await;
+    for (address, reason) in [
+        ("ann@example.org", "manual"),
+        ("bob@example.org", "complaint"),
+        ("cleo@example.org", "bounce"),
+        ("dan@example.org", "unsubscribe"),
+    ] {
+        let body = json!({ "address": address, "reason": reason });
+        assert_eq!(ask(&story, Method::POST, body).await.0, 201, "{reason}");
+    }
+    let addresses =
+        ["ann@example.org", "bob@example.org", "cleo@example.org", "dan@example.org", "eve@example.org"];
+    let rows: String = addresses.iter().map(|address| format!("N,{address}\n")).collect();
+    let path = story.client.crm("imports?name=Fair");
+    let headers = [("content-type", "text/csv")];
+    let csv = format!("Name,Email\n{rows}").into_bytes();
+    let (_, folder) = story.client.send(Method::POST, &path, &headers, csv).await.unwrap();
+    let commit = story.client.crm(&format!("imports/{}/commit", folder["importFolderId"].as_str().unwrap()));
+    let (_, committed) = story.client.post(&commit, json!({})).await;
+    assert_eq!(committed["created"], json!(5), "{committed}");
+    let left_alone = async || {
+        let listed = story.client.done("list_outbound_contacts", json!({})).await;
+        let mut left_alone: Vec<String> = listed["contacts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|row| row["doNotContact"] == json!(true))
+            .map(|row| row["email"].as_str().unwrap().to_owned())
+            .collect();
+        left_alone.sort();
+        left_alone
+    };
+    assert_eq!(left_alone().await, ["ann@example.org", "bob@example.org", "dan@example.org"]);
+
+    // Nothing is sent to any of them, and it is said why.
+    let outbox = story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await;
+    let (status, _) =
+        story.client.post(&story.client.crm("allowlist"), json!({ "entry": "@example.org" })).await;
+    assert_eq!(status, 201);
+    for (address, reason) in addresses.iter().zip([
+        Some("suppressed"),
+        Some("suppressed"),
+        Some("suppressed"),
+        Some("suppressed"),
+        None,
+    ]) {
+        let mail = json!({ "channel": "email", "outboxId": outbox, "to": address,
+            "payload": { "subject": "Hello", "text": "A word about your roof." } });
+        let headers = [JSON, ("prefer", "wait=0")];
+        let path = story.client.crm("send");
+        let (status, sent) =
+            story.client.send(Method::POST, &path, &headers, mail.to_string().into_bytes()).await.unwrap();
+        assert_eq!((status, &sent["reason"]), (200, &json!(reason)), "{sent}");
+        let explain = story.client.crm(&format!("activities/{}/explain", sent["id"].as_str().unwrap()));
+        let (_, told) = story.client.get(&explain).await;
+        let told = told["explanation"].as_str().unwrap().to_owned();
+        let why = "because the recipient is suppressed or asked not to be contacted";
+        assert_eq!(told.contains(why), reason.is_some(), "{told}");
+    }
+
+    for address in ["ann@example.org", "bob@example.org", "cleo@example.org"] {
+        assert_eq!(ask(&story, Method::DELETE, json!({ "address": address })).await.0, 200);
+    }
+    assert_eq!(left_alone().await, ["dan@example.org"]);
 }
 
 #[tokio::test]

@@ -16,7 +16,9 @@ use docket::service::Call;
 use docket_aggregates::bucket::Bucket;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::credential::{Credential, CredentialCommand, SecretRef};
-use docket_aggregates::ids::{ApprovalId, BucketId, CampaignId, MessageId, OrganizationId, OutboxId};
+use docket_aggregates::ids::{
+    ApprovalId, BucketId, CampaignId, ContactId, MessageId, OrganizationId, OutboxId,
+};
 use docket_aggregates::labels::Labels;
 use docket_aggregates::message::{
     DispatchState, Draft, Grounds, Message, MessageCommand, MessageContent, MessageStatus, Ruling,
@@ -123,6 +125,21 @@ impl House {
         campaign_id: Option<CampaignId>,
         by_rule: bool,
     ) -> Vec<MessageId> {
+        self.queue_of(to, None, campaign_id, by_rule).await
+    }
+
+    /// Messages to these addresses of one contact, approved by a person.
+    pub async fn queue_to(&self, contact_id: ContactId, to: &[String]) -> Vec<MessageId> {
+        self.queue_of(to, Some(contact_id), None, false).await
+    }
+
+    async fn queue_of(
+        &self,
+        to: &[String],
+        contact_id: Option<ContactId>,
+        campaign_id: Option<CampaignId>,
+        by_rule: bool,
+    ) -> Vec<MessageId> {
         let keys = self.app.ledger.keys().organization(self.organization).await.unwrap();
         let mut ids = Vec::with_capacity(to.len());
         for chunk in to.chunks(CHUNK) {
@@ -136,7 +153,10 @@ impl House {
                     message_id,
                     channel: Channel::Email,
                     outbox_id: self.outbox,
-                    subject: self.organization.correspondent(&recipient_hash),
+                    subject: contact_id.map_or_else(
+                        || self.organization.correspondent(&recipient_hash),
+                        |contact| contact.uuid().into(),
+                    ),
                     recipient_hash,
                     content: MessageContent { to: recipient.to, payload: payload.to_string() },
                     content_hash: message_id.to_string(),
@@ -145,7 +165,7 @@ impl House {
                     dedup: None,
                     drafter: self.clock.mint(),
                     agent_id: None,
-                    contact_id: None,
+                    contact_id,
                     campaign_id,
                     sequence_id: None,
                     step: None,
