@@ -120,6 +120,53 @@ impl Served {
     }
 }
 
+/// A `docket mcp`, spoken to over its standard input and output.
+pub struct Spoken {
+    child: Child,
+    answers: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
+}
+
+impl Spoken {
+    /// Starts it in the name of a token and begins a conversation of revision 2025-11-25.
+    pub async fn begin(
+        database: &Database,
+        token: &str,
+        capabilities: serde_json::Value,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let mut child = docket(database, &database.url(), &["mcp"])
+            .env("DOCKET_TOKEN", token)
+            .envs(settings.iter().copied())
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut spoken = Self { child, answers };
+        let client = serde_json::json!({ "name": "test", "version": "1" });
+        let params = serde_json::json!({
+            "protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": client,
+        });
+        spoken.say(serde_json::json!({ "id": 0, "method": "initialize", "params": params })).await;
+        assert_eq!(spoken.hear().await["id"], 0);
+        spoken.say(serde_json::json!({ "method": "notifications/initialized" })).await;
+        spoken
+    }
+
+    /// Sends a message.
+    pub async fn say(&mut self, mut message: serde_json::Value) {
+        message["jsonrpc"] = "2.0".into();
+        let line = format!("{message}\n");
+        self.child.stdin.as_mut().unwrap().write_all(line.as_bytes()).await.unwrap();
+    }
+
+    /// The next message.
+    pub async fn hear(&mut self) -> serde_json::Value {
+        let line = tokio::time::timeout(PATIENCE, self.answers.next_line()).await.expect("an answer in time");
+        serde_json::from_str(&line.unwrap().expect("the conversation goes on")).unwrap()
+    }
+}
+
 /// Runs a script on lines of text; its standard output and standard error, and how it ended.
 pub async fn python(script: &str, arguments: &[&str], input: &[u8]) -> (ExitStatus, String) {
     let path = format!("{}/tests/audit/{script}", env!("CARGO_MANIFEST_DIR"));
