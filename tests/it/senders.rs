@@ -418,8 +418,9 @@ async fn sending_is_paused_and_resumed_by_scope() {
     let client = app.agent().await;
     let (status, paused) = post(&client, "pause", json!({ "reason": "too loud" })).await;
     assert_eq!((status, &paused["scope"], &paused["paused"]), (200, &json!("all"), &json!(true)), "{paused}");
-    let of_outbox = json!({ "reason": "too loud", "scope": "outbox", "id": NOTHING });
-    assert_eq!(post(&client, "pause", of_outbox).await.1["id"], json!(NOTHING));
+    let (_, outbox) = post(&client, "outboxes", mail("smtp")).await;
+    let of_outbox = json!({ "reason": "too loud", "scope": "outbox", "id": outbox["id"] });
+    assert_eq!(post(&client, "pause", of_outbox).await.1["id"], outbox["id"]);
     let before = positions(&client).await;
     assert_eq!(post(&client, "pause", json!({ "reason": "again" })).await.0, 200);
     assert_eq!(positions(&client).await, before);
@@ -435,10 +436,51 @@ async fn sending_is_paused_and_resumed_by_scope() {
 }
 
 #[tokio::test]
+async fn only_what_the_company_has_is_held_back_by_its_own_kind() {
+    let app = TestApp::start().await;
+    let [ours, theirs] = [app.agent().await, app.agent().await];
+    let outbox = post(&ours, "outboxes", mail("smtp")).await.1["id"].clone();
+    let agent = post(&ours, "agents", json!({ "name": "Ann", "email": "ann@example.com" })).await.1;
+    let agent = agent["agentId"].clone();
+    let made = ours.done("create_outbound_campaign", json!({ "name": "Spring" })).await;
+    let campaign = made["campaign"]["campaignId"].clone();
+    let unregistered = "0190a0f0-0000-7000-8000-0000000000aa";
+    app.agent_token(ours.organization, unregistered).await;
+    let pause = async |client: &Client, path: &str, scope: &str, id: &Value| {
+        post(client, path, json!({ "reason": "too loud", "scope": scope, "id": id })).await
+    };
+    let before = [positions(&ours).await, positions(&theirs).await];
+    for (client, scope, id, code) in [
+        (&theirs, "outbox", &outbox, "OUTBOX_NOT_FOUND"),
+        (&theirs, "campaign", &campaign, "CAMPAIGN_NOT_FOUND"),
+        (&theirs, "agent", &agent, "AGENT_NOT_FOUND"),
+        (&theirs, "agent", &json!(unregistered), "AGENT_NOT_FOUND"),
+        (&ours, "agent", &outbox, "AGENT_NOT_FOUND"),
+        (&ours, "outbox", &campaign, "OUTBOX_NOT_FOUND"),
+        (&ours, "campaign", &json!(NOTHING), "CAMPAIGN_NOT_FOUND"),
+    ] {
+        let answer = pause(client, "pause", scope, id).await;
+        assert_eq!(refused(&answer), (404, code), "{scope} {id}");
+    }
+    assert_eq!([positions(&ours).await, positions(&theirs).await], before, "nothing is recorded");
+    for (scope, id) in
+        [("outbox", &outbox), ("campaign", &campaign), ("agent", &agent), ("agent", &json!(unregistered))]
+    {
+        assert_eq!(pause(&ours, "pause", scope, id).await.0, 200, "{scope} {id}");
+    }
+    // What is gone may always be let go on.
+    let path = format!("outboxes/{}", text(&outbox));
+    assert_eq!(ask(&ours, Method::DELETE, &path, Value::Null).await.0, 200);
+    assert_eq!(refused(&pause(&ours, "pause", "outbox", &outbox).await), (404, "OUTBOX_NOT_FOUND"));
+    assert_eq!(pause(&ours, "resume", "outbox", &outbox).await.0, 200);
+}
+
+#[tokio::test]
 async fn what_is_held_back_is_listed_and_switched_by_the_instance_too() {
     let app = TestApp::start().await;
     let client = app.agent().await;
-    let of_outbox = json!({ "reason": "too loud", "scope": "outbox", "id": NOTHING });
+    let (_, outbox) = post(&client, "outboxes", mail("smtp")).await;
+    let of_outbox = json!({ "reason": "too loud", "scope": "outbox", "id": outbox["id"] });
     assert_eq!(post(&client, "pause", of_outbox).await.0, 200);
     let path = format!("/api/admin/organizations/{}", client.organization);
     let switch = async |body: Value| {

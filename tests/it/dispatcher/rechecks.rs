@@ -230,7 +230,7 @@ async fn after_a_pause_was_acknowledged_no_call_begins() {
         house.dispatch_probed(&house.app, NOWHERE, probe.clone()),
         house.dispatch_probed(&another, NOWHERE, probe),
     ];
-    let campaign = house.clock.mint();
+    let campaign = house.campaign().await;
     for scope in [PauseScope::All, PauseScope::Outbox(house.outbox), PauseScope::Campaign(campaign)] {
         let to: Vec<String> = (0..300).map(|n| format!("p{n}@example.com")).collect();
         let messages = house.queue_for(&to, Some(campaign), false).await;
