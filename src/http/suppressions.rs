@@ -111,7 +111,7 @@ fn changed_or_one() -> Value {
 
 /// What the reference says of [`list`].
 pub fn listing() -> Spec {
-    Spec::new("List the suppressed addresses").page(
+    Spec::new("List the suppressed addresses and domains").page(
         schema::<SuppressionView>(),
         1_000,
         shapes::id(),
@@ -122,7 +122,7 @@ pub fn listing() -> Spec {
 /// What the reference says of [`suppress`].
 pub fn suppressing() -> Spec {
     Spec::new(
-        "Suppress an address, or many by entries or as text/csv; unsubscribe as a reason is never lifted",
+        "Suppress an address or @domain, or many by entries or as text/csv; unsubscribe as a reason is never lifted",
     )
     .body(object([
         ("address", shapes::line(ADDRESS_MAX)),

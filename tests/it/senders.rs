@@ -315,7 +315,7 @@ async fn an_address_is_suppressed_until_it_is_taken_off_the_list() {
     assert_eq!(ask(&client, Method::GET, "suppressions", Value::Null).await.1, json!([]));
     let answer = ask(&client, Method::DELETE, "suppressions", lift()).await;
     assert_eq!(refused(&answer), (404, "NOT_SUPPRESSED"));
-    for address in ["@example.com", "*", "no address"] {
+    for address in ["@example", "*", "no address"] {
         let answer = post(&client, "suppressions", json!({ "address": address, "reason": "manual" })).await;
         assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{address}");
     }
