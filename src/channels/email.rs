@@ -13,6 +13,7 @@ pub mod smtp;
 mod credential;
 mod mail;
 
+use lettre::Address;
 use serde_json::Value;
 
 use super::problem::{Fault, Fields, address, domain, line, string, text};
@@ -72,10 +73,10 @@ impl Settings {
     /// Reads it.
     pub fn read(config: &Value) -> Result<Self, Vec<Problem>> {
         let mut fields = Fields::of("config", config);
-        let from_address = fields.required("fromAddress", address);
+        let from_address = fields.required("fromAddress", mailbox);
         let from_name = fields.optional("fromName", line(200));
-        let reply_to = fields.optional("replyTo", address);
-        let return_path_domain = fields.optional("returnPathDomain", domain);
+        let reply_to = fields.optional("replyTo", mailbox);
+        let return_path_domain = fields.optional("returnPathDomain", mail_domain);
         let dkim = fields.optional("dkim", dkim);
         listening::check(&mut fields);
         fields.finish(from_address.map(|from_address| Self {
@@ -90,6 +91,24 @@ impl Settings {
     /// The domain that writes.
     pub fn domain(&self) -> &str {
         self.from_address.rsplit_once('@').map_or(self.from_address.as_str(), |(_, domain)| domain)
+    }
+}
+
+/// An address that a mail can be written with.
+fn mailbox(value: &Value) -> Result<String, Fault> {
+    let address = address(value)?;
+    match address.parse::<Address>() {
+        Ok(_) => Ok(address),
+        Err(_) => Err(("INVALID_EMAIL", "must be an e-mail address that a mail can be written with".into())),
+    }
+}
+
+/// A domain that addresses can end with.
+fn mail_domain(value: &Value) -> Result<String, Fault> {
+    let domain = domain(value)?;
+    match Address::new("a", &domain) {
+        Ok(_) => Ok(domain),
+        Err(_) => Err(("INVALID_DOMAIN", "must be a domain name that addresses can end with".into())),
     }
 }
 
@@ -133,7 +152,7 @@ impl Payload {
         let subject = fields.required("subject", line(SUBJECT_MAX));
         let text_body = fields.optional("text", text(BODY_MAX));
         let html = fields.optional("html", text(BODY_MAX));
-        let reply_to = fields.optional("replyTo", address);
+        let reply_to = fields.optional("replyTo", mailbox);
         let headers = fields.optional("headers", headers).unwrap_or_default();
         let has_body =
             payload.get("text").or_else(|| payload.get("html")).is_some_and(|body| !body.is_null());

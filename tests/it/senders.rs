@@ -134,6 +134,46 @@ async fn what_is_no_outbox_is_refused_and_a_secret_never_told_back() {
 }
 
 #[tokio::test]
+async fn a_configuration_that_can_never_send_is_refused_by_its_fields() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let (_, opened) = post(&client, "outboxes", mail("smtp")).await;
+    let path = format!("outboxes/{}", text(&opened["id"]));
+    let with = |field: &str, value: Value| {
+        let mut config = json!({ "fromAddress": "ops@example.com" });
+        config[field] = value;
+        config
+    };
+    let before = positions(&client).await;
+    for (channel, config, code, told) in [
+        ("email", with("fromAddress", json!("x")), "INVALID_EMAIL", "config.fromAddress"),
+        ("email", with("fromName", json!("A\r\nBcc: x")), "CONTROL_CHARACTER", "config.fromName"),
+        ("email", with("replyTo", json!("a@b.c, d@e.f")), "INVALID_EMAIL", "config.replyTo"),
+        ("email", with("returnPathDomain", json!("x y")), "INVALID_DOMAIN", "config.returnPathDomain"),
+        ("email", with("returnPathDomain", json!("a_b.example")), "INVALID_DOMAIN", "config.returnPathDomain"),
+        ("email", with("replyto", json!("a@example.com")), "UNKNOWN_FIELD", "did you mean replyTo?"),
+        ("whatsapp", json!({ "bogus": 1 }), "REQUIRED", "config.phoneNumberId"),
+        ("linkedin", json!({ "accountID": "1" }), "REQUIRED", "config.accountId"),
+        ("instagram", json!({ "accountId": "a b" }), "INVALID_ID", "config.accountId"),
+        ("cal-com", json!({ "fromAddress": "a@example.com" }), "UNKNOWN_FIELD", "config.fromAddress"),
+    ] {
+        let mut body = mail("smtp");
+        body["channel"] = json!(channel);
+        body["config"] = config.clone();
+        let mut answers = vec![post(&client, "outboxes", body).await];
+        if channel == "email" {
+            answers.push(ask(&client, Method::PATCH, &path, json!({ "config": config })).await);
+        }
+        for answer in answers {
+            assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{config}: {}", answer.1);
+            assert_eq!(answer.1["details"][0]["code"], code, "{config}: {}", answer.1);
+            assert!(answer.1["details"].to_string().contains(told), "{config}: {}", answer.1);
+        }
+    }
+    assert_eq!(positions(&client).await, before, "nothing is recorded");
+}
+
+#[tokio::test]
 async fn rules_are_kept_in_the_order_of_evaluation() {
     let app = TestApp::start().await;
     let client = app.agent().await;
