@@ -41,6 +41,11 @@ const HEADERS: [&str; 9] = [
     "references",
 ];
 
+/// Those of them that machines read: an encoded word means nothing there.
+const STRUCTURED: [&str; 4] = ["auto-submitted", "in-reply-to", "list-id", "references"];
+/// Bytes of one word of these, so that it fits on a line.
+const WORD_MAX: usize = 900;
+
 /// An outbox's configuration: `{fromAddress, fromName?, replyTo?, returnPathDomain?, dkim?: {domain, selector,
 /// keyRef}}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +185,13 @@ fn headers(value: &Value) -> Result<Vec<(String, String)>, Fault> {
                 return Err(("HEADER_NOT_ALLOWED", may));
             }
             string(value)?;
-            Ok((name.clone(), line(SUBJECT_MAX)(value)?))
+            let text = line(SUBJECT_MAX)(value)?;
+            // What machines read is written as it stands, folded between words: nothing else keeps their lines short.
+            let stays = text.split(' ').all(|word| word.len() <= WORD_MAX);
+            if STRUCTURED.contains(&lower.as_str()) && !stays {
+                return Err(("WORD_TOO_LONG", format!("must have words of at most {WORD_MAX} bytes in {lower}")));
+            }
+            Ok((name.clone(), text))
         })
         .collect()
 }
@@ -223,6 +234,7 @@ mod tests {
             ("headers", json!({ "X-A: b\r\nBcc": "eve@example.com" }), "HEADER_NOT_ALLOWED"),
             ("headers", json!({ "X-A": "b\r\nBcc: eve@example.com" }), "CONTROL_CHARACTER"),
             ("headers", json!({ "X-A": 1 }), "WRONG_TYPE"),
+            ("headers", json!({ "References": format!("<{}>", "a".repeat(950)) }), "WORD_TOO_LONG"),
             ("attachments", json!([]), "UNKNOWN_FIELD"),
         ] {
             assert_eq!(with(name, value.clone()).unwrap_err()[0].code, code, "{name}: {value}");
