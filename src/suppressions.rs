@@ -14,6 +14,7 @@
 //! What a person said of themselves is never lifted. Everything else the board may take off again; where the contacts stand
 //! in campaigns stays as it is until they are put in again.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 
@@ -25,7 +26,7 @@ use docket_aggregates::personal::Personal;
 use docket_aggregates::suppression::{Suppression, SuppressionCommand, SuppressionError, SuppressionReason};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::contacts as contact_rows;
-use docket_projections::searchable::MatchKeys;
+use docket_projections::searchable::{MatchKeys, without_tag};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -33,7 +34,7 @@ use crate::allowlist::EntriesChanged;
 use crate::app::App;
 use crate::calls::cancelled_follow_ups;
 use crate::contacts::{address_hash, address_hashes};
-use crate::ledger::keys::SubjectKey;
+use crate::ledger::keys::{OrganizationKeys, SubjectKey};
 use crate::ledger::{AppendError, Appended, Lane, Versioned, Write};
 use crate::readside::Consistency;
 use crate::sending::{RecipientError, parse_entry};
@@ -184,6 +185,22 @@ async fn find_contacts<R>(
     Ok(())
 }
 
+/// Adds to each tagged address the mailbox that it is delivered to.
+fn add_mailboxes(organization: OrganizationId, keys: &OrganizationKeys, targets: &mut Vec<Target>) {
+    let mut seen: BTreeSet<String> = targets.iter().map(|target| target.hash.clone()).collect();
+    let mailbox = |target: &Target| match without_tag(target.text()?) {
+        Cow::Owned(mailbox) => Some(mailbox),
+        Cow::Borrowed(_) => None,
+    };
+    let mailboxes: Vec<String> = targets.iter().filter_map(mailbox).collect();
+    for mailbox in mailboxes {
+        let hash = address_hash(keys, &mailbox);
+        if seen.insert(hash.clone()) {
+            targets.push(Target::known(organization, hash, Some(mailbox), None));
+        }
+    }
+}
+
 /// Takes the texts away of those whose data was erased: nothing is recorded about them any more. That they are on the list is
 /// not about them but about us, and is known by the hash alone.
 async fn forget_erased<R>(
@@ -257,13 +274,16 @@ pub(crate) async fn suppressing<R>(
     mut targets: Vec<Target>,
     reason: SuppressionReason,
 ) -> Result<Vec<Write>, ServiceError<R>> {
+    let keys = app.ledger.keys().organization(organization).await?;
+    if matches!(reason, SuppressionReason::Unsubscribe | SuppressionReason::Complaint) {
+        add_mailboxes(organization, &keys, &mut targets);
+    }
     if reason != SuppressionReason::Bounce {
         let found = find_contacts(app, organization, &mut targets).await;
         heeded(reason, found)?;
     }
     // The contacts were looked for by the text; it is only recorded where that may still be done.
     forget_erased(app, organization, &mut targets).await?;
-    let keys = app.ledger.keys().organization(organization).await?;
     let mut writes = Vec::new();
     let mut contacts = Contacts::default();
     for Target { hash, address, contacts: having, .. } in targets {
@@ -430,7 +450,7 @@ async fn change(
             if of_list == 0 {
                 break;
             }
-            let request = if number + 1 == chunks { call.request(&answer(changed + of_list))? } else { None };
+            let request = if number + 1 == chunks { call.request(&answer(changed + of_list.min(chunk.len())))? } else { None };
             let mut command = call.command(writes, vec![], request);
             if chunk.len() >= BULK {
                 command.lane = Lane::Bulk;
@@ -438,7 +458,8 @@ async fn change(
             left -= 1;
             match app.ledger.append(command).await {
                 Ok(done) => {
-                    changed += of_list;
+                    // A mailbox that came with an address is no entry of its own.
+                    changed += of_list.min(chunk.len());
                     appended = Some(done);
                     break;
                 }
