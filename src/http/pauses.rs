@@ -144,9 +144,11 @@ pub async fn cap_frequency(
         }
     }
     let of = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
-    let cap = match (messages.flatten(), days.flatten()) {
-        (Some(messages), Some(days)) => Some(FrequencyCap { messages: of(messages), days: of(days) }),
-        (None, None) => None,
+    let cap = match (messages, days) {
+        (Some(Some(messages)), Some(Some(days))) => {
+            Some(FrequencyCap { messages: of(messages), days: of(days) })
+        }
+        (Some(None), Some(None)) | (None, _) | (_, None) => None,
         _ => {
             fields.problem("days", "CONTRADICTION", "messages and days are both numbers, or both null");
             None

@@ -212,6 +212,8 @@ async fn what_is_no_rule_is_refused() {
         (json!({}), 422, "CATCH_ALL"),
         (json!({ "chanel": "email" }), 400, "VALIDATION_FAILED"),
         (json!({ "channel": null }), 400, "VALIDATION_FAILED"),
+        (json!({ "channel": "dry-run" }), 400, "VALIDATION_FAILED"),
+        (json!({ "niche": "renovation", "timeOfDay": null }), 400, "VALIDATION_FAILED"),
         (hours("09:00", "09:00"), 400, "VALIDATION_FAILED"),
         (hours("24:00", "06:00"), 400, "VALIDATION_FAILED"),
         (hours("9:00", "17:00"), 400, "VALIDATION_FAILED"),
@@ -247,6 +249,8 @@ async fn what_is_no_rule_is_refused() {
         (json!({ "action": "auto_approve" }), 422, "CATCH_ALL"),
         (json!({ "predicate": { "chanel": "email" } }), 400, "VALIDATION_FAILED"),
         (json!({ "predicate": null, "priority": 1_000_001 }), 400, "VALIDATION_FAILED"),
+        (json!({ "predicate": null }), 400, "VALIDATION_FAILED"),
+        (json!({ "predicate": { "channel": "dry-run" } }), 400, "VALIDATION_FAILED"),
         (json!({ "action": null }), 400, "VALIDATION_FAILED"),
         (json!({}), 400, "VALIDATION_FAILED"),
         (json!({ "action": "auto_approve", "acknowledgeCatchAll": true }), 200, ""),
@@ -318,11 +322,15 @@ async fn the_allowlist_takes_entries_and_files() {
         (json!({ "entries": ["ann@example.com", "no address"] }), 400, "VALIDATION_FAILED"),
         (json!({ "entry": "a@b.example", "entries": [] }), 400, "VALIDATION_FAILED"),
         (json!({}), 400, "VALIDATION_FAILED"),
+        (json!({ "entries": [] }), 400, "VALIDATION_FAILED"),
         (json!({ "entries": vec!["a@b.example"; 1_001] }), 400, "VALIDATION_FAILED"),
     ] {
         let answer = post(&client, "allowlist", body).await;
         assert_eq!(refused(&answer), (status, code), "{}", answer.1);
     }
+    let headers = [("content-type", "text/csv")];
+    let answer = client.send(Method::POST, &path, &headers, b"entry\n".to_vec()).await.unwrap();
+    assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{}", answer.1);
     let everybody = json!({ "entry": "*", "acknowledgeAll": true });
     assert_eq!(post(&client, "allowlist", everybody).await.0, 201);
 }
@@ -565,6 +573,51 @@ async fn one_recipient_gets_so_many_and_no_more() {
     }
     assert_eq!(ask(&client, Method::GET, "frequency-cap", Value::Null).await, (200, cap));
     assert_eq!(ask(&client, Method::PUT, "frequency-cap", none.clone()).await, (200, none));
+}
+
+#[tokio::test]
+async fn one_fault_is_told_once() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let (post, put) = (Method::POST, Method::PUT);
+    for (method, path, body, told) in [
+        (&put, "frequency-cap", json!({ "messages": 1 }), vec!["days REQUIRED"]),
+        (&put, "frequency-cap", json!({ "messages": 0, "days": 1 }), vec!["messages OUT_OF_RANGE"]),
+        (&put, "frequency-cap", json!({ "messages": 1, "days": null }), vec!["days CONTRADICTION"]),
+        (
+            &post,
+            "approval-rules/simulate",
+            json!({}),
+            vec!["candidateRules REQUIRED", "from REQUIRED", "to REQUIRED"],
+        ),
+        (&post, "allowlist", json!({ "entries": [] }), vec!["entries EMPTY"]),
+        (&post, "suppressions", json!({ "entries": [] }), vec!["entries EMPTY"]),
+    ] {
+        let (status, answer) = ask(&client, method.clone(), path, body.clone()).await;
+        let problem = |problem: &Value| format!("{} {}", text(&problem["path"]), text(&problem["code"]));
+        let mut problems: Vec<String> = answer["details"].as_array().unwrap().iter().map(problem).collect();
+        problems.sort();
+        assert_eq!((status, problems), (400, told.into_iter().map(str::to_owned).collect()), "{path} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_size_in_bytes_is_refused_in_bytes() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    for (field, value, most) in [
+        ("title", json!("a".repeat(513)), 512),
+        ("summary", json!("a".repeat(4_097)), 4_096),
+        ("summary", json!("é".repeat(2_049)), 4_096),
+        ("tags", json!(["a".repeat(65)]), 64),
+    ] {
+        let mut body = piece("a.md");
+        body[field] = value;
+        let answer = post(&client, "content-pieces", body).await;
+        assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{}", answer.1);
+        let told = format!("{field}: must have at most {most} bytes in UTF-8");
+        assert_eq!(answer.1["error"], told, "{}", answer.1);
+    }
 }
 
 #[tokio::test]
