@@ -7,6 +7,7 @@
 pub mod dkim;
 pub mod incoming;
 pub mod lmtp;
+pub mod reader;
 pub mod resend;
 pub mod smtp;
 

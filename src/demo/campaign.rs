@@ -238,7 +238,7 @@ impl Loading<'_> {
     }
 
     /// A call of a service by the caller whose work it is.
-    fn call_of(&self, agent: AgentId) -> Call {
+    pub(super) fn call_of(&self, agent: AgentId) -> Call {
         self.call(Actor { kind: "agent", principal: PrincipalId(agent.uuid()), token: None })
     }
 

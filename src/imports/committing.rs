@@ -638,10 +638,10 @@ impl Source {
         let profiles: Vec<&ContactProfile> = ready.rows().map(|(_, contact)| &contact.profile).collect();
         let hashes: Vec<Vec<String>> =
             profiles.iter().map(|profile| address_hashes(&self.keys, profile)).collect();
-        let suppressed = self.claimed(Scope::SuppressedAddress, hashes.iter().flatten()).await?;
         let domain = |profile: &&ContactProfile| domain_of(&self.keys, profile.email.as_deref()?);
         let domains: Vec<Option<String>> = profiles.iter().map(domain).collect();
-        let listed = self.listed(hashes.iter().flatten().chain(domains.iter().flatten())).await?;
+        let claimed = self.claimed(hashes.iter().flatten().chain(domains.iter().flatten())).await?;
+        let (suppressed, listed) = (claimed.0, self.listed(claimed.1).await?);
         let mut view = match view {
             Some(view) => view,
             None => self.app.readside.view(self.organization, Consistency::Eventual).await?,
@@ -666,12 +666,8 @@ impl Source {
         }
     }
 
-    /// Which of these addresses the list stands against, and not for a bounce, which says nothing of a person.
-    async fn listed<'h>(
-        &self,
-        hashes: impl Iterator<Item = &'h String>,
-    ) -> Result<BTreeMap<String, Guard>, Error> {
-        let hashes = self.claimed(Scope::ListedAddress, hashes).await?;
+    /// Which of these listed addresses are on the list for more than a bounce, which says nothing of a person.
+    async fn listed(&self, hashes: HashSet<String>) -> Result<BTreeMap<String, Guard>, Error> {
         if hashes.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -684,30 +680,36 @@ impl Source {
         Ok(listed.map(|(hash, list)| (hash, list.guard())).collect())
     }
 
-    /// Which of these addresses are claimed. Claims outlive an erasure.
+    /// Which of these addresses must not be contacted for ever, and which are on the list. Asked of the claims, which outlive an
+    /// erasure.
     async fn claimed<'h>(
         &self,
-        scope: Scope,
         hashes: impl Iterator<Item = &'h String>,
-    ) -> Result<HashSet<String>, Error> {
-        let by_key: BTreeMap<[u8; 32], &String> =
-            hashes.map(|hash| (ClaimKey::new(scope, hash).hash, hash)).collect();
+    ) -> Result<(HashSet<String>, HashSet<String>), Error> {
+        let by_key: BTreeMap<[u8; 32], (Scope, &String)> = hashes
+            .flat_map(|hash| ClaimKey::against(hash).map(|key| (key.hash, (key.scope, hash))))
+            .collect();
+        let (mut suppressed, mut listed) = (HashSet::new(), HashSet::new());
         if by_key.is_empty() {
-            return Ok(HashSet::new());
+            return Ok((suppressed, listed));
         }
+        let scopes: Vec<&str> = by_key.values().map(|(scope, _)| scope.name()).collect();
         let keys: Vec<&[u8]> = by_key.keys().map(<[u8; 32]>::as_slice).collect();
         let found: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT c.key_hash FROM unnest($3::bytea[]) AS wanted (key_hash) CROSS JOIN LATERAL ( \
+            "SELECT c.key_hash FROM unnest($2::text[], $3::bytea[]) AS wanted (scope, key_hash) CROSS JOIN LATERAL ( \
                  SELECT key_hash FROM ledger.claims \
-                 WHERE organization_id = $1 AND scope = $2 AND key_hash = wanted.key_hash LIMIT 1) c",
+                 WHERE organization_id = $1 AND scope = wanted.scope AND key_hash = wanted.key_hash LIMIT 1) c",
         )
         .bind(self.organization.uuid())
-        .bind(scope.name())
+        .bind(scopes)
         .bind(keys)
         .fetch_all(self.app.ledger.pool())
         .await?;
-        let hash = |key: Vec<u8>| by_key.get(key.as_slice()).map(|hash| (*hash).clone());
-        Ok(found.into_iter().filter_map(hash).collect())
+        for (scope, hash) in found.iter().filter_map(|key| by_key.get(key.as_slice())) {
+            let of_scope = if *scope == Scope::SuppressedAddress { &mut suppressed } else { &mut listed };
+            of_scope.insert((*hash).clone());
+        }
+        Ok((suppressed, listed))
     }
 }
 

@@ -152,9 +152,14 @@ async fn the_list_of_organizations_says_whose_sending_is_held_back() {
     let listed = run(&app.database, &["organization", "list", "--json"]).await;
     assert!(listed.status.success(), "{listed:?}");
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    let of = |id: &OrganizationId| listed.as_array().unwrap().iter().find(|row| row["id"] == json!(id)).unwrap();
+    let of =
+        |id: &OrganizationId| listed.as_array().unwrap().iter().find(|row| row["id"] == json!(id)).unwrap();
     let paused: Vec<&Value> = ids.iter().map(|id| &of(id)["paused"]).collect();
-    assert_eq!(paused, [&json!(true), &json!(false), &json!(false)], "a pause of one outbox is not all of it");
+    assert_eq!(
+        paused,
+        [&json!(true), &json!(false), &json!(false)],
+        "a pause of one outbox is not all of it"
+    );
     let told = String::from_utf8(run(&app.database, &["organization", "list"]).await.stdout).unwrap();
     assert_eq!(told.lines().filter(|line| line.ends_with("  PAUSED")).count(), 1, "{told}");
 }

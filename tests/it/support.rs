@@ -8,6 +8,7 @@ pub mod client;
 pub mod commands;
 pub mod drafts;
 pub mod house;
+pub mod leaks;
 pub mod process;
 pub mod proxy;
 pub mod resend;

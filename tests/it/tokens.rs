@@ -24,11 +24,18 @@ async fn a_token_for_some_tools_calls_no_other() {
         ("?family=Script+templates", vec![]),
     ] {
         let (status, offered) = narrow.get(&format!("/crm/agent/capabilities{query}")).await;
-        assert_eq!((status, texts(&offered["data"]["tools"], "name")), (200, names.into_iter().map(str::to_owned).collect()));
+        assert_eq!(
+            (status, texts(&offered["data"]["tools"], "name")),
+            (200, names.into_iter().map(str::to_owned).collect())
+        );
     }
     let whole = app.narrowed(organization, None, &[], Some(5)).await;
     let (_, offered) = whole.get("/crm/agent/capabilities").await;
-    assert_eq!(offered["data"]["tools"].as_array().unwrap().len(), 37, "one for few contacts calls every tool");
+    assert_eq!(
+        offered["data"]["tools"].as_array().unwrap().len(),
+        37,
+        "one for few contacts calls every tool"
+    );
 }
 
 #[tokio::test]

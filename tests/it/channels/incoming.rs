@@ -209,3 +209,18 @@ fn garbage_is_something_else_and_never_a_panic() {
         }
     }
 }
+
+#[test]
+fn an_id_that_was_encoded_to_fit_a_line_is_read() {
+    // As Python's email package writes it.
+    let answered = "In-Reply-To: =?utf-8?q?=3Cdkt-aaaaaaaaaaaaaaaaaaaaaaaaab-aaaaaaaaaaaaaaaaaaa?=\r\n \
+        =?utf-8?q?aaaaaac=40bounces=2Eexample=2Ecom=3E?=\r\n";
+    let thread = "References: <x@example.org> =?utf-8?q?=3Cdkt-aaaaaaaaaaaaaaaaaaaaaaaaab-aaaa?=\r\n \
+        =?utf-8?q?aaaaaaaaaaaaaaaaaaaaac=40bounces=2Eexample=2Ecom=3E?=\r\n";
+    for headers in [answered, thread] {
+        let mail = format!("From: ada@example.org\r\nSubject: Re: Hi\r\n{headers}\r\nYes.\r\n");
+        let incoming = read("ada@example.org", "ops@example.com", mail.as_bytes());
+        assert_eq!(incoming.reference, Some(reference()), "{headers}");
+        assert_eq!(incoming.kind, Kind::Reply { text: Some("Yes.".into()) }, "{headers}");
+    }
+}

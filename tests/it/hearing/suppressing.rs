@@ -61,7 +61,8 @@ async fn who_comes_in_with_a_listed_address_is_left_alone_for_as_long_as_it_is_l
         let body = json!({ "address": address, "reason": reason });
         assert_eq!(ask(&story, Method::POST, body).await.0, 201, "{reason}");
     }
-    let addresses = ["ann@example.org", "bob@example.org", "cleo@example.org", "dan@example.org", "eve@example.org"];
+    let addresses =
+        ["ann@example.org", "bob@example.org", "cleo@example.org", "dan@example.org", "eve@example.org"];
     let rows: String = addresses.iter().map(|address| format!("N,{address}\n")).collect();
     let path = story.client.crm("imports?name=Fair");
     let headers = [("content-type", "text/csv")];
@@ -86,11 +87,16 @@ async fn who_comes_in_with_a_listed_address_is_left_alone_for_as_long_as_it_is_l
 
     // Nothing is sent to any of them, and it is said why.
     let outbox = story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await;
-    let (status, _) = story.client.post(&story.client.crm("allowlist"), json!({ "entry": "@example.org" })).await;
+    let (status, _) =
+        story.client.post(&story.client.crm("allowlist"), json!({ "entry": "@example.org" })).await;
     assert_eq!(status, 201);
-    for (address, reason) in
-        addresses.iter().zip([Some("suppressed"), Some("suppressed"), Some("suppressed"), Some("suppressed"), None])
-    {
+    for (address, reason) in addresses.iter().zip([
+        Some("suppressed"),
+        Some("suppressed"),
+        Some("suppressed"),
+        Some("suppressed"),
+        None,
+    ]) {
         let mail = json!({ "channel": "email", "outboxId": outbox, "to": address,
             "payload": { "subject": "Hello", "text": "A word about your roof." } });
         let headers = [JSON, ("prefer", "wait=0")];

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
@@ -43,6 +44,7 @@ pub async fn run_at(database: &Database, url: &str, arguments: &[&str]) -> Outpu
 /// A `docket serve` that was killed ends with this test at the latest.
 pub struct Served {
     child: Child,
+    said: Arc<Mutex<String>>,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -60,21 +62,38 @@ impl Served {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said = Arc::new(Mutex::new(String::new()));
+        let keep = |line: &str| {
+            let mut said = said.lock().unwrap();
+            said.push_str(line);
+            said.push('\n');
+        };
         let listening = async {
-            let mut said = String::new();
             while let Some(line) = lines.next_line().await.unwrap() {
+                keep(&line);
                 let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
                 if let Some(address) = event["fields"]["address"].as_str() {
                     return address.parse().unwrap();
                 }
-                said.push_str(&line);
             }
-            panic!("docket serve ended: {said}");
+            panic!("docket serve ended: {}", said.lock().unwrap());
         };
         let address = tokio::time::timeout(PATIENCE, listening).await.expect("docket serve listens");
+        let logged = said.clone();
         // A full pipe would hold the process up.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, address }
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut logged = logged.lock().unwrap();
+                logged.push_str(&line);
+                logged.push('\n');
+            }
+        });
+        Self { child, said, address }
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     /// Its memory, in kilobytes.
