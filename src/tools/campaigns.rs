@@ -24,12 +24,12 @@ use super::input::{
     Given, GivenAgent, GivenCampaign, GivenScript, Moment, Name, Order, Patch, distinct, ids, named,
 };
 use super::qualification_templates::{GivenQualificationTemplate, known_template};
-use super::schema::nearest;
 use super::script_templates::usable;
 use super::workspace::{FollowUps, by_name};
 use super::{
     CAMPAIGN_ID, Draft, Effects, Kind, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool,
 };
+use crate::spelling::nearest;
 use crate::envelope::Warning;
 use crate::ledger::{Guard, Stream, Versioned, Write};
 use crate::readside::View;
