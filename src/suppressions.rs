@@ -450,7 +450,11 @@ async fn change(
             if of_list == 0 {
                 break;
             }
-            let request = if number + 1 == chunks { call.request(&answer(changed + of_list.min(chunk.len())))? } else { None };
+            let request = if number + 1 == chunks {
+                call.request(&answer(changed + of_list.min(chunk.len())))?
+            } else {
+                None
+            };
             let mut command = call.command(writes, vec![], request);
             if chunk.len() >= BULK {
                 command.lane = Lane::Bulk;

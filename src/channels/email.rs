@@ -190,7 +190,10 @@ fn headers(value: &Value) -> Result<Vec<(String, String)>, Fault> {
             // What machines read is written as it stands, folded between words: nothing else keeps their lines short.
             let stays = text.split(' ').all(|word| word.len() <= WORD_MAX);
             if STRUCTURED.contains(&lower.as_str()) && !stays {
-                return Err(("WORD_TOO_LONG", format!("must have words of at most {WORD_MAX} bytes in {lower}")));
+                return Err((
+                    "WORD_TOO_LONG",
+                    format!("must have words of at most {WORD_MAX} bytes in {lower}"),
+                ));
             }
             Ok((name.clone(), text))
         })

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
-use super::input::{Body, Fields, boolean, integer, line, some_of, received};
+use super::input::{Body, Fields, boolean, integer, line, received, some_of};
 use super::reply;
 use super::spec::{Spec, object, schema};
 use crate::allowlist::{self, AllowlistRefusal, EntriesChanged, EntryView};

@@ -50,7 +50,10 @@ fn ruled_channel(value: Value) -> Result<Channel, super::input::Problem> {
     match one_of::<Channel>(value)? {
         Channel::DryRun => {
             let names: Vec<&str> = ruled_channels().map(Channel::name).collect();
-            Err(("UNKNOWN_VALUE", format!("must be one of {}: no rule is asked about a dry run", names.join(", "))))
+            Err((
+                "UNKNOWN_VALUE",
+                format!("must be one of {}: no rule is asked about a dry run", names.join(", ")),
+            ))
         }
         channel => Ok(channel),
     }

@@ -18,9 +18,7 @@ use uuid::Uuid;
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::{ApiError, FieldProblem};
-use super::input::{
-    Body, Fields, Problem, boolean, id, integer, line, object, one_of, path_id, some_of,
-};
+use super::input::{Body, Fields, Problem, boolean, id, integer, line, object, one_of, path_id, some_of};
 use super::reply;
 use super::spec::{self, Spec, schema};
 use crate::readside::Consistency;

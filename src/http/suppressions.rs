@@ -14,7 +14,7 @@ use super::HttpState;
 use super::allowlist::in_file;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
-use super::input::{Body, Fields, id, integer, line, some_of, one_of, received};
+use super::input::{Body, Fields, id, integer, line, one_of, received, some_of};
 use super::reply;
 use super::spec::{Spec, object, schema};
 use crate::allowlist::EntriesChanged;

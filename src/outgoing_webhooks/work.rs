@@ -297,9 +297,13 @@ async fn post_due(app: &App, ending: &CancellationToken) {
                 Ok(held) if held.is_empty() => break,
                 Ok(held) => held.into_iter().for_each(|held| posting.begin(app, &poster, held)),
                 Err(error) => {
-                    let code =
-                        error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
-                    tracing::warn!(sqlstate = code.unwrap_or_default(), "deliveries of webhooks cannot be read");
+                    let code = error
+                        .as_database_error()
+                        .and_then(|error| error.code().map(|code| code.into_owned()));
+                    tracing::warn!(
+                        sqlstate = code.unwrap_or_default(),
+                        "deliveries of webhooks cannot be read"
+                    );
                     break;
                 }
             }

@@ -84,7 +84,9 @@ impl StepError {
             Self::Fold(FoldError::Database(error)) | Self::Database(error) => {
                 match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
                     Some(code) => format!("the database refuses it ({code})"),
-                    None if matches!(error, sqlx::Error::PoolTimedOut) => "no connection was free in time".into(),
+                    None if matches!(error, sqlx::Error::PoolTimedOut) => {
+                        "no connection was free in time".into()
+                    }
                     None => "the database is out of reach".into(),
                 }
             }

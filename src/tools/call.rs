@@ -23,12 +23,12 @@ use super::plan::{Mint, Plan};
 use super::progress::{Progress, Step};
 use super::refusal::{FieldError, Refusal, ToolResult};
 use super::{CONTRACT, Risk, Run, Tool, catalog};
-use crate::spelling::nearest;
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta, Pagination, Warning};
 use crate::ledger::{AppendError, Command, Origin, Request, StoredAnswer, canonical};
 use crate::previews::{self, Preview, Shown};
+use crate::spelling::nearest;
 
 /// How often a plan that lost a race is made anew.
 const TRIES: usize = 5;
@@ -213,7 +213,7 @@ impl Ask {
         };
         let known = ["organizationId", "input", "reason", "requestId"];
         for name in members.keys() {
-            let message = match nearest(name, known.into_iter()) {
+            let message = match nearest(name, known) {
                 Some(meant) => format!("unknown field {name}; did you mean {meant}?"),
                 None => format!("unknown field {name}; the tool's own fields belong into input"),
             };

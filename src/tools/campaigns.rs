@@ -29,10 +29,10 @@ use super::workspace::{FollowUps, by_name};
 use super::{
     CAMPAIGN_ID, Draft, Effects, Kind, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool,
 };
-use crate::spelling::nearest;
 use crate::envelope::Warning;
 use crate::ledger::{Guard, Stream, Versioned, Write};
 use crate::readside::View;
+use crate::spelling::nearest;
 
 pub(super) fn tools() -> Vec<Draft> {
     vec![

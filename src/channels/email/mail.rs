@@ -224,15 +224,18 @@ mod tests {
             "é".repeat(998),
             "a b ".repeat(249),
         ] {
-            let payload =
-                json!({ "subject": text, "text": "b", "headers": { "X-Long-Winded": text, "Organization": text } });
+            let payload = json!({ "subject": text, "text": "b", "headers": { "X-Long-Winded": text, "Organization": text } });
             let (mail, written) = mail(json!({ "fromAddress": "ops@example.com" }), payload, None).unwrap();
             let longest = written.lines().map(str::len).max().unwrap();
             assert!(longest <= LINE_MAX, "a line of {longest} octets: {text}");
             let read = mail_parser::MessageParser::default().parse(&mail.bytes).unwrap();
             assert_eq!(read.subject(), Some(text.trim_end()));
             for name in ["X-Long-Winded", "Organization"] {
-                assert_eq!(read.header(name).and_then(|value| value.as_text()), Some(text.trim_end()), "{name}");
+                assert_eq!(
+                    read.header(name).and_then(|value| value.as_text()),
+                    Some(text.trim_end()),
+                    "{name}"
+                );
             }
         }
     }

@@ -137,7 +137,10 @@ async fn a_domain_is_left_alone_whole_until_it_is_taken_off_the_list() {
     let everybody = json!({ "entry": "*", "acknowledgeAll": true });
     assert_eq!(story.client.post(&story.client.crm("allowlist"), everybody).await.0, 201);
     let (status, listed) = ask(&story, Method::POST, json!({ "address": "@Example.org" })).await;
-    assert_eq!((status, &listed["address"], &listed["reason"]), (201, &json!("@example.org"), &json!("manual")));
+    assert_eq!(
+        (status, &listed["address"], &listed["reason"]),
+        (201, &json!("@example.org"), &json!("manual"))
+    );
 
     let flags = async || {
         let mut flags = Vec::new();

@@ -108,8 +108,7 @@ async fn each_channel_takes_its_own_payload() {
             "cal-com" => json!({}),
             _ => json!({ "accountId": "1" }),
         };
-        let body =
-            json!({ "channel": channel, "niche": null, "secretRef": "secret://key:latest", "config": config });
+        let body = json!({ "channel": channel, "niche": null, "secretRef": "secret://key:latest", "config": config });
         let (status, outbox) = post(&company.board, "outboxes", body).await;
         assert_eq!(status, 201, "{outbox}");
         text(&outbox["id"])
