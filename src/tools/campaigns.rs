@@ -443,18 +443,6 @@ pub async fn known_campaigns(
     Ok((ids(&known), missing.into_iter().map(|given| given.text).collect()))
 }
 
-/// The newest campaign that takes contacts, an active one first.
-pub async fn newest_open(view: &mut View, organization: OrganizationId) -> ToolResult<Option<Uuid>> {
-    use CampaignStatus::{Active, Draft, Paused};
-    for statuses in [&[Active][..], &[Draft, Paused]] {
-        let newest = campaigns::ids_by_status(view, organization, statuses, 1).await?;
-        if let Some(campaign) = newest.first() {
-            return Ok(Some(campaign.uuid()));
-        }
-    }
-    Ok(None)
-}
-
 /// Set up a campaign, as a draft unless it is to be active at once. It has no contacts yet: add them with
 /// `bulk_add_contacts_to_campaign_by_filter`. A second campaign of the same name is allowed and warned about.
 #[derive(Deserialize, JsonSchema)]
