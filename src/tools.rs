@@ -34,7 +34,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::LazyLock;
 
-use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::campaign::CampaignStatus;
+use docket_aggregates::ids::{CampaignId, OrganizationId};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -55,7 +56,7 @@ use schema::InputSchema;
 
 use crate::app::App;
 use crate::json;
-use crate::readside::Consistency;
+use crate::readside::{Consistency, View};
 
 /// The version of the contract.
 pub const VERSION: &str = "1.0.0";
@@ -143,7 +144,9 @@ pub enum Confirm {
 pub const CAMPAIGN_ID: &str = "CAMPAIGN_ID";
 /// Stands in examples for the id of some agent.
 pub const AGENT_ID: &str = "AGENT_ID";
-/// Stands in examples for the id of some contact of the campaign: one with an open script execution, if there is one.
+/// Stands in examples for the id of a campaign in which somebody goes through a script at the moment.
+pub const EXECUTION_CAMPAIGN_ID: &str = "EXECUTION_CAMPAIGN_ID";
+/// Stands in examples for the id of the contact with whom that is done.
 pub const CONTACT_ID: &str = "CONTACT_ID";
 /// Stands in examples for the id of some script template.
 pub const SCRIPT_TEMPLATE_ID: &str = "SCRIPT_TEMPLATE_ID";
@@ -155,7 +158,9 @@ pub const SCRIPT_NODE_ID: &str = "SCRIPT_NODE_ID";
 pub const QUALIFICATION_TEMPLATE_ID: &str = "QUALIFICATION_TEMPLATE_ID";
 /// Stands in examples for the id of some qualification.
 pub const QUALIFICATION_ID: &str = "QUALIFICATION_ID";
-/// Stands in examples for the id of some contact of that campaign, of whom no qualification is open.
+/// Stands in examples for the id of a campaign with a contact of whom no qualification is open.
+pub const QUALIFIABLE_CAMPAIGN_ID: &str = "QUALIFIABLE_CAMPAIGN_ID";
+/// Stands in examples for the id of that contact.
 pub const QUALIFIABLE_CONTACT_ID: &str = "QUALIFIABLE_CONTACT_ID";
 
 /// An input that works, for the reader and for the tests.
@@ -165,6 +170,9 @@ pub struct Example {
     pub title: &'static str,
     /// The input.
     pub input: Value,
+    /// What the organization does not have yet and the example needs, if anything is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<String>,
 }
 
 /// Ids of an organization that its examples may use.
@@ -176,42 +184,46 @@ pub struct Known {
     pub agent_id: Option<Uuid>,
     /// A script template that is not deleted.
     pub script_template_id: Option<Uuid>,
-    /// An open script execution of the campaign.
+    /// An open script execution of any campaign that takes contacts.
     pub execution: Option<script_executions::Open>,
     /// A qualification template.
     pub qualification_template_id: Option<Uuid>,
     /// A qualification.
     pub qualification_id: Option<Uuid>,
-    /// A contact of the campaign, of whom no qualification is open.
-    pub contact_id: Option<Uuid>,
+    /// A campaign that takes contacts, and a contact of it of whom no qualification is open.
+    pub qualifiable: Option<(Uuid, Uuid)>,
+    /// Whether an organization was looked at: what it does not have is then said.
+    pub looked: bool,
 }
+
+/// Campaigns among which the examples look for what they need, at most: active ones first, then the newest.
+const CAMPAIGNS_SEARCHED: i64 = 50;
 
 impl Known {
     /// What the read models know at the moment.
     pub async fn of(app: &App, organization: OrganizationId) -> ToolResult<Self> {
         let mut view = app.readside.view(organization, Consistency::Eventual).await?;
-        let campaigns = campaigns::newest_open(&mut view, organization).await?;
+        let campaigns = open_campaigns(&mut view, organization).await?;
         let agents = docket_projections::agents::active_ids(&mut view, organization, 1).await?;
         let script = docket_projections::script_templates::newest(&mut view, organization).await?;
-        let execution = match campaigns {
-            Some(campaign) => script_executions::some_open(&mut view, organization, campaign.into()).await?,
-            None => None,
-        };
+        let execution = script_executions::some_open(&mut view, organization, &campaigns).await?;
         Ok(Self {
-            campaign_id: campaigns,
+            campaign_id: campaigns.first().map(|campaign| campaign.uuid()),
             agent_id: agents.first().map(|agent| agent.uuid()),
             script_template_id: script.map(|script| script.template_id.uuid()),
             execution,
             qualification_template_id: qualification_templates::some_template(&mut view, organization)
                 .await?,
             qualification_id: qualifications::some_qualification(&mut view, organization).await?,
-            contact_id: qualifications::some_contact(&mut view, organization, campaigns).await?,
+            qualifiable: qualifications::some_contact(&mut view, organization, &campaigns).await?,
+            looked: true,
         })
     }
 
     fn fill(&self, example: &Example) -> Example {
         let mut filled = example.clone();
         self.fill_in(&mut filled.input);
+        filled.needs = if self.looked { missing(&filled.input) } else { None };
         filled
     }
 
@@ -223,12 +235,14 @@ impl Known {
                     CAMPAIGN_ID => self.campaign_id.map(|id| id.to_string()),
                     AGENT_ID => self.agent_id.map(|id| id.to_string()),
                     SCRIPT_TEMPLATE_ID => self.script_template_id.map(|id| id.to_string()),
+                    EXECUTION_CAMPAIGN_ID => execution.map(|open| open.campaign_id.to_string()),
                     CONTACT_ID => execution.map(|open| open.contact_id.to_string()),
                     EXECUTION_ID => execution.map(|open| open.execution_id.to_string()),
                     SCRIPT_NODE_ID => execution.and_then(|open| open.question.clone()),
                     QUALIFICATION_TEMPLATE_ID => self.qualification_template_id.map(|id| id.to_string()),
                     QUALIFICATION_ID => self.qualification_id.map(|id| id.to_string()),
-                    QUALIFIABLE_CONTACT_ID => self.contact_id.map(|id| id.to_string()),
+                    QUALIFIABLE_CAMPAIGN_ID => self.qualifiable.map(|(campaign, _)| campaign.to_string()),
+                    QUALIFIABLE_CONTACT_ID => self.qualifiable.map(|(_, contact)| contact.to_string()),
                     _ => None,
                 };
                 if let Some(known) = known {
@@ -240,6 +254,43 @@ impl Known {
             Value::Null | Value::Bool(_) | Value::Number(_) => (),
         }
     }
+}
+
+/// The campaigns that take contacts, active ones first, the newest of them first.
+async fn open_campaigns(view: &mut View, organization: OrganizationId) -> ToolResult<Vec<CampaignId>> {
+    use CampaignStatus::{Active, Draft, Paused};
+    let mut open = Vec::new();
+    for statuses in [&[Active][..], &[Draft, Paused]] {
+        let of_status = docket_projections::campaigns::ids_by_status;
+        open.extend(of_status(view, organization, statuses, CAMPAIGNS_SEARCHED).await?);
+    }
+    Ok(open)
+}
+
+/// What an example lacks that still has something standing in for an id.
+fn missing(input: &Value) -> Option<String> {
+    let text = match input {
+        Value::String(text) => text.as_str(),
+        Value::Array(items) => return items.iter().find_map(missing),
+        Value::Object(members) => return members.values().find_map(missing),
+        Value::Null | Value::Bool(_) | Value::Number(_) => return None,
+    };
+    let what = match text {
+        CAMPAIGN_ID => "a campaign that is draft, active or paused",
+        AGENT_ID => "an active agent",
+        SCRIPT_TEMPLATE_ID => "a script template",
+        EXECUTION_CAMPAIGN_ID | CONTACT_ID | EXECUTION_ID => {
+            "an open script execution: begin one with upsert_script_execution"
+        }
+        SCRIPT_NODE_ID => "an open script execution whose script asks a question",
+        QUALIFICATION_TEMPLATE_ID => "a qualification template",
+        QUALIFICATION_ID => "a qualification",
+        QUALIFIABLE_CAMPAIGN_ID | QUALIFIABLE_CONTACT_ID => {
+            "a contact of an open campaign of whom no qualification is open"
+        }
+        _ => return None,
+    };
+    Some(format!("{text} is to be replaced: the organization does not have {what}"))
 }
 
 /// A tool as its file declares it.
@@ -362,7 +413,7 @@ impl Draft {
 
     /// An input that works in any organization, once [`CAMPAIGN_ID`] and its like are filled in.
     fn example(mut self, title: &'static str, input: Value) -> Self {
-        self.examples.push(Example { title, input });
+        self.examples.push(Example { title, input, needs: None });
         self
     }
 }
@@ -485,6 +536,16 @@ impl Tool {
         }
     }
 
+    /// What the tool is searched by.
+    fn entry(&self) -> search::Entry<'_> {
+        search::Entry {
+            name: self.name,
+            description: &self.input.description,
+            examples: self.examples.iter().map(|example| example.title).collect(),
+            schema: &self.input.schema,
+        }
+    }
+
     /// The tool as `capabilities` shows it, its examples filled in with ids that exist.
     pub fn capability(&self, known: &Known) -> Value {
         let mut capability = json!({
@@ -544,6 +605,7 @@ pub enum CatalogError {
 pub struct Catalog {
     tools: Vec<Tool>,
     by_name: HashMap<&'static str, usize>,
+    index: search::Index,
 }
 
 impl Catalog {
@@ -566,7 +628,9 @@ impl Catalog {
             return Err(CatalogError::Twice(pair[0].name));
         }
         let by_name = tools.iter().enumerate().map(|(index, tool)| (tool.name, index)).collect();
-        Ok(Self { tools, by_name })
+        let entries: Vec<search::Entry<'_>> = tools.iter().map(Tool::entry).collect();
+        let index = search::Index::new(&entries);
+        Ok(Self { tools, by_name, index })
     }
 
     /// The tool of that name.
@@ -579,21 +643,30 @@ impl Catalog {
         self.tools.iter()
     }
 
+    /// Every family, in the order of the contract.
+    pub fn families(&self) -> Vec<&'static str> {
+        let mut families: Vec<&'static str> = self.iter().map(|tool| tool.family).collect();
+        families.dedup();
+        families
+    }
+
+    /// The family of that name, whether it is written `Script templates` or `script_templates`.
+    pub fn family(&self, name: &str) -> Option<&'static str> {
+        let plain = |name: &str| name.trim().replace(['_', '-'], " ").to_lowercase();
+        self.families().into_iter().find(|family| plain(family) == plain(name))
+    }
+
     /// The tools as `capabilities` shows them: of one family, if one is named, and those that fit the query, the best
     /// first, if there is one.
     pub fn capabilities(&self, family: Option<&str>, query: Option<&str>, known: &Known) -> Vec<Value> {
-        let entries: Vec<search::Entry<'_>> = self
-            .iter()
-            .map(|tool| search::Entry { name: tool.name, description: &tool.input.description })
-            .collect();
         let order: Vec<usize> = match query {
-            Some(query) => search::ranked(&entries, query),
+            Some(query) => self.index.ranked(query),
             None => (0..self.tools.len()).collect(),
         };
         order
             .into_iter()
             .map(|index| &self.tools[index])
-            .filter(|tool| family.is_none_or(|family| tool.family.eq_ignore_ascii_case(family)))
+            .filter(|tool| family.is_none_or(|family| tool.family == family))
             .map(|tool| tool.capability(known))
             .collect()
     }
@@ -674,12 +747,14 @@ mod tests {
             script_template_id: Some(Uuid::from_u128(3)),
             execution: Some(script_executions::Open {
                 execution_id: Uuid::from_u128(4),
+                campaign_id: Uuid::from_u128(9),
                 contact_id: Uuid::from_u128(5),
                 question: Some("budget".to_owned()),
             }),
             qualification_template_id: Some(Uuid::from_u128(6)),
             qualification_id: Some(Uuid::from_u128(7)),
-            contact_id: Some(Uuid::from_u128(8)),
+            qualifiable: Some((Uuid::from_u128(8), Uuid::from_u128(10))),
+            looked: true,
         };
         let filled = Value::from(catalog().capabilities(None, None, &known)).to_string();
         for stand_in in [
@@ -692,9 +767,40 @@ mod tests {
             QUALIFICATION_TEMPLATE_ID,
             QUALIFICATION_ID,
             QUALIFIABLE_CONTACT_ID,
+            EXECUTION_CAMPAIGN_ID,
+            QUALIFIABLE_CAMPAIGN_ID,
         ] {
             assert!(!filled.contains(&format!("\"{stand_in}\"")), "{stand_in}");
         }
+        assert!(!filled.contains("is to be replaced"));
+    }
+
+    #[test]
+    fn an_example_says_what_the_organization_does_not_have() {
+        let looked = Known { looked: true, ..Known::default() };
+        for (known, told) in [(looked, true), (Known::default(), false)] {
+            for tool in catalog().capabilities(None, None, &known) {
+                for example in tool["examples"].as_array().unwrap() {
+                    let stands_in = example["input"].to_string().contains("_ID\"");
+                    assert_eq!(example["needs"].is_string(), told && stands_in, "{example}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_family_is_known_by_its_name_however_it_is_written() {
+        for (name, family) in [
+            ("Script templates", Some("Script templates")),
+            ("script_templates", Some("Script templates")),
+            (" SCRIPT-TEMPLATES ", Some("Script templates")),
+            ("outbound operations", Some("Outbound operations")),
+            ("scripts", None),
+            ("", None),
+        ] {
+            assert_eq!(catalog().family(name), family, "{name}");
+        }
+        assert_eq!(catalog().families().len(), 6);
     }
 
     #[test]

@@ -147,9 +147,9 @@ pub async fn campaigns(
     organization: OrganizationId,
     template: QualificationTemplateId,
     limit: i64,
-) -> sqlx::Result<Vec<CampaignId>> {
+) -> sqlx::Result<Vec<(CampaignId, String)>> {
     let rows = sqlx::query(
-        "SELECT campaign_id FROM campaigns
+        "SELECT campaign_id, coalesce(name, '') AS name FROM campaigns
          WHERE organization_id = $1 AND status <> 'archived' AND qualification_template_id = $2
          ORDER BY campaign_id LIMIT $3",
     )
@@ -158,7 +158,7 @@ pub async fn campaigns(
     .bind(limit)
     .fetch_all(conn)
     .await?;
-    rows.iter().map(|row| row.id("campaign_id")).collect()
+    rows.iter().map(|row| Ok((row.id("campaign_id")?, row.try_get("name")?))).collect()
 }
 
 /// One template.

@@ -77,25 +77,27 @@ pub async fn latest(
     found.as_ref().map(row).transpose()
 }
 
-/// The first open execution of a campaign, by its contact, whose contact is being worked on; none if there is none.
+/// Open executions whose contacts are being worked on, those of the first campaign first.
 pub async fn some_open(
     conn: &mut PgConnection,
     organization: OrganizationId,
-    campaign: CampaignId,
-) -> sqlx::Result<Option<ScriptExecutionRow>> {
+    campaigns: &[CampaignId],
+    limit: i64,
+) -> sqlx::Result<Vec<ScriptExecutionRow>> {
     let found = sqlx::query(
         "SELECT e.* FROM script_executions e
          JOIN memberships m ON m.organization_id = e.organization_id AND m.campaign_id = e.campaign_id
               AND m.contact_id = e.contact_id AND m.epoch = e.epoch
-         WHERE e.organization_id = $1 AND e.campaign_id = $2 AND e.status = 'in_progress' AND m.status = ANY($3)
-         ORDER BY e.contact_id LIMIT 1",
+         WHERE e.organization_id = $1 AND e.campaign_id = ANY($2) AND e.status = 'in_progress' AND m.status = ANY($3)
+         ORDER BY array_position($2, e.campaign_id), e.contact_id LIMIT $4",
     )
     .bind(organization.uuid())
-    .bind(campaign.uuid())
+    .bind(uuids(campaigns))
     .bind(status_codes(&[MembershipStatus::InProgress, MembershipStatus::FollowUp]))
-    .fetch_optional(conn)
+    .bind(limit)
+    .fetch_all(conn)
     .await?;
-    found.as_ref().map(row).transpose()
+    found.iter().map(row).collect()
 }
 
 /// How many executions began with any version of the template.

@@ -25,7 +25,7 @@ use super::{HttpState, limits, reply};
 use crate::access_log::Entry;
 use crate::app::App;
 use crate::credentials::Caller;
-use crate::envelope::{Answer, Meta};
+use crate::envelope::{Answer, Meta, Warning};
 use crate::json;
 use crate::limits::Allowance;
 use crate::tools::workspace::workspace_of;
@@ -80,12 +80,12 @@ fn looking_up() -> Spec {
         .query("organizationId", id, "Whose ids to put into the examples.")
         .query(
             "family",
-            json!({ "type": "string", "maxLength": PARAMETER_MAX }),
-            "Only tools of this family.",
+            json!({ "type": "string", "enum": catalog().families() }),
+            "Only tools of this family; case does not matter, and a hyphen or an underscore may stand for the space.",
         )
         .query(
             "query",
-            json!({ "type": "string", "maxLength": PARAMETER_MAX }),
+            json!({ "type": "string", "maxLength": PARAMETER_MAX, "pattern": "\\S" }),
             "What is to be done, in words: the best first.",
         )
         .answers(
@@ -261,6 +261,9 @@ async fn looked_up(
                 return Err(fault(&name, "UNKNOWN_FIELD", message));
             }
         };
+        if value.trim().is_empty() && name != "organizationId" {
+            return Err(fault(&name, "TOO_SHORT", "must not be blank; leave it out to see every tool"));
+        }
         if value.chars().nth(PARAMETER_MAX).is_some() {
             return Err(fault(&name, "TOO_LONG", "must have at most 500 characters"));
         }
@@ -268,6 +271,13 @@ async fn looked_up(
             return Err(fault(&name, "REPEATED", "must be given once"));
         }
     }
+    let family = match family {
+        None => None,
+        Some(name) => Some(catalog().family(&name).ok_or_else(|| {
+            let message = format!("must be one of {}", catalog().families().join(", "));
+            fault("family", "NOT_ONE_OF", &message)
+        })?),
+    };
     let mut data = json!({ "version": VERSION });
     let mut entered = None;
     let mut known = Known::default();
@@ -281,10 +291,17 @@ async fn looked_up(
         known = Known::of(app, organization).await.unwrap_or_default();
         entered = Some(organization);
     }
-    let mut tools = catalog().capabilities(family.as_deref(), words.as_deref(), &known);
+    let mut found = catalog().capabilities(family, words.as_deref(), &known);
     // What the token may not call is not offered, as over the Model Context Protocol.
-    tools.retain(|tool| tool["name"].as_str().is_some_and(|name| caller.may_call(name)));
-    data["tools"] = tools.into();
+    found.retain(|tool| tool["name"].as_str().is_some_and(|name| caller.may_call(name)));
+    if found.is_empty() {
+        meta.warnings.push(Warning {
+            code: "NOTHING_FOUND".to_owned(),
+            message: "no tool fits these words; ask in other words, or leave query out".to_owned(),
+            path: Some("query".to_owned()),
+        });
+    }
+    data["tools"] = found.into();
     Ok((entered, data))
 }
 

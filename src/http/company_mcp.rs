@@ -24,7 +24,7 @@ use serde_json::json;
 use super::auth::{self, STAFF};
 use super::company_tools::CompanyTools;
 use super::error::ApiError;
-use super::mcp::{Gate, base, ending, listening, sending, session, speak, telling};
+use super::mcp::{Gate, base, ending, listening, message, sending, session, speak, telling};
 use super::reply::Outcome;
 use super::routes::{self, Noted, Open};
 use super::spec::Spec;
@@ -94,7 +94,10 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
         return ApiError::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", message).into_response();
     }
     parts.extensions.insert(entered);
-    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let mut response = match message::read(Request::from_parts(parts, body)).await {
+        Ok(request) => next.run(request).await,
+        Err(refusal) => refusal,
+    };
     if session.is_none()
         && let Some(begun) = self::session(response.headers())
     {

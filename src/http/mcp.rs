@@ -4,6 +4,8 @@
 //! sent. Every request shows its token: a session of the protocol (revision 2025-11-25 and before) remembers a
 //! conversation, and gives no right. It belongs to the principal that began it, and there are only so many.
 
+pub(super) mod message;
+
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -110,7 +112,7 @@ pub(super) fn sending() -> Spec {
         .body(message)
         .answers(200, "The answer, or a stream of events that ends with it", json!({ "type": "object" }))
         .answers_plainly(202, "A notification was taken")
-        .refuses(&[406, 413, 415, 422])
+        .refuses(&[406, 408, 413, 415, 422])
 }
 
 pub(super) fn listening() -> Spec {
@@ -145,7 +147,7 @@ pub(super) async fn speak(Extension(served): Extension<Served>, request: Request
     served.answer(request).await
 }
 
-async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let state = &gate.state;
     let mut visitor = Visitor::default();
@@ -173,8 +175,13 @@ async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Res
         return ApiError::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", message).into_response();
     }
     let principal = caller.principal_id;
-    request.extensions_mut().insert(caller);
-    let mut response = next.run(request).await;
+    let mut response = match message::read(request).await {
+        Ok(mut request) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refusal) => refusal,
+    };
     if session.is_none()
         && let Some(begun) = self::session(response.headers())
     {

@@ -76,6 +76,10 @@ fn step(step: &PathStep<'_>) -> Value {
     let mut shown = json!({ "id": step.id, "type": step.kind.name(), "text": step.text });
     if step.kind.answerable() {
         shown["answer"] = json!(step.answer);
+        // What the caller saw and the contact heard; of the options that were not chosen nothing is said.
+        if let Some(label) = step.answer_label {
+            shown["answerLabel"] = label.into();
+        }
     }
     shown
 }
@@ -83,7 +87,7 @@ fn step(step: &PathStep<'_>) -> Value {
 #[cfg(test)]
 mod tests {
     use docket_aggregates::qualification_template::{FieldType, FormField};
-    use docket_aggregates::script_template::{Branch, Node, NodeKind, selected_path};
+    use docket_aggregates::script_template::{Branch, Choice, Node, NodeKind, selected_path};
 
     use super::*;
 
@@ -132,6 +136,21 @@ mod tests {
         let sent = payload(&[("owner", "Non"), ("canary", "said")]).unwrap();
         assert!(sent.text.contains("text of canary") && !sent.text.contains("text of chosen"));
         assert_eq!(sent.value["conversation"]["steps"][1]["answer"], json!("said"));
+    }
+
+    #[test]
+    fn a_choice_is_sent_with_its_label_and_no_other_option() {
+        let option = |value: &str, label: Option<&str>| Choice::new(value, label.map(str::to_owned));
+        let mut size = node("size", NodeKind::Select, vec![]);
+        size.options =
+            vec![option("a", Some("Small ones")), option("b", Some("Canary")), option("plain", None)];
+        let steps = vec![size];
+        for (answer, label) in [("a", json!("Small ones")), ("plain", Value::Null)] {
+            let sent = Payload::of("fr", &selected_path(&steps, |_| Some(answer)), &form()).unwrap();
+            let step = &sent.value["conversation"]["steps"][0];
+            assert_eq!((&step["answer"], &step["answerLabel"]), (&json!(answer), &label));
+            assert!(!sent.text.contains("Canary"), "{}", sent.text);
+        }
     }
 
     #[test]

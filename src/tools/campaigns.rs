@@ -7,7 +7,7 @@ use docket_aggregates::campaign::{
     CampaignText,
 };
 use docket_aggregates::ids::{
-    AgentId, CampaignId, OrganizationId, QualificationTemplateId, ScriptTemplateId,
+    AgentId, CampaignId, QualificationTemplateId, ScriptTemplateId,
 };
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::campaigns::{CampaignFilter, CampaignListed, CampaignRow, CampaignSort};
@@ -438,18 +438,6 @@ pub async fn known_campaigns(
         return Err(Refusal::NoneFound { kind: Kind::Campaign, count: missing.len() });
     }
     Ok((ids(&known), missing.into_iter().map(|given| given.text).collect()))
-}
-
-/// The newest campaign that takes contacts, an active one first.
-pub async fn newest_open(view: &mut View, organization: OrganizationId) -> ToolResult<Option<Uuid>> {
-    use CampaignStatus::{Active, Draft, Paused};
-    for statuses in [&[Active][..], &[Draft, Paused]] {
-        let newest = campaigns::ids_by_status(view, organization, statuses, 1).await?;
-        if let Some(campaign) = newest.first() {
-            return Ok(Some(campaign.uuid()));
-        }
-    }
-    Ok(None)
 }
 
 /// Set up a campaign, as a draft unless it is to be active at once. It has no contacts yet: add them with

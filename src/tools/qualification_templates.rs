@@ -27,6 +27,7 @@ use uuid::Uuid;
 use self::document::{FieldDocument, FormDocument, ScoringDocument, told};
 use super::campaigns::{expect, found as campaign_found};
 use super::input::{Given, GivenCampaign, Moment, Patch};
+use super::script_templates::UsingCampaign;
 use super::{
     Draft, Effects, Kind, Mint, Plan, QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
 };
@@ -230,7 +231,7 @@ struct TemplateShown {
     /// The number of the newest version.
     newest_version: u64,
     /// Up to 20 campaigns that use it, archived ones left out.
-    used_by_campaigns: Vec<Uuid>,
+    used_by_campaigns: Vec<UsingCampaign>,
 }
 
 async fn get_qualification_template(ctx: ToolContext, input: GetTemplate) -> ToolResult<TemplateShown> {
@@ -246,7 +247,7 @@ async fn get_qualification_template(ctx: ToolContext, input: GetTemplate) -> Too
             updated_at: version.made_at.into(),
         },
         newest_version: row.version,
-        used_by_campaigns: campaigns.into_iter().map(Uuid::from).collect(),
+        used_by_campaigns: campaigns.into_iter().map(Into::into).collect(),
     })
 }
 
@@ -391,7 +392,7 @@ struct TemplateUpdated {
     /// Answers that were accepted before and may not be any more.
     breaking_changes: Vec<Breaking>,
     /// Up to 20 campaigns that use the template, archived ones left out.
-    affected_campaigns: Vec<Uuid>,
+    affected_campaigns: Vec<UsingCampaign>,
 }
 
 /// Fields by their keys.
@@ -498,7 +499,7 @@ async fn update_qualification_template(
             },
             diff: Diff::between(&form, &after),
             breaking_changes: Breaking::between(&form, &after),
-            affected_campaigns: campaigns.into_iter().map(Uuid::from).collect(),
+            affected_campaigns: campaigns.into_iter().map(Into::into).collect(),
         },
         writes,
     })

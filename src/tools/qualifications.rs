@@ -3,7 +3,7 @@
 mod recording;
 
 use docket_aggregates::Timestamp;
-use docket_aggregates::ids::{AgentId, OrganizationId, QualificationId, ScriptExecutionId};
+use docket_aggregates::ids::{AgentId, CampaignId, OrganizationId, QualificationId, ScriptExecutionId};
 use docket_aggregates::qualification::{ByModel, Qualification, QualificationRecord, QualificationStatus};
 use docket_aggregates::qualification_template::QualificationForm;
 use docket_projections::memberships::{self, MembershipFilter};
@@ -211,22 +211,20 @@ pub async fn some_qualification(view: &mut View, organization: OrganizationId) -
     Ok(page.rows.first().map(|row| row.qualification_id.uuid()))
 }
 
-/// Some contact of the campaign without an open qualification, for the examples.
+/// A contact without an open qualification, of the first of these campaigns that has one, for the examples.
 pub async fn some_contact(
     view: &mut View,
     organization: OrganizationId,
-    campaign: Option<Uuid>,
-) -> ToolResult<Option<Uuid>> {
-    let Some(campaign) = campaign else { return Ok(None) };
+    campaigns: &[CampaignId],
+) -> ToolResult<Option<(Uuid, Uuid)>> {
     let everybody = MembershipFilter::default();
-    for member in memberships::select(view, organization, campaign.into(), &everybody, 50).await? {
-        let stay = docket_aggregates::membership::Stay {
-            campaign_id: campaign.into(),
-            contact_id: member.contact_id,
-            epoch: member.epoch,
-        };
-        if rows::open(view, organization, stay).await?.is_none() {
-            return Ok(Some(member.contact_id.uuid()));
+    for campaign_id in campaigns.iter().copied() {
+        for member in memberships::select(view, organization, campaign_id, &everybody, 50).await? {
+            let contact_id = member.contact_id;
+            let stay = docket_aggregates::membership::Stay { campaign_id, contact_id, epoch: member.epoch };
+            if rows::open(view, organization, stay).await?.is_none() {
+                return Ok(Some((campaign_id.uuid(), contact_id.uuid())));
+            }
         }
     }
     Ok(None)
@@ -403,7 +401,7 @@ fn wanted_answers(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         "type": "object",
         "maxProperties": 5,
         "additionalProperties": { "type": ["string", "number", "boolean"] },
-        "x-opaque": true,
+        "x-open": true,
     })
 }
 

@@ -433,6 +433,11 @@ impl Refusal {
     pub fn field_errors(&self) -> Vec<FieldError> {
         match self {
             Self::Fields(fields) | Self::Unfit { fields, .. } => fields.clone(),
+            Self::OrganizationIdInvalid => vec![FieldError {
+                path: "organizationId".to_owned(),
+                code: "WRONG_FORMAT",
+                message: "must be 1 to 64 letters, digits, hyphens or underscores".to_owned(),
+            }],
             Self::Body(fault) => vec![FieldError {
                 path: fault.path().to_owned(),
                 code: fault.code(),
@@ -551,7 +556,7 @@ impl Refusal {
                 told(
                     400,
                     if unknown { "UNKNOWN_FIELD" } else { "INVALID_INPUT" },
-                    "correct the fields of meta.fieldErrors; GET /crm/agent/capabilities shows the schema",
+                    "correct the fields of meta.fieldErrors; the tool's input schema is in capabilities over HTTP and in tools/list over MCP",
                 )
             }
             Self::OrganizationIdInvalid => told(

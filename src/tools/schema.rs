@@ -25,6 +25,9 @@ pub const LINES: &str = "x-lines";
 pub const VERBATIM: &str = "x-verbatim";
 /// Marks a property that the tool reads itself: nothing within it is looked at or changed here.
 pub const OPAQUE: &str = "x-opaque";
+/// Marks a property whose members have names of their own: their texts are trimmed and may have several lines, and what
+/// they are is for the tool to judge.
+pub const OPEN: &str = "x-open";
 
 /// What may be sent to a tool.
 #[derive(Debug)]
@@ -37,8 +40,8 @@ pub struct InputSchema {
     pub description: String,
     validator: Validator,
     marks: Marks,
-    /// Whether null clears something.
-    clears: bool,
+    /// Whether the strict variant is written in another way.
+    differs: bool,
 }
 
 /// Properties by name that are treated in another way than the rest.
@@ -50,14 +53,19 @@ struct Marks {
     verbatim: BTreeSet<String>,
     /// Nothing within them is looked at.
     opaque: BTreeSet<String>,
+    /// Their members have names of their own.
+    open: BTreeSet<String>,
 }
 
 impl Marks {
     /// Takes the marks off a property.
     fn take(&mut self, name: &str, property: &mut Map<String, Value>) {
-        for (mark, marked) in
-            [(LINES, &mut self.multiline), (VERBATIM, &mut self.verbatim), (OPAQUE, &mut self.opaque)]
-        {
+        for (mark, marked) in [
+            (LINES, &mut self.multiline),
+            (VERBATIM, &mut self.verbatim),
+            (OPAQUE, &mut self.opaque),
+            (OPEN, &mut self.open),
+        ] {
             if property.remove(mark).is_some() {
                 marked.insert(name.to_owned());
             }
@@ -139,8 +147,8 @@ impl InputSchema {
             .build(&schema)
             .map_err(|error| error.to_string())?;
         let strict = strict::variant(&schema);
-        let clears = strict::clears(&schema);
-        Ok(Self { schema, strict, description, validator, marks, clears })
+        let differs = strict::differs(&schema);
+        Ok(Self { schema, strict, description, validator, marks, differs })
     }
 
     /// Takes the white space off both ends of every text, where it means nothing.
@@ -148,7 +156,9 @@ impl InputSchema {
         match input {
             Value::Object(members) => {
                 for (name, member) in members {
-                    if !self.marks.verbatim.contains(name) && !self.marks.opaque.contains(name) {
+                    if self.marks.open.contains(name) {
+                        json::trim(member);
+                    } else if !self.marks.verbatim.contains(name) && !self.marks.opaque.contains(name) {
                         self.trim(member);
                     }
                 }
@@ -160,12 +170,16 @@ impl InputSchema {
 
     /// Everything that is wrong with the input; it is normalised first.
     pub fn check(&self, input: &mut Value) -> Vec<FieldError> {
-        if self.clears
+        if self.differs
             && let Some(members) = input.as_object_mut()
             && members.get(strict::MARK) == Some(&Value::Bool(true))
         {
             members.remove(strict::MARK);
-            strict::read(input, &self.schema);
+            let repeats = strict::read(input, &self.schema);
+            if !repeats.is_empty() {
+                let fault = |path: &String| FieldError::new(path, "DUPLICATE_KEY", "key appears twice");
+                return repeats.iter().map(fault).collect();
+            }
         }
         drop_nulls(input, &self.schema, &self.schema);
         let mut faults: Vec<FieldError> =
@@ -248,7 +262,7 @@ impl InputSchema {
             }
             Value::Object(members) => {
                 for (name, member) in members {
-                    if !self.marks.opaque.contains(name) {
+                    if !self.marks.opaque.contains(name) && !self.marks.open.contains(name) {
                         self.one_line(member, &join(path, name), name, faults);
                     }
                 }
@@ -534,6 +548,8 @@ mod tests {
         exactly: Option<String>,
         #[schemars(extend("x-opaque" = true))]
         anything: Option<Map<String, Value>>,
+        #[schemars(extend("x-open" = true))]
+        answers: Option<Map<String, Value>>,
         #[serde(default)]
         inner: Vec<Tree>,
     }
@@ -564,9 +580,16 @@ mod tests {
     #[test]
     fn white_space_is_kept_where_it_means_something() {
         let schema = InputSchema::new::<Tree>(Map::new()).unwrap();
-        let mut input = json!({"label": " a ", "exactly": " b ", "anything": {"c": " d\n"}});
+        let mut input = json!({
+            "label": " a ", "exactly": " b ", "anything": {"c": " d\n"}, "answers": {"e": " f\ng ", "h": [" i "]},
+        });
         schema.trim(&mut input);
-        assert_eq!(input, json!({"label": "a", "exactly": " b ", "anything": {"c": " d\n"}}));
+        assert_eq!(
+            input,
+            json!({
+                "label": "a", "exactly": " b ", "anything": {"c": " d\n"}, "answers": {"e": "f\ng", "h": ["i"]},
+            })
+        );
         assert_eq!(schema.check(&mut input), []);
         assert!(!schema.schema.to_string().contains("x-"));
     }

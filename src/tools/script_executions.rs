@@ -16,7 +16,9 @@ use uuid::Uuid;
 
 use super::campaigns::found;
 use super::input::{Given, GivenCampaign, GivenContact, Moment, Name};
-use super::{CAMPAIGN_ID, CONTACT_ID, Draft, EXECUTION_ID, Kind, Refusal, ToolContext, ToolResult, tool};
+use super::{
+    CONTACT_ID, Draft, EXECUTION_CAMPAIGN_ID, EXECUTION_ID, Kind, Refusal, ToolContext, ToolResult, tool,
+};
 use crate::readside::View;
 
 pub(super) fn tools() -> Vec<Draft> {
@@ -25,7 +27,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example("By its id", json!({ "executionId": EXECUTION_ID }))
             .example(
                 "Of a contact in a campaign",
-                json!({ "campaignId": CAMPAIGN_ID, "contactId": CONTACT_ID }),
+                json!({ "campaignId": EXECUTION_CAMPAIGN_ID, "contactId": CONTACT_ID }),
             ),
     ];
     tools.extend(recording::tools());
@@ -199,23 +201,37 @@ async fn get_script_execution(
 pub struct Open {
     /// The execution.
     pub execution_id: Uuid,
+    /// The campaign.
+    pub campaign_id: Uuid,
     /// The contact.
     pub contact_id: Uuid,
     /// A question that is on every path of its script.
     pub question: Option<String>,
 }
 
-/// An open execution of a campaign whose contact is still being worked on.
+/// An open execution of the first of these campaigns that has one whose contact is being worked on: of several the
+/// first whose script asks a question.
 pub(super) async fn some_open(
     view: &mut View,
     organization: OrganizationId,
-    campaign: CampaignId,
+    campaigns: &[CampaignId],
 ) -> ToolResult<Option<Open>> {
-    let Some(row) = script_executions::some_open(view, organization, campaign).await? else {
-        return Ok(None);
-    };
-    let Some(begun) = row.execution.begun else { return Ok(None) };
-    let steps = steps_of(view, organization, begun.script_template_id, begun.script_template_version).await?;
-    let question = steps.into_iter().find(|node| node.kind == NodeKind::Question).map(|node| node.id);
-    Ok(Some(Open { execution_id: row.execution_id.uuid(), contact_id: begun.contact_id.uuid(), question }))
+    let mut without_question = None;
+    for row in script_executions::some_open(view, organization, campaigns, 20).await? {
+        let Some(begun) = row.execution.begun else { continue };
+        let steps =
+            steps_of(view, organization, begun.script_template_id, begun.script_template_version).await?;
+        let question = steps.into_iter().find(|node| node.kind == NodeKind::Question).map(|node| node.id);
+        let open = Open {
+            execution_id: row.execution_id.uuid(),
+            campaign_id: begun.campaign_id.uuid(),
+            contact_id: begun.contact_id.uuid(),
+            question,
+        };
+        if open.question.is_some() {
+            return Ok(Some(open));
+        }
+        without_question.get_or_insert(open);
+    }
+    Ok(without_question)
 }

@@ -11,7 +11,7 @@ mod writing;
 use std::collections::BTreeMap;
 
 use docket_aggregates::Timestamp;
-use docket_aggregates::ids::{OrganizationId, ScriptTemplateId};
+use docket_aggregates::ids::{CampaignId, OrganizationId, ScriptTemplateId};
 use docket_aggregates::script_template::{Finding, Lint, ScriptContent, ScriptTemplate, lint};
 use docket_projections::campaigns::CampaignUsing;
 use docket_projections::script_templates::{self, ScriptTemplateFilter, ScriptTemplateRow};
@@ -188,9 +188,15 @@ impl LintShown {
 /// A campaign that a template is attached to.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct UsingCampaign {
+pub(super) struct UsingCampaign {
     campaign_id: Uuid,
     name: String,
+}
+
+impl From<(CampaignId, String)> for UsingCampaign {
+    fn from((campaign_id, name): (CampaignId, String)) -> Self {
+        Self { campaign_id: campaign_id.uuid(), name }
+    }
 }
 
 impl From<CampaignUsing> for UsingCampaign {

@@ -1,14 +1,31 @@
 //! Which tools fit what somebody wants to do, in words, English or French.
 //!
-//! Words are reduced to concepts, so that "retirer" and "removing" are one; a concept weighs by how few tools have it,
-//! and a name counts for more than a description. Nothing here knows a tool: only words.
+//! A tool is a document of six fields: its name, what users say when they mean it, the first sentence of its
+//! description, the rest of it, the titles of its examples, and its parameters with their values. Documents are ranked by
+//! BM25F: a word weighs by how few tools have it, counts for more in a name than in a parameter, and for less in a long field
+//! than in a short one. A word of the query is found by its stem, or for less by a concept that it shares with another
+//! word (see `words`).
 
-use std::collections::{HashMap, HashSet};
+mod sayings;
+mod words;
 
-use unicode_normalization::UnicodeNormalization;
+use std::collections::{BTreeSet, HashMap};
 
-/// How much more a name says than a description.
-const NAME: f64 = 4.0;
+use serde_json::Value;
+
+/// Fields of a document, what a word in each counts for, and how much its length takes away (b).
+const FIELDS: [(f64, f64); 6] = [
+    (3.0, 0.6),  // The name.
+    (2.5, 0.5),  // Sayings.
+    (1.5, 0.5),  // The first sentence of the description.
+    (0.7, 0.5),  // The rest of the description.
+    (0.6, 0.5),  // Examples.
+    (0.4, 0.75), // Parameters.
+];
+/// How soon a word that is there again adds no more (k1), as is usual.
+const SATURATION: f64 = 1.2;
+/// What a concept counts for beside the word itself.
+const CONCEPT: f64 = 0.75;
 
 /// What a tool is searched by.
 pub struct Entry<'a> {
@@ -16,308 +33,140 @@ pub struct Entry<'a> {
     pub name: &'a str,
     /// What it does.
     pub description: &'a str,
+    /// The titles of its examples.
+    pub examples: Vec<&'a str>,
+    /// The schema of its input.
+    pub schema: &'a Value,
 }
 
-/// Words that are one concept: the first is its name. Stems, without accents.
-const CONCEPTS: &[&[&str]] = &[
-    &[
-        "list", "liste", "lister", "show", "montre", "montrer", "affiche", "afficher", "all", "tous",
-        "toute", "browse", "quel", "quelle", "which", "who", "qui",
-    ],
-    &[
-        "get",
-        "see",
-        "read",
-        "open",
-        "voir",
-        "lire",
-        "ouvrir",
-        "detail",
-        "look",
-        "consulter",
-        "obtenir",
-        "recuperer",
-        "fetch",
-    ],
-    &[
-        "create",
-        "cree",
-        "creer",
-        "new",
-        "nouveau",
-        "nouvelle",
-        "start",
-        "make",
-        "launch",
-        "qualify",
-        "qualifier",
-        "lancer",
-        "write",
-        "ecrire",
-        "rediger",
-        "draft",
-    ],
-    &[
-        "update", "change", "edit", "modify", "modifier", "rename", "renommer", "pause", "archive",
-        "archiver", "correct", "corriger", "set", "mettre",
-    ],
-    &["delete", "supprimer", "efface", "effacer", "discard"],
-    &["remove", "retirer", "enlever", "take", "drop", "sortir"],
-    &["add", "ajouter", "ajoute", "put", "inscrire"],
-    &["assign", "affecter", "attribuer", "repartir", "distribute", "distribuer", "give", "confier"],
-    &["attach", "detach", "attacher", "detacher", "link", "associer", "lier", "rattacher"],
-    &["import", "importer", "upload", "charger"],
-    &["export", "exporter", "download", "telecharger", "backup", "sauvegarder"],
-    &["count", "combien", "many", "number", "nombre", "compter", "total"],
-    &["contact", "people", "person", "prospect", "lead", "customer", "client", "personne"],
-    &["campaign", "campagne"],
-    &[
-        "agent",
-        "caller",
-        "commercial",
-        "appelant",
-        "teleprospecteur",
-        "operator",
-        "team",
-        "equipe",
-        "operateur",
-        "rep",
-    ],
-    &["workload", "charge", "busy", "occupe", "travail", "work", "load"],
-    &[
-        "overlap",
-        "chevauchement",
-        "recoupement",
-        "shared",
-        "common",
-        "commun",
-        "partage",
-        "between",
-        "entre",
-        "croisement",
-    ],
-    &["multiple", "several", "plusieurs", "twice", "more", "both", "deux"],
-    &["deduplication", "duplicate", "doublon", "double", "dedupe", "dedup", "same"],
-    &["template", "modele", "gabarit"],
-    &["script", "argumentaire", "scenario", "conversation"],
-    &["qualification", "qualify", "qualifier", "qualifie"],
-    &["schema", "field", "champ", "question", "formulaire", "form"],
-    &["execution", "response", "reponse", "answer", "deroule", "appel", "call", "said", "progress", "run"],
-    &["upsert", "record", "enregistrer", "save", "noter", "saisir", "log"],
-    &[
-        "workspace",
-        "organization",
-        "organisation",
-        "espace",
-        "company",
-        "entreprise",
-        "societe",
-        "compte",
-        "account",
-        "tenant",
-    ],
-    &[
-        "resolve",
-        "find",
-        "trouver",
-        "identifier",
-        "id",
-        "identifiant",
-        "slug",
-        "owner",
-        "search",
-        "chercher",
-        "cherche",
-    ],
-    &[
-        "overview",
-        "summary",
-        "resume",
-        "dashboard",
-        "tableau",
-        "ensemble",
-        "situation",
-        "apercu",
-        "state",
-        "etat",
-        "status",
-    ],
-    &["follow", "relance", "rappel", "rappeler", "callback"],
-    &["filter", "filtre", "criteria", "critere", "city", "ville", "tag", "matching"],
-    &["bulk", "masse", "lot", "mass"],
-];
+/// Every tool, ready to be searched.
+pub struct Index {
+    documents: usize,
+    /// Where a stem or a concept occurs: the document, and how often there, weighed by field and length.
+    terms: HashMap<String, Vec<(usize, f64)>>,
+}
 
-/// Words that say nothing of what is wanted.
-const EMPTY: &[&str] = &[
-    "a", "an", "the", "of", "to", "in", "on", "for", "from", "by", "with", "and", "or", "is", "are", "do",
-    "does", "i", "my", "me", "we", "our", "it", "its", "this", "that", "these", "those", "one", "what",
-    "how", "would", "into", "their", "have", "has", "be", "out", "up", "at", "as", "not", "if", "use", "le",
-    "la", "les", "un", "une", "des", "du", "de", "d", "l", "au", "aux", "et", "ou", "en", "dans", "sur",
-    "pour", "par", "avec", "est", "sont", "mon", "ma", "mes", "nos", "notre", "ce", "cet", "cette", "ces",
-    "je", "il", "y", "que", "s", "sa", "son", "ses", "a-t", "t", "please", "want", "can", "you", "veux",
-    "peux", "tool",
-];
-
-/// The tools that fit, the best first; the order given decides between equals.
-pub fn ranked(entries: &[Entry<'_>], query: &str) -> Vec<usize> {
-    let wanted: HashSet<String> = concepts(query).into_iter().collect();
-    let documents: Vec<(HashSet<String>, HashSet<String>)> = entries
-        .iter()
-        .map(|entry| {
-            let name: HashSet<String> = concepts(&entry.name.replace('_', " ")).into_iter().collect();
-            (name, concepts(entry.description).into_iter().collect())
-        })
-        .collect();
-    let mut weights: HashMap<&str, (f64, f64)> = HashMap::new();
-    for concept in &wanted {
-        let named = documents.iter().filter(|(name, _)| name.contains(concept)).count();
-        let said = documents.iter().filter(|(_, description)| description.contains(concept)).count();
-        weights.insert(concept, (rarity(entries.len(), named), rarity(entries.len(), said)));
-    }
-    let mut scored: Vec<(f64, usize)> = documents
-        .iter()
-        .enumerate()
-        .map(|(index, (name, description))| {
-            let mut score = 0.0;
-            for (concept, (in_name, in_description)) in &weights {
-                if name.contains(*concept) {
-                    score += NAME * in_name;
-                } else if description.contains(*concept) {
-                    score += in_description;
+impl Index {
+    /// An index of the entries, which are known by their places from then on.
+    pub fn new(entries: &[Entry<'_>]) -> Self {
+        let documents: Vec<[Counts; 6]> = entries.iter().map(|entry| fields(entry).map(Counts::of)).collect();
+        let mean = |field: usize| {
+            let words: usize = documents.iter().map(|document| document[field].length).sum();
+            precise(words) / precise(documents.len().max(1))
+        };
+        let means: Vec<f64> = (0..FIELDS.len()).map(mean).collect();
+        let mut terms: HashMap<String, Vec<(usize, f64)>> = HashMap::new();
+        for (place, document) in documents.iter().enumerate() {
+            let mut weights: HashMap<&str, f64> = HashMap::new();
+            for ((counts, (boost, b)), mean) in document.iter().zip(FIELDS).zip(&means) {
+                let length = if *mean > 0.0 { precise(counts.length) / mean } else { 1.0 };
+                for (term, count) in &counts.terms {
+                    *weights.entry(term).or_default() += boost * precise(*count) / (1.0 - b + b * length);
                 }
             }
-            // Of two names that have all that is wanted, the one that says less beside it is meant.
-            let beside = name.difference(&wanted).count();
-            (score / (1.0 + 0.08 * precise(beside)), index)
-        })
-        .filter(|(score, _)| *score > 0.0)
-        .collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    scored.into_iter().map(|(_, index)| index).collect()
+            for (term, weight) in weights {
+                terms.entry(term.to_owned()).or_default().push((place, weight));
+            }
+        }
+        Self { documents: documents.len(), terms }
+    }
+
+    /// The entries that fit, the best first; the order given decides between equals.
+    pub fn ranked(&self, query: &str) -> Vec<usize> {
+        let mut scores = vec![0.0; self.documents];
+        let mut seen = BTreeSet::new();
+        for word in words::of(query) {
+            // A word that is said twice is not wanted twice.
+            if !seen.insert(word.stems.clone()) {
+                continue;
+            }
+            let mut best = vec![0.0_f64; self.documents];
+            let named = word.stems.iter().map(|stem| (stem.clone(), 1.0));
+            let meant = word.concepts.iter().map(|concept| (concept_term(concept), CONCEPT));
+            for (term, counts_for) in named.chain(meant) {
+                for (place, score) in self.scored(&term) {
+                    best[place] = best[place].max(counts_for * score);
+                }
+            }
+            scores.iter_mut().zip(best).for_each(|(score, best)| *score += best);
+        }
+        let mut ranked: Vec<usize> = (0..self.documents).filter(|place| scores[*place] > 0.0).collect();
+        ranked.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
+        ranked
+    }
+
+    /// What a term counts for in each document that has it.
+    fn scored(&self, term: &str) -> impl Iterator<Item = (usize, f64)> {
+        let found = self.terms.get(term).map_or(&[][..], Vec::as_slice);
+        let (all, having) = (precise(self.documents), precise(found.len()));
+        let rarity = (1.0 + (all - having + 0.5) / (having + 0.5)).ln();
+        found.iter().map(move |(place, weight)| (*place, rarity * weight / (SATURATION + weight)))
+    }
 }
 
-fn rarity(all: usize, found: usize) -> f64 {
-    ((1.0 + precise(all)) / (0.5 + precise(found))).ln().max(0.0)
+/// A concept as a term; no stem is written so.
+fn concept_term(concept: &str) -> String {
+    format!("={concept}")
 }
 
-#[allow(clippy::cast_precision_loss, reason = "tools are counted in tens")]
+/// How often what occurs in a field.
+struct Counts {
+    length: usize,
+    terms: HashMap<String, usize>,
+}
+
+impl Counts {
+    fn of(text: String) -> Self {
+        let words = words::of(&text);
+        let mut terms = HashMap::new();
+        for word in &words {
+            for stem in &word.stems {
+                *terms.entry(stem.clone()).or_default() += 1;
+            }
+            for concept in &word.concepts {
+                *terms.entry(concept_term(concept)).or_default() += 1;
+            }
+        }
+        Self { length: words.len(), terms }
+    }
+}
+
+/// The texts of an entry, field by field as [`FIELDS`] has them.
+fn fields(entry: &Entry<'_>) -> [String; 6] {
+    let (summary, rest) = entry.description.split_once(". ").unwrap_or((entry.description, ""));
+    let mut parameters = String::new();
+    told(entry.schema, &mut parameters);
+    [
+        entry.name.to_owned(),
+        sayings::of(entry.name).join(". "),
+        summary.to_owned(),
+        rest.to_owned(),
+        entry.examples.join(". "),
+        parameters,
+    ]
+}
+
+/// The names of parameters, and the values that are listed, at every depth.
+fn told(schema: &Value, texts: &mut String) {
+    let mut say = |text: &str| {
+        texts.push_str(text);
+        texts.push(' ');
+    };
+    if let Some(properties) = schema["properties"].as_object() {
+        properties.keys().for_each(|name| say(name));
+    }
+    schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).for_each(&mut say);
+    let properties = schema["properties"].as_object();
+    properties.into_iter().flatten().for_each(|(_, property)| told(property, texts));
+    if schema["items"].is_object() {
+        told(&schema["items"], texts);
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "tools and their words are counted in hundreds")]
 fn precise(count: usize) -> f64 {
     count as f64
 }
 
-/// The concepts of a text.
-fn concepts(text: &str) -> Vec<String> {
-    let plain: String = text.nfd().filter(char::is_ascii).collect::<String>().to_ascii_lowercase();
-    plain
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty() && !EMPTY.contains(word))
-        .flat_map(concept)
-        .collect()
-}
-
-/// What a word stands for: one concept or more, itself where it is none that is known.
-fn concept(word: &str) -> Vec<String> {
-    let stem = stem(word);
-    let same = |known: &&str| *known == word || self::stem(known) == stem;
-    let known: Vec<String> =
-        CONCEPTS.iter().filter(|words| words.iter().any(same)).map(|words| words[0].to_owned()).collect();
-    if known.is_empty() { vec![stem] } else { known }
-}
-
-/// A word without its plural, and without the endings of English verbs.
-fn stem(word: &str) -> String {
-    let mut stem = word;
-    for ending in ["ations", "ation", "ments", "ment", "ings", "ing", "ed", "es", "s", "e", "x"] {
-        if let Some(rest) = stem.strip_suffix(ending)
-            && rest.len() >= 4
-        {
-            stem = rest;
-            break;
-        }
-    }
-    stem.to_owned()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tools::{CONTRACT, catalog};
-
-    /// What users say, and the tool that they mean.
-    const PHRASES: [(&str, &str); 44] = [
-        ("find the organization by its owner's email", "crm_resolve_workspace"),
-        ("which workspace is Traboule", "crm_resolve_workspace"),
-        ("trouver l'identifiant de l'organisation", "crm_resolve_workspace"),
-        ("overview of the workspace", "get_crm_workspace_overview"),
-        ("donne-moi une vue d'ensemble du CRM", "get_crm_workspace_overview"),
-        ("who are our callers", "list_outbound_agents"),
-        ("liste des téléprospecteurs", "list_outbound_agents"),
-        ("how busy is each agent", "bulk_get_agent_workloads"),
-        ("charge de travail des agents", "bulk_get_agent_workloads"),
-        ("show all campaigns", "list_campaigns"),
-        ("quelles campagnes sont actives", "list_campaigns"),
-        ("details of one campaign", "get_campaign"),
-        ("start a new campaign", "create_outbound_campaign"),
-        ("créer une campagne", "create_outbound_campaign"),
-        ("pause a campaign", "update_outbound_campaign"),
-        ("renommer la campagne", "update_outbound_campaign"),
-        ("attach a script to a campaign", "attach_campaign_templates"),
-        ("add contacts from Lyon to a campaign", "bulk_add_contacts_to_campaign_by_filter"),
-        ("ajouter des contacts à une campagne", "bulk_add_contacts_to_campaign_by_filter"),
-        ("remove people from the campaign", "bulk_remove_contacts_from_campaign"),
-        ("retirer des contacts de la campagne", "bulk_remove_contacts_from_campaign"),
-        ("contacts that are in several campaigns", "find_contacts_in_multiple_campaigns"),
-        ("contacts présents dans plusieurs campagnes", "find_contacts_in_multiple_campaigns"),
-        ("overlap between campaigns", "get_campaign_contact_overlap"),
-        ("recoupement entre deux campagnes", "get_campaign_contact_overlap"),
-        ("how many contacts per campaign", "bulk_get_campaign_contact_counts"),
-        ("combien de contacts par campagne", "bulk_get_campaign_contact_counts"),
-        ("find duplicates in an import", "analyze_import_contact_deduplication"),
-        ("doublons dans le fichier importé", "analyze_import_contact_deduplication"),
-        ("assign contacts to callers", "bulk_assign_campaign_contacts"),
-        ("répartir les contacts entre les commerciaux", "bulk_assign_campaign_contacts"),
-        ("list contacts with an overdue follow-up", "list_outbound_contacts"),
-        ("list script templates", "list_script_templates"),
-        ("create a script", "create_script_template"),
-        ("supprimer un modèle de script", "delete_script_template"),
-        ("export a script template", "export_script_template"),
-        ("importer des scripts", "import_script_templates"),
-        ("modifier un modèle de qualification", "update_qualification_template"),
-        ("record the answers of a call script", "upsert_script_execution"),
-        ("enregistrer les réponses du script", "upsert_script_execution"),
-        ("which fields does the qualification have", "get_qualification_schema"),
-        ("qualify a contact", "create_qualification"),
-        ("liste des qualifications", "list_qualifications"),
-        ("export a qualification template", "export_qualification_template"),
-    ];
-
-    #[test]
-    fn what_users_say_finds_the_tool_that_they_mean() {
-        // Tools that are not there yet have a name already, and must not be in the way of those that are.
-        let entries: Vec<Entry<'_>> = CONTRACT
-            .iter()
-            .map(|name| {
-                let description = catalog().get(name).map_or("", |tool| tool.input.description.as_str());
-                Entry { name, description }
-            })
-            .collect();
-        let mut missed = vec![];
-        for (phrase, meant) in PHRASES {
-            let found: Vec<&str> =
-                ranked(&entries, phrase).into_iter().take(3).map(|index| entries[index].name).collect();
-            if !found.contains(&meant) {
-                missed.push(format!("{phrase}: {meant} is not among {found:?}"));
-            }
-        }
-        assert!(missed.is_empty(), "{missed:#?}");
-    }
-
-    #[test]
-    fn what_fits_nothing_finds_nothing() {
-        let entries = [Entry { name: "list_campaigns", description: "List campaigns." }];
-        for query in ["", "the of to", "zzz", "¿?"] {
-            assert!(ranked(&entries, query).is_empty(), "{query:?}");
-        }
-        assert_eq!(ranked(&entries, "campagnes"), [0]);
-    }
-}
+mod tests;

@@ -1,10 +1,18 @@
 //! The strict variant of an input schema, for models that are held to a schema letter by letter.
 //!
 //! Such schemas know no optional property: every one is required, what may be left out takes null instead, and no object
-//! takes anything that is not named. That leaves no way to say nothing of a field that null clears, so that in a strict
-//! input such a field is null (keep it) or `{value}` (null within clears), and the input says so with `strict: true`.
+//! takes anything that is not named. Three things must therefore be written in another way, and an input in which they
+//! are says so with `strict: true`:
+//!
+//! - a field that null clears is null (keep it) or `{value}` (null within clears);
+//! - an object whose members have names of their own, such as answers, is a list of `{key, value}`;
+//! - an object in a list whose shape is not given, such as a template to import, is the text of its JSON.
+
+use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
+
+use crate::json;
 
 /// Keywords that such schemas do not know.
 const UNKNOWN: [&str; 7] =
@@ -12,11 +20,14 @@ const UNKNOWN: [&str; 7] =
 /// Says that an input is written as the strict variant asks.
 pub const MARK: &str = "strict";
 
+/// Levels of a JSON text within an input. What is deeper is refused with the rest of the input.
+const LEVELS: usize = 96;
+
 /// The strict variant of a schema.
 pub fn variant(schema: &Value) -> Value {
     let mut strict = schema.clone();
     tighten(&mut strict);
-    if clears(schema)
+    if differs(schema)
         && let Some(properties) = strict["properties"].as_object_mut()
     {
         properties.insert(MARK.to_owned(), json!({ "type": "boolean", "enum": [true] }));
@@ -32,24 +43,21 @@ pub fn with_nulls(schema: &Value) -> Value {
     schema
 }
 
-/// Whether a field of the input is cleared by null.
-pub fn clears(schema: &Value) -> bool {
-    match schema {
-        Value::Object(keywords) => {
-            let property = |property: &Value| takes_null(property) || clears(property);
-            keywords
-                .get("properties")
-                .and_then(Value::as_object)
-                .is_some_and(|all| all.values().any(property))
-                || keywords.get("items").is_some_and(clears)
-        }
-        _ => false,
-    }
+/// Whether something of the input is written in another way when it is strict.
+pub fn differs(schema: &Value) -> bool {
+    let property = |property: &Value| takes_null(property) || is_open(property) || differs(property);
+    let item = |item: &Value| is_open(item) || differs(item);
+    schema["properties"].as_object().is_some_and(|all| all.values().any(property))
+        || schema.get("items").is_some_and(item)
 }
 
-/// Reads a strict input as the usual one: null says nothing, `{value}` says what is within.
-pub fn read(input: &mut Value, schema: &Value) {
-    read_within(input, schema, schema);
+/// Reads a strict input as the usual one: null says nothing, `{value}` says what is within, lists of `{key, value}` are
+/// objects again. What is not written so stays as it is, for the schema to refuse. Answers the places of keys that are
+/// there twice.
+pub fn read(input: &mut Value, schema: &Value) -> Vec<String> {
+    let mut repeats = Vec::new();
+    read_within(input, schema, schema, "", &mut repeats);
+    repeats
 }
 
 /// The one of several alternatives that an object can be meant by.
@@ -58,14 +66,22 @@ pub fn object_of(schema: &Value) -> &Value {
     several.into_iter().flatten().find(|one| one["properties"].is_object()).unwrap_or(schema)
 }
 
-fn read_within(input: &mut Value, schema: &Value, root: &Value) {
+fn read_within(input: &mut Value, schema: &Value, root: &Value, path: &str, repeats: &mut Vec<String>) {
     let schema = match schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
         Some(pointer) => root.pointer(pointer).unwrap_or(schema),
         None => schema,
     };
     let schema = if input.is_object() { object_of(schema) } else { schema };
+    if is_open(schema) {
+        read_open(input, path, repeats);
+        return;
+    }
     match input {
-        Value::Array(items) => items.iter_mut().for_each(|item| read_within(item, &schema["items"], root)),
+        Value::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                read_within(item, &schema["items"], root, &format!("{path}[{index}]"), repeats);
+            }
+        }
         Value::Object(members) => {
             members.retain(|name, member| !member.is_null() || schema["properties"].get(name).is_none());
             for (name, member) in members {
@@ -77,10 +93,38 @@ fn read_within(input: &mut Value, schema: &Value, root: &Value) {
                 {
                     *member = value;
                 }
-                read_within(member, property, root);
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                read_within(member, property, root, &path, repeats);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
+    }
+}
+
+/// Reads an object whose members have names of their own: a list of `{key, value}`, or the text of its JSON.
+fn read_open(input: &mut Value, path: &str, repeats: &mut Vec<String>) {
+    let read = match input {
+        Value::Array(entries) => {
+            let mut seen = HashSet::new();
+            for (index, entry) in entries.iter().enumerate() {
+                if let Some(key) = entry["key"].as_str()
+                    && !seen.insert(key)
+                {
+                    repeats.push(format!("{path}[{index}].key"));
+                }
+            }
+            let member = |entry: &Value| match (entry.as_object()?.len(), &entry["key"], entry.get("value")?)
+            {
+                (2, Value::String(key), value) => Some((key.clone(), value.clone())),
+                _ => None,
+            };
+            entries.iter().map(member).collect::<Option<Map<String, Value>>>().map(Value::Object)
+        }
+        Value::String(text) => json::read_within(text.as_bytes(), LEVELS).ok().filter(Value::is_object),
+        _ => None,
+    };
+    if let Some(read) = read {
+        *input = read;
     }
 }
 
@@ -94,9 +138,48 @@ fn properties_of(schema: &Value) -> Value {
     schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
 }
 
-/// An object whose members have names of their own: there is no strict way to say that.
+/// An object whose members have names of their own.
 fn is_open(schema: &Value) -> bool {
     schema["type"] == "object" && !schema["properties"].is_object()
+}
+
+/// An object with names of its own as a list of its members.
+fn listed(open: &Value) -> Value {
+    let value = match &open["additionalProperties"] {
+        value @ Value::Object(_) => {
+            let mut value = value.clone();
+            tighten(&mut value);
+            value
+        }
+        _ => json!({ "anyOf": [
+            { "type": "string" },
+            { "type": "number" },
+            { "type": "boolean" },
+            { "type": "array", "items": { "type": "string" } },
+            { "type": "null" },
+        ] }),
+    };
+    let mut list = json!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": { "key": { "type": "string" }, "value": value },
+            "required": ["key", "value"],
+            "additionalProperties": false,
+        },
+    });
+    if let Some(most) = open.get("maxProperties") {
+        list["maxItems"] = most.clone();
+    }
+    if let Some(description) = open.get("description") {
+        list["description"] = description.clone();
+    }
+    list
+}
+
+/// An object of a shape that is not given as its text.
+fn as_text() -> Value {
+    json!({ "type": "string", "description": "The JSON of one object, as text." })
 }
 
 fn tighten(schema: &mut Value) {
@@ -112,9 +195,11 @@ fn tighten(schema: &mut Value) {
     if let Some(several) = keywords.remove("oneOf") {
         keywords.insert("anyOf".into(), several);
     }
-    for keyword in ["items", "additionalProperties"] {
-        if let Some(inner) = keywords.get_mut(keyword) {
-            tighten(inner);
+    if let Some(items) = keywords.get_mut("items") {
+        if is_open(items) {
+            *items = as_text();
+        } else {
+            tighten(items);
         }
     }
     for keyword in ["anyOf", "allOf"] {
@@ -126,11 +211,13 @@ fn tighten(schema: &mut Value) {
         definitions.values_mut().for_each(tighten);
     }
     if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
-        // What cannot be said strictly and need not be said is left out.
-        properties.retain(|name, property| required.contains(name) || !is_open(property));
         for (name, property) in properties {
             let cleared = takes_null(property);
-            tighten(property);
+            if is_open(property) {
+                *property = listed(property);
+            } else {
+                tighten(property);
+            }
             if cleared {
                 *property = json!({
                     "type": ["object", "null"],
@@ -211,7 +298,11 @@ mod tests {
     fn objects<'a>(schema: &'a Value, found: &mut Vec<&'a Value>) {
         match schema {
             Value::Object(keywords) => {
-                if keywords.get("properties").is_some_and(Value::is_object) {
+                let kind = keywords.get("type");
+                let object = |kind: &Value| kind == "object";
+                if kind.is_some_and(|kind| {
+                    object(kind) || kind.as_array().is_some_and(|all| all.iter().any(object))
+                }) {
                     found.push(schema);
                 }
                 keywords.values().for_each(|value| objects(value, found));
@@ -229,7 +320,11 @@ mod tests {
             objects(strict, &mut found);
             for object in found {
                 assert_eq!(object["additionalProperties"], false, "{}: {object}", tool.name);
+                assert!(object["properties"].is_object(), "{}: {object}", tool.name);
                 assert_eq!(object["required"], properties_of(object), "{}", tool.name);
+            }
+            for (name, _) in tool.input.schema["properties"].as_object().unwrap() {
+                assert!(strict["properties"][name].is_object(), "{}.{name} is left out", tool.name);
             }
             let mut used = std::collections::BTreeSet::new();
             keywords(strict, &mut used);
@@ -280,6 +375,13 @@ mod tests {
 
     /// The example as a model writes it that is held to the strict schema.
     fn strictly(input: &Value, (plain, strict): (&Value, &Value), roots: (&Value, &Value)) -> Value {
+        if is_open(plain) {
+            let members = input.as_object().into_iter().flatten();
+            return match strict["type"].as_str() {
+                Some("string") => input.to_string().into(),
+                _ => members.map(|(key, value)| json!({ "key": key, "value": value })).collect(),
+            };
+        }
         let (plain, strict) = (chosen(input, plain, roots.0), chosen(input, strict, roots.1));
         if let Some(items) = input.as_array() {
             let item = |item| strictly(item, (&plain["items"], &strict["items"]), roots);
@@ -302,17 +404,54 @@ mod tests {
 
     #[test]
     fn an_input_written_strictly_is_the_same_input() {
-        for tool in catalog().iter() {
+        let with_names_of_their_own = [
+            (
+                "update_qualification",
+                json!({
+                    "qualificationId": "x",
+                    "patch": { "answers": { "fuel": "gas", "area": 90, "works": ["roof"], "owner": true, "mail": null } },
+                }),
+            ),
+            ("list_qualifications", json!({ "answers": { "fuel": "gas", "owner": false } })),
+            (
+                "bulk_add_contacts_to_campaign_by_filter",
+                json!({ "campaignId": "x", "filter": { "source": "crm", "customFields": { "floor": "2" } } }),
+            ),
+        ];
+        let examples =
+            catalog().iter().flat_map(|tool| tool.examples.iter().map(|one| (tool.name, one.input.clone())));
+        for (name, input) in examples.chain(with_names_of_their_own) {
+            let tool = catalog().get(name).unwrap();
             let validator = jsonschema::validator_for(&tool.input.strict).unwrap();
-            for example in &tool.examples {
-                let roots = (&tool.input.schema, &tool.input.strict);
-                let mut strict = strictly(&example.input, roots, roots);
-                let faults: Vec<_> = validator.iter_errors(&strict).map(|fault| fault.to_string()).collect();
-                assert!(faults.is_empty(), "{}: {strict}: {faults:?}", tool.name);
-                assert_eq!(tool.input.check(&mut strict), [], "{}: {strict}", tool.name);
-                assert_eq!(strict, example.input, "{}", tool.name);
-            }
+            let roots = (&tool.input.schema, &tool.input.strict);
+            let mut strict = strictly(&input, roots, roots);
+            let faults: Vec<_> = validator.iter_errors(&strict).map(|fault| fault.to_string()).collect();
+            assert!(faults.is_empty(), "{name}: {strict}: {faults:?}");
+            assert_eq!(tool.input.check(&mut strict), [], "{name}: {strict}");
+            assert_eq!(strict, input, "{name}");
         }
+    }
+
+    #[test]
+    fn a_list_of_members_that_is_none_is_refused() {
+        let tool = catalog().get("update_qualification").unwrap();
+        for (answers, code) in [
+            (json!([{ "key": "a", "value": 1 }, { "key": "a", "value": 2 }]), "DUPLICATE_KEY"),
+            (json!([{ "key": "a" }]), "WRONG_TYPE"),
+            (json!([{ "key": "a", "value": 1, "more": 2 }]), "WRONG_TYPE"),
+            (json!([1]), "WRONG_TYPE"),
+            (json!("[]"), "WRONG_TYPE"),
+        ] {
+            let mut input =
+                json!({ "qualificationId": "x", "patch": { "answers": answers }, "strict": true });
+            let faults = tool.input.check(&mut input);
+            assert_eq!(faults.len(), 1, "{faults:?}");
+            assert_eq!(faults[0].code, code, "{faults:?}");
+        }
+        // Only who says that an input is strict may write it so.
+        let list = json!([{ "key": "a", "value": 1 }]);
+        let mut plain = json!({ "qualificationId": "x", "patch": { "answers": list } });
+        assert_eq!(tool.input.check(&mut plain)[0].code, "WRONG_TYPE");
     }
 
     #[test]

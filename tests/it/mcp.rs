@@ -217,6 +217,42 @@ async fn a_script_may_be_as_deep_on_both_surfaces() {
 }
 
 #[tokio::test]
+async fn bytes_that_are_no_message_and_calls_that_are_none_are_told_apart() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let bearer = client.bearer();
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "list_campaigns"),
+    ];
+    let call = |params: Value| {
+        json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params }).to_string()
+    };
+    let meta = meta(json!({}));
+    let twice = call(json!({ "name": "list_campaigns", "arguments": { "input": {}, "organizationId": "a" }, "_meta": meta }))
+        .replace("\"organizationId\":\"a\"", "\"organizationId\":\"a\",\"organizationId\":\"b\"");
+    for (message, code, id) in [
+        ("{".to_owned(), -32700, Value::Null),
+        (twice, -32700, Value::Null),
+        (call(json!({ "name": "list_campaigns", "arguments": [], "_meta": meta })), -32602, json!(7)),
+        (call(json!({ "arguments": {}, "_meta": meta })), -32602, json!(7)),
+    ] {
+        let (status, _, body) =
+            client.exchange(Method::POST, "/mcp", &headers, message.clone().into_bytes()).await;
+        let told: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (status, &told["error"]["code"], &told["id"]),
+            (400, &json!(code), &id),
+            "{message}: {told}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_tool_that_does_not_exist_is_the_clients_mistake() {
     let app = TestApp::start().await;
     let client = app.agent().await;

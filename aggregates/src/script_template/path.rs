@@ -18,6 +18,8 @@ pub struct PathStep<'a> {
     pub required: bool,
     /// What was answered; never there for an instruction.
     pub answer: Option<&'a str>,
+    /// The label of the option that was chosen, where it has one of its own.
+    pub answer_label: Option<&'a str>,
 }
 
 impl PathStep<'_> {
@@ -47,6 +49,7 @@ pub fn selected_path<'a>(steps: &'a [Node], answer: impl Fn(&str) -> Option<&'a 
             text: &node.text,
             required: node.required,
             answer: given,
+            answer_label: given.and_then(|given| chosen_label(node, given)),
         });
         let chosen = given.and_then(|given| node.branches.iter().find(|branch| branch.label == given));
         if let Some(branch) = chosen {
@@ -54,6 +57,13 @@ pub fn selected_path<'a>(steps: &'a [Node], answer: impl Fn(&str) -> Option<&'a 
         }
     }
     path
+}
+
+/// What the caller saw of the option that was chosen.
+fn chosen_label<'a>(node: &'a Node, given: &str) -> Option<&'a str> {
+    let option = node.options.iter().find(|option| option.value == given)?;
+    let label = option.shown();
+    (label != option.value).then_some(label)
 }
 
 /// Every node of the script, those of all branches among them, from top to bottom.

@@ -16,7 +16,7 @@ use crate::tools::campaigns::expect;
 use crate::tools::input::{Given, GivenCampaign, GivenContact, Name, Patch};
 use crate::tools::qualification_templates::GivenQualificationTemplate;
 use crate::tools::{
-    CAMPAIGN_ID, Draft, Effects, Mint, Plan, QUALIFIABLE_CONTACT_ID, QUALIFICATION_ID,
+    Draft, Effects, Mint, Plan, QUALIFIABLE_CAMPAIGN_ID, QUALIFIABLE_CONTACT_ID, QUALIFICATION_ID,
     QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
 };
 
@@ -26,7 +26,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example(
                 "Try out a draft",
                 json!({
-                    "campaignId": CAMPAIGN_ID,
+                    "campaignId": QUALIFIABLE_CAMPAIGN_ID,
                     "contactId": QUALIFIABLE_CONTACT_ID,
                     "templateId": QUALIFICATION_TEMPLATE_ID,
                     "answers": {},
@@ -36,7 +36,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example(
                 "Not one to win",
                 json!({
-                    "campaignId": CAMPAIGN_ID,
+                    "campaignId": QUALIFIABLE_CAMPAIGN_ID,
                     "contactId": QUALIFIABLE_CONTACT_ID,
                     "templateId": QUALIFICATION_TEMPLATE_ID,
                     "answers": {},
@@ -79,7 +79,7 @@ struct CreateQualification {
     /// The script execution that the answers come from.
     script_execution_id: Option<Given<ScriptExecutionId>>,
     /// Answers by the keys of their fields; null is no answer.
-    #[schemars(extend("x-opaque" = true))]
+    #[schemars(extend("x-open" = true))]
     answers: Map<String, Value>,
     /// draft if not said.
     status: Option<Name<QualificationStatus>>,
@@ -182,7 +182,7 @@ struct UpdateQualification {
 struct QualificationPatchInput {
     /// Answers to be merged; null clears one.
     #[serde(default)]
-    #[schemars(extend("x-opaque" = true))]
+    #[schemars(extend("x-open" = true))]
     answers: Map<String, Value>,
     /// Where it is to stand.
     status: Option<Name<QualificationStatus>>,

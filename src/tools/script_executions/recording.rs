@@ -35,8 +35,8 @@ use crate::tools::campaigns::{expect, found};
 use crate::tools::input::{Given, GivenCampaign, GivenContact, GivenScript, Name};
 use crate::tools::script_templates::usable;
 use crate::tools::{
-    CAMPAIGN_ID, CONTACT_ID, Draft, Effects, Kind, Mint, Plan, Refusal, SCRIPT_NODE_ID, ToolContext,
-    ToolResult, tool,
+    CONTACT_ID, Draft, EXECUTION_CAMPAIGN_ID, Effects, Kind, Mint, Plan, Refusal, SCRIPT_NODE_ID,
+    ToolContext, ToolResult, tool,
 };
 
 pub(super) fn tools() -> Vec<Draft> {
@@ -45,7 +45,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example(
                 "Record an answer",
                 json!({
-                    "campaignId": CAMPAIGN_ID,
+                    "campaignId": EXECUTION_CAMPAIGN_ID,
                     "contactId": CONTACT_ID,
                     "responses": [{ "nodeId": SCRIPT_NODE_ID, "value": "Deux bâtiments à Lyon" }],
                 }),
@@ -53,7 +53,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example(
                 "Take it back, tried out first",
                 json!({
-                    "campaignId": CAMPAIGN_ID,
+                    "campaignId": EXECUTION_CAMPAIGN_ID,
                     "contactId": CONTACT_ID,
                     "responses": [{ "nodeId": SCRIPT_NODE_ID, "value": null }],
                     "dryRun": true,

@@ -56,7 +56,11 @@ async fn an_organization_is_named_by_its_id() {
         (json!(off), 403, "CRM_MODULE_DISABLED"),
     ] {
         let body = json!({ "organizationId": organization, "input": {} });
-        Told::checked("list_campaigns", client.post(LIST, body).await).refused(status, code);
+        let told = Told::checked("list_campaigns", client.post(LIST, body).await);
+        told.refused(status, code);
+        if code == "INVALID_ORGANIZATION_ID" {
+            assert_eq!(told.meta()["fieldErrors"][0]["path"], json!("organizationId"));
+        }
         if let Some(id) = organization.as_str().filter(|id| !id.contains(' ')) {
             let answer = client.get(&format!("/crm/agent/capabilities?organizationId={id}")).await;
             Told::checked("capabilities", answer).refused(status, code);

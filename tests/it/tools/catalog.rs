@@ -70,6 +70,61 @@ async fn every_example_works() {
     }
 }
 
+#[tokio::test]
+async fn every_example_still_works_beside_a_campaign_with_nobody_in_it() {
+    let office = office_for_examples().await;
+    let fresh = json!({ "name": "Empty and newest", "status": "active" });
+    office.done("create_outbound_campaign", fresh).await;
+    office.done("get_crm_workspace_overview", json!({})).await;
+    let path = format!("/crm/agent/capabilities?organizationId={}", office.client.organization);
+    let (_, listed) = office.client.get(&path).await;
+    for tool in listed["data"]["tools"].as_array().unwrap() {
+        for example in tool["examples"].as_array().unwrap() {
+            assert!(example["needs"].is_null(), "{example}");
+            let told = office.ask(&text(&tool["name"]), example["input"].clone()).await;
+            assert_eq!(told.status, 200, "{} {}: {}", tool["name"], example["title"], told.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_example_that_needs_what_is_not_there_says_so() {
+    let office = Office::empty().await;
+    let path = format!("/crm/agent/capabilities?organizationId={}", office.client.organization);
+    let (_, listed) = office.client.get(&path).await;
+    for tool in listed["data"]["tools"].as_array().unwrap() {
+        for example in tool["examples"].as_array().unwrap() {
+            let stands_in = example["input"].to_string().contains("_ID\"");
+            assert_eq!(example["needs"].is_string(), stands_in, "{example}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_list_cannot_be_narrowed_by_is_refused() {
+    let office = Office::empty().await;
+    let look = async |query: &str| office.client.get(&format!("/crm/agent/capabilities?{query}")).await;
+    for (query, code) in [
+        ("family=scripts", "NOT_ONE_OF"),
+        ("family=", "TOO_SHORT"),
+        ("query=", "TOO_SHORT"),
+        ("query=%20%20", "TOO_SHORT"),
+    ] {
+        let (status, told) = look(query).await;
+        assert_eq!((status, &told["meta"]["fieldErrors"][0]["code"]), (400, &json!(code)), "{query}: {told}");
+    }
+    let (_, told) = look("family=scripts").await;
+    let message = text(&told["meta"]["fieldErrors"][0]["message"]);
+    assert!(message.contains("Script templates"), "{told}");
+    for query in ["family=Script%20templates", "family=script_templates", "family=SCRIPT-TEMPLATES"] {
+        let (status, told) = look(query).await;
+        assert_eq!((status, told["data"]["tools"].as_array().map(Vec::len)), (200, Some(7)), "{query}");
+    }
+    let (status, told) = look("query=zzzz").await;
+    assert_eq!((status, &told["data"]["tools"]), (200, &json!([])));
+    assert_eq!(texts(&told["meta"]["warnings"], "code"), ["NOTHING_FOUND"]);
+}
+
 /// `DOCKET_UPDATE_SNAPSHOTS=1 cargo test -p docket-crm --test it tools::` writes the file anew.
 #[test]
 fn the_contract_changes_on_purpose() {

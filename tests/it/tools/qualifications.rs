@@ -83,6 +83,26 @@ async fn what_is_recorded_comes_back_with_its_score() {
 }
 
 #[tokio::test]
+async fn texts_of_answers_are_trimmed_and_a_strict_input_says_the_same() {
+    let desk = Desk::open().await;
+    let answers = json!({ "fuel": " gas ", "remark": "\n two\nlines  ", "works": ["roof "] });
+    let told = desk.ask(0, json!({ "answers": answers })).await;
+    let made = told.data()["qualification"].clone();
+    assert_eq!(made["answers"], json!({ "fuel": "gas", "remark": "two\nlines", "works": ["roof"] }));
+    let list = json!([{ "key": "remark", "value": null }, { "key": "owner", "value": true }]);
+    let strict = json!({
+        "qualificationId": made["qualificationId"],
+        "patch": { "answers": list, "status": null, "notes": { "value": "calls back" } },
+        "expectedVersion": null, "dryRun": null, "previewToken": null, "onDrift": null,
+        "strict": true,
+    });
+    let changed = desk.office.done("update_qualification", strict).await;
+    let qualification = &changed["qualification"];
+    assert_eq!(qualification["answers"], json!({ "fuel": "gas", "owner": true, "works": ["roof"] }));
+    assert_eq!(qualification["notes"], json!("calls back"));
+}
+
+#[tokio::test]
 async fn answers_that_do_not_fit_are_all_told() {
     let desk = Desk::open().await;
     let before = desk.office.events().await;

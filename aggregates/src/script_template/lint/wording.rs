@@ -118,6 +118,34 @@ const PLACES: [&str; 12] = [
     "to the crm",
     "in the record",
 ];
+/// What is done to a record itself, and not to what stands in it.
+const UPDATES: [&str; 10] = [
+    "mettre a jour",
+    "mettez a jour",
+    "mise a jour de",
+    "mise a jour du",
+    "completer",
+    "completez",
+    "remplir",
+    "remplissez",
+    "update",
+    "fill in",
+];
+/// Records that only the team has.
+const RECORDS: [&str; 12] = [
+    "le crm",
+    "notre crm",
+    "crm",
+    "la fiche",
+    "sa fiche",
+    "fiche",
+    "salesforce",
+    "hubspot",
+    "the crm",
+    "our crm",
+    "the record",
+    "the contact record",
+];
 /// Words that only a note to the team has.
 const NOTES: [&str; 8] = [
     "usage interne",
@@ -132,13 +160,34 @@ const NOTES: [&str; 8] = [
 
 /// The words by which a text is a reminder for the team and not something for a call.
 pub(super) fn admin_text(text: &str) -> Option<&'static str> {
-    let text = format!(" {} ", folded(text));
+    // A question is for the one who is called, whatever it is about.
+    let asks = text.trim_end().ends_with('?');
+    let text = format!(" {} ", unabbreviated(&folded(text)));
     let says = |phrase: &str| text.contains(&format!(" {phrase} "));
     if let Some(note) = NOTES.into_iter().find(|note| says(note)) {
         return Some(note);
     }
+    let updated = |verb: &&str| RECORDS.iter().any(|record| says(&format!("{verb} {record}")));
+    if !asks && let Some(verb) = UPDATES.into_iter().find(updated) {
+        return Some(verb);
+    }
     let place = PLACES.into_iter().find(|place| says(place))?;
     VERBS.into_iter().any(says).then_some(place)
+}
+
+/// Letters that stand alone side by side as one word: "c r m" is what is left of "C.R.M.".
+fn unabbreviated(text: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut spelling = false;
+    for word in text.split(' ') {
+        let letter = word.chars().count() == 1 && word.chars().all(char::is_alphabetic);
+        match words.last_mut() {
+            Some(last) if letter && spelling => last.push_str(word),
+            _ => words.push(word.to_owned()),
+        }
+        spelling = letter;
+    }
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -153,6 +202,15 @@ mod tests {
             ("Note interne : client difficile", true),
             ("Mettez à jour la fiche : saisir l'adresse dans la fiche", true),
             ("Log the answer in the CRM.", true),
+            ("Update the CRM after the call", true),
+            ("Penser à mettre à jour la fiche", true),
+            ("Reporter dans le C.R.M.", true),
+            ("Reporter dans le C. R. M. après l'appel", true),
+            ("Souhaitez-vous mettre à jour votre fiche de paie ?", false),
+            ("Qui met à jour le CRM chez vous ?", false),
+            ("Do you update the CRM yourselves?", false),
+            ("Did the CRM update slow you down?", false),
+            ("Il y a un plan A et un plan B", false),
             ("Utilisez-vous un CRM ?", false),
             ("Vos contacts sont-ils dans le CRM de votre réseau ?", false),
             ("Puis-je noter votre adresse ?", false),
