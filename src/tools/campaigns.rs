@@ -6,9 +6,7 @@ use docket_aggregates::campaign::{
     CallWindow, Campaign, CampaignCommand, CampaignError, CampaignPatch, CampaignSettings, CampaignStatus,
     CampaignText,
 };
-use docket_aggregates::ids::{
-    AgentId, CampaignId, OrganizationId, QualificationTemplateId, ScriptTemplateId,
-};
+use docket_aggregates::ids::{AgentId, CampaignId, QualificationTemplateId, ScriptTemplateId};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::campaigns::{CampaignFilter, CampaignListed, CampaignRow, CampaignSort};
 use docket_projections::{Total, agents, campaign_counters, campaigns, enrollments, follow_ups};
