@@ -571,6 +571,7 @@ mod tests {
                 attempt: 1,
                 bucket_id: BucketId::default(),
                 provider_key: "k".into(),
+                keyed: None,
                 at: Timestamp::from_millis(5),
             },
             MessageEvent::MessageDeferred {
@@ -583,6 +584,7 @@ mod tests {
                 attempt: 2,
                 bucket_id: BucketId::default(),
                 provider_key: "k".into(),
+                keyed: None,
                 at: Timestamp::from_millis(60_000),
             },
             MessageEvent::MessageAccepted { attempt: 2, provider_hash: Some("p1".into()), answer: None },

@@ -149,6 +149,33 @@ async fn what_nobody_knows_is_asked_again_where_the_channel_does_nothing_twice()
     assert_eq!(house.open_charges().await, 3);
 }
 
+/// Everything is looked at anew, by a dispatcher that knows of nothing; and a message that comes last has been sent.
+async fn looked_at_again(house: &House, base: &str) {
+    docket::dispatcher::refill(house.app.ledger.pool()).await.unwrap();
+    let _dispatcher = house.dispatch(&house.app, base);
+    let last = house.queue_for(&["last@example.com".into()], None, false).await;
+    let sent = (MessageStatus::Sent, DispatchState::Done);
+    assert_eq!(house.settled(&last).await, Standing::from([(sent, 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_mail_server_may_have_taken_is_not_given_to_a_provider_because_that_one_takes_keys() {
+    let server = MailServer::start(Script { text: Reply::Close, ..Script::default() }).await;
+    let house = House::new(&smtp(&server)).await;
+    let dispatcher = house.dispatch(&house.app, NOWHERE);
+    let messages = house.queue(3).await;
+    let unknown = (MessageStatus::DraftPendingApproval, DispatchState::Unknown);
+    assert_eq!(house.settled(&messages).await, Standing::from([(unknown, 3)]));
+    drop(dispatcher);
+
+    let resend = Resend::start().await;
+    house.credential("resend://re_key").await;
+    house.pass(Duration::from_secs(3 * 60 * 60));
+    looked_at_again(&house, &resend.base).await;
+    assert_eq!(house.standing(&messages).await, Standing::from([(unknown, 3)]));
+    assert_eq!((resend.asked().len(), arrived(&server).len(), house.open_charges().await), (1, 3, 4));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recipient_gets_no_more_than_the_frequency_cap_allows() {
     let server = MailServer::start(Script::default()).await;

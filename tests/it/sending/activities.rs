@@ -323,7 +323,7 @@ async fn lose(company: &Company, activity: &Value) -> BucketId {
         .decide(MessageCommand::Send {
             bucket_id,
             provider_key: message_id.to_string(),
-            repeatable: false,
+            keyed: None,
             at,
         })
         .unwrap();
