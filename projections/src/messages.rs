@@ -464,12 +464,13 @@ impl MessageRow {
                     self.rules_version = decision.rules_version;
                 }
                 self.allowlist_version = self.allowlist_version.max(Some(decision.allowlist_version));
-                // Whoever ends a message does not ask for anything: what had been asked for stays to be seen.
+                // Whoever ends a message does not ask for anything: what had been asked for, and was answered, stays to be
+                // seen.
                 if decision.status == MessageStatus::DraftPendingApproval {
                     self.approval_id = decision.approval_id;
+                    self.approved_at = None;
+                    self.approved_by = None;
                 }
-                self.approved_at = None;
-                self.approved_by = None;
             }
             MessageEvent::MessageApproved { by, .. } => {
                 self.approved_at = Some(at);
