@@ -193,6 +193,11 @@ impl Message {
         self.approval_id
     }
 
+    /// Whether it may go out.
+    pub fn approved(&self) -> bool {
+        self.approved
+    }
+
     /// Whether a rule and no person let it go out: the rules are then asked again before it does.
     pub fn auto_approved(&self) -> bool {
         self.auto_approved
