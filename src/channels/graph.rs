@@ -29,6 +29,9 @@ pub struct GraphError {
     /// What exactly, where there is more to say.
     #[serde(default)]
     pub error_subcode: Option<i64>,
+    /// Whether it may go away by itself.
+    #[serde(default)]
+    pub is_transient: bool,
     #[serde(default)]
     error_data: Option<ErrorData>,
 }
@@ -81,7 +84,8 @@ pub fn refusal(
 fn shared(error: &GraphError) -> Option<Verdict> {
     Some(match error.code {
         // "Unknown" and "temporarily unavailable": nothing is said of what had been done by then.
-        1 | 2 => Verdict::Unknown,
+        1 if error.is_transient => Verdict::Unknown,
+        2 => Verdict::Unknown,
         4 | 17 | 32 | 613 => Verdict::Retry(Code::RateLimited, None),
         0 | 3 | 10 | 102 | 190 | 200..=299 => Verdict::Rejected(Code::Credential),
         33 => Verdict::Rejected(Code::Configuration),
