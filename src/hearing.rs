@@ -16,9 +16,7 @@ use docket_aggregates::approval::{Approval, ApprovalCommand};
 use docket_aggregates::channel::Channel;
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
 use docket_aggregates::ids::{MessageId, OrganizationId};
-use docket_aggregates::message::{
-    Delivery, DispatchState, Message, MessageCommand, MessageEvent, SettledBy,
-};
+use docket_aggregates::message::{Delivery, DispatchState, Message, MessageCommand, MessageEvent, SettledBy};
 use docket_aggregates::suppression::SuppressionReason;
 use docket_aggregates::{Decides, Timestamp};
 use serde_json::Value;

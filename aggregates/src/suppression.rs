@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn an_address_that_is_not_known_any_more_is_suppressed_by_its_hash() {
-        let stored = serde_json::json!({ "type": "SuppressionAdded", "address_hash": "ab", "reason": "unsubscribe" });
+        let stored =
+            serde_json::json!({ "type": "SuppressionAdded", "address_hash": "ab", "reason": "unsubscribe" });
         let event = SuppressionEvent::SuppressionAdded {
             address_hash: "ab".into(),
             address: None,

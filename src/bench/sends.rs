@@ -48,7 +48,6 @@ pub async fn run(app: &App, plan: &Plan, report: &mut Report, say: &impl Fn(&str
     if !plan.wants(NAME) {
         return Ok(());
     }
-    let app = &App { public_url: Some("https://crm.example.com".into()), ..app.clone() };
     let sink = Sink::start().await?;
     // No e-mail leaves without an unsubscribe link.
     let app = &App { public_url: Some("https://docket.example".into()), ..app.clone() };

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::http::Answer;
-use super::outcome::said;
+use super::said::said;
 use super::{Code, Outcome};
 
 /// The version of the API that is spoken.
@@ -87,8 +87,10 @@ fn shared(error: &GraphError) -> Option<Verdict> {
         1 if error.is_transient => Verdict::Unknown,
         2 => Verdict::Unknown,
         4 | 17 | 32 | 613 => Verdict::Retry(Code::RateLimited, None),
-        0 | 3 | 10 | 102 | 190 | 200..=299 => Verdict::Rejected(Code::Credential),
-        33 => Verdict::Rejected(Code::Configuration),
+        0 | 3 | 10 | 102 | 104 | 190 | 200..=299 => Verdict::Rejected(Code::Credential),
+        // What was addressed does not exist, or not for this token: the sender's number, of all that a message names.
+        33 | 803 => Verdict::Rejected(Code::Configuration),
+        100 if error.error_subcode == Some(33) => Verdict::Rejected(Code::Configuration),
         100 => Verdict::Rejected(Code::Content),
         368 => Verdict::Rejected(Code::Account),
         _ => return None,

@@ -135,20 +135,20 @@ async fn list(app: &App) -> anyhow::Result<Vec<Listed>> {
     for row in rows {
         let id = OrganizationId(row.try_get(0)?);
         listed.push(Listed {
-                view: OrganizationView {
-                    id,
-                    name: row.try_get(1)?,
-                    slug: row.try_get(2)?,
-                    owner_email: row.try_get(3)?,
-                    crm_enabled: row.try_get(4)?,
-                    sending_paused: None,
-                },
-                position: row.try_get(5)?,
-                lag: row.try_get(6)?,
-                parked: row.try_get(7)?,
-                // Asked of the stream that hand-overs rest on, and not of a read model.
-                paused: pauses::all_is_held_back(app, id).await?,
-            });
+            view: OrganizationView {
+                id,
+                name: row.try_get(1)?,
+                slug: row.try_get(2)?,
+                owner_email: row.try_get(3)?,
+                crm_enabled: row.try_get(4)?,
+                sending_paused: None,
+            },
+            position: row.try_get(5)?,
+            lag: row.try_get(6)?,
+            parked: row.try_get(7)?,
+            // Asked of the stream that hand-overs rest on, and not of a read model.
+            paused: pauses::all_is_held_back(app, id).await?,
+        });
     }
     Ok(listed)
 }

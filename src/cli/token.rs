@@ -192,9 +192,11 @@ async fn send(app: &App, token_id: TokenId, verb: &str, command: TokenCommand) -
 /// A number of contacts. None at all would be a token that may change contacts and may not: the tools that it is for say that.
 fn affecting(text: &str) -> Result<u64, String> {
     match text.parse::<u64>() {
-        Ok(0) => Err("a token that may affect no contact is one for reading: name the tools that it may call with \
+        Ok(0) => Err(
+            "a token that may affect no contact is one for reading: name the tools that it may call with \
                       --tool instead"
-            .to_owned()),
+                .to_owned(),
+        ),
         Ok(number) => Ok(number),
         Err(_) => Err("must be a whole number from 1".to_owned()),
     }

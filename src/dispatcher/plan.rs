@@ -336,7 +336,8 @@ impl Deciding<'_, '_> {
     /// With what it would be handed over, if its channel does nothing twice under one key.
     fn keyed(&self, outgoing: &Result<Outgoing, channels::Outcome>) -> Option<Keyed> {
         let ground = self.seen.ground;
-        let secret_version = ground.sender.version.filter(|_| outgoing.as_ref().is_ok_and(Outgoing::repeatable))?;
+        let secret_version =
+            ground.sender.version.filter(|_| outgoing.as_ref().is_ok_and(Outgoing::repeatable))?;
         Some(Keyed { credential_id: ground.credential_id, secret_version })
     }
 

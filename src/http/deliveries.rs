@@ -125,7 +125,9 @@ impl Turned {
     /// What is signed, and cannot be taken in for now, is nobody's fault.
     fn of(refusal: WebhookRefusal) -> Self {
         let away = match &refusal {
-            WebhookRefusal::UnknownOutbox | WebhookRefusal::NotListening(_) | WebhookRefusal::Webhook(_) => true,
+            WebhookRefusal::UnknownOutbox | WebhookRefusal::NotListening(_) | WebhookRefusal::Webhook(_) => {
+                true
+            }
             WebhookRefusal::TooEarly | WebhookRefusal::Unavailable => false,
         };
         Self { away, error: refusal.into() }

@@ -127,7 +127,10 @@ pub async fn change(
     // stands in the organization's own ledger, where its hand-overs rest on it, is answered there.
     let of_instance = Call {
         organization: OrganizationId::INSTANCE,
-        idempotency: call.idempotency.clone().map(|asked| Idempotency { key: format!("{id}/{}", asked.key), ..asked }),
+        idempotency: call
+            .idempotency
+            .clone()
+            .map(|asked| Idempotency { key: format!("{id}/{}", asked.key), ..asked }),
         ..call.clone()
     };
     for call in [&call, &of_instance] {
@@ -161,9 +164,7 @@ pub async fn change(
         };
         let entity = done.entity.clone();
         let switched = match paused {
-            true => {
-                pauses::pause_answering(app, &call, PauseScope::All, PAUSED_BY.to_owned(), entity).await
-            }
+            true => pauses::pause_answering(app, &call, PauseScope::All, PAUSED_BY.to_owned(), entity).await,
             false => pauses::resume_answering(app, &call, PauseScope::All, entity).await,
         };
         match switched {

@@ -36,6 +36,7 @@ use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::{self, ReadError};
 use crate::ledger::{AppendError, Command, Guard, Lane, Origin, Stream, Versioned, Write};
 use crate::readside::{Consistency, ReadSideError, View};
+use crate::sending::domain_of;
 use crate::service::Call;
 
 /// How often a chunk is decided anew because somebody changed one of its contacts meanwhile.
@@ -418,7 +419,7 @@ impl<'a> Commit<'a> {
     /// Decides what becomes of each row of a chunk.
     async fn plan(&mut self, ready: &Ready) -> Result<Plan, Error> {
         self.recent.folded_to(ready.position);
-        let Ready { known, hashes, suppressed, listed, .. } = ready;
+        let Ready { known, hashes, domains, suppressed, listed, .. } = ready;
         let rows: Vec<(&StagedRow, &StagedContact)> = ready.rows().collect();
         let mut chunk = Known::default();
         let mut matched: Vec<Option<ContactId>> = Vec::with_capacity(rows.len());
@@ -445,12 +446,13 @@ impl<'a> Commit<'a> {
 
         let mut plan = Plan { contacts: self.load_contacts(&changed).await?, ..Plan::default() };
         let legal_basis = self.folder.state.legal_basis();
-        for (((row, contact), found), hashes) in rows.iter().zip(&matched).zip(hashes) {
+        let addresses = hashes.iter().zip(domains);
+        for (((row, contact), found), (hashes, domain)) in rows.iter().zip(&matched).zip(addresses) {
             let opted_out = |by_address: bool| (contact.opted_out || by_address).then(|| hashes.clone());
             let profile = contact.profile.clone();
             let import_id = Some(self.import_id);
             let by_address = hashes.iter().any(|hash| suppressed.contains(hash));
-            let listed = hashes.iter().filter(|hash| listed.contains_key(*hash));
+            let listed = hashes.iter().chain(domain).filter(|hash| listed.contains_key(*hash));
             let (outcomes, id) = match found {
                 None => {
                     let contact_id = contact_id(row);
@@ -605,6 +607,8 @@ struct Ready {
     position: i64,
     /// The hashes of each row's addresses, and those of them that must not be contacted.
     hashes: Vec<Vec<String>>,
+    /// The hash of the domain of each row's e-mail address.
+    domains: Vec<Option<String>>,
     suppressed: HashSet<String>,
     /// Those of them that the board or a complaint put on the list, and that they still are.
     listed: BTreeMap<String, Guard>,
@@ -627,21 +631,24 @@ impl Source {
             known: Known::default(),
             position: 0,
             hashes: vec![],
+            domains: vec![],
             suppressed: HashSet::new(),
             listed: BTreeMap::new(),
         };
         let profiles: Vec<&ContactProfile> = ready.rows().map(|(_, contact)| &contact.profile).collect();
         let hashes: Vec<Vec<String>> =
             profiles.iter().map(|profile| address_hashes(&self.keys, profile)).collect();
-        let suppressed = self.claimed(Scope::SuppressedAddress, hashes.iter().flatten()).await?;
-        let listed = self.listed(hashes.iter().flatten()).await?;
+        let domain = |profile: &&ContactProfile| domain_of(&self.keys, profile.email.as_deref()?);
+        let domains: Vec<Option<String>> = profiles.iter().map(domain).collect();
+        let claimed = self.claimed(hashes.iter().flatten().chain(domains.iter().flatten())).await?;
+        let (suppressed, listed) = (claimed.0, self.listed(claimed.1).await?);
         let mut view = match view {
             Some(view) => view,
             None => self.app.readside.view(self.organization, Consistency::Eventual).await?,
         };
         let known = Known::read(&mut view, self.organization, &profiles).await?;
         (ready.known, ready.position) = (known, view.position);
-        (ready.hashes, ready.suppressed, ready.listed) = (hashes, suppressed, listed);
+        (ready.hashes, ready.domains, ready.suppressed, ready.listed) = (hashes, domains, suppressed, listed);
         Ok(ready)
     }
 
@@ -659,12 +666,8 @@ impl Source {
         }
     }
 
-    /// Which of these addresses the list stands against, and not for a bounce, which says nothing of a person.
-    async fn listed<'h>(
-        &self,
-        hashes: impl Iterator<Item = &'h String>,
-    ) -> Result<BTreeMap<String, Guard>, Error> {
-        let hashes = self.claimed(Scope::ListedAddress, hashes).await?;
+    /// Which of these listed addresses are on the list for more than a bounce, which says nothing of a person.
+    async fn listed(&self, hashes: HashSet<String>) -> Result<BTreeMap<String, Guard>, Error> {
         if hashes.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -677,30 +680,36 @@ impl Source {
         Ok(listed.map(|(hash, list)| (hash, list.guard())).collect())
     }
 
-    /// Which of these addresses are claimed. Claims outlive an erasure.
+    /// Which of these addresses must not be contacted for ever, and which are on the list. Asked of the claims, which outlive an
+    /// erasure.
     async fn claimed<'h>(
         &self,
-        scope: Scope,
         hashes: impl Iterator<Item = &'h String>,
-    ) -> Result<HashSet<String>, Error> {
-        let by_key: BTreeMap<[u8; 32], &String> =
-            hashes.map(|hash| (ClaimKey::new(scope, hash).hash, hash)).collect();
+    ) -> Result<(HashSet<String>, HashSet<String>), Error> {
+        let by_key: BTreeMap<[u8; 32], (Scope, &String)> = hashes
+            .flat_map(|hash| ClaimKey::against(hash).map(|key| (key.hash, (key.scope, hash))))
+            .collect();
+        let (mut suppressed, mut listed) = (HashSet::new(), HashSet::new());
         if by_key.is_empty() {
-            return Ok(HashSet::new());
+            return Ok((suppressed, listed));
         }
+        let scopes: Vec<&str> = by_key.values().map(|(scope, _)| scope.name()).collect();
         let keys: Vec<&[u8]> = by_key.keys().map(<[u8; 32]>::as_slice).collect();
         let found: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT c.key_hash FROM unnest($3::bytea[]) AS wanted (key_hash) CROSS JOIN LATERAL ( \
+            "SELECT c.key_hash FROM unnest($2::text[], $3::bytea[]) AS wanted (scope, key_hash) CROSS JOIN LATERAL ( \
                  SELECT key_hash FROM ledger.claims \
-                 WHERE organization_id = $1 AND scope = $2 AND key_hash = wanted.key_hash LIMIT 1) c",
+                 WHERE organization_id = $1 AND scope = wanted.scope AND key_hash = wanted.key_hash LIMIT 1) c",
         )
         .bind(self.organization.uuid())
-        .bind(scope.name())
+        .bind(scopes)
         .bind(keys)
         .fetch_all(self.app.ledger.pool())
         .await?;
-        let hash = |key: Vec<u8>| by_key.get(key.as_slice()).map(|hash| (*hash).clone());
-        Ok(found.into_iter().filter_map(hash).collect())
+        for (scope, hash) in found.iter().filter_map(|key| by_key.get(key.as_slice())) {
+            let of_scope = if *scope == Scope::SuppressedAddress { &mut suppressed } else { &mut listed };
+            of_scope.insert((*hash).clone());
+        }
+        Ok((suppressed, listed))
     }
 }
 

@@ -139,18 +139,27 @@ async fn the_list_of_organizations_says_whose_sending_is_held_back() {
         let (_, created) = admin.post("/api/admin/organizations", organization(slug)).await;
         ids.push(created["id"].as_str().unwrap().parse::<OrganizationId>().unwrap());
     }
+    let outbox = json!({ "channel": "cal-com", "secretRef": "secret://cal:latest", "config": {} });
+    let (status, outbox) = admin.post(&format!("/api/companies/{}/crm/outboxes", ids[1]), outbox).await;
+    assert_eq!(status, 201, "{outbox}");
+    let outbox = outbox["id"].as_str().unwrap().parse().unwrap();
     let pause = async |id: OrganizationId, scope: PauseScope| {
         let call = Call::of_system(&app.app, id, "test");
         pauses::pause(&app.app, &call, scope, "too loud".into()).await.unwrap();
     };
     pause(ids[0], PauseScope::All).await;
-    pause(ids[1], PauseScope::Outbox(app.clock.mint())).await;
+    pause(ids[1], PauseScope::Outbox(outbox)).await;
     let listed = run(&app.database, &["organization", "list", "--json"]).await;
     assert!(listed.status.success(), "{listed:?}");
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    let of = |id: &OrganizationId| listed.as_array().unwrap().iter().find(|row| row["id"] == json!(id)).unwrap();
+    let of =
+        |id: &OrganizationId| listed.as_array().unwrap().iter().find(|row| row["id"] == json!(id)).unwrap();
     let paused: Vec<&Value> = ids.iter().map(|id| &of(id)["paused"]).collect();
-    assert_eq!(paused, [&json!(true), &json!(false), &json!(false)], "a pause of one outbox is not all of it");
+    assert_eq!(
+        paused,
+        [&json!(true), &json!(false), &json!(false)],
+        "a pause of one outbox is not all of it"
+    );
     let told = String::from_utf8(run(&app.database, &["organization", "list"]).await.stdout).unwrap();
     assert_eq!(told.lines().filter(|line| line.ends_with("  PAUSED")).count(), 1, "{told}");
 }

@@ -359,7 +359,8 @@ fn only_what_is_approved_and_due_is_handed_over() {
 }
 
 /// With what the channel takes a key in these tests.
-const KEYED: Option<Keyed> = Some(Keyed { credential_id: CredentialId(Uuid::from_u128(21)), secret_version: 1 });
+const KEYED: Option<Keyed> =
+    Some(Keyed { credential_id: CredentialId(Uuid::from_u128(21)), secret_version: 1 });
 
 fn sending_keyed(attempt: u32) -> MessageEvent {
     let mut sending = sending(attempt);
@@ -390,12 +391,8 @@ fn what_may_have_been_sent_is_sent_again_only_under_a_key() {
                 .then_expect_error(MessageError::UnderWay(state));
         }
         // Under the key of the first time, whatever is asked for.
-        let other_key = MessageCommand::Send {
-            bucket_id: BUCKET,
-            provider_key: "another".into(),
-            keyed: KEYED,
-            at: NOW,
-        };
+        let other_key =
+            MessageCommand::Send { bucket_id: BUCKET, provider_key: "another".into(), keyed: KEYED, at: NOW };
         Given::with(()).given(history).when(other_key).then_expect_events(vec![sending_keyed(2)]);
     }
 }
@@ -405,7 +402,10 @@ fn what_was_handed_over_without_a_key_is_not_sent_again_because_there_is_one_now
     for (history, state) in
         [(in_flight(), DispatchState::InFlight), (after(in_flight(), &[unknown(1)]), DispatchState::Unknown)]
     {
-        Given::with(()).given(history).when(send(KEYED, NOW)).then_expect_error(MessageError::UnderWay(state));
+        Given::with(())
+            .given(history)
+            .when(send(KEYED, NOW))
+            .then_expect_error(MessageError::UnderWay(state));
     }
 }
 
@@ -416,7 +416,10 @@ fn that_the_second_call_got_nothing_says_nothing_of_the_first() {
     for (outcome, event) in [
         (accept(), accepted(2)),
         (Outcome::Rejected { code: "credential".into(), answer: None }, still("credential")),
-        (Outcome::Retry { code: "rate_limited".into(), answer: None, not_before: None }, still("rate_limited")),
+        (
+            Outcome::Retry { code: "rate_limited".into(), answer: None, not_before: None },
+            still("rate_limited"),
+        ),
     ] {
         Given::with(()).given(again()).when(record(2, outcome)).then_expect_events(vec![event]);
     }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Letter, mail};
 use crate::channels::http::{Answer, Http};
-use crate::channels::outcome::said;
+use crate::channels::said::said;
 use crate::channels::{Code, Outcome, Outgoing, Secret};
 
 /// What the provider is called in reasons.

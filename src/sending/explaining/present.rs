@@ -43,7 +43,6 @@ impl Prospect {
     fn new(would_be: &'static str, reason: Option<&'static str>, sentence: impl Into<String>) -> Self {
         Self { would_be, reason, sentence: sentence.into() }
     }
-
 }
 
 /// What is spoken of: the message itself, or another one like it. Beginnings of sentences.
@@ -236,7 +235,8 @@ impl Present {
         }
         if row.channel != Channel::DryRun {
             let outbox_id = row.outbox_id;
-            if let Some(scope) = self.control.holds_back(outbox_id, message.campaign_id(), message.agent_id()) {
+            if let Some(scope) = self.control.holds_back(outbox_id, message.campaign_id(), message.agent_id())
+            {
                 return Ok(self.paused(A_NEW_SEND, scope));
             }
             if self.secret_version().is_none() {
@@ -248,7 +248,9 @@ impl Present {
             }
         }
         let next = match ruling {
-            Ruling::AskAPerson(_) => ("asked", "Nothing stands against a new send now, but a person would be asked."),
+            Ruling::AskAPerson(_) => {
+                ("asked", "Nothing stands against a new send now, but a person would be asked.")
+            }
             _ => ("handed_over", "Nothing stands against a new send now."),
         };
         Ok(Prospect::new(next.0, None, next.1))

@@ -226,11 +226,20 @@ fn nests() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("plain", plain.clone()),
         ("other spelling", b"content-type:\r\n\tMESSAGE/Global (x)\r\n\r\n".repeat(MAX / 41)),
-        ("last one declared", b"Content-Type: text/plain\r\nContent-Type: message/rfc822\r\n\r\n".repeat(MAX / 60)),
-        ("base64", of("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n", encoded.clone())),
+        (
+            "last one declared",
+            b"Content-Type: text/plain\r\nContent-Type: message/rfc822\r\n\r\n".repeat(MAX / 60),
+        ),
+        (
+            "base64",
+            of("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n", encoded.clone()),
+        ),
         (
             "quoted-printable",
-            of("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n", plain.clone()),
+            of(
+                "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n",
+                plain.clone(),
+            ),
         ),
         ("in a part", of("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n", plain.clone())),
         (
@@ -244,7 +253,10 @@ fn nests() -> Vec<(&'static str, Vec<u8>)> {
         ("digests", digest.repeat(MAX / digest.len())),
         ("multiparts", multipart.repeat(MAX / multipart.len())),
         ("mails in multiparts", [multipart, level].concat().repeat(MAX / (multipart.len() + level.len()))),
-        ("parts", of("Content-Type: multipart/mixed; boundary=b\r\n\r\n", b"--b\r\n\r\nx\r\n".repeat(MAX / 10))),
+        (
+            "parts",
+            of("Content-Type: multipart/mixed; boundary=b\r\n\r\n", b"--b\r\n\r\nx\r\n".repeat(MAX / 10)),
+        ),
     ]
 }
 
@@ -252,9 +264,9 @@ fn nests() -> Vec<(&'static str, Vec<u8>)> {
 fn a_mail_may_hold_as_many_mails_as_fit_and_is_read_on_a_small_stack() {
     for (what, mail) in nests() {
         // A quarter of what a thread of the server has.
-        let reading = std::thread::Builder::new().stack_size(512 * 1024).spawn(move || {
-            read("ada@example.org", &at("b.example.com"), &mail)
-        });
+        let reading = std::thread::Builder::new()
+            .stack_size(512 * 1024)
+            .spawn(move || read("ada@example.org", &at("b.example.com"), &mail));
         let incoming = reading.unwrap().join().unwrap();
         assert_eq!(incoming.reference, Some(reference()), "{what}");
     }
@@ -265,14 +277,17 @@ fn of_many_parts_the_text_is_the_one_that_a_person_reads() {
     let part = |kind: &str, more: &str, text: &str| format!("Content-Type: {kind}\r\n{more}\r\n{text}\r\n");
     let multi = |kind: &str, boundary: &str, parts: &[String]| {
         let inside: String = parts.iter().map(|part| format!("--{boundary}\r\n{part}")).collect();
-        format!("Content-Type: multipart/{kind}; boundary=\"{boundary}\"\r\n\r\npreamble\r\n{inside}--{boundary}--\r\nepilogue\r\n")
+        format!(
+            "Content-Type: multipart/{kind}; boundary=\"{boundary}\"\r\n\r\npreamble\r\n{inside}--{boundary}--\r\nepilogue\r\n"
+        )
     };
     let html = || part("text/html; charset=utf-8", "", "<p>Rich</p>");
     let plain = || part("text/plain", "", "Plain");
     let footer = || part("text/plain", "", "List footer");
     let attached = || part("text/plain", "Content-Disposition: attachment; filename=a.txt\r\n", "Attached");
     let forwarded = || part("message/rfc822", "", "Subject: Other\r\n\r\nForwarded");
-    let encoded = part("text/plain; charset=iso-8859-1", "Content-Transfer-Encoding: quoted-printable\r\n", "Caf=E9");
+    let encoded =
+        part("text/plain; charset=iso-8859-1", "Content-Transfer-Encoding: quoted-printable\r\n", "Caf=E9");
     for (mail, expected) in [
         (multi("alternative", "a", &[plain(), html()]), Some("Plain")),
         (multi("alternative", "a", &[html(), plain()]), Some("Plain")),
@@ -291,5 +306,20 @@ fn of_many_parts_the_text_is_the_one_that_a_person_reads() {
         let incoming = read("ada@example.org", &at("b.example.com"), mail.as_bytes());
         let Kind::Reply { text } = incoming.kind else { panic!("{mail}") };
         assert_eq!(text.as_deref().map(str::trim_end), expected, "{mail}");
+    }
+}
+
+#[test]
+fn an_id_that_was_encoded_to_fit_a_line_is_read() {
+    // As Python's email package writes it.
+    let answered = "In-Reply-To: =?utf-8?q?=3Cdkt-aaaaaaaaaaaaaaaaaaaaaaaaab-aaaaaaaaaaaaaaaaaaa?=\r\n \
+        =?utf-8?q?aaaaaac=40bounces=2Eexample=2Ecom=3E?=\r\n";
+    let thread = "References: <x@example.org> =?utf-8?q?=3Cdkt-aaaaaaaaaaaaaaaaaaaaaaaaab-aaaa?=\r\n \
+        =?utf-8?q?aaaaaaaaaaaaaaaaaaaaac=40bounces=2Eexample=2Ecom=3E?=\r\n";
+    for headers in [answered, thread] {
+        let mail = format!("From: ada@example.org\r\nSubject: Re: Hi\r\n{headers}\r\nYes.\r\n");
+        let incoming = read("ada@example.org", "ops@example.com", mail.as_bytes());
+        assert_eq!(incoming.reference, Some(reference()), "{headers}");
+        assert_eq!(incoming.kind, Kind::Reply { text: Some("Yes.\r\n".into()) }, "{headers}");
     }
 }

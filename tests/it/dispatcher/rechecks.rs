@@ -12,6 +12,7 @@ use docket::ledger::{Stream, Write};
 use docket::pauses;
 use docket::sending::Recipient;
 use docket::sending::explaining::explain;
+use docket::suppressions;
 use docket_aggregates::approval_rules::{Action, ApprovalRules, ApprovalRulesCommand, Predicate};
 use docket_aggregates::channel::Channel;
 use docket_aggregates::contact::{Contact, ContactCommand, ContactEvent, ContactProfile, LegalBasis};
@@ -19,6 +20,7 @@ use docket_aggregates::ids::{ContactId, RuleId};
 use docket_aggregates::message::{DispatchState, MessageStatus};
 use docket_aggregates::outbox::{Outbox, OutboxCommand};
 use docket_aggregates::sending_control::PauseScope;
+use docket_aggregates::suppression::SuppressionReason;
 use uuid::Uuid;
 
 use super::{NOWHERE, arrived, smtp};
@@ -64,6 +66,30 @@ async fn an_unsubscribe_that_was_acknowledged_while_a_message_waited_wins_every_
         assert!(standing.get(&SENT).copied().unwrap_or(0) <= handed_over, "round {round}: {standing:?}");
         let late = house.queue_for(&to, None, false).await;
         assert_eq!(house.settled(&late).await, Standing::from([(BLOCKED, 5)]), "round {round}");
+    }
+    let charged = i64::try_from(house.charged(1).await).unwrap();
+    assert_eq!((house.open_charges().await, arrived(&server).len() as i64), (charged, charged));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_domain_that_was_suppressed_while_messages_waited_wins_every_time() {
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&server)).await;
+    let another = house.another().await;
+    let _dispatchers = [house.dispatch(&house.app, NOWHERE), house.dispatch(&another, NOWHERE)];
+    for round in 0..rounds() {
+        let to: Vec<String> = (0..5).map(|n| format!("p{round}-{n}@example.com")).collect();
+        let messages = house.queue_for(&to, None, false).await;
+        let reason = SuppressionReason::Manual;
+        suppressions::suppress(&house.app, &house.call(), "@example.com", reason).await.unwrap();
+        // What had begun before may be under way; nothing begins after it.
+        let handed_over: usize =
+            house.messages(&messages).await.iter().filter(|message| message.attempts() > 0).count();
+        let standing = house.settled(&messages).await;
+        assert!(standing.get(&SENT).copied().unwrap_or(0) <= handed_over, "round {round}: {standing:?}");
+        let late = house.queue_for(&to, None, false).await;
+        assert_eq!(house.settled(&late).await, Standing::from([(BLOCKED, 5)]), "round {round}");
+        suppressions::lift(&house.app, &house.call(), "@example.com").await.unwrap();
     }
     let charged = i64::try_from(house.charged(1).await).unwrap();
     assert_eq!((house.open_charges().await, arrived(&server).len() as i64), (charged, charged));
@@ -230,7 +256,7 @@ async fn after_a_pause_was_acknowledged_no_call_begins() {
         house.dispatch_probed(&house.app, NOWHERE, probe.clone()),
         house.dispatch_probed(&another, NOWHERE, probe),
     ];
-    let campaign = house.clock.mint();
+    let campaign = house.campaign().await;
     for scope in [PauseScope::All, PauseScope::Outbox(house.outbox), PauseScope::Campaign(campaign)] {
         let to: Vec<String> = (0..300).map(|n| format!("p{n}@example.com")).collect();
         let messages = house.queue_for(&to, Some(campaign), false).await;

@@ -127,7 +127,10 @@ async fn whoever_was_erased_is_left_alone_all_the_same() {
     let mut listed = story.suppressed().await;
     listed.sort();
     let row = |address: &str, reason: &str| (address.to_owned(), reason.to_owned());
-    assert_eq!(listed, [row("cleo@example.org", "manual"), row("erased", "manual"), row("erased", "unsubscribe")]);
+    assert_eq!(
+        listed,
+        [row("cleo@example.org", "manual"), row("erased", "manual"), row("erased", "unsubscribe")]
+    );
     let lifted = suppressions::lift(&other, &Call::of_system(&other, organization, "test"), bob).await;
     assert_eq!(lifted.unwrap().entity.reason, SuppressionReason::Manual);
 }

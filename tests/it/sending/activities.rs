@@ -410,12 +410,7 @@ async fn lose(company: &Company, activity: &Value) -> BucketId {
     let count = counted.state.decide(CorrespondenceCommand::Count { message_id, cap, at }).unwrap();
     let sending = message
         .state
-        .decide(MessageCommand::Send {
-            bucket_id,
-            provider_key: message_id.to_string(),
-            keyed: None,
-            at,
-        })
+        .decide(MessageCommand::Send { bucket_id, provider_key: message_id.to_string(), keyed: None, at })
         .unwrap();
     let call = docket::service::Call::of_system(app, organization, "test");
     let writes =

@@ -103,8 +103,12 @@ async fn what_cannot_be_sent_is_refused_and_changes_nothing() {
 async fn each_channel_takes_its_own_payload() {
     let company = Company::allowing(&["*"]).await;
     let outbox = async |channel: &str| {
-        let body =
-            json!({ "channel": channel, "niche": null, "secretRef": "secret://key:latest", "config": {} });
+        let config = match channel {
+            "whatsapp" => json!({ "phoneNumberId": "1" }),
+            "cal-com" => json!({}),
+            _ => json!({ "accountId": "1" }),
+        };
+        let body = json!({ "channel": channel, "niche": null, "secretRef": "secret://key:latest", "config": config });
         let (status, outbox) = post(&company.board, "outboxes", body).await;
         assert_eq!(status, 201, "{outbox}");
         text(&outbox["id"])

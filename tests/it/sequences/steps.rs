@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{
-    Company, HOUR, MINUTE, assert_each_step_once, campaign, contacts, eventually, get, import, outbox, post, text,
+    Company, HOUR, MINUTE, assert_each_step_once, campaign, contacts, eventually, get, import, outbox, post,
+    text,
 };
 
 #[tokio::test]

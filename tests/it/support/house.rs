@@ -14,6 +14,9 @@ use docket::secrets;
 use docket::sending::Recipient;
 use docket::service::Call;
 use docket_aggregates::bucket::Bucket;
+use docket_aggregates::campaign::{
+    Campaign, CampaignCommand, CampaignSettings, CampaignStatus, CampaignText,
+};
 use docket_aggregates::channel::Channel;
 use docket_aggregates::credential::{Credential, CredentialCommand, SecretRef};
 use docket_aggregates::ids::{
@@ -73,6 +76,24 @@ impl House {
         house.order::<Outbox>(outbox.uuid(), open).await;
         allowlist::allow(&house.app, &house.call(), &["@example.com".into()], false).await.unwrap();
         house
+    }
+
+    /// A campaign of the organization.
+    pub async fn campaign(&self) -> CampaignId {
+        let campaign_id: CampaignId = self.clock.mint();
+        let create = CampaignCommand::Create {
+            campaign_id,
+            text: CampaignText { name: "Spring".into(), description: None, goal: None },
+            status: CampaignStatus::Draft,
+            script_template_id: None,
+            qualification_template_id: None,
+            agent_ids: vec![],
+            start_date: None,
+            end_date: None,
+            settings: CampaignSettings::default(),
+        };
+        self.order::<Campaign>(campaign_id.uuid(), create).await;
+        campaign_id
     }
 
     /// A call that Docket makes by itself.

@@ -172,7 +172,8 @@ fn between(body: &[u8], boundary: &[u8], most: usize) -> Vec<Range<usize>> {
         let rest = &body[line_at..];
         let line = memchr::memchr(b'\n', rest).map_or(rest, |end| &rest[..=end]);
         let after = line.strip_prefix(b"--").and_then(|line| line.strip_prefix(boundary));
-        let after = after.map(<[u8]>::trim_ascii).filter(|after| after.is_empty() || after.starts_with(b"--"));
+        let after =
+            after.map(<[u8]>::trim_ascii).filter(|after| after.is_empty() || after.starts_with(b"--"));
         if let Some(after) = after {
             // The end of the line before belongs to the boundary.
             found.extend(begun.map(|begun| begun..line_end_before(body, line_at).max(begun)));

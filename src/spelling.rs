@@ -1,0 +1,36 @@
+//! Which of some names was probably meant by one that is none of them. A hint for whoever mistyped; nothing is decided by it.
+
+/// Letters of a name that are compared, at most.
+const LETTERS_MAX: usize = 64;
+
+/// The name that was probably meant, if one is close enough: case and punctuation aside, one letter in five may differ.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |text: &str| -> Vec<char> {
+        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(LETTERS_MAX).collect()
+    };
+    let wanted = plain(name);
+    known
+        .into_iter()
+        .map(|known| (strsim::generic_levenshtein(&wanted, &plain(known)), known))
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 5)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_name_is_recognised_and_another_is_not() {
+        for (name, known, meant) in [
+            ("list_campaign", ["list_campaigns", "get_campaign"], Some("list_campaigns")),
+            ("replyto", ["replyTo", "fromName"], Some("replyTo")),
+            ("from_adress", ["fromName", "fromAddress"], Some("fromAddress")),
+            ("colour", ["limit", "cursor"], None),
+            ("", ["limit", "cursor"], None),
+        ] {
+            assert_eq!(nearest(name, known), meant, "{name}");
+        }
+    }
+}
