@@ -17,7 +17,8 @@ use docket_aggregates::credential::{CredentialCommand, CredentialEvent, SendingD
 use docket_aggregates::ids::{ApprovalId, BucketId, MessageId};
 use docket_aggregates::judgement::{self, At, AtDispatch, Recipient};
 use docket_aggregates::message::{
-    DispatchState, Grounds, Message, MessageCommand, MessageError, MessageEvent, Outcome, Reason, Ruling,
+    DispatchState, Grounds, Keyed, Message, MessageCommand, MessageError, MessageEvent, Outcome, Reason,
+    Ruling,
 };
 use docket_aggregates::sending_control::FrequencyCap;
 use docket_aggregates::{Decides, Timestamp};
@@ -31,8 +32,6 @@ use crate::channels::{self, LastHeard, Outgoing, Reference};
 use crate::hearing;
 use crate::ledger::{Guard, Stream, Versioned, Write};
 
-/// A provider remembers an idempotency key for 24 hours; the last hour is not relied on.
-const KEY_REMEMBERED_MILLIS: i64 = 23 * 60 * 60 * 1_000;
 /// How long what is paused is left alone, if nobody resumes it before.
 const PAUSED_MILLIS: i64 = 60_000;
 /// How long a message is left alone that cannot be decided, which is a defect.
@@ -210,20 +209,18 @@ impl Deciding<'_, '_> {
         None
     }
 
-    /// A hand-over of which nobody knows what became. It is repeated only under the key of the first time, while the provider
-    /// remembers it; otherwise it stays unknown, and charged.
+    /// A hand-over of which nobody knows what became. It is repeated only under the key and with the secret of the last time,
+    /// while the provider remembers the key; otherwise it stays unknown, and charged.
     fn again(&mut self, candidate: Candidate, judged: AtDispatch) {
         let now = self.seen.now;
         let message = &candidate.message.state;
         let in_flight = message.dispatch_state() == DispatchState::InFlight;
         let outgoing = self.outgoing(&candidate);
-        let remembered =
-            message.first_sent_at().is_some_and(|first| now < first.plus_millis(KEY_REMEMBERED_MILLIS));
-        let repeatable = remembered && outgoing.as_ref().is_ok_and(Outgoing::repeatable);
+        let repeatable = message.may_be_repeated(self.keyed(&outgoing), now);
         let again_at = message.asked_again_at().filter(|_| repeatable);
         match (judged, again_at, message.bucket_id()) {
             (AtDispatch::HandOver, Some(at), Some(bucket_id)) if at <= now => {
-                self.hand_over(candidate, bucket_id, true, outgoing);
+                self.hand_over(candidate, bucket_id, outgoing);
             }
             _ if in_flight => {
                 let outcome = Outcome::Unknown { code: "interrupted".into(), answer: None };
@@ -317,7 +314,7 @@ impl Deciding<'_, '_> {
                 self.give_back(&candidate, "day_over");
             }
             let outgoing = self.outgoing(&candidate);
-            if self.hand_over(candidate, today.bucket_id, false, outgoing) && !charged {
+            if self.hand_over(candidate, today.bucket_id, outgoing) && !charged {
                 room -= 1;
                 self.charged.push(id);
             }
@@ -336,18 +333,25 @@ impl Deciding<'_, '_> {
         call::outgoing(shared, lane, ground, candidate.id, message, last_heard, now)
     }
 
+    /// With what it would be handed over, if its channel does nothing twice under one key.
+    fn keyed(&self, outgoing: &Result<Outgoing, channels::Outcome>) -> Option<Keyed> {
+        let ground = self.seen.ground;
+        let secret_version =
+            ground.sender.version.filter(|_| outgoing.as_ref().is_ok_and(Outgoing::repeatable))?;
+        Some(Keyed { credential_id: ground.credential_id, secret_version })
+    }
+
     fn hand_over(
         &mut self,
         candidate: Candidate,
         bucket_id: BucketId,
-        repeatable: bool,
         outgoing: Result<Outgoing, channels::Outcome>,
     ) -> bool {
         let reference = Reference { organization: self.seen.lane.organization, message: candidate.id.uuid() };
         let decided = candidate.message.state.decide(MessageCommand::Send {
             bucket_id,
             provider_key: reference.to_string(),
-            repeatable,
+            keyed: self.keyed(&outgoing),
             at: self.seen.now,
         });
         let events = decided.clone().unwrap_or_default();

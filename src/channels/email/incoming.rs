@@ -5,6 +5,7 @@
 //! its sender declares: a report (RFC 3464, RFC 5965) or an automatic answer (RFC 3834). Only what declares neither
 //! is taken for a person's reply: a sequence must not stop because somebody is on holiday.
 
+mod parts;
 mod report;
 
 use mail_parser::{HeaderForm, HeaderName, HeaderValue, Message, MessageParser};
@@ -56,13 +57,14 @@ pub enum Kind {
 /// Reads a mail that came from `sender` (empty for the null return path) for `recipient`.
 pub fn read(sender: &str, recipient: &str, mail: &[u8]) -> Incoming {
     let addressed = Reference::of_address(recipient);
-    let Some(message) = MessageParser::default().parse(mail) else {
+    let Some(message) = MessageParser::default().parse_headers(mail) else {
         return Incoming { reference: addressed, kind: Kind::Other, from: None, message_id: None };
     };
     let answered = ids(&message, HeaderName::InReplyTo);
     let thread = ids(&message, HeaderName::References);
     let named = answered.iter().chain(&thread).find_map(|id| Reference::of_address(id));
-    let report = report::find(&message);
+    let parts = parts::of(mail);
+    let report = report::find(&message, &parts);
     let returned = report.as_ref().and_then(|report| report.reference);
     let reference = addressed.or(named).or(returned);
 
@@ -83,7 +85,7 @@ pub fn read(sender: &str, recipient: &str, mail: &[u8]) -> Incoming {
         None if sender.is_empty() && addressed.is_some() => bounce(None),
         None if sender.is_empty() || from_a_daemon(&message) => Kind::Other,
         None if answers => Kind::Reply {
-            text: message.body_text(0).map(|text| beginning(&text)).filter(|text| !text.is_empty()),
+            text: parts::text(&parts).map(|text| beginning(&text)).filter(|text| !text.is_empty()),
         },
         None => Kind::Other,
     };

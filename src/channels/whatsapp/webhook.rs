@@ -171,6 +171,7 @@ fn failed(error: Option<&StatusError>) -> Happening {
     let code = match verdict(error.code, None) {
         Some(Verdict::Rejected(Code::OptedOut)) => return Happening::OptedOut,
         Some(Verdict::Rejected(code) | Verdict::Retry(code, _)) => code,
+        Some(Verdict::Unknown) => Code::Unavailable,
         None => Code::Refused,
     };
     Happening::Bounced {

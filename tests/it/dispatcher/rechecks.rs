@@ -34,7 +34,7 @@ const BLOCKED: (MessageStatus, DispatchState) = (MessageStatus::BlockedByAllowli
 const QUEUED: (MessageStatus, DispatchState) = (MessageStatus::DraftPendingApproval, DispatchState::Queued);
 
 /// Somebody asks that nothing be sent to them.
-async fn opt_out(house: &House, address: &str) {
+pub async fn opt_out(house: &House, address: &str) {
     let keys = house.app.ledger.keys().organization(house.organization).await.unwrap();
     let hash = Recipient::read(Channel::Email, address).unwrap().keys(&keys).address;
     let opted_out = ContactEvent::ContactOptedOut { via: "test".into(), addresses: vec![hash] };

@@ -180,6 +180,7 @@ async fn an_acknowledged_unsubscribe_wins_against_what_waits() {
         attempt: 1,
         bucket_id: app.clock.mint::<BucketId>(),
         provider_key: queued.to_string(),
+        keyed: None,
         at: app.clock.now(),
     };
     let write = Write {

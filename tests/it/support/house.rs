@@ -116,6 +116,12 @@ impl House {
             .unwrap();
     }
 
+    /// Gives the credential another secret.
+    pub async fn credential(&self, value: &str) {
+        let value = Secret::new(value.to_owned());
+        secrets::store(&self.app, &self.call(), SECRET, &value).await.unwrap();
+    }
+
     /// Sets the cap and the zone of the credential.
     pub async fn limit(&self, daily_cap: Option<u64>, time_zone: &str) {
         let credential_id = self.organization.credential(SECRET);
