@@ -22,7 +22,6 @@ use super::input::{
     Given, GivenAgent, GivenCampaign, GivenScript, Moment, Name, Order, Patch, distinct, ids, named,
 };
 use super::qualification_templates::{GivenQualificationTemplate, known_template};
-use super::schema::nearest;
 use super::script_templates::usable;
 use super::workspace::{FollowUps, by_name};
 use super::{
@@ -31,6 +30,7 @@ use super::{
 use crate::envelope::Warning;
 use crate::ledger::{Guard, Stream, Versioned, Write};
 use crate::readside::View;
+use crate::spelling::nearest;
 
 pub(super) fn tools() -> Vec<Draft> {
     vec![
@@ -405,8 +405,8 @@ pub async fn found(view: &mut View, ctx: &ToolContext, given: &GivenCampaign) ->
     listed.ok_or_else(|| Refusal::not_found(Kind::Campaign, &given.text))
 }
 
-/// The campaign as the read models show it, for the answer to a change of it. The change itself is decided on the
-/// campaign's own stream, so that it need not wait for them: only the counts and dates are theirs.
+/// The campaign as the read models show it once they are up to date, for the answer to a change of it. The change itself
+/// is decided on the campaign's own stream: only the counts and dates are theirs.
 async fn shown(
     ctx: &ToolContext,
     given: &GivenCampaign,
@@ -415,11 +415,8 @@ async fn shown(
     if !state.exists() {
         return Err(Refusal::not_found(Kind::Campaign, &given.text));
     }
-    match ctx.app().readside.campaign(ctx.organization(), given.id).await? {
-        Some(listed) => Ok(listed),
-        // Created a moment ago.
-        None => found(&mut ctx.view().await?, ctx, given).await,
-    }
+    let listed = ctx.glance(given.id).await?;
+    listed.ok_or_else(|| Refusal::not_found(Kind::Campaign, &given.text))
 }
 
 /// The campaigns that exist of those given, each once and in the order given, and the others. Refused if there is none.
@@ -707,7 +704,7 @@ struct CampaignUpdated {
     campaign: CampaignDetail,
     /// What differs.
     changes: Vec<FieldChange>,
-    /// What archiving means for the work that is still to do.
+    /// What completing or archiving means for the work that is still to do.
     consequences: Option<Consequences>,
 }
 
@@ -764,15 +761,18 @@ async fn update_outbound_campaign(
         same_name(&mut ctx.view().await?, &ctx, name).await?;
     }
     let (plan, campaign) = changed(&listed, &before, patch, guards, mint)?;
-    let archived = campaign.campaign.status == CampaignStatus::Archived
-        && before.state.status != CampaignStatus::Archived;
-    let consequences = if archived {
+    let status = campaign.campaign.status;
+    // Neither takes calls or contacts any more.
+    let ended = !status.takes_contacts() && before.state.status != status;
+    let consequences = if ended {
         let id = campaign.campaign.campaign_id;
         let mut view = ctx.view().await?;
         let counts = campaign_counters::of_campaigns(&mut view, organization, &[id]).await?;
         let open = counts.iter().flat_map(|counts| &counts.by_status).filter(|(status, _)| status.open());
+        let open_contacts = open.map(|(_, n)| n).sum();
+        ctx.affects(open_contacts);
         Some(Consequences {
-            open_contacts: open.map(|(_, n)| n).sum(),
+            open_contacts,
             follow_ups: follow_ups::count_of_campaign(&mut view, organization, id, ctx.now()).await?.into(),
             sequences: enrollments::sequences_of_campaign(&mut view, organization, id).await?,
         })

@@ -225,7 +225,7 @@ async fn a_new_version_says_what_it_breaks() {
     assert_eq!(told["breakingChanges"][0]["options"], json!(["wood"]));
     assert_eq!(told["diff"]["added"], json!(["budget"]));
     assert_eq!(told["diff"]["removed"], json!(["email"]));
-    assert_eq!(texts(&told["affectedCampaigns"], "campaignId"), [campaign.clone()]);
+    assert_eq!(texts(&told["affectedCampaigns"], "campaignId"), std::slice::from_ref(&campaign));
     assert!(told["affectedCampaigns"][0]["name"].is_string());
     assert_eq!(told["template"]["version"], json!(2));
     assert!(told["template"]["scoring"].is_null());
