@@ -10,9 +10,8 @@ use docket::dispatcher::{Point, Probe};
 use docket::ledger::keys::OrganizationKeys;
 use docket::ledger::{Stream, Write};
 use docket::pauses;
-use docket::sending::Recipient;
 use docket::sending::explaining::explain;
-use docket::suppressions;
+use docket::sending::{Recipient, parse_entry};
 use docket_aggregates::approval_rules::{Action, ApprovalRules, ApprovalRulesCommand, Predicate};
 use docket_aggregates::channel::Channel;
 use docket_aggregates::contact::{Contact, ContactCommand, ContactEvent, ContactProfile, LegalBasis};
@@ -20,7 +19,7 @@ use docket_aggregates::ids::{ContactId, RuleId};
 use docket_aggregates::message::{DispatchState, MessageStatus};
 use docket_aggregates::outbox::{Outbox, OutboxCommand};
 use docket_aggregates::sending_control::PauseScope;
-use docket_aggregates::suppression::SuppressionReason;
+use docket_aggregates::suppression::{Suppression, SuppressionCommand, SuppressionReason};
 use uuid::Uuid;
 
 use super::{NOWHERE, arrived, smtp};
@@ -76,12 +75,16 @@ async fn a_domain_that_was_suppressed_while_messages_waited_wins_every_time() {
     let server = MailServer::start(Script::default()).await;
     let house = House::new(&smtp(&server)).await;
     let another = house.another().await;
+    let keys = house.app.ledger.keys().organization(house.organization).await.unwrap();
+    let address_hash = parse_entry(house.organization, &keys, "@example.com").unwrap().hash;
+    let list = house.organization.suppression(&address_hash);
+    let reason = SuppressionReason::Manual;
+    let suppress = SuppressionCommand::Suppress { address_hash, address: None, reason, contact_ids: vec![] };
     let _dispatchers = [house.dispatch(&house.app, NOWHERE), house.dispatch(&another, NOWHERE)];
     for round in 0..rounds() {
         let to: Vec<String> = (0..5).map(|n| format!("p{round}-{n}@example.com")).collect();
         let messages = house.queue_for(&to, None, false).await;
-        let reason = SuppressionReason::Manual;
-        suppressions::suppress(&house.app, &house.call(), "@example.com", reason).await.unwrap();
+        house.order::<Suppression>(list, suppress.clone()).await;
         // What had begun before may be under way; nothing begins after it.
         let handed_over: usize =
             house.messages(&messages).await.iter().filter(|message| message.attempts() > 0).count();
@@ -89,7 +92,7 @@ async fn a_domain_that_was_suppressed_while_messages_waited_wins_every_time() {
         assert!(standing.get(&SENT).copied().unwrap_or(0) <= handed_over, "round {round}: {standing:?}");
         let late = house.queue_for(&to, None, false).await;
         assert_eq!(house.settled(&late).await, Standing::from([(BLOCKED, 5)]), "round {round}");
-        suppressions::lift(&house.app, &house.call(), "@example.com").await.unwrap();
+        house.order::<Suppression>(list, SuppressionCommand::Lift).await;
     }
     let charged = i64::try_from(house.charged(1).await).unwrap();
     assert_eq!((house.open_charges().await, arrived(&server).len() as i64), (charged, charged));
