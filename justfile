@@ -32,10 +32,11 @@ db:
 deny:
     cargo deny check
 
-# What clients say that nobody here wrote: conformance, requests made of the reference, a browser.
+# What clients say that nobody here wrote: conformance, requests made of the reference, mail servers, a browser.
 strangers:
     tests/mcp/run
     tests/openapi/run
+    tests/mail/run
     tests/browser/run
 
 # Everything that continuous integration runs.

@@ -1,4 +1,4 @@
-//! Hands one signed mail to a mail server and prints the outcome: what `.ci/smtp-peer` calls, and a way to try a
+//! Hands one signed mail to a mail server and prints the outcome: what `tests/mail/handed_over.py` calls, and a way to try a
 //! credential by hand.
 //!
 //! `hand_over_mail CREDENTIAL TO TRUST_FILE DKIM_KEY_FILE`, private targets on loopback allowed.

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use docket_aggregates::approval::{Approval, ApprovalCommand, ApprovalError, ApprovalEvent};
 use docket_aggregates::ids::{ApprovalId, OrganizationId, PrincipalId};
 use docket_aggregates::message::{
-    Grounds, Message, MessageCommand, MessageError, MessageEvent, Reason, Ruling,
+    DispatchState, Grounds, Message, MessageCommand, MessageError, MessageEvent, Reason, Ruling,
 };
 use docket_aggregates::outbox::Outbox;
 use docket_aggregates::{Decides, Timestamp};
@@ -211,7 +211,9 @@ impl Asked {
     ) -> std::result::Result<Option<Outcome>, ApprovalRefusal> {
         let closed = loaded.approval.state.decide(command)?;
         let message = &loaded.message.state;
-        let waits = message.approval_id() == Some(self.approval_id);
+        // A report that it had arrived after all may have settled it; the question is closed alone then.
+        let open = message.dispatch_state() != DispatchState::Done;
+        let waits = open && message.approval_id() == Some(self.approval_id);
         let followed = if waits { message.decide(failed(reason))? } else { vec![] };
         Ok(Outcome::of(loaded, closed, followed))
     }

@@ -31,6 +31,7 @@ pub mod whatsapp;
 
 mod graph;
 mod http;
+mod said;
 mod tls;
 
 pub use config::{ChannelConfig, Endpoints, Limits};

@@ -45,6 +45,18 @@ pub fn mint(clock: &Clock) -> Minted {
     Minted { token_id, text, secret_sha256: hex::encode(Sha256::digest(secret)) }
 }
 
+/// Whether some token acts as this caller in the organization. It may do so without having been registered there.
+pub async fn act_as(pool: &PgPool, organization: OrganizationId, agent: AgentId) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM ledger.credentials \
+         WHERE agent_id = $2 AND (organization_id = $1 OR organization_id IS NULL))",
+    )
+    .bind(organization.uuid())
+    .bind(agent.uuid())
+    .fetch_one(pool)
+    .await
+}
+
 /// Who calls, as the token says.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -68,6 +80,11 @@ impl Caller {
     /// Whether it may do less than its role: such a token calls agent tools and nothing else.
     pub fn is_narrowed(&self) -> bool {
         !self.tools.is_empty() || self.max_affected.is_some()
+    }
+
+    /// Whether its token may call the tool of that name: any, if it was not narrowed to some.
+    pub fn may_call(&self, tool: &str) -> bool {
+        self.tools.is_empty() || self.tools.iter().any(|allowed| allowed == tool)
     }
 
     /// The actor for the ledger.

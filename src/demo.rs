@@ -2,10 +2,12 @@
 //!
 //! `data` makes it up and touches nothing. What is here hands it in through the doors that everybody uses: the
 //! organization, callers, imports, calls and follow-ups through the services behind the HTTP routes, campaigns through
-//! the agent tools. Nothing is written to the database in any other way, so that the sample's ledger can be verified,
+//! the agent tools, mails through the senders, rules and people that decide about every mail. Nothing is written to the database in any other way, so that the sample's ledger can be verified,
 //! replayed and rebuilt like any other.
 
 pub mod data;
+pub mod mailbox;
+pub mod sending;
 
 mod campaign;
 
@@ -16,7 +18,8 @@ use std::time::Duration;
 use docket_aggregates::agent::{AgentError, AgentProfile};
 use docket_aggregates::contact::LegalBasis;
 use docket_aggregates::ids::{
-    AgentId, CampaignId, ImportId, OrganizationId, QualificationTemplateId, ScriptTemplateId,
+    AgentId, CampaignId, ContentPieceId, ImportId, OrganizationId, OutboxId, QualificationTemplateId,
+    ScriptTemplateId, SequenceId,
 };
 use docket_aggregates::import::OnDuplicate;
 use docket_aggregates::organization::{OrganizationError, OrganizationProfile};
@@ -24,6 +27,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use self::data::{DemoAgent, DemoData, DemoForm, DemoImport, DemoScript};
+use self::mailbox::Mailbox;
 use crate::app::App;
 use crate::calls::WorkRefusal;
 use crate::credentials::Caller;
@@ -35,7 +39,7 @@ use crate::{agents, organizations, tools};
 
 /// What the ledger notes as the door through which the sample came in.
 const DOOR: &str = "demo";
-/// How long one import may take, and how long the read models may take to catch up with it.
+/// How long one import may take, how long the read models may take to catch up with it, and how long a mail may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Why the sample could not be loaded.
@@ -62,6 +66,12 @@ pub enum DemoError {
     ReadSide(#[from] ReadSideError),
     #[error("the read models cannot be read")]
     Database(#[from] sqlx::Error),
+    #[error("the sample could not have {what}")]
+    Sending { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("a sample mail did not come to what it was to come to")]
+    NotSent,
+    #[error("the sample's sequence does not take its steps, or does not stop for an answer")]
+    NotTurned,
     #[error("the sample names {0:?}, which it does not have")]
     Unknown(&'static str),
 }
@@ -91,12 +101,22 @@ pub struct Loaded {
     pub forms: BTreeMap<&'static str, QualificationTemplateId>,
     /// What was found out about contacts, drafts among it.
     pub qualifications: u64,
+    /// Its senders, by their keys within the sample.
+    pub outboxes: BTreeMap<&'static str, OutboxId>,
+    /// Its content pieces, by their keys within the sample.
+    pub pieces: BTreeMap<&'static str, ContentPieceId>,
+    /// Its sequence.
+    pub sequence: Option<SequenceId>,
+    /// Mails that arrived in the mailbox.
+    pub mails: u64,
+    /// Mails that wait for a person.
+    pub waiting: u64,
 }
 
 /// How far the loading has come: a sentence, and a share of the whole from 0 to 100.
 pub type Watch<'a> = &'a (dyn Fn(&str, u64) + Sync);
 
-/// Loads the sample in the name of `operator`, whose token must be a super-admin's.
+/// Loads the sample in the name of `operator`, whose token must be a super-admin's. Nothing is sent yet.
 pub async fn load(
     app: &App,
     operator: &Caller,
@@ -123,9 +143,26 @@ pub async fn load(
     }
     loading.caught_up().await?;
     for (index, campaign) in data.campaigns.iter().enumerate() {
-        watch(campaign.name, 56 + (44 * index / data.campaigns.len()) as u64);
+        watch(campaign.name, 56 + (40 * index / data.campaigns.len()) as u64);
         loading.campaign(campaign).await?;
     }
+    loading.caught_up().await?;
+    Ok(loading.loaded)
+}
+
+/// Sends the mails of the sample that was loaded. A dispatcher must be at work on `app`, with the channels of the mailbox,
+/// and mail be taken in where the mailbox hands answers over.
+pub async fn send(
+    app: &App,
+    operator: &Caller,
+    data: &DemoData,
+    loaded: Loaded,
+    mailbox: &Mailbox,
+    watch: Watch<'_>,
+) -> Result<Loaded, DemoError> {
+    watch("sending mails", 96);
+    let mut loading = Loading { app, operator, organization: loaded.organization, loaded };
+    loading.sends(&data.sends, mailbox).await?;
     loading.caught_up().await?;
     Ok(loading.loaded)
 }
@@ -227,13 +264,31 @@ impl Loading<'_> {
         }
     }
 
+    /// What a service answers, asked again while the read models are behind: a busy machine loads slowly, and does load.
+    async fn patiently<T, R, Answered>(&self, ask: impl Fn() -> Answered) -> Result<T, DemoError>
+    where
+        Answered: Future<Output = Result<T, ServiceError<R>>>,
+        DemoError: From<ServiceError<R>>,
+    {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match ask().await {
+                Err(ServiceError::ReadSide(ReadSideError::Behind { .. })) if Instant::now() < until => {
+                    self.caught_up().await?;
+                }
+                answered => return Ok(answered?),
+            }
+        }
+    }
+
     /// Calls a tool, and returns the data of its answer.
     async fn tool(&self, tool: &'static str, input: Value) -> Result<Value, DemoError> {
         let body = json!({ "organizationId": self.organization, "input": input, "reason": "sample data" });
+        let until = Instant::now() + PATIENCE;
         let mut answer = tools::answer(self.app, self.operator, tool, Ok(body.clone())).await;
-        if answer.outcome == "READ_MODEL_BEHIND" {
+        while answer.outcome == "READ_MODEL_BEHIND" && Instant::now() < until {
             self.caught_up().await?;
-            answer = tools::answer(self.app, self.operator, tool, Ok(body)).await;
+            answer = tools::answer(self.app, self.operator, tool, Ok(body.clone())).await;
         }
         if answer.status == 200 {
             return Ok(answer.body["data"].take());

@@ -4,7 +4,8 @@
 //!
 //! - **A send is recorded once and charged once.** `MessageSending` and the charge of its bucket are one append, decided
 //!   on the message's version; of two that try, one appends.
-//! - **A channel is called at most once for a message**, unless it takes an idempotency key: then under the same key.
+//! - **A channel is called at most once for a message**, unless it takes an idempotency key: then under the same key, with
+//!   the same secret.
 //! - **What cannot be known is unknown.** A hand-over whose holder is gone is not repeated; it keeps its charge.
 //! - **No transaction is open while a channel is called.**
 //! - **After a pause was acknowledged, no call begins**, in any process: see [`CALLS_BEGIN_WITHIN`].

@@ -62,9 +62,6 @@ pub struct Meta {
     /// Applies exactly what a preview showed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preview_token: Option<String>,
-    /// The same preview in the dashboard, for a person.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub preview_url: Option<String>,
     /// Where the page stands in its list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pagination: Option<Pagination>,

@@ -12,10 +12,11 @@
 pub mod mail;
 pub mod webhooks;
 
+use docket_aggregates::approval::{Approval, ApprovalCommand};
 use docket_aggregates::channel::Channel;
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
 use docket_aggregates::ids::{MessageId, OrganizationId};
-use docket_aggregates::message::{Delivery, DispatchState, Message, MessageCommand, SettledBy};
+use docket_aggregates::message::{Delivery, DispatchState, Message, MessageCommand, MessageEvent, SettledBy};
 use docket_aggregates::suppression::SuppressionReason;
 use docket_aggregates::{Decides, Timestamp};
 use serde_json::Value;
@@ -145,7 +146,16 @@ async fn writes(
         person = Some((hash.to_owned(), None));
         contact = message.state.contact_id();
         let detail = news.detail.clone().filter(|_| !erased);
-        writes.push(message.write(said_of(&message.state, news, detail)?));
+        let said = said_of(&message.state, news, detail)?;
+        let settled = said.iter().any(|event| matches!(event, MessageEvent::MessageSettled { .. }));
+        let asked = message.state.approval_id().filter(|_| settled && !message.state.approved());
+        if let Some(asked) = asked {
+            // It was to be asked for again, and arrived all the same: there is nothing to be answered any more.
+            let approval = app.ledger.load::<Approval>(organization, asked).await?;
+            let superseded = approval.state.decide(ApprovalCommand::Supersede { by: None });
+            writes.push(approval.write(superseded.unwrap_or_default()));
+        }
+        writes.push(message.write(said));
     }
     let Some((hash, text)) = person else { return Ok(writes) };
     if let Some(reason) = news.suppress {
@@ -173,7 +183,7 @@ fn said_of(
     message: &Message,
     news: &News,
     detail: Option<String>,
-) -> Result<Vec<docket_aggregates::message::MessageEvent>, ServiceError<HearError>> {
+) -> Result<Vec<MessageEvent>, ServiceError<HearError>> {
     let decided = match (news.standing, message.dispatch_state()) {
         (Standing::Nothing, _) => Ok(vec![]),
         (Standing::Accepted, DispatchState::InFlight) => {

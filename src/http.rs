@@ -45,6 +45,7 @@ mod sequences;
 mod serve;
 mod settings;
 mod spec;
+mod strangers;
 mod suppressions;
 mod unsubscribing;
 
@@ -91,6 +92,8 @@ pub struct HttpState {
     pub settings: Arc<Settings>,
     /// Counts the calls of every token.
     limiter: Limiter,
+    /// Counts what was turned away at doors without a token.
+    strangers: Arc<strangers::Strangers>,
     /// Set once the process is shutting down.
     draining: Arc<AtomicBool>,
     /// The streams of events that are open.
@@ -110,6 +113,7 @@ impl HttpState {
             settings: Arc::new(settings),
             draining: Arc::default(),
             streams: event_stream::Streams::default(),
+            strangers: Arc::default(),
             ending: CancellationToken::new(),
         }
     }

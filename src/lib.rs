@@ -51,6 +51,7 @@ pub mod sending;
 pub mod sequences;
 pub mod service;
 pub mod shapes;
+pub mod spelling;
 pub mod suppressions;
 pub mod tools;
 pub mod unsubscribe;

@@ -1,9 +1,10 @@
 //! The agent tools in the Model Context Protocol: the same catalog, the same calls, the same answers as over HTTP.
 //!
-//! `listing` says what there is, `calling` makes a call and asks a person where that is needed; both know nothing of
-//! the protocol's messages. `toolset` is how another surface lends tools of its own. `wire` alone knows them, through the library that speaks them, over streamable HTTP and
+//! `listing` says what there is, `calling` makes a call and asks a person where that is needed, in the words of `asking`;
+//! none of them knows the protocol's messages. `toolset` is how another surface lends tools of its own. `wire` alone knows them, through the library that speaks them, over streamable HTTP and
 //! over standard input and output.
 
+mod asking;
 mod calling;
 mod listing;
 mod toolset;

@@ -1,15 +1,18 @@
 //! Founding, naming and switching organizations, for the command line and the administrators' routes alike.
 
+use cqrs_es::Aggregate as _;
+use docket_aggregates::Decides as _;
 use docket_aggregates::ids::{CommandId, OrganizationId};
 use docket_aggregates::organization::{
-    Organization, OrganizationCommand, OrganizationError, OrganizationProfile,
+    Organization, OrganizationCommand, OrganizationError, OrganizationEvent, OrganizationProfile,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::ledger::{DecideError, Decided, Origin, Request};
+use crate::ledger::{AppendError, DecideError, Decided, Origin, Request, TRIES};
+use crate::service::{Call, Done, ServiceError};
 
 /// An organization as answers show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -69,6 +72,48 @@ pub async fn create(
     let slug_key = hex::encode(keys.hash("slug", &[&profile.slug]));
     let create = OrganizationCommand::Create { organization_id, profile, slug_key, crm_enabled };
     order(app, origin, request, organization_id, create).await
+}
+
+/// Orders several things of an organization in one append, which answers the request: all of it, or none. `answer` tells the
+/// organization as it is then.
+pub async fn change(
+    app: &App,
+    call: &Call,
+    organization_id: OrganizationId,
+    commands: &[OrganizationCommand],
+    answer: impl Fn(&Organization) -> OrganizationView,
+) -> Result<Done<OrganizationView>, ServiceError<OrganizationError>> {
+    for _ in 0..TRIES {
+        let seen = app.ledger.load::<Organization>(OrganizationId::INSTANCE, organization_id).await?;
+        let (after, events) = decide(&seen.state, commands).map_err(ServiceError::Refused)?;
+        let entity = answer(&after);
+        if events.is_empty() {
+            return Ok(Done { entity, appended: None });
+        }
+        let command = call.command(vec![seen.write(events)], vec![], call.request(&entity)?);
+        match app.ledger.append(command).await {
+            Ok(appended) => return Ok(Done { entity, appended: Some(appended) }),
+            Err(AppendError::Conflict) => (),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(AppendError::Conflict.into())
+}
+
+/// What these commands make of an organization, one after the other.
+pub fn decide(
+    organization: &Organization,
+    commands: &[OrganizationCommand],
+) -> Result<(Organization, Vec<OrganizationEvent>), OrganizationError> {
+    let mut after = organization.clone();
+    let mut events = Vec::new();
+    for command in commands {
+        for event in after.decide(command.clone())? {
+            after.apply(event.clone());
+            events.push(event);
+        }
+    }
+    Ok((after, events))
 }
 
 /// Orders an organization to do something.

@@ -14,6 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::channels::{self, Problem};
 use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Versioned};
 use crate::readside::Consistency;
@@ -32,6 +33,9 @@ pub enum OutboxRefusal {
     /// The credential refuses.
     #[error(transparent)]
     Credential(#[from] CredentialError),
+    /// The channel could not send with this configuration.
+    #[error("the channel cannot send with this config")]
+    Config(Vec<Problem>),
 }
 
 /// What may be sent a day; what is not said stays.
@@ -233,6 +237,20 @@ async fn opened_at(
     Ok(row.map_or(call.at, |row| row.created_at))
 }
 
+/// That the channel can send with a configuration that is given: by the rules that the hand-over reads it with.
+fn check_config(channel: Channel, order: &OutboxCommand) -> Result<(), ServiceError<OutboxRefusal>> {
+    let config = match order {
+        OutboxCommand::Open { settings, .. } => Some(&settings.config),
+        OutboxCommand::Change(patch) => patch.config.as_ref(),
+        OutboxCommand::Delete => None,
+    };
+    let Some(config) = config else { return Ok(()) };
+    let unreadable = |_| ServiceError::Refused(OutboxRefusal::Outbox(OutboxError::ConfigNotAnObject));
+    let config: Value = serde_json::from_str(config).map_err(unreadable)?;
+    channels::check_config(channel, &config)
+        .map_err(|problems| ServiceError::Refused(OutboxRefusal::Config(problems)))
+}
+
 /// The outbox and its credential in one append.
 #[allow(clippy::too_many_arguments, reason = "what is asked for, and what the answer shows beside it")]
 async fn order_with_limits(
@@ -252,6 +270,8 @@ async fn order_with_limits(
         let credential = app.ledger.load::<Credential>(organization, credential_id).await?;
         let refused = |error: OutboxError| ServiceError::Refused(OutboxRefusal::Outbox(error));
         let events = outbox.state.decide(order.clone()).map_err(refused)?;
+        // A secret that was pasted in is recognised first, so that it is called what it is.
+        check_config(channel, &order)?;
         let limit = CredentialCommand::Limit {
             credential_id,
             secret_id: settings.secret.secret_id.clone(),

@@ -30,6 +30,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::channels::Secret;
 use crate::channels::post::{Posted, Poster};
+use crate::channels::targets::TargetError;
 use crate::ledger::instant::Instant as Stored;
 use crate::ledger::{AppendError, TRIES, read};
 use crate::service::{Call, Done, ServiceError};
@@ -69,6 +70,9 @@ pub enum WebhookRefusal {
     /// The address is on a private network.
     #[error("url is on a private network, which DOCKET_ALLOW_PRIVATE_TARGETS does not name")]
     Private,
+    /// The address is outside the machine to which this process is confined.
+    #[error("url is not on this machine, and this server posts nowhere else")]
+    Elsewhere,
     /// This process posts nothing.
     #[error("this server posts no webhooks")]
     NoPoster,
@@ -255,9 +259,12 @@ pub async fn delete(app: &App, call: &Call, id: WebhookEndpointId) -> Result<Don
 /// is the endpoint's to refuse.
 fn judge_target(app: &App, url: &str) -> Result<()> {
     match &app.webhooks.poster {
-        Some(poster) if is_url(url) && !poster.may_post_to(url) => {
-            Err(ServiceError::Refused(WebhookRefusal::Private))
-        }
+        Some(poster) if is_url(url) => poster.check(url).map_err(|error| {
+            ServiceError::Refused(match error {
+                TargetError::Confined => WebhookRefusal::Elsewhere,
+                _ => WebhookRefusal::Private,
+            })
+        }),
         _ => Ok(()),
     }
 }

@@ -17,6 +17,7 @@ use docket_aggregates::script_execution::ScriptExecution;
 use docket_projections::{qualifications as rows, script_template_versions};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use self::answer::{ModelAnswer, Unfit};
 use self::payload::{NoPayload, Payload};
@@ -46,8 +47,8 @@ pub enum QualifyingRefusal {
     /// There is nothing to send.
     #[error(transparent)]
     NoPayload(#[from] NoPayload),
-    /// An open qualification is under another form than the one that was named.
-    #[error("the open qualification of this contact is under another template")]
+    /// The conversation's qualification is under another form than the one that was named.
+    #[error("the qualification of this contact is under another template")]
     OtherTemplate,
     /// The model gave no answer.
     #[error(transparent)]
@@ -108,7 +109,7 @@ pub struct Qualified {
     pub sent: bool,
     /// Who was asked, or would be; none without a model.
     pub model: Option<ByModel>,
-    /// What was recorded; none where nothing was sent.
+    /// What is recorded; none where nothing was sent and there was nothing before.
     pub qualification: Option<Recorded>,
 }
 
@@ -141,7 +142,22 @@ struct Prepared {
     form: Arc<QualificationForm>,
     /// The open qualification, if there is one.
     open: Option<(QualificationId, Versioned<Qualification>)>,
+    /// What this conversation came to before, if that is decided. A model does not decide it again: whoever wants that
+    /// opens the record first.
+    decided: Option<(QualificationId, Versioned<Qualification>)>,
     payload: Payload,
+}
+
+/// The id of the qualification that a model begins for a conversation. It follows from the conversation, so that of any
+/// number of runs, at once or one after the other, one begins a record.
+fn begun_for(execution_id: ScriptExecutionId) -> QualificationId {
+    let execution = execution_id.uuid();
+    let digest = Sha256::new().chain_update(b"qualified ").chain_update(execution.as_bytes()).finalize();
+    let mut random = [0; 10];
+    random.copy_from_slice(&digest[..10]);
+    // The time is the conversation's own: the first 48 bits of its id.
+    let millis = execution.as_u128() >> 80;
+    uuid::Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or(0), &random).into_uuid().into()
 }
 
 /// Sends a conversation to the model and records what it says; without a model, or dry, only shows what is sent.
@@ -165,6 +181,9 @@ pub async fn qualify(app: &App, call: &Call, wanted: Wanted) -> Result<Done<Qual
     let (Some(model), Some(by_model), false) = (&app.model, by_model, wanted.dry_run) else {
         return Ok(Done { entity: shown, appended: None });
     };
+    if let Some((id, decided)) = &prepared.decided {
+        return standing(app, call, *id, decided, &prepared.form, shown).await;
+    }
     let answer = ask(model, &prepared).await?;
     let provenance = Provenance { by_model, payload_sha256: prepared.payload.sha256.clone() };
     record(app, call, &prepared, answer, provenance, Qualified { sent: true, ..shown }).await
@@ -190,6 +209,7 @@ async fn prepare(app: &App, call: &Call, wanted: Wanted) -> Result<Prepared> {
     let (script, version) = (begun.script_template_id, begun.script_template_version);
     let content = script_template_versions::get(&mut view, organization, script, version).await?;
     let open = rows::open(&mut view, organization, ground.stay).await?;
+    let earlier = rows::of_execution(&mut view, organization, wanted.execution_id, ground.stay).await?;
     drop(view);
     let Some(content) = content.and_then(|version| version.content) else {
         return refused(QualifyingRefusal::Erased);
@@ -198,7 +218,15 @@ async fn prepare(app: &App, call: &Call, wanted: Wanted) -> Result<Prepared> {
         Some(id) => Some((id, app.ledger.load::<Qualification>(organization, id).await?)),
         None => None,
     };
-    let about = open.as_ref().and_then(|(_, open)| open.state.about());
+    let decided = match open {
+        Some(_) => None,
+        None => {
+            let id = earlier.unwrap_or_else(|| begun_for(wanted.execution_id));
+            let earlier = app.ledger.load::<Qualification>(organization, id).await?;
+            earlier.exists().then_some((id, earlier))
+        }
+    };
+    let about = open.as_ref().or(decided.as_ref()).and_then(|(_, record)| record.state.about());
     if about.is_some_and(|about| wanted.template_id.is_some_and(|id| id != about.template_id)) {
         return refused(QualifyingRefusal::OtherTemplate);
     }
@@ -220,6 +248,7 @@ async fn prepare(app: &App, call: &Call, wanted: Wanted) -> Result<Prepared> {
         template_version: pinned.version,
         form: pinned.form,
         open,
+        decided,
         payload,
         execution,
     })
@@ -251,13 +280,13 @@ async fn record(
     let known = prepared.open.as_ref().and_then(|(_, open)| open.state.record());
     let before = known.map_or(&none, |record| &record.answers);
     // What a person answered is not overruled; what a model answered is.
-    let by_person = prepared.open.as_ref().is_some_and(|(_, open)| open.state.by_model().is_none());
-    let news = answer.beside(before, by_person);
+    let of_people = prepared.open.as_ref().map(|(_, open)| open.state.answers_of_people());
+    let news = answer.beside(of_people.as_ref().unwrap_or(&none));
     let status =
         answer.status(&prepared.form, before, &news).map_err(|error| ServiceError::Refused(error.into()))?;
-    let noted = known.is_some_and(|record| by_person && record.notes.is_some());
+    let noted = prepared.open.as_ref().is_some_and(|(_, open)| open.state.notes_are_a_persons());
     let notes = answer.summary.filter(|_| !noted);
-    let fresh: QualificationId = app.clock.mint();
+    let fresh = begun_for(shown.execution_id);
     for _ in 0..TRIES {
         let planned = match &prepared.open {
             Some((id, open)) => {
@@ -286,34 +315,81 @@ async fn record(
             }
         };
         let planned = planned.map_err(widened)?;
-        let record = planned.after.record();
-        let entity = Qualified {
-            qualification: Some(Recorded {
-                qualification_id: planned.qualification_id,
-                status: planned.after.status(),
-                answers: record
-                    .into_iter()
-                    .flat_map(|record| &record.answers)
-                    .map(|(key, answer)| (key.clone(), answer.to_json()))
-                    .collect(),
-                score: record.and_then(|record| record.score),
-                missing: record.map(|record| planned.form.missing(&record.answers)).unwrap_or_default(),
-                notes: record.and_then(|record| record.notes.clone()),
-                version: planned.version,
-            }),
-            ..shown.clone()
-        };
+        let recorded = Recorded::of(planned.qualification_id, &planned.after, planned.version, &planned.form);
+        let entity = Qualified { qualification: Some(recorded), ..shown.clone() };
         let mut guards = planned.guards;
         guards.push(prepared.execution.guard());
         let request = call.request(&entity)?;
         match app.ledger.append(call.command(planned.writes, guards, request)).await {
             Ok(appended) => return Ok(Done { entity, appended: Some(appended) }),
-            Err(AppendError::Conflict) if stands(app, call, prepared, shown.execution_id).await? => (),
-            Err(AppendError::Conflict) => return refused(QualifyingRefusal::Changed),
+            Err(error @ (AppendError::Conflict | AppendError::Taken(_))) => {
+                // Another run began the record of this conversation: that one stands.
+                if let Some(begun) = begun_meanwhile(app, call, prepared, fresh).await? {
+                    return standing(app, call, fresh, &begun, &prepared.form, shown).await;
+                }
+                match error {
+                    AppendError::Conflict if stands(app, call, prepared, shown.execution_id).await? => (),
+                    AppendError::Conflict => return refused(QualifyingRefusal::Changed),
+                    error => return Err(error.into()),
+                }
+            }
             Err(error) => return Err(error.into()),
         }
     }
     Err(AppendError::Conflict.into())
+}
+
+impl Recorded {
+    fn of(
+        qualification_id: QualificationId,
+        state: &Qualification,
+        version: u64,
+        form: &QualificationForm,
+    ) -> Self {
+        let record = state.record();
+        let answers = record.into_iter().flat_map(|record| &record.answers);
+        Self {
+            qualification_id,
+            status: state.status(),
+            answers: answers.map(|(key, answer)| (key.clone(), answer.to_json())).collect(),
+            score: record.and_then(|record| record.score),
+            missing: record.map(|record| form.missing(&record.answers)).unwrap_or_default(),
+            notes: record.and_then(|record| record.notes.clone()),
+            version,
+        }
+    }
+}
+
+/// The record that another run began for the same conversation while the model was asked, if one did.
+async fn begun_meanwhile(
+    app: &App,
+    call: &Call,
+    prepared: &Prepared,
+    id: QualificationId,
+) -> Result<Option<Versioned<Qualification>>> {
+    if prepared.open.is_some() {
+        return Ok(None);
+    }
+    let begun = app.ledger.load::<Qualification>(call.organization, id).await?;
+    Ok(begun.exists().then_some(begun))
+}
+
+/// Answers with what is recorded already, and keeps that as the answer to the request.
+async fn standing(
+    app: &App,
+    call: &Call,
+    id: QualificationId,
+    recorded: &Versioned<Qualification>,
+    form: &QualificationForm,
+    shown: Qualified,
+) -> Result<Done<Qualified>> {
+    let recorded = Recorded::of(id, &recorded.state, recorded.version, form);
+    let entity = Qualified { qualification: Some(recorded), ..shown };
+    let appended = match call.request(&entity)? {
+        None => None,
+        request => Some(app.ledger.append(call.command(vec![], vec![], request)).await?),
+    };
+    Ok(Done { entity, appended })
 }
 
 /// Whether what the model was asked about is still so.

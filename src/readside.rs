@@ -277,14 +277,15 @@ impl ReadSide {
         }
     }
 
-    /// A campaign as the live read models show it, as new as they happen to be. A view takes four round trips; a change
-    /// that only wants to show counts beside its own decision need not pay for them.
+    /// A campaign as a strong view shows it, and the position of that view. A view takes four round trips and the end of a
+    /// fold; a change that only wants to show counts beside its own decision shares them with everybody who asks
+    /// meanwhile.
     pub async fn campaign(
         &self,
         organization: OrganizationId,
         campaign: CampaignId,
-    ) -> Result<Option<CampaignListed>, ReadSideError> {
-        self.glances.campaign(&self.peeks, organization, campaign).await
+    ) -> Result<(Option<CampaignListed>, i64), ReadSideError> {
+        self.glances.campaign(self, organization, campaign).await
     }
 
     /// A connection for one single statement on the live read models, as new as they happen to be.

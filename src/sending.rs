@@ -17,5 +17,5 @@ pub mod settling;
 
 pub use activity::Activity;
 pub use drafting::{SendRequest, draft};
-pub use recipient::{Recipient, RecipientError, parse_entry};
+pub use recipient::{Recipient, RecipientError, domain_of, parse_entry};
 pub use refusal::SendRefusal;

@@ -211,6 +211,11 @@ pub fn list(max: usize, item: Value) -> Value {
     json!({ "type": "array", "maxItems": max, "items": item })
 }
 
+/// The same list with one item at least.
+pub fn some_of(max: usize, item: Value) -> Value {
+    json!({ "type": "array", "minItems": 1, "maxItems": max, "items": item })
+}
+
 /// The same, or null.
 pub fn or_null(mut shape: Value) -> Value {
     if let Some(kind) = shape.get("type").cloned() {

@@ -5,21 +5,28 @@
 //! campaign, and follow-ups that were promised are taken back. Only a bounce stays with the address: that nothing arrives
 //! there is no wish of whoever had it, who may still be called.
 //!
+//! A domain entry stands against every address of the domain and of none below it. Its contacts are many, so that they follow
+//! it, portion by portion, before the answer; from the first append on, nothing is sent to any of them.
+//!
+//! Who unsubscribes or complains at an address with a tag after a plus means the mailbox: it is put on the list beside it, and
+//! stands against every tag.
+//!
 //! What a person said of themselves is never lifted. Everything else the board may take off again; where the contacts stand
 //! in campaigns stays as it is until they are put in again.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 
 use cqrs_es::Aggregate;
 use docket_aggregates::allowlist::EntryKind;
 use docket_aggregates::contact::{Contact, ContactCommand};
-use docket_aggregates::ids::{ContactId, OrganizationId};
+use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
 use docket_aggregates::personal::Personal;
 use docket_aggregates::suppression::{Suppression, SuppressionCommand, SuppressionError, SuppressionReason};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::contacts as contact_rows;
-use docket_projections::searchable::MatchKeys;
+use docket_projections::searchable::{MatchKeys, without_tag};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -27,6 +34,7 @@ use crate::allowlist::EntriesChanged;
 use crate::app::App;
 use crate::calls::cancelled_follow_ups;
 use crate::contacts::{address_hash, address_hashes};
+use crate::ledger::keys::{OrganizationKeys, SubjectKey};
 use crate::ledger::{AppendError, Appended, Lane, Versioned, Write};
 use crate::readside::Consistency;
 use crate::sending::{RecipientError, parse_entry};
@@ -35,6 +43,8 @@ use crate::shapes::{Instant, OneOf};
 
 /// How often a decision that lost a race is made anew.
 const TRIES: usize = 5;
+/// Contacts of a domain in one append.
+const CONTACTS_AT_ONCE: i64 = 250;
 /// Addresses of one append.
 const CHUNK: usize = 250;
 /// So many addresses are bulk work.
@@ -69,16 +79,16 @@ pub enum AddressError {
     /// It is none.
     #[error(transparent)]
     Recipient(#[from] RecipientError),
-    /// It is an entry of the allowlist: a domain, or everybody.
-    #[error("must be one address, number or account")]
+    /// It is everybody.
+    #[error("must be one address, number or account, or @ and a domain")]
     NotAnAddress,
 }
 
-/// An address on the suppression list, as answers show it.
+/// An address or domain on the suppression list, as answers show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SuppressionView {
-    /// The address; null once erased.
+    /// The address, or `@` and the domain; null once erased.
     pub address: Option<String>,
     /// Why.
     #[schemars(with = "OneOf<SuppressionReason>")]
@@ -88,15 +98,17 @@ pub struct SuppressionView {
     pub created_at: Timestamp,
 }
 
-/// One address, as the list knows it.
+/// One address or domain, as the list knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// Keyed hash of it.
     pub hash: String,
-    /// As it is shown; erased where it is not known any more.
-    pub address: Personal<String>,
+    /// As it is shown; none where it is not known any more.
+    pub address: Option<Personal<String>>,
     /// Contacts that are known to have it. Others are looked for by the address.
     pub contacts: Vec<ContactId>,
+    /// The domain, where it is one.
+    domain: Option<String>,
 }
 
 impl Target {
@@ -108,11 +120,12 @@ impl Target {
         contact: Option<ContactId>,
     ) -> Self {
         let subject = organization.correspondent(&hash);
-        let address = match address {
-            Some(address) => Personal::known(subject, address),
-            None => Personal::erased(subject),
-        };
-        Self { hash, address, contacts: contact.into_iter().collect() }
+        let address = address.map(|address| Personal::known(subject, address));
+        Self { hash, address, contacts: contact.into_iter().collect(), domain: None }
+    }
+
+    fn text(&self) -> Option<&String> {
+        self.address.as_ref().and_then(Personal::value)
     }
 }
 
@@ -127,13 +140,13 @@ async fn read(
     for (index, text) in entries.iter().enumerate() {
         let refused = |error| ServiceError::Refused(SuppressionRefusal::Address { index, error });
         let entry = parse_entry(organization, &keys, text).map_err(|error| refused(error.into()))?;
-        let shown = match (entry.kind, entry.text.value()) {
-            (EntryKind::Address | EntryKind::Handle, Some(shown)) => shown,
-            _ => return Err(refused(AddressError::NotAnAddress)),
+        let domain = match entry.kind {
+            EntryKind::Address | EntryKind::Handle => None,
+            EntryKind::Domain => entry.text.value().map(|shown| shown.trim_start_matches('@').to_owned()),
+            EntryKind::Everybody => return Err(refused(AddressError::NotAnAddress)),
         };
-        let hash = address_hash(&keys, shown);
-        if seen.insert(hash.clone()) {
-            targets.push(Target { hash, address: entry.text, contacts: vec![] });
+        if seen.insert(entry.hash.clone()) {
+            targets.push(Target { hash: entry.hash, address: Some(entry.text), contacts: vec![], domain });
         }
     }
     Ok(targets)
@@ -147,7 +160,8 @@ async fn find_contacts<R>(
 ) -> Result<(), ServiceError<R>> {
     let wanted: Vec<MatchKeys> = targets
         .iter()
-        .filter_map(|target| target.address.value())
+        .filter(|target| target.domain.is_none())
+        .filter_map(Target::text)
         .map(|text| MatchKeys::of_address(text))
         .collect();
     if wanted.is_empty() {
@@ -167,6 +181,43 @@ async fn find_contacts<R>(
         target.contacts.extend(having.remove(&target.hash).unwrap_or_default());
         target.contacts.sort_unstable();
         target.contacts.dedup();
+    }
+    Ok(())
+}
+
+/// Adds to each tagged address the mailbox that it is delivered to.
+fn add_mailboxes(organization: OrganizationId, keys: &OrganizationKeys, targets: &mut Vec<Target>) {
+    let mut seen: BTreeSet<String> = targets.iter().map(|target| target.hash.clone()).collect();
+    let mailbox = |target: &Target| match without_tag(target.text()?) {
+        Cow::Owned(mailbox) => Some(mailbox),
+        Cow::Borrowed(_) => None,
+    };
+    let mailboxes: Vec<String> = targets.iter().filter_map(mailbox).collect();
+    for mailbox in mailboxes {
+        let hash = address_hash(keys, &mailbox);
+        if seen.insert(hash.clone()) {
+            targets.push(Target::known(organization, hash, Some(mailbox), None));
+        }
+    }
+}
+
+/// Takes the texts away of those whose data was erased: nothing is recorded about them any more. That they are on the list is
+/// not about them but about us, and is known by the hash alone.
+async fn forget_erased<R>(
+    app: &App,
+    organization: OrganizationId,
+    targets: &mut [Target],
+) -> Result<(), ServiceError<R>> {
+    let subject = |target: &Target| target.address.as_ref().map(Personal::subject);
+    let subjects: BTreeSet<SubjectId> = targets.iter().filter_map(subject).collect();
+    if subjects.is_empty() {
+        return Ok(());
+    }
+    let keys = app.ledger.keys().subjects(organization, &subjects).await?;
+    for target in targets {
+        if subject(target).is_some_and(|subject| matches!(keys.get(&subject), Some(SubjectKey::Erased))) {
+            target.address = None;
+        }
     }
     Ok(())
 }
@@ -223,14 +274,19 @@ pub(crate) async fn suppressing<R>(
     mut targets: Vec<Target>,
     reason: SuppressionReason,
 ) -> Result<Vec<Write>, ServiceError<R>> {
+    let keys = app.ledger.keys().organization(organization).await?;
+    if matches!(reason, SuppressionReason::Unsubscribe | SuppressionReason::Complaint) {
+        add_mailboxes(organization, &keys, &mut targets);
+    }
     if reason != SuppressionReason::Bounce {
         let found = find_contacts(app, organization, &mut targets).await;
         heeded(reason, found)?;
     }
-    let keys = app.ledger.keys().organization(organization).await?;
+    // The contacts were looked for by the text; it is only recorded where that may still be done.
+    forget_erased(app, organization, &mut targets).await?;
     let mut writes = Vec::new();
     let mut contacts = Contacts::default();
-    for Target { hash, address, contacts: having } in targets {
+    for Target { hash, address, contacts: having, .. } in targets {
         let stream = organization.suppression(&hash);
         let list = app.ledger.load::<Suppression>(organization, stream).await?;
         let contact_ids = if reason == SuppressionReason::Bounce { vec![] } else { having.clone() };
@@ -290,25 +346,74 @@ fn heeded<T: Default, R>(
 async fn lifting(
     app: &App,
     organization: OrganizationId,
-    targets: Vec<Target>,
+    mut targets: Vec<Target>,
 ) -> Result<Vec<Write>, ServiceError<SuppressionRefusal>> {
+    // The list knows the contacts that it was told of; others came in later, and are left alone because of it as well.
+    find_contacts(app, organization, &mut targets).await?;
     let mut writes = Vec::new();
     let mut contacts = Contacts::default();
-    for (index, Target { hash, .. }) in targets.into_iter().enumerate() {
+    for (index, Target { hash, contacts: having, .. }) in targets.into_iter().enumerate() {
         let list = app.ledger.load::<Suppression>(organization, organization.suppression(&hash)).await?;
         let events = match list.state.decide(SuppressionCommand::Lift) {
             Ok(events) => events,
             Err(SuppressionError::NotSuppressed) => continue,
             Err(error) => return Err(ServiceError::Refused(SuppressionRefusal::List { index, error })),
         };
-        for id in list.state.contacts() {
+        let known: BTreeSet<ContactId> = list.state.contacts().iter().copied().chain(having).collect();
+        for id in known {
             let lift = |_: &Contact| ContactCommand::LiftSuppression { address_hash: hash.clone() };
-            contacts.order(app, organization, *id, lift).await?;
+            contacts.order(app, organization, id, lift).await?;
         }
         writes.push(list.write(events));
     }
     writes.extend(contacts.writes());
     Ok(writes)
+}
+
+/// Has the contacts of a domain left alone that is on the list now, or not any more that is not. A portion of them is one
+/// append, which holds only if the list still is as it was seen.
+async fn follow_domain(
+    app: &App,
+    call: &Call,
+    target: &Target,
+) -> Result<(), ServiceError<SuppressionRefusal>> {
+    let Some(domain) = &target.domain else { return Ok(()) };
+    let organization = call.organization;
+    let (hash, mut after, mut tries) = (&target.hash, None, TRIES);
+    loop {
+        let mut view = app.readside.view(organization, Consistency::STRONG).await?;
+        let page = contact_rows::of_domain(&mut view, organization, domain, after, CONTACTS_AT_ONCE).await?;
+        drop(view);
+        let list = app.ledger.load::<Suppression>(organization, organization.suppression(hash)).await?;
+        let stands = list.state.reason().is_some_and(|reason| reason != SuppressionReason::Bounce);
+        let mut contacts = Contacts::default();
+        for id in &page {
+            let command = |_: &Contact| match stands {
+                true => ContactCommand::Suppress { address_hash: hash.clone() },
+                false => ContactCommand::LiftSuppression { address_hash: hash.clone() },
+            };
+            contacts.order(app, organization, *id, command).await?;
+        }
+        let mut writes = cancelled_follow_ups(app, organization, &contacts.newly_left_alone()).await?;
+        writes.extend(contacts.writes().filter(|write| !write.events.is_empty()));
+        if !writes.is_empty() {
+            let call = Call { command_id: app.clock.mint(), ..call.clone() };
+            let mut command = call.command(writes, vec![list.guard()], None);
+            command.lane = Lane::Bulk;
+            match app.ledger.append(command).await {
+                Ok(_) => tries = TRIES,
+                Err(AppendError::Conflict) if tries > 1 => {
+                    tries -= 1;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match page.last() {
+            Some(last) => after = Some(*last),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// What is to be done to addresses.
@@ -345,7 +450,11 @@ async fn change(
             if of_list == 0 {
                 break;
             }
-            let request = if number + 1 == chunks { call.request(&answer(changed + of_list))? } else { None };
+            let request = if number + 1 == chunks {
+                call.request(&answer(changed + of_list.min(chunk.len())))?
+            } else {
+                None
+            };
             let mut command = call.command(writes, vec![], request);
             if chunk.len() >= BULK {
                 command.lane = Lane::Bulk;
@@ -353,11 +462,13 @@ async fn change(
             left -= 1;
             match app.ledger.append(command).await {
                 Ok(done) => {
-                    changed += of_list;
+                    // A mailbox that came with an address is no entry of its own.
+                    changed += of_list.min(chunk.len());
                     appended = Some(done);
                     break;
                 }
-                Err(AppendError::Conflict) if left > 0 => (),
+                // Whoever was erased meanwhile is found erased the next time.
+                Err(AppendError::Conflict | AppendError::SubjectErased) if left > 0 => (),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -395,7 +506,7 @@ async fn one(
 ) -> Result<Done<SuppressionView>, ServiceError<SuppressionRefusal>> {
     let refused = |error| ServiceError::Refused(SuppressionRefusal::List { index: 0, error });
     let target = targets.into_iter().next().ok_or_else(|| refused(SuppressionError::NotSuppressed))?;
-    let shown = target.address.value().cloned();
+    let shown = target.text().cloned();
     let stream = call.organization.suppression(&target.hash);
     for _ in 0..TRIES {
         let before = app.ledger.load::<Suppression>(call.organization, stream).await?;
@@ -412,11 +523,15 @@ async fn one(
             Change::Lift => lifting(app, call.organization, targets).await?,
         };
         if writes.is_empty() {
+            follow_domain(app, call, &target).await?;
             return Ok(Done { entity, appended: None });
         }
         match app.ledger.append(call.command(writes, vec![], call.request(&entity)?)).await {
-            Ok(appended) => return Ok(Done { entity, appended: Some(appended) }),
-            Err(AppendError::Conflict) => (),
+            Ok(appended) => {
+                follow_domain(app, call, &target).await?;
+                return Ok(Done { entity, appended: Some(appended) });
+            }
+            Err(AppendError::Conflict | AppendError::SubjectErased) => (),
             Err(error) => return Err(error.into()),
         }
     }
@@ -462,5 +577,8 @@ async fn all(
     }
     let answer = |changed| EntriesChanged { changed, unchanged: entries.len().saturating_sub(changed) };
     let (changed, appended) = change(app, call, &targets, wanted, answer).await?;
+    for target in &targets {
+        follow_domain(app, call, target).await?;
+    }
     Ok(Done { entity: answer(changed), appended })
 }

@@ -42,7 +42,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-pub use call::{admit, answer, answer_telling, enter, refuse};
+pub use call::{Listener, admit, answer, answer_to, enter, refuse};
 pub use context::ToolContext;
 pub use plan::{Effects, Mint, Plan};
 pub use refusal::{FieldError, Kind, Refusal, ToolResult};

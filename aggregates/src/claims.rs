@@ -40,6 +40,8 @@ pub enum Scope {
     QuotaCharge,
     /// The one living content piece of a path.
     ContentPath,
+    /// A contact that nobody contacts, at whatever address: it said so, or the list stands against one of its addresses.
+    LeftAlone,
 }
 
 impl Scope {
@@ -55,6 +57,7 @@ impl Scope {
             Self::MessageDedup => "message_dedup",
             Self::QuotaCharge => "quota_charge",
             Self::ContentPath => "content_path",
+            Self::LeftAlone => "left_alone",
         }
     }
 }
@@ -93,6 +96,11 @@ impl ClaimKey {
         [Self::new(Scope::SuppressedAddress, address_hash), Self::new(Scope::ListedAddress, address_hash)]
     }
 
+    /// What stands against every send to a contact, whichever of its addresses the send goes to.
+    pub fn left_alone(contact: ContactId) -> Self {
+        Self::new(Scope::LeftAlone, &contact.to_string())
+    }
+
     /// The claim on a deduplication key, by its keyed hash.
     pub fn message_dedup(key: &str) -> Self {
         Self::new(Scope::MessageDedup, key)
@@ -127,10 +135,7 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
             let key = ClaimKey::new(Scope::ImportCommit, &aggregate_id.to_string());
             vec![ClaimChange::Take(key, commit_id.uuid())]
         }
-        AnyEvent::Contact(ContactEvent::ContactOptedOut { addresses, .. }) => addresses
-            .iter()
-            .map(|hash| ClaimChange::Ensure(ClaimKey::new(Scope::SuppressedAddress, hash), aggregate_id))
-            .collect(),
+        AnyEvent::Contact(event) => of_contact(event, aggregate_id),
         AnyEvent::ScriptExecution(event) => match event {
             ScriptExecutionEvent::ScriptExecutionStarted {
                 execution_id, campaign_id, contact_id, ..
@@ -186,6 +191,27 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
     }
 }
 
+/// A contact that asked not to be contacted takes its addresses for ever; it is left alone for as long as anything stands
+/// against contacting it.
+fn of_contact(event: &ContactEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
+    let left_alone = ClaimKey::left_alone(ContactId(aggregate_id));
+    match event {
+        ContactEvent::ContactOptedOut { addresses, .. } => addresses
+            .iter()
+            .map(|hash| ClaimKey::new(Scope::SuppressedAddress, hash))
+            .chain([left_alone])
+            .map(|key| ClaimChange::Ensure(key, aggregate_id))
+            .collect(),
+        ContactEvent::ContactSuppressed { .. } => vec![ClaimChange::Ensure(left_alone, aggregate_id)],
+        ContactEvent::ContactSuppressionLifted { do_not_contact: false, .. } => {
+            vec![ClaimChange::Release(left_alone)]
+        }
+        ContactEvent::ContactSuppressionLifted { do_not_contact: true, .. }
+        | ContactEvent::ContactCreated { .. }
+        | ContactEvent::ContactProfileChanged { .. } => vec![],
+    }
+}
+
 /// A draft takes its deduplication key; whatever ends it unsent gives the key free.
 fn of_message(event: &MessageEvent) -> Vec<ClaimChange> {
     match event {
@@ -235,14 +261,35 @@ mod tests {
     }
 
     #[test]
-    fn an_opt_out_suppresses_each_of_its_addresses() {
+    fn an_opt_out_suppresses_each_of_its_addresses_and_the_contact() {
         let contact = Uuid::from_u128(1);
         let event =
             ContactEvent::ContactOptedOut { via: "api".into(), addresses: vec!["a".into(), "b".into()] };
         let expected: Vec<_> = ["a", "b"]
-            .map(|hash| ClaimChange::Ensure(ClaimKey::new(Scope::SuppressedAddress, hash), contact))
-            .into();
+            .map(|hash| ClaimKey::new(Scope::SuppressedAddress, hash))
+            .into_iter()
+            .chain([ClaimKey::left_alone(ContactId(contact))])
+            .map(|key| ClaimChange::Ensure(key, contact))
+            .collect();
         assert_eq!(changes_of(&AnyEvent::Contact(event), contact), expected);
+    }
+
+    #[test]
+    fn a_contact_is_left_alone_for_as_long_as_anything_stands_against_it() {
+        let contact = Uuid::from_u128(1);
+        let key = ClaimKey::left_alone(ContactId(contact));
+        let lifted = |do_not_contact| ContactEvent::ContactSuppressionLifted {
+            address_hash: "a".into(),
+            do_not_contact,
+        };
+        let suppressed = ContactEvent::ContactSuppressed { address_hash: "a".into() };
+        for (event, expected) in [
+            (suppressed, vec![ClaimChange::Ensure(key.clone(), contact)]),
+            (lifted(true), vec![]),
+            (lifted(false), vec![ClaimChange::Release(key)]),
+        ] {
+            assert_eq!(changes_of(&AnyEvent::Contact(event), contact), expected);
+        }
     }
 
     #[test]
@@ -256,7 +303,6 @@ mod tests {
 
     #[test]
     fn who_unsubscribed_is_suppressed_by_their_own_word_too() {
-        use crate::personal::Personal;
         let list = Uuid::from_u128(1);
         for (reason, claims) in [
             (SuppressionReason::Manual, 1),
@@ -264,10 +310,9 @@ mod tests {
             (SuppressionReason::Complaint, 1),
             (SuppressionReason::Unsubscribe, 2),
         ] {
-            let address = Personal::erased(crate::ids::SubjectId(list));
             let event = SuppressionEvent::SuppressionAdded {
                 address_hash: "a".into(),
-                address,
+                address: None,
                 reason,
                 contact_ids: vec![],
             };

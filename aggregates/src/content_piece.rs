@@ -1,8 +1,8 @@
 //! A content piece: words that the board vouches for, by where they stand and by their hash.
 //!
 //! Labels decide whether a message goes out without a person, so nobody may label their own words: a message takes the
-//! niche and tags of a piece only if its text hashes to the `textSha256` that the board set. The source's hash is
-//! another: it is of the file, with its frontmatter. One path is one living piece; a deleted one gives its path free.
+//! niche and tags of a piece only if its text hashes to the `textSha256` that the board set, and its subject, where it has one,
+//! is the title that the board gave. The source's hash is another: it is of the file, with its frontmatter. One path is one living piece; a deleted one gives its path free.
 
 mod event;
 mod path;
@@ -159,10 +159,14 @@ impl ContentPiece {
         self.piece.is_some() && !self.deleted
     }
 
-    /// The labels of a message whose text has this SHA-256; none if the board did not vouch for that text.
-    pub fn labels_for(&self, text_sha256: &str) -> Option<Labels> {
+    /// The labels of a message whose text has this SHA-256, with this subject if it has one; none if the board did not vouch
+    /// for all of these words.
+    pub fn labels_for(&self, subject: Option<&str>, text_sha256: &str) -> Option<Labels> {
         let piece = self.piece.as_ref().filter(|_| !self.deleted)?;
         let text = piece.text.value().filter(|_| piece.text_sha256.as_deref() == Some(text_sha256))?;
+        if subject.is_some_and(|subject| subject != text.title) {
+            return None;
+        }
         Some(Labels { niche: text.niche.clone(), tags: text.tags.clone() })
     }
 }

@@ -26,13 +26,15 @@ pub struct At<'a, A> {
     pub version: u64,
 }
 
-/// Whom a message is for, and whether something stands against them.
+/// Whom a message is for, and what stands against writing to them.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipient<'a> {
     /// The hashes by which they are known.
     pub keys: &'a RecipientKeys,
-    /// One of these hashes is suppressed, or the contact asked not to be contacted.
+    /// One of these hashes is suppressed.
     pub suppressed: bool,
+    /// The contact that it is for is not to be contacted, at whatever address.
+    pub left_alone: bool,
 }
 
 /// What becomes of a draft. `approval_id` is a fresh id, used if a person is to be asked.
@@ -66,6 +68,7 @@ fn may_be_written_to(recipient: Recipient<'_>, allowlist: &Allowlist) -> Result<
         Allowed::ListIsEmpty => Err(Ruling::BlockedByAllowlist(Reason::AllowlistEmpty)),
         Allowed::No => Err(Ruling::BlockedByAllowlist(Reason::NotOnAllowlist)),
         Allowed::By(_) if recipient.suppressed => Err(Ruling::BlockedByAllowlist(Reason::Suppressed)),
+        Allowed::By(_) if recipient.left_alone => Err(Ruling::BlockedByAllowlist(Reason::DoNotContact)),
         Allowed::By(_) => Ok(()),
     }
 }

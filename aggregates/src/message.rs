@@ -5,7 +5,8 @@
 //! names that number may record its outcome. What is said nowhere else:
 //!
 //! - A hand-over without an outcome is *unknown*, not ready: it is handed over again only where the channel takes an
-//!   idempotency key, and then under the same key.
+//!   idempotency key, and then under the same key and with the same secret. Nothing that the second hand-over is told but
+//!   that it was taken says what became of the first.
 //! - What is unknown keeps its charge and its deduplication key until a look-up, a webhook, the channel's own key or a
 //!   person settles it.
 //! - Only a draft that nobody decided on yet, or that waits, can be decided on; what was handed over cannot be.
@@ -20,7 +21,7 @@ mod state;
 mod status;
 
 pub use command::{Draft, Grounds, MessageCommand, MessageError, Outcome, Ruling};
-pub use event::{ChannelAnswer, Decision, DedupKey, MessageContent, MessageEvent, SettledBy};
+pub use event::{ChannelAnswer, Decision, DedupKey, Keyed, MessageContent, MessageEvent, SettledBy};
 pub use retry::{RETRIES, RETRY_WITHIN_MILLIS, retry_at};
 pub use state::Message;
 pub use status::{Delivery, DispatchState, MessageStatus, Reason, standing_after};
@@ -54,8 +55,8 @@ impl Message {
             C::Approve { approval_id, by, content_hash } => {
                 self.approve(draft, approval_id, by, &content_hash)
             }
-            C::Send { bucket_id, provider_key, repeatable, at } => {
-                self.send(draft, bucket_id, provider_key, repeatable, at)
+            C::Send { bucket_id, provider_key, keyed, at } => {
+                self.send(draft, bucket_id, provider_key, keyed, at)
             }
             C::TakeBack { attempt, code } => self.take_back(attempt, code),
             C::Record { attempt, outcome, at, jitter } => self.record(draft, attempt, outcome, at, jitter),
@@ -174,13 +175,13 @@ impl Message {
         draft: &Drafted,
         bucket_id: BucketId,
         provider_key: String,
-        repeatable: bool,
+        keyed: Option<Keyed>,
         at: Timestamp,
     ) -> Result<Vec<MessageEvent>, MessageError> {
         match self.dispatch {
             DispatchState::Done => return Err(MessageError::Final(self.status)),
             DispatchState::None => return Err(MessageError::NotApproved),
-            DispatchState::InFlight | DispatchState::Unknown if !repeatable => {
+            DispatchState::InFlight | DispatchState::Unknown if !self.may_be_repeated(keyed, at) => {
                 return Err(MessageError::UnderWay(self.dispatch));
             }
             _ => (),
@@ -195,6 +196,7 @@ impl Message {
             attempt: self.attempts + 1,
             bucket_id,
             provider_key: self.provider_key.clone().unwrap_or(provider_key),
+            keyed,
             at,
         }])
     }
@@ -223,6 +225,13 @@ impl Message {
             // It arrived all the same.
             Outcome::Rejected { .. } | Outcome::Retry { .. } | Outcome::Unknown { .. } if arrived => {
                 self.settled(draft, true, SettledBy::Webhook, None)
+            }
+            // The second time it was not taken. The first time it may have been.
+            Outcome::Rejected { code, answer } | Outcome::Retry { code, answer, .. } if self.repeated => {
+                if self.dispatch == DispatchState::Unknown {
+                    return Ok(vec![]);
+                }
+                MessageEvent::OutcomeUnknown { attempt, code, answer: draft.about(answer) }
             }
             Outcome::Rejected { code, answer } => {
                 let status = status_of_rejection(&code);
@@ -258,6 +267,10 @@ impl Message {
     fn take_back(&self, attempt: u32, code: &'static str) -> Result<Vec<MessageEvent>, MessageError> {
         self.is_current(attempt)?;
         match self.dispatch {
+            // The second call was not made. What became of the first one is as unknown as before.
+            DispatchState::InFlight if self.repeated => {
+                Ok(vec![MessageEvent::OutcomeUnknown { attempt, code: code.to_owned(), answer: None }])
+            }
             DispatchState::InFlight => {
                 Ok(vec![MessageEvent::MessageTakenBack { attempt, code: code.to_owned() }])
             }

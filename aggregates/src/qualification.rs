@@ -5,6 +5,7 @@
 
 mod event;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ pub use event::{ByModel, QualificationEvent, QualificationRecord};
 use crate::ids::{AgentId, QualificationId, QualificationTemplateId, ScriptExecutionId};
 use crate::membership::Stay;
 use crate::personal::Personal;
-use crate::qualification_template::{FormFault, QualificationForm};
+use crate::qualification_template::{Answers, FormFault, QualificationForm};
 use crate::stored::aggregate;
 
 /// Characters of the notes, at most.
@@ -165,6 +166,33 @@ pub struct Qualification {
     record: Option<Personal<QualificationRecord>>,
     script_execution_id: Option<ScriptExecutionId>,
     by_model: Option<ByModel>,
+    /// What a model said and nobody has said otherwise since.
+    #[serde(default)]
+    of_model: OfModel,
+}
+
+/// What of a record is a model's word; the rest is a person's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct OfModel {
+    /// Keys of its answers.
+    answers: BTreeSet<String>,
+    /// Whether the notes are its own.
+    notes: bool,
+}
+
+impl OfModel {
+    /// Whoever records something is the author of what differs by it, and of nothing else: a model that repeats what a
+    /// person answered does not make it its own, nor the other way round.
+    fn recorded(&mut self, before: &QualificationRecord, after: &QualificationRecord, by_model: bool) {
+        self.answers.retain(|key| after.answers.get(key) == before.answers.get(key));
+        if by_model {
+            let differs = |(key, answer): &(&String, _)| before.answers.get(*key) != Some(*answer);
+            self.answers.extend(after.answers.iter().filter(differs).map(|(key, _)| key.clone()));
+        }
+        if after.notes != before.notes {
+            self.notes = by_model && after.notes.is_some();
+        }
+    }
 }
 
 aggregate!(Qualification, "Qualification", QualificationCommand, QualificationEvent, QualificationError);
@@ -258,15 +286,25 @@ impl Qualification {
                 by_model,
             } => {
                 let stay = Stay { campaign_id, contact_id, epoch };
+                let mut of_model = OfModel::default();
+                if let Some(record) = record.value() {
+                    of_model.recorded(&QualificationRecord::default(), record, by_model.is_some());
+                }
                 *self = Self {
                     about: Some(About { stay, agent_id, template_id, template_version }),
                     status: QualificationStatus::Draft,
                     record: Some(record),
                     script_execution_id,
                     by_model,
+                    of_model,
                 };
             }
             QualificationEvent::QualificationAnswered { record, script_execution_id, by_model } => {
+                if let (Some(before), Some(after)) = (self.record(), record.value()) {
+                    let mut of_model = self.of_model.clone();
+                    of_model.recorded(before, after, by_model.is_some());
+                    self.of_model = of_model;
+                }
                 self.record = Some(record);
                 self.script_execution_id = script_execution_id.or(self.script_execution_id);
                 self.by_model = by_model;
@@ -300,6 +338,18 @@ impl Qualification {
     /// The model that gave the latest answers, if one did.
     pub fn by_model(&self) -> Option<&ByModel> {
         self.by_model.as_ref()
+    }
+
+    /// The answers that a person gave, or that nobody but a person changed since.
+    pub fn answers_of_people(&self) -> Answers {
+        let answers = self.record().into_iter().flat_map(|record| &record.answers);
+        let theirs = answers.filter(|(key, _)| !self.of_model.answers.contains(*key));
+        theirs.map(|(key, answer)| (key.clone(), answer.clone())).collect()
+    }
+
+    /// Whether there are notes and a person wrote them.
+    pub fn notes_are_a_persons(&self) -> bool {
+        !self.of_model.notes && self.record().is_some_and(|record| record.notes.is_some())
     }
 }
 

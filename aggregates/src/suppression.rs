@@ -61,8 +61,8 @@ pub enum SuppressionCommand {
     Suppress {
         /// Keyed hash of the address, which names the stream.
         address_hash: String,
-        /// The address as it is shown, under its own subject.
-        address: Personal<String>,
+        /// The address as it is shown, under its own subject; none where it is not known any more.
+        address: Option<Personal<String>>,
         /// Why.
         reason: SuppressionReason,
         /// The contacts that have this address: their streams are written in the same append.
@@ -153,8 +153,8 @@ mod tests {
 
     type Given = TestFramework<Suppression>;
 
-    fn address() -> Personal<String> {
-        Personal::known(SubjectId(Uuid::from_u128(1)), "ann@example.com".into())
+    fn address() -> Option<Personal<String>> {
+        Some(Personal::known(SubjectId(Uuid::from_u128(1)), "ann@example.com".into()))
     }
 
     fn suppress(reason: SuppressionReason) -> SuppressionCommand {
@@ -208,6 +208,24 @@ mod tests {
             .given(vec![added(Reason::Manual), added(Reason::Unsubscribe)])
             .when(SuppressionCommand::Lift)
             .then_expect_error(SuppressionError::OptedOut);
+    }
+
+    #[test]
+    fn an_address_that_is_not_known_any_more_is_suppressed_by_its_hash() {
+        let stored =
+            serde_json::json!({ "type": "SuppressionAdded", "address_hash": "ab", "reason": "unsubscribe" });
+        let event = SuppressionEvent::SuppressionAdded {
+            address_hash: "ab".into(),
+            address: None,
+            reason: SuppressionReason::Unsubscribe,
+            contact_ids: vec![],
+        };
+        assert_eq!(serde_json::to_value(&event).unwrap(), stored);
+        assert_eq!(serde_json::from_value::<SuppressionEvent>(stored).unwrap(), event);
+        Given::with(())
+            .given(vec![event])
+            .when(suppress(SuppressionReason::Unsubscribe))
+            .then_expect_events(vec![]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::columns::{Columns, uuids};
 use crate::copy::Copy;
 use crate::memberships::ContactSource;
-use crate::searchable::{MatchKeys, folded, search_text, stored_keys};
+use crate::searchable::{MatchKeys, escaped, folded, search_text, stored_keys};
 use crate::{FoldError, ReadModel, Recorded};
 
 /// The tables written here.
@@ -234,6 +234,29 @@ pub async fn by_match_keys(
     .fetch_all(conn)
     .await?;
     rows.iter().map(row).collect()
+}
+
+/// The contacts whose e-mail address is of this domain, in its one spelling, by id, `limit` at once: those after `after`.
+/// There is no index for it; all pages together read the organization's contacts once.
+pub async fn of_domain(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    domain: &str,
+    after: Option<ContactId>,
+    limit: i64,
+) -> sqlx::Result<Vec<ContactId>> {
+    let found: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT contact_id FROM contacts
+         WHERE organization_id = $1 AND contact_id > $2 AND lower(email) LIKE '%@' || $3
+         ORDER BY contact_id LIMIT $4",
+    )
+    .bind(organization.uuid())
+    .bind(after.map_or(Uuid::nil(), ContactId::uuid))
+    .bind(escaped(domain))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(found.into_iter().map(ContactId).collect())
 }
 
 /// All contacts by id, `limit` at once: those after `after`.

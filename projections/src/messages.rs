@@ -464,12 +464,13 @@ impl MessageRow {
                     self.rules_version = decision.rules_version;
                 }
                 self.allowlist_version = self.allowlist_version.max(Some(decision.allowlist_version));
-                // Whoever ends a message does not ask for anything: what had been asked for stays to be seen.
+                // Whoever ends a message does not ask for anything: what had been asked for, and was answered, stays to be
+                // seen.
                 if decision.status == MessageStatus::DraftPendingApproval {
                     self.approval_id = decision.approval_id;
+                    self.approved_at = None;
+                    self.approved_by = None;
                 }
-                self.approved_at = None;
-                self.approved_by = None;
             }
             MessageEvent::MessageApproved { by, .. } => {
                 self.approved_at = Some(at);
@@ -571,6 +572,7 @@ mod tests {
                 attempt: 1,
                 bucket_id: BucketId::default(),
                 provider_key: "k".into(),
+                keyed: None,
                 at: Timestamp::from_millis(5),
             },
             MessageEvent::MessageDeferred {
@@ -583,6 +585,7 @@ mod tests {
                 attempt: 2,
                 bucket_id: BucketId::default(),
                 provider_key: "k".into(),
+                keyed: None,
                 at: Timestamp::from_millis(60_000),
             },
             MessageEvent::MessageAccepted { attempt: 2, provider_hash: Some("p1".into()), answer: None },

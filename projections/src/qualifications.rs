@@ -179,6 +179,29 @@ pub async fn open(
     found.map(|row| row.id("qualification_id")).transpose()
 }
 
+/// The latest qualification that follows from a conversation.
+pub async fn of_execution(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    execution: ScriptExecutionId,
+    stay: Stay,
+) -> sqlx::Result<Option<QualificationId>> {
+    let found = sqlx::query(
+        "SELECT qualification_id FROM qualifications
+         WHERE organization_id = $1 AND contact_id = $2 AND campaign_id = $3 AND epoch = $4
+           AND script_execution_id = $5
+         ORDER BY created_at DESC, qualification_id DESC LIMIT 1",
+    )
+    .bind(organization.uuid())
+    .bind(stay.contact_id.uuid())
+    .bind(stay.campaign_id.uuid())
+    .bind(signed(stay.epoch))
+    .bind(execution.uuid())
+    .fetch_optional(conn)
+    .await?;
+    found.map(|row| row.id("qualification_id")).transpose()
+}
+
 async fn by_ids(
     conn: &mut PgConnection,
     organization: OrganizationId,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::personal::Personal;
 use docket_aggregates::suppression::{SuppressionEvent, SuppressionReason};
 use docket_aggregates::{AnyEvent, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -65,7 +66,7 @@ pub(crate) async fn fold(
                 Some(SuppressionRow {
                     suppression_id: recorded.aggregate_id,
                     address_hash: address_hash.clone(),
-                    address: address.value().cloned(),
+                    address: address.as_ref().and_then(Personal::value).cloned(),
                     reason: *reason,
                     created_at: recorded.occurred_at,
                 })

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::http::{Answer, Http};
-use super::outcome::said;
 use super::problem::{Fields, address, positive, provider_id, string, text};
+use super::said::said;
 use super::{Code, Outcome, Outgoing, Problem, listening};
 
 /// What the provider is called in reasons.

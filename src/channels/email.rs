@@ -7,12 +7,14 @@
 pub mod dkim;
 pub mod incoming;
 pub mod lmtp;
+pub mod reader;
 pub mod resend;
 pub mod smtp;
 
 mod credential;
 mod mail;
 
+use lettre::Address;
 use serde_json::Value;
 
 use super::problem::{Fault, Fields, address, domain, line, string, text};
@@ -39,6 +41,11 @@ const HEADERS: [&str; 9] = [
     "precedence",
     "references",
 ];
+
+/// Those of them that machines read: an encoded word means nothing there.
+const STRUCTURED: [&str; 4] = ["auto-submitted", "in-reply-to", "list-id", "references"];
+/// Bytes of one word of these, so that it fits on a line.
+const WORD_MAX: usize = 900;
 
 /// An outbox's configuration: `{fromAddress, fromName?, replyTo?, returnPathDomain?, dkim?: {domain, selector,
 /// keyRef}}`.
@@ -72,10 +79,10 @@ impl Settings {
     /// Reads it.
     pub fn read(config: &Value) -> Result<Self, Vec<Problem>> {
         let mut fields = Fields::of("config", config);
-        let from_address = fields.required("fromAddress", address);
+        let from_address = fields.required("fromAddress", mailbox);
         let from_name = fields.optional("fromName", line(200));
-        let reply_to = fields.optional("replyTo", address);
-        let return_path_domain = fields.optional("returnPathDomain", domain);
+        let reply_to = fields.optional("replyTo", mailbox);
+        let return_path_domain = fields.optional("returnPathDomain", mail_domain);
         let dkim = fields.optional("dkim", dkim);
         listening::check(&mut fields);
         fields.finish(from_address.map(|from_address| Self {
@@ -90,6 +97,24 @@ impl Settings {
     /// The domain that writes.
     pub fn domain(&self) -> &str {
         self.from_address.rsplit_once('@').map_or(self.from_address.as_str(), |(_, domain)| domain)
+    }
+}
+
+/// An address that a mail can be written with.
+fn mailbox(value: &Value) -> Result<String, Fault> {
+    let address = address(value)?;
+    match address.parse::<Address>() {
+        Ok(_) => Ok(address),
+        Err(_) => Err(("INVALID_EMAIL", "must be an e-mail address that a mail can be written with".into())),
+    }
+}
+
+/// A domain that addresses can end with.
+fn mail_domain(value: &Value) -> Result<String, Fault> {
+    let domain = domain(value)?;
+    match Address::new("a", &domain) {
+        Ok(_) => Ok(domain),
+        Err(_) => Err(("INVALID_DOMAIN", "must be a domain name that addresses can end with".into())),
     }
 }
 
@@ -133,7 +158,7 @@ impl Payload {
         let subject = fields.required("subject", line(SUBJECT_MAX));
         let text_body = fields.optional("text", text(BODY_MAX));
         let html = fields.optional("html", text(BODY_MAX));
-        let reply_to = fields.optional("replyTo", address);
+        let reply_to = fields.optional("replyTo", mailbox);
         let headers = fields.optional("headers", headers).unwrap_or_default();
         let has_body =
             payload.get("text").or_else(|| payload.get("html")).is_some_and(|body| !body.is_null());
@@ -161,7 +186,16 @@ fn headers(value: &Value) -> Result<Vec<(String, String)>, Fault> {
                 return Err(("HEADER_NOT_ALLOWED", may));
             }
             string(value)?;
-            Ok((name.clone(), line(SUBJECT_MAX)(value)?))
+            let text = line(SUBJECT_MAX)(value)?;
+            // What machines read is written as it stands, folded between words: nothing else keeps their lines short.
+            let stays = text.split(' ').all(|word| word.len() <= WORD_MAX);
+            if STRUCTURED.contains(&lower.as_str()) && !stays {
+                return Err((
+                    "WORD_TOO_LONG",
+                    format!("must have words of at most {WORD_MAX} bytes in {lower}"),
+                ));
+            }
+            Ok((name.clone(), text))
         })
         .collect()
 }
@@ -204,6 +238,7 @@ mod tests {
             ("headers", json!({ "X-A: b\r\nBcc": "eve@example.com" }), "HEADER_NOT_ALLOWED"),
             ("headers", json!({ "X-A": "b\r\nBcc: eve@example.com" }), "CONTROL_CHARACTER"),
             ("headers", json!({ "X-A": 1 }), "WRONG_TYPE"),
+            ("headers", json!({ "References": format!("<{}>", "a".repeat(950)) }), "WORD_TOO_LONG"),
             ("attachments", json!([]), "UNKNOWN_FIELD"),
         ] {
             assert_eq!(with(name, value.clone()).unwrap_err()[0].code, code, "{name}: {value}");

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::http::Answer;
-use super::outcome::said;
+use super::said::said;
 use super::{Code, Outcome};
 
 /// The version of the API that is spoken.
@@ -49,6 +49,8 @@ pub enum Verdict {
     Rejected(Code),
     /// Come again, after so many seconds at least.
     Retry(Code, Option<u64>),
+    /// Something broke, and it is not said whether that was before the message was taken.
+    Unknown,
 }
 
 /// The outcome that an answer without success gives. `own` knows the channel's own codes; it is asked first.
@@ -68,6 +70,7 @@ pub fn refusal(
             let after = answer.after.or_else(|| seconds.map(std::time::Duration::from_secs));
             Outcome::retry_after(code, reason, after)
         }
+        Some(Verdict::Unknown) => Outcome::unknown(reason),
         // A code that nobody documented: the status decides whether it is a refusal.
         None => match answer.by_status(provider) {
             Outcome::Rejected { code, .. } => Outcome::rejected(code, reason),
@@ -80,12 +83,14 @@ pub fn refusal(
 /// The codes of Graph itself.
 fn shared(error: &GraphError) -> Option<Verdict> {
     Some(match error.code {
-        // An unknown error is only known to be one; that it may go away is for Graph to say.
-        1 if error.is_transient => Verdict::Retry(Code::Unavailable, None),
-        2 => Verdict::Retry(Code::Unavailable, None),
+        // "Unknown" and "temporarily unavailable": nothing is said of what had been done by then.
+        1 if error.is_transient => Verdict::Unknown,
+        2 => Verdict::Unknown,
         4 | 17 | 32 | 613 => Verdict::Retry(Code::RateLimited, None),
-        0 | 3 | 10 | 102 | 190 | 200..=299 => Verdict::Rejected(Code::Credential),
-        33 => Verdict::Rejected(Code::Configuration),
+        0 | 3 | 10 | 102 | 104 | 190 | 200..=299 => Verdict::Rejected(Code::Credential),
+        // What was addressed does not exist, or not for this token: the sender's number, of all that a message names.
+        33 | 803 => Verdict::Rejected(Code::Configuration),
+        100 if error.error_subcode == Some(33) => Verdict::Rejected(Code::Configuration),
         100 => Verdict::Rejected(Code::Content),
         368 => Verdict::Rejected(Code::Account),
         _ => return None,

@@ -160,7 +160,7 @@ impl Answer {
     /// The outcome that follows from the status alone, for a body that says nothing we understand.
     ///
     /// A status below 500 is a refusal before anything was done. Above, a gateway may speak that does not know what
-    /// the provider behind it did; only one that says when to come again is believed.
+    /// the provider behind it did, also where it says when to come again.
     pub fn by_status(&self, provider: &str) -> Outcome {
         let status = self.status;
         let reason = format!("{provider} answered {status}");
@@ -172,7 +172,6 @@ impl Answer {
             429 => Outcome::retry_after(Code::RateLimited, reason, self.after),
             408 | 421 | 425 => Outcome::retry_after(Code::Unavailable, reason, self.after),
             416..=499 | 406..=412 => Outcome::rejected(Code::Refused, reason),
-            503 if self.after.is_some() => Outcome::retry_after(Code::Unavailable, reason, self.after),
             _ => Outcome::unknown(format_args!("{reason} and nothing that can be understood")),
         }
     }
@@ -220,7 +219,7 @@ mod tests {
             (500, None, "unknown"),
             (502, None, "unknown"),
             (503, None, "unknown"),
-            (503, Some(Duration::from_secs(1)), "retry"),
+            (503, Some(Duration::from_secs(1)), "unknown"),
             (504, None, "unknown"),
             (599, None, "unknown"),
         ] {

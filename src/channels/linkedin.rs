@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::http::{Answer, Http};
-use super::outcome::said;
 use super::problem::{Fields, line, provider_id, string, text};
+use super::said::said;
 use super::{Code, Outcome, Outgoing, Problem, listening};
 
 /// What the provider is called in reasons.
@@ -217,10 +217,9 @@ fn refused(answer: &Answer, never: &[&str]) -> Outcome {
             let after = answer.after.or((kind != "too_many_requests").then_some(DAY));
             Outcome::retry_after(Code::RateLimited, reason, after)
         }
-        "service_unavailable" | "no_client_session" | "no_handler" => {
-            Outcome::retry_after(Code::Unavailable, reason, answer.after)
-        }
-        // A session that timed out or a provider that failed may have sent it before it did.
+        // Nobody was there to take it.
+        "no_client_session" | "no_handler" => Outcome::retry_after(Code::Unavailable, reason, answer.after),
+        // A service that is not available, a session that timed out or a provider that failed may have sent it before it did.
         _ => match answer.by_status(PROVIDER) {
             Outcome::Rejected { code, .. } => Outcome::rejected(code, reason),
             Outcome::Retry { code, after, .. } => Outcome::retry_after(code, reason, after),

@@ -60,8 +60,8 @@ impl Poster {
     }
 
     /// Whether an address may be posted to, as far as it says so by itself; what its name leads to is judged at each post.
-    pub fn may_post_to(&self, url: &str) -> bool {
-        url.parse::<Url>().is_ok_and(|url| self.targets.check_url(&url).is_ok())
+    pub fn check(&self, url: &str) -> Result<(), TargetError> {
+        url.parse::<Url>().map_err(|_| TargetError::NotAUrl).and_then(|url| self.targets.check_url(&url))
     }
 
     /// Posts once.
@@ -76,6 +76,7 @@ impl Poster {
         match self.targets.check_url(&url) {
             Ok(()) => (),
             Err(TargetError::Private) => return Posted::Refused("the target is on a private network"),
+            Err(TargetError::Confined) => return Posted::Refused("the target is not on this machine"),
             Err(_) => return Posted::Refused("the address cannot be posted to"),
         }
         let mut fields = HeaderMap::new();
@@ -90,7 +91,12 @@ impl Poster {
             Ok(Ok(response)) => {
                 Posted::Answered { status: response.status().as_u16(), after: after(response.headers()) }
             }
-            Ok(Err(error)) if is_private(&error) => Posted::Refused("the target is on a private network"),
+            Ok(Err(error)) if is(&error, &TargetError::Private) => {
+                Posted::Refused("the target is on a private network")
+            }
+            Ok(Err(error)) if is(&error, &TargetError::Confined) => {
+                Posted::Refused("the target is not on this machine")
+            }
             Ok(Err(error)) if error.is_connect() => Posted::Lost("the target was not connected"),
             Ok(Err(_)) => Posted::Lost("the connection broke before an answer came"),
             Err(_) => Posted::Lost("no answer came in time"),
@@ -98,11 +104,11 @@ impl Poster {
     }
 }
 
-/// Whether the guard refused all the addresses of the name.
-fn is_private(error: &reqwest::Error) -> bool {
+/// Whether the guard refused all the addresses of the name for this reason.
+fn is(error: &reqwest::Error, refusal: &TargetError) -> bool {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
-        if matches!(error.downcast_ref(), Some(TargetError::Private)) {
+        if error.downcast_ref() == Some(refusal) {
             return true;
         }
         cause = error.source();

@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::spelling::nearest;
+
 /// What is wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -30,6 +32,8 @@ pub(super) type Fault = (&'static str, String);
 pub(super) struct Fields {
     prefix: &'static str,
     fields: Map<String, Value>,
+    /// The names that were asked for.
+    known: Vec<String>,
     problems: Vec<Problem>,
 }
 
@@ -41,7 +45,7 @@ impl Fields {
             Value::Null => (Map::new(), vec![]),
             _ => (Map::new(), vec![Problem::new(prefix, "NOT_AN_OBJECT", "must be an object")]),
         };
-        Self { prefix, fields, problems }
+        Self { prefix, fields, known: vec![], problems }
     }
 
     /// A field that must be there.
@@ -56,6 +60,7 @@ impl Fields {
 
     /// A field that may be missing; null is missing.
     pub fn optional<T>(&mut self, name: &str, rule: impl FnOnce(&Value) -> Result<T, Fault>) -> Option<T> {
+        self.known.push(name.to_owned());
         let value = self.fields.remove(name).filter(|value| !value.is_null())?;
         match rule(&value) {
             Ok(value) => Some(value),
@@ -77,7 +82,11 @@ impl Fields {
         for name in self.fields.keys() {
             // The name itself comes from the client: it is told back, but not without a bound.
             let name: String = name.chars().take(100).collect();
-            self.problems.push(Problem::new(self.path(&name), "UNKNOWN_FIELD", "is not known here"));
+            let message = match nearest(&name, self.known.iter().map(String::as_str)) {
+                Some(meant) => format!("is not known here; did you mean {meant}?"),
+                None => "is not known here".to_owned(),
+            };
+            self.problems.push(Problem::new(self.path(&name), "UNKNOWN_FIELD", message));
         }
         match value {
             Some(value) if self.problems.is_empty() => Ok(value),
@@ -199,6 +208,21 @@ mod tests {
             ]
         );
         assert!(!format!("{problems:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_mistyped_field_is_told_with_the_one_that_was_meant() {
+        let mut fields = Fields::of("config", &json!({ "replyto": "ops@example.com", "colour": "red" }));
+        let reply_to = fields.optional("replyTo", address);
+        let problems = fields.finish(Some(reply_to)).unwrap_err();
+        let told: Vec<_> = problems.iter().map(|p| (p.path.as_str(), p.message.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("config.colour", "is not known here"),
+                ("config.replyto", "is not known here; did you mean replyTo?"),
+            ]
+        );
     }
 
     #[test]

@@ -9,14 +9,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// The private networks that may be connected to.
+/// What may be connected to: the public network and some private ones, or some networks and nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Targets {
     allowed: Arc<[IpNet]>,
+    confined: bool,
+    /// The one port that there is, where it is said.
+    port: Option<u16>,
 }
 
 /// The text is no network.
@@ -30,6 +33,9 @@ pub enum TargetError {
     /// Nothing but private addresses.
     #[error("the target is on a private network, which DOCKET_ALLOW_PRIVATE_TARGETS does not name")]
     Private,
+    /// What sends is confined to some targets, and this is none of them.
+    #[error("this server connects to nothing outside this machine, and sends mail to its test mailbox alone")]
+    Confined,
     /// The name has no address.
     #[error("the target's name has no address")]
     NoAddress,
@@ -48,13 +54,36 @@ impl Targets {
             let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
             network.map_err(|_| NotACidr(text.to_owned()))
         });
-        Ok(Self { allowed: networks.collect::<Result<_, _>>()? })
+        Ok(Self { allowed: networks.collect::<Result<_, _>>()?, ..Self::default() })
+    }
+
+    /// This address with this port, and nothing else.
+    pub fn only(address: SocketAddr) -> Self {
+        let allowed = Arc::new([IpNet::from(address.ip().to_canonical())]);
+        Self { allowed, confined: true, port: Some(address.port()) }
+    }
+
+    /// The loopback network, and nothing else.
+    pub fn this_machine() -> Self {
+        let v4 = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+        let allowed = Arc::new([IpNet::V4(v4), IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST))]);
+        Self { allowed, confined: true, port: None }
     }
 
     /// Whether this address may be connected to.
     pub fn permits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        is_public(address) || self.allowed.iter().any(|network| network.contains(&address))
+        !self.confined && is_public(address) || self.allowed.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether this port may be connected to, where the address may.
+    fn permits_port(&self, port: u16) -> bool {
+        self.port.is_none_or(|only| only == port)
+    }
+
+    /// Why an address that may not be connected to may not be.
+    fn refusal(&self) -> TargetError {
+        if self.confined { TargetError::Confined } else { TargetError::Private }
     }
 
     /// The addresses of a host that may be connected to.
@@ -76,9 +105,10 @@ impl Targets {
         if found.is_empty() {
             return Err(TargetError::NoAddress);
         }
-        let permitted: Vec<SocketAddr> =
-            found.into_iter().filter(|address| self.permits(address.ip())).collect();
-        if permitted.is_empty() { Err(TargetError::Private) } else { Ok(permitted) }
+        let permitted =
+            |address: &SocketAddr| self.permits(address.ip()) && self.permits_port(address.port());
+        let permitted: Vec<SocketAddr> = found.into_iter().filter(permitted).collect();
+        if permitted.is_empty() { Err(self.refusal()) } else { Ok(permitted) }
     }
 
     /// Whether an HTTP client that resolves by this guard may call the address. The guard itself never sees a host
@@ -89,7 +119,10 @@ impl Targets {
         let host = url.host_str().filter(|_| plain).ok_or(TargetError::NotAUrl)?;
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         match bare.parse::<IpAddr>() {
-            Ok(address) if !self.permits(address) => Err(TargetError::Private),
+            Ok(address) if !self.permits(address) => Err(self.refusal()),
+            _ if !url.port_or_known_default().is_some_and(|port| self.permits_port(port)) => {
+                Err(self.refusal())
+            }
             _ => Ok(()),
         }
     }
@@ -228,6 +261,31 @@ mod tests {
         }
         assert_eq!(Targets::parse(""), Ok(Targets::default()));
         assert_eq!(Targets::parse("10.0.0.0/8,intranet"), Err(NotACidr("intranet".into())));
+    }
+
+    #[tokio::test]
+    async fn who_is_confined_reaches_nothing_else() {
+        let within = Duration::from_secs(5);
+        let mailbox = Targets::only("127.0.0.1:2525".parse().unwrap());
+        let machine = Targets::this_machine();
+        for (host, port, to_mailbox, to_machine) in [
+            ("127.0.0.1", 2525, true, true),
+            ("127.0.0.1", 25, false, true),
+            ("127.0.0.2", 2525, false, true),
+            ("[::1]", 2525, false, true),
+            ("[::ffff:127.0.0.1]", 2525, true, true),
+            ("1.1.1.1", 2525, false, false),
+            ("10.0.0.1", 2525, false, false),
+            ("[2606:4700::1111]", 2525, false, false),
+        ] {
+            for (targets, permitted) in [(&mailbox, to_mailbox), (&machine, to_machine)] {
+                let resolved = targets.resolve(host, port, within).await;
+                assert_eq!(resolved.is_ok(), permitted, "{host} {port}");
+                let url = format!("http://{host}:{port}/").parse().unwrap();
+                assert_eq!(targets.check_url(&url).is_ok(), permitted, "{url}");
+                assert!(resolved.is_ok() || resolved == Err(TargetError::Confined));
+            }
+        }
     }
 
     #[tokio::test]

@@ -3,10 +3,14 @@
 //! The demo lives in a folder of its own, `demo` below the data folder, with a private PostgreSQL and a master key of
 //! its own, and it never touches another database, whatever `DATABASE_URL` says. Each start begins with an empty
 //! database, unless `--keep` is given.
+//!
+//! It does everything that `docket serve` does, and sends: into a test mailbox of its own, and nowhere else. Where
+//! providers are, whom a language model is asked at and which private targets are allowed is not taken from the settings.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -19,15 +23,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::net::TcpListener;
+use uuid::Uuid;
 
 use super::open::{self, Opened};
-use super::serve::stopped;
+use super::serve::{Alongside, load_hooks, mail_listener, stopped};
 use super::token::{self, Order};
 use crate::app::App;
+use crate::channels::post::Poster;
+use crate::channels::{Limits, Targets};
 use crate::config::{Config, ServeConfig};
 use crate::demo::data::{DemoData, demo_data};
+use crate::demo::mailbox::Mailbox;
 use crate::demo::{self, Loaded};
-use crate::http;
+use crate::hooks::Hooks;
+use crate::outgoing_webhooks::Webhooks;
 use crate::postgres::Postgres;
 
 /// The demo's folder below the data folder.
@@ -43,7 +52,7 @@ const SHOWN: [(&str, &str); 2] =
 const CALLER: &str = "yasmine";
 
 /// Serves a sample organization from a private database, with 20 000 rows of contacts, 12 campaigns, calls and
-/// follow-ups, and prints where it is and a token per role.
+/// follow-ups, and mails that end in a test mailbox; prints where it is and a token per role.
 #[derive(Debug, Args)]
 pub struct Demo {
     #[command(flatten)]
@@ -59,15 +68,23 @@ pub struct Demo {
 struct Told {
     /// Where it is served.
     url: String,
+    /// Where its mails are shown.
+    mailbox_url: String,
     organization_id: OrganizationId,
     organization: String,
     /// By role.
     tokens: BTreeMap<String, String>,
     /// By the name of the variable.
     campaigns: BTreeMap<String, CampaignId>,
+    /// What sends: by the name of the variable.
+    senders: BTreeMap<String, Uuid>,
     contacts: u64,
     calls: u64,
     follow_ups: u64,
+    /// Mails that arrived in the mailbox.
+    mails: u64,
+    /// Mails that wait for a person.
+    waiting: u64,
     load_seconds: f64,
     /// For `--data-dir` of other commands.
     data_dir: String,
@@ -93,6 +110,10 @@ impl Demo {
             format!("{listen} cannot be listened on; --listen 127.0.0.1:0 takes any free port")
         })?;
         let url = format!("http://{}", listener.local_addr()?);
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mail_in = mail_listener(self.config.channels.lmtp_listen.unwrap_or(any_port)).await?;
+        let mailbox =
+            Mailbox::open(mail_in.local_addr()?).await.context("the test mailbox cannot be opened")?;
 
         let postgres = open::start(&own).await?;
         if !postgres.is_owner() {
@@ -106,17 +127,32 @@ impl Demo {
         }
         let opened = Opened::on(postgres, &own).await?;
         let served = async {
-            let told = match kept {
-                Some(kept) => Told { url, ..kept },
-                None => load(&opened.app, &folder, url).await?,
+            let mut settings = self.config.settings();
+            if settings.public_url.is_none() {
+                // The links in its mails lead here.
+                settings = settings.reached_at(&url);
+            }
+            let app = App {
+                hooks: Hooks::new(own.hooks_file(self.config.hooks_file.as_ref())),
+                webhooks: Webhooks::new(Poster::open(&Limits::default(), Targets::this_machine(), &[])?),
+                public_url: settings.public_url.as_deref().map(Into::into),
+                ..opened.app.clone()
+            };
+            load_hooks(&app).await?;
+            let channels = mailbox.channels()?;
+            let begin = || Alongside::start(&app, channels, Some(mail_in));
+            let (told, alongside) = match kept {
+                Some(kept) => {
+                    demo::sending::connect(&app, kept.organization_id, &mailbox).await?;
+                    (Told { url, mailbox_url: mailbox.url(), ..kept }, begin())
+                }
+                None => load(&app, &folder, url, &mailbox, begin).await?,
             };
             write(&folder, &told)?;
             super::print(&own, &told, text)?;
             let database_ended = AtomicBool::new(false);
             let stopped = stopped(&opened, &database_ended);
-            http::serve(opened.app.clone(), self.config.settings(), listener, stopped)
-                .await
-                .context("the server ended")?;
+            alongside.serve(app, settings, listener, stopped).await.context("the server ended")?;
             if database_ended.load(Ordering::SeqCst) {
                 bail!("the demo's PostgreSQL ended; --keep starts it again with all that was done");
             }
@@ -162,8 +198,15 @@ async fn emptied(postgres: &Postgres) -> sqlx::Result<()> {
     connection.close().await
 }
 
-/// Loads the sample in the name of its operator, and issues a token per role.
-async fn load(app: &App, folder: &Path, url: String) -> anyhow::Result<Told> {
+/// Loads the sample in the name of its operator, begins what works alongside once there is something to send, and issues
+/// a token per role.
+async fn load(
+    app: &App,
+    folder: &Path,
+    url: String,
+    mailbox: &Mailbox,
+    begin: impl FnOnce() -> Alongside,
+) -> anyhow::Result<(Told, Alongside)> {
     let started = Instant::now();
     let data = demo_data(app.clock.now().jiff());
     let holder = |name: &str, mailbox: &str| {
@@ -175,13 +218,19 @@ async fn load(app: &App, folder: &Path, url: String) -> anyhow::Result<Told> {
 
     let bar = ProgressBar::new(100);
     bar.set_style(ProgressStyle::with_template("{bar:30} {msg}")?);
-    let loaded = demo::load(app, &caller, &data, &|step, share| {
+    let watch = |step: &str, share| {
         bar.set_position(share);
         bar.set_message(step.to_owned());
-    })
-    .await;
+    };
+    let loaded = async {
+        let loaded = demo::load(app, &caller, &data, &watch).await?;
+        let alongside = begin();
+        let loaded = demo::send(app, &caller, &data, loaded, mailbox, &watch).await?;
+        anyhow::Ok((loaded, alongside))
+    };
+    let loaded = loaded.await;
     bar.finish_and_clear();
-    let loaded = loaded?;
+    let (loaded, alongside) = loaded?;
     let load_seconds = started.elapsed().as_secs_f64();
 
     let mut tokens = BTreeMap::from([(Role::SuperAdmin.name().to_owned(), operator)]);
@@ -195,7 +244,8 @@ async fn load(app: &App, folder: &Path, url: String) -> anyhow::Result<Told> {
         let token = issue(app, role, holder(name, mailbox), Some(&loaded)).await?;
         tokens.insert(role.name().to_owned(), token);
     }
-    told(&data, &loaded, tokens, folder, url, load_seconds)
+    let told = told(&data, &loaded, tokens, folder, (url, mailbox.url()), load_seconds)?;
+    Ok((told, alongside))
 }
 
 async fn issue(app: &App, role: Role, holder: String, loaded: Option<&Loaded>) -> anyhow::Result<String> {
@@ -211,12 +261,18 @@ fn told(
     loaded: &Loaded,
     tokens: BTreeMap<String, String>,
     folder: &Path,
-    url: String,
+    (url, mailbox_url): (String, String),
     load_seconds: f64,
 ) -> anyhow::Result<Told> {
     let folder = std::path::absolute(folder)?;
+    let senders = [
+        ("DOCKET_OUTBOX", loaded.outboxes.get("reseau").map(|id| id.uuid())),
+        ("DOCKET_CONTENT_PIECE", loaded.pieces.get("place-libre").map(|id| id.uuid())),
+        ("DOCKET_SEQUENCE", loaded.sequence.map(|id| id.uuid())),
+    ];
     Ok(Told {
         url,
+        mailbox_url,
         organization_id: loaded.organization,
         organization: data.organization.name.to_owned(),
         tokens,
@@ -224,9 +280,12 @@ fn told(
             .into_iter()
             .filter_map(|(variable, key)| Some((variable.to_owned(), *loaded.campaigns.get(key)?)))
             .collect(),
+        senders: senders.into_iter().filter_map(|(variable, id)| Some((variable.to_owned(), id?))).collect(),
         contacts: loaded.contacts,
         calls: loaded.calls,
         follow_ups: loaded.follow_ups,
+        mails: loaded.mails,
+        waiting: loaded.waiting,
         load_seconds,
         data_dir: folder.display().to_string(),
         env_file: folder.join(ENV_FILE).display().to_string(),
@@ -253,8 +312,10 @@ fn environment(told: &Told) -> String {
         ("DOCKET_URL".to_owned(), told.url.clone()),
         ("DOCKET_ORG".to_owned(), told.organization_id.to_string()),
         ("DOCKET_DEMO_DIR".to_owned(), told.data_dir.clone()),
+        ("DOCKET_MAILBOX_URL".to_owned(), told.mailbox_url.clone()),
     ];
     lines.extend(told.campaigns.iter().map(|(variable, id)| (variable.clone(), id.to_string())));
+    lines.extend(told.senders.iter().map(|(variable, id)| (variable.clone(), id.to_string())));
     for (role, token) in &told.tokens {
         if role == Role::SuperAdmin.name() {
             lines.push(("DOCKET_TOKEN".to_owned(), token.clone()));
@@ -273,12 +334,24 @@ fn environment(told: &Told) -> String {
 
 fn text(told: &Told) -> String {
     let Told {
-        url, organization, organization_id, contacts, calls, follow_ups, load_seconds, env_file, ..
+        url,
+        mailbox_url,
+        organization,
+        organization_id,
+        contacts,
+        calls,
+        follow_ups,
+        mails,
+        waiting,
+        load_seconds,
+        env_file,
+        ..
     } = told;
     let mut text = format!(
         "Docket serves the sample organization {organization} on {url}\n\n  \
          organization  {organization_id}\n  \
-         loaded        {contacts} contacts, {calls} calls and {follow_ups} follow-ups in {load_seconds:.1} s\n\n\
+         loaded        {contacts} contacts, {calls} calls and {follow_ups} follow-ups in {load_seconds:.1} s\n  \
+         mailbox       {mailbox_url}, where all of its mail ends: {mails} sent, {waiting} more wait for a person\n\n\
          A token per role:\n\n"
     );
     for role in Role::ALL {
@@ -307,6 +380,7 @@ mod tests {
     fn sample() -> Told {
         Told {
             url: "http://127.0.0.1:8080".to_owned(),
+            mailbox_url: "http://127.0.0.1:8025".to_owned(),
             organization_id: OrganizationId::INSTANCE,
             organization: "Sample".to_owned(),
             tokens: BTreeMap::from([
@@ -314,9 +388,12 @@ mod tests {
                 ("instance-admin".to_owned(), "dkt_b".to_owned()),
             ]),
             campaigns: BTreeMap::new(),
+            senders: BTreeMap::new(),
             contacts: 1,
             calls: 2,
             follow_ups: 3,
+            mails: 5,
+            waiting: 6,
             load_seconds: 4.0,
             data_dir: "/data of o'brien/demo".to_owned(),
             env_file: "/data of o'brien/demo/demo.env".to_owned(),

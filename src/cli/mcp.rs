@@ -9,6 +9,7 @@ use docket_aggregates::token::Role;
 use super::open::Opened;
 use crate::access_log::AccessLog;
 use crate::config::Config;
+use crate::limits::{Limiter, MaybeRate};
 use crate::mcp::{self, Desk};
 
 /// How long the access log may take once the client has gone.
@@ -20,6 +21,9 @@ pub struct Mcp {
     /// The token in whose name the tools are called.
     #[arg(long, env = "DOCKET_TOKEN", hide_env_values = true)]
     token: String,
+    /// How many calls the token may make: in a minute, and at once; `off` for any number.
+    #[arg(long, env = "DOCKET_RATE_LIMIT", default_value = "600/100")]
+    rate_limit: MaybeRate,
 }
 
 impl Mcp {
@@ -37,7 +41,8 @@ impl Mcp {
             bail!("the agent tools need a super-admin token");
         }
         let (access_log, writing) = AccessLog::open(app.ledger.pool().clone(), app.clock.clone());
-        let desk = Desk { app, access_log: access_log.clone() };
+        let limiter = Limiter::new(self.rate_limit.0, &app.clock);
+        let desk = Desk { app, access_log: access_log.clone(), limiter };
         let spoken = mcp::serve_stdio(desk, self.token).await;
         access_log.drain(writing, LOG_DRAIN_WITHIN).await;
         Ok(spoken?)

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::ledger::Origin;
 use crate::organizations::{self, OrganizationView};
+use crate::pauses;
 use crate::readside::Consistency;
 
 /// What to do with organizations.
@@ -77,8 +78,9 @@ impl Organization {
                     let mut lines = vec![format!("{:36}  {:>10} {:>8}  name", "id", "position", "lag")];
                     lines.extend(rows.iter().map(|row| {
                         let parked = if row.parked { "  PARKED" } else { "" };
+                        let paused = if row.paused { "  PAUSED" } else { "" };
                         format!(
-                            "{}  {:>10} {:>8}  {}{parked}",
+                            "{}  {:>10} {:>8}  {}{parked}{paused}",
                             row.view.id, row.position, row.lag, row.view.name
                         )
                     }));
@@ -111,7 +113,10 @@ struct Listed {
     view: OrganizationView,
     position: i64,
     lag: i64,
+    /// Whether its read models stand still.
     parked: bool,
+    /// Whether all of its sending is held back.
+    paused: bool,
 }
 
 async fn list(app: &App) -> anyhow::Result<Vec<Listed>> {
@@ -125,21 +130,25 @@ async fn list(app: &App) -> anyhow::Result<Vec<Listed>> {
     .fetch_all(&mut *view)
     .await
     .context("organizations cannot be read")?;
-    rows.iter()
-        .map(|row| {
-            Ok(Listed {
-                view: OrganizationView {
-                    id: OrganizationId(row.try_get(0)?),
-                    name: row.try_get(1)?,
-                    slug: row.try_get(2)?,
-                    owner_email: row.try_get(3)?,
-                    crm_enabled: row.try_get(4)?,
-                    sending_paused: None,
-                },
-                position: row.try_get(5)?,
-                lag: row.try_get(6)?,
-                parked: row.try_get(7)?,
-            })
-        })
-        .collect()
+    drop(view);
+    let mut listed = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id = OrganizationId(row.try_get(0)?);
+        listed.push(Listed {
+            view: OrganizationView {
+                id,
+                name: row.try_get(1)?,
+                slug: row.try_get(2)?,
+                owner_email: row.try_get(3)?,
+                crm_enabled: row.try_get(4)?,
+                sending_paused: None,
+            },
+            position: row.try_get(5)?,
+            lag: row.try_get(6)?,
+            parked: row.try_get(7)?,
+            // Asked of the stream that hand-overs rest on, and not of a read model.
+            paused: pauses::all_is_held_back(app, id).await?,
+        });
+    }
+    Ok(listed)
 }

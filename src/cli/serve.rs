@@ -1,5 +1,6 @@
 //! `docket serve`.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::open::Opened;
 use crate::app::App;
+use crate::channels::Channels;
 use crate::config::{Config, ServeConfig};
 use crate::dispatcher;
 use crate::hearing;
@@ -48,47 +50,25 @@ impl Serve {
             let address = listener.local_addr()?;
             tracing::info!(%address, "serving on http://{address}");
             let database_ended = AtomicBool::new(false);
-            let ending = CancellationToken::new();
-            let hearing = self.take_mail_in(&opened.app, ending.clone()).await?;
-            let public_url = self.config.settings().public_url.as_deref().map(Into::into);
+            let settings = self.config.settings();
             let app = App {
                 model: model.clone(),
                 hooks: hooks.clone(),
                 webhooks: webhooks.clone(),
-                public_url,
+                public_url: settings.public_url.as_deref().map(Into::into),
                 ..opened.app.clone()
             };
             if !hooks_loaded {
                 // A mistake in the file is told before anything is served, like every other setting's.
-                let call = Call::of_system(&app, OrganizationId::INSTANCE, "serve");
-                hooks::reload(&app, &call).await.context("the post-issue hooks cannot be loaded")?;
+                load_hooks(&app).await?;
                 hooks_loaded = true;
             }
-            let settings = self.config.settings();
-            let dispatching =
-                dispatcher::start(app.clone(), channels.clone(), dispatcher::Settings::default());
-            let stopping = async {
-                stopped(&opened, &database_ended).await;
-                ending.cancel();
+            let mail_in = match self.config.channels.lmtp_listen {
+                Some(listen) => Some(mail_listener(listen).await?),
+                None => None,
             };
-            // Both drain at once. A server that ends by itself ends the dispatcher, too.
-            let (served, ()) = tokio::join!(
-                async {
-                    let served = http::serve(app, settings, listener, stopping).await;
-                    ending.cancel();
-                    served
-                },
-                async {
-                    ending.cancelled().await;
-                    let stopped = dispatching.stop(DISPATCH_STOP_WITHIN);
-                    let heard = async {
-                        if let Some(hearing) = hearing {
-                            let _ = hearing.await;
-                        }
-                    };
-                    tokio::join!(stopped, heard);
-                }
-            );
+            let alongside = Alongside::start(&app, channels.clone(), mail_in);
+            let served = alongside.serve(app, settings, listener, stopped(&opened, &database_ended)).await;
             opened.close().await;
             served.context("the server ended")?;
             if !database_ended.load(Ordering::SeqCst) {
@@ -98,19 +78,70 @@ impl Serve {
     }
 }
 
-impl Serve {
-    /// Begins to take mail in, if it is said where.
-    async fn take_mail_in(
-        &self,
-        app: &App,
-        ending: CancellationToken,
-    ) -> anyhow::Result<Option<JoinHandle<()>>> {
-        let Some(listen) = self.config.channels.lmtp_listen else { return Ok(None) };
-        let listener =
-            TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
-        tracing::info!(address = %listener.local_addr()?, "taking mail in by LMTP");
-        let app = app.clone();
-        Ok(Some(tokio::spawn(hearing::mail::serve(app, listener, ending.cancelled_owned()))))
+/// Puts the hooks of the operator's file in force.
+pub(super) async fn load_hooks(app: &App) -> anyhow::Result<()> {
+    let call = Call::of_system(app, OrganizationId::INSTANCE, "serve");
+    hooks::reload(app, &call).await.context("the post-issue hooks cannot be loaded")?;
+    Ok(())
+}
+
+/// Where mail is taken in.
+pub(super) async fn mail_listener(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener =
+        TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
+    tracing::info!(address = %listener.local_addr()?, "taking mail in by LMTP");
+    Ok(listener)
+}
+
+/// What works alongside the HTTP surface: the dispatcher, and whoever takes mail in.
+pub(super) struct Alongside {
+    dispatching: dispatcher::Running,
+    hearing: Option<JoinHandle<()>>,
+    ending: CancellationToken,
+}
+
+impl Alongside {
+    /// Begins.
+    pub(super) fn start(app: &App, channels: Channels, mail_in: Option<TcpListener>) -> Self {
+        let ending = CancellationToken::new();
+        let hearing = mail_in.map(|listener| {
+            tokio::spawn(hearing::mail::serve(app.clone(), listener, ending.clone().cancelled_owned()))
+        });
+        let dispatching = dispatcher::start(app.clone(), channels, dispatcher::Settings::default());
+        Self { dispatching, hearing, ending }
+    }
+
+    /// Serves until `stopping`. Then everything drains at once; a server that ends by itself ends the rest, too.
+    pub(super) async fn serve(
+        self,
+        app: App,
+        settings: http::Settings,
+        listener: TcpListener,
+        stopping: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
+        let Self { dispatching, hearing, ending } = self;
+        let stopping = async {
+            stopping.await;
+            ending.cancel();
+        };
+        let (served, ()) = tokio::join!(
+            async {
+                let served = http::serve(app, settings, listener, stopping).await;
+                ending.cancel();
+                served
+            },
+            async {
+                ending.cancelled().await;
+                let stopped = dispatching.stop(DISPATCH_STOP_WITHIN);
+                let heard = async {
+                    if let Some(hearing) = hearing {
+                        let _ = hearing.await;
+                    }
+                };
+                tokio::join!(stopped, heard);
+            }
+        );
+        served
     }
 }
 

@@ -38,8 +38,8 @@ pub enum Token {
         /// A tool that it may call; repeat for more. Without it, all that its role allows.
         #[arg(long)]
         tool: Vec<String>,
-        /// How many contacts one call of an agent tool may affect. Without it, any number.
-        #[arg(long)]
+        /// How many contacts one call of an agent tool may affect, from 1. Without it, any number.
+        #[arg(long, value_parser = affecting)]
         max_affected: Option<u64>,
         /// How long it works, as in `30d` or `12h`.
         #[arg(long)]
@@ -189,6 +189,19 @@ async fn send(app: &App, token_id: TokenId, verb: &str, command: TokenCommand) -
     Ok(())
 }
 
+/// A number of contacts. None at all would be a token that may change contacts and may not: the tools that it is for say that.
+fn affecting(text: &str) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(0) => Err(
+            "a token that may affect no contact is one for reading: name the tools that it may call with \
+                      --tool instead"
+                .to_owned(),
+        ),
+        Ok(number) => Ok(number),
+        Err(_) => Err("must be a whole number from 1".to_owned()),
+    }
+}
+
 /// The address within `Name <mail>`, or the whole text, in lower case.
 fn address_of(holder: &str) -> anyhow::Result<String> {
     let address = match holder.split_once('<') {
@@ -255,6 +268,15 @@ mod tests {
         assert_eq!(address_of("ada@example.com").unwrap(), "ada@example.com");
         assert!(address_of("Ada <ada@example.com").is_err());
         assert!(address_of(" ").is_err());
+    }
+
+    #[test]
+    fn a_token_affects_one_contact_at_least() {
+        assert_eq!(affecting("1"), Ok(1));
+        assert!(affecting("0").unwrap_err().contains("--tool"));
+        for text in ["", "-1", "1.5", "many"] {
+            assert!(affecting(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -221,7 +221,8 @@ impl Loading<'_> {
                     .as_ref()
                     .map(|promise| now.plus_millis(promise.due_in_minutes * MINUTE_MILLIS)),
             };
-            let logged = calls::log(self.app, &self.call_of(agent_id), new).await?.entity;
+            let by = self.call_of(agent_id);
+            let logged = self.patiently(|| calls::log(self.app, &by, new.clone())).await?.entity;
             if let (Some(promised), Some(promise)) = (logged.follow_up_id, &call.follow_up) {
                 promises.push((agent_id, promised, promise.then));
             }
@@ -232,13 +233,14 @@ impl Loading<'_> {
                 FollowUpThen::Done => Ending::Done,
                 FollowUpThen::Cancelled => Ending::Cancelled,
             };
-            follow_ups::close(self.app, &self.call_of(*agent_id), *promised, ending).await?;
+            let by = self.call_of(*agent_id);
+            self.patiently(|| follow_ups::close(self.app, &by, *promised, ending)).await?;
         }
         Ok((calls, promises.len() as u64))
     }
 
     /// A call of a service by the caller whose work it is.
-    fn call_of(&self, agent: AgentId) -> Call {
+    pub(super) fn call_of(&self, agent: AgentId) -> Call {
         self.call(Actor { kind: "agent", principal: PrincipalId(agent.uuid()), token: None })
     }
 

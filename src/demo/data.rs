@@ -1,5 +1,5 @@
 //! The sample organization that `docket demo` loads: 20 000 rows of contacts in three files, fifteen
-//! callers and twelve campaigns with their calls and promises.
+//! callers, twelve campaigns with their calls and promises, and mails at every stage.
 //!
 //! This module makes data and touches nothing: a moment in, data out, the same on every machine. The files
 //! do not depend on the moment at all; of the campaigns, only dates do. Whoever loads it goes through the
@@ -21,6 +21,7 @@ mod people;
 mod phones;
 mod population;
 mod scripts;
+mod sends;
 mod sheets;
 
 use std::ops::Add;
@@ -29,6 +30,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use self::dice::Dice;
+pub use self::sends::{
+    DemoLetter, DemoOutbox, DemoPiece, DemoRecipient, DemoRule, DemoSends, DemoSequence, LetterThen,
+};
 
 /// Everything that the demo loads.
 pub struct DemoData {
@@ -45,6 +49,8 @@ pub struct DemoData {
     /// To be loaded in this order, each whole (create, activate, add, assign, call, then its final status).
     /// Somebody who asks in one campaign not to be called again is then no longer called in a later one.
     pub campaigns: Vec<DemoCampaign>,
+    /// Mails, and what decides about them.
+    pub sends: DemoSends,
 }
 
 /// An outreach agency of Lyon that calls for renovation, energy and IT firms.
@@ -433,11 +439,12 @@ pub fn demo_data(now: Timestamp) -> DemoData {
         scripts: scripts::scripts(),
         forms: forms::forms(),
         campaigns: campaigns::campaigns(SEED, now),
+        sends: sends::SENDS,
     }
 }
 
 /// The domain of the sample organization's own people.
-const DOMAIN: &str = "traboule-prospection.example";
+pub const DOMAIN: &str = "traboule-prospection.example";
 
 impl DemoData {
     /// What was put into all files together.

@@ -48,6 +48,8 @@ pub struct Ground {
 /// What a message leaves with, beside its own content.
 pub struct Sender {
     pub config: Value,
+    /// The version of the secret, if there is one.
+    pub version: Option<u32>,
     /// The value of the secret, or why there is none.
     pub credential: Result<Secret, Outcome>,
     /// The private key that signs mail, if the outbox has one.
@@ -116,7 +118,7 @@ impl Sender {
             Some(Ok(reference)) => Some(usable(secrets.resolve(lane.organization, &reference).await)?),
             Some(Err(_)) => Some(Err(missing("the outbox's DKIM key"))),
         };
-        Ok(Self { credential: usable(value)?, dkim_key, config })
+        Ok(Self { version, credential: usable(value)?, dkim_key, config })
     }
 }
 

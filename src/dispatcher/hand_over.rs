@@ -178,8 +178,7 @@ async fn look_and_decide(
         candidates.push(Candidate { id, message, keys });
     }
 
-    let against: BTreeSet<ClaimKey> =
-        candidates.iter().flat_map(|candidate| plan::against(&candidate.keys)).collect();
+    let against: BTreeSet<ClaimKey> = candidates.iter().flat_map(Candidate::against).collect();
     let suppressed = ledger.present(organization, &against).await?;
     let channel = ground.outbox.state.channel();
     let today = channel.and_then(|channel| Today::of(lane, &ground, channel, now));

@@ -17,7 +17,8 @@ use docket_aggregates::credential::{CredentialCommand, CredentialEvent, SendingD
 use docket_aggregates::ids::{ApprovalId, BucketId, MessageId};
 use docket_aggregates::judgement::{self, At, AtDispatch, Recipient};
 use docket_aggregates::message::{
-    DispatchState, Grounds, Message, MessageCommand, MessageError, MessageEvent, Outcome, Reason, Ruling,
+    DispatchState, Grounds, Keyed, Message, MessageCommand, MessageError, MessageEvent, Outcome, Reason,
+    Ruling,
 };
 use docket_aggregates::sending_control::FrequencyCap;
 use docket_aggregates::{Decides, Timestamp};
@@ -31,8 +32,6 @@ use crate::channels::{self, LastHeard, Outgoing, Reference};
 use crate::hearing;
 use crate::ledger::{Guard, Stream, Versioned, Write};
 
-/// A provider remembers an idempotency key for 24 hours; the last hour is not relied on.
-const KEY_REMEMBERED_MILLIS: i64 = 23 * 60 * 60 * 1_000;
 /// How long what is paused is left alone, if nobody resumes it before.
 const PAUSED_MILLIS: i64 = 60_000;
 /// How long a message is left alone that cannot be decided, which is a defect.
@@ -43,6 +42,19 @@ pub struct Candidate {
     pub id: MessageId,
     pub message: Versioned<Message>,
     pub keys: RecipientKeys,
+}
+
+impl Candidate {
+    /// The claims of which each stands against it: on its address, in every spelling, and on the contact that it is for,
+    /// who may have spoken of another address. The append of the hand-over rests on none of them being there.
+    pub fn against(&self) -> impl Iterator<Item = ClaimKey> {
+        let of_address = self.keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash));
+        of_address.chain(self.left_alone())
+    }
+
+    fn left_alone(&self) -> Option<ClaimKey> {
+        self.message.state.contact_id().map(ClaimKey::left_alone)
+    }
 }
 
 /// A message that is handed over by the plan's append.
@@ -168,10 +180,16 @@ impl Deciding<'_, '_> {
     fn judge(&mut self, candidate: Candidate) -> Option<Candidate> {
         let (seen, ground) = (self.seen, self.seen.ground);
         let message = &candidate.message.state;
-        let suppressed = against(&candidate.keys).any(|key| seen.suppressed.contains(&key));
+        let left_alone = candidate.left_alone();
+        let standing = |key: &ClaimKey| seen.suppressed.contains(key);
+        let recipient = Recipient {
+            keys: &candidate.keys,
+            suppressed: candidate.against().any(|key| standing(&key) && Some(&key) != left_alone.as_ref()),
+            left_alone: left_alone.as_ref().is_some_and(standing),
+        };
         let judged = judgement::at_dispatch(
             message,
-            Recipient { keys: &candidate.keys, suppressed },
+            recipient,
             judgement::Ground {
                 outbox: &ground.outbox.state,
                 credential: &ground.credential.state,
@@ -191,20 +209,18 @@ impl Deciding<'_, '_> {
         None
     }
 
-    /// A hand-over of which nobody knows what became. It is repeated only under the key of the first time, while the provider
-    /// remembers it; otherwise it stays unknown, and charged.
+    /// A hand-over of which nobody knows what became. It is repeated only under the key and with the secret of the last time,
+    /// while the provider remembers the key; otherwise it stays unknown, and charged.
     fn again(&mut self, candidate: Candidate, judged: AtDispatch) {
         let now = self.seen.now;
         let message = &candidate.message.state;
         let in_flight = message.dispatch_state() == DispatchState::InFlight;
         let outgoing = self.outgoing(&candidate);
-        let remembered =
-            message.first_sent_at().is_some_and(|first| now < first.plus_millis(KEY_REMEMBERED_MILLIS));
-        let repeatable = remembered && outgoing.as_ref().is_ok_and(Outgoing::repeatable);
+        let repeatable = message.may_be_repeated(self.keyed(&outgoing), now);
         let again_at = message.asked_again_at().filter(|_| repeatable);
         match (judged, again_at, message.bucket_id()) {
             (AtDispatch::HandOver, Some(at), Some(bucket_id)) if at <= now => {
-                self.hand_over(candidate, bucket_id, true, outgoing);
+                self.hand_over(candidate, bucket_id, outgoing);
             }
             _ if in_flight => {
                 let outcome = Outcome::Unknown { code: "interrupted".into(), answer: None };
@@ -298,7 +314,7 @@ impl Deciding<'_, '_> {
                 self.give_back(&candidate, "day_over");
             }
             let outgoing = self.outgoing(&candidate);
-            if self.hand_over(candidate, today.bucket_id, false, outgoing) && !charged {
+            if self.hand_over(candidate, today.bucket_id, outgoing) && !charged {
                 room -= 1;
                 self.charged.push(id);
             }
@@ -317,18 +333,25 @@ impl Deciding<'_, '_> {
         call::outgoing(shared, lane, ground, candidate.id, message, last_heard, now)
     }
 
+    /// With what it would be handed over, if its channel does nothing twice under one key.
+    fn keyed(&self, outgoing: &Result<Outgoing, channels::Outcome>) -> Option<Keyed> {
+        let ground = self.seen.ground;
+        let secret_version =
+            ground.sender.version.filter(|_| outgoing.as_ref().is_ok_and(Outgoing::repeatable))?;
+        Some(Keyed { credential_id: ground.credential_id, secret_version })
+    }
+
     fn hand_over(
         &mut self,
         candidate: Candidate,
         bucket_id: BucketId,
-        repeatable: bool,
         outgoing: Result<Outgoing, channels::Outcome>,
     ) -> bool {
         let reference = Reference { organization: self.seen.lane.organization, message: candidate.id.uuid() };
         let decided = candidate.message.state.decide(MessageCommand::Send {
             bucket_id,
             provider_key: reference.to_string(),
-            repeatable,
+            keyed: self.keyed(&outgoing),
             at: self.seen.now,
         });
         let events = decided.clone().unwrap_or_default();
@@ -336,7 +359,7 @@ impl Deciding<'_, '_> {
             return false;
         }
         self.rests_on_rules |= candidate.message.state.auto_approved();
-        self.plan.absent.extend(against(&candidate.keys));
+        self.plan.absent.extend(candidate.against());
         let Candidate { id, message: before, .. } = candidate;
         self.plan.handing.push(Handing { id, before, events, outgoing });
         true
@@ -460,8 +483,4 @@ impl Deciding<'_, '_> {
             plan.guards.push(ground.rules.guard());
         }
     }
-}
-
-pub fn against(keys: &RecipientKeys) -> impl Iterator<Item = ClaimKey> {
-    keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash))
 }

@@ -291,7 +291,9 @@ async fn looked_up(
         known = Known::of(app, organization).await.unwrap_or_default();
         entered = Some(organization);
     }
-    let found = catalog().capabilities(family, words.as_deref(), &known);
+    let mut found = catalog().capabilities(family, words.as_deref(), &known);
+    // What the token may not call is not offered, as over the Model Context Protocol.
+    found.retain(|tool| tool["name"].as_str().is_some_and(|name| caller.may_call(name)));
     if found.is_empty() {
         meta.warnings.push(Warning {
             code: "NOTHING_FOUND".to_owned(),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
-use super::input::{Body, Fields, boolean, integer, line, list as list_of, received};
+use super::input::{Body, Fields, boolean, integer, line, received, some_of};
 use super::reply;
 use super::spec::{Spec, object, schema};
 use crate::allowlist::{self, AllowlistRefusal, EntriesChanged, EntryView};
@@ -69,9 +69,9 @@ impl Entries {
         let input = body.clone();
         let mut fields = Fields::of_body(body)?;
         let one = fields.optional("entry", line(ENTRY_MAX));
-        let many = fields.optional("entries", list_of(ENTRIES_MAX, line(ENTRY_MAX)));
+        let many = fields.optional("entries", some_of(ENTRIES_MAX, line(ENTRY_MAX)));
         let acknowledge_all = fields.optional("acknowledgeAll", boolean).unwrap_or(false);
-        if one.is_some() == many.is_some() {
+        if one.is_some() == many.is_some() && !fields.refused(&["entry", "entries"]) {
             fields.problem("entries", "EXACTLY_ONE_OF", "give entry or entries, and not both");
         }
         fields.finish()?;
@@ -98,13 +98,16 @@ pub fn in_file(bytes: &[u8], headings: &[&str]) -> Result<Vec<String>, ApiError>
             return Err(ApiError::field("entries", "TOO_MANY", message));
         }
     }
+    if entries.is_empty() {
+        return Err(ApiError::field("entries", "EMPTY", "must name at least one"));
+    }
     Ok(entries)
 }
 
 fn entries_shape() -> Value {
     object([
         ("entry", shapes::line(ENTRY_MAX)),
-        ("entries", shapes::list(ENTRIES_MAX, shapes::line(ENTRY_MAX))),
+        ("entries", shapes::some_of(ENTRIES_MAX, shapes::line(ENTRY_MAX))),
         ("acknowledgeAll", shapes::or_null(shapes::boolean())),
     ])
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
+use super::content_pieces::tag;
 use super::error::ApiError;
 use super::input::{Body, Fields, among, boolean, instant, integer, line, list as list_of, one_of, path_id};
 use super::outboxes::niche;
@@ -44,12 +45,30 @@ impl From<ApprovalRulesError> for ApiError {
     }
 }
 
+/// A channel that rules are asked about. A dry run ends before them, so that a rule for it would never match.
+fn ruled_channel(value: Value) -> Result<Channel, super::input::Problem> {
+    match one_of::<Channel>(value)? {
+        Channel::DryRun => {
+            let names: Vec<&str> = ruled_channels().map(Channel::name).collect();
+            Err((
+                "UNKNOWN_VALUE",
+                format!("must be one of {}: no rule is asked about a dry run", names.join(", ")),
+            ))
+        }
+        channel => Ok(channel),
+    }
+}
+
+fn ruled_channels() -> impl Iterator<Item = Channel> {
+    Channel::ALL.into_iter().filter(|channel| *channel != Channel::DryRun)
+}
+
 fn predicate(fields: &mut Fields) -> Predicate {
     Predicate {
-        channel: fields.patched("channel", one_of::<Channel>),
+        channel: fields.patched("channel", ruled_channel),
         niche: fields.clearable("niche", niche).map(|niche| niche.map_or(NicheIs::Absent, NicheIs::Slug)),
-        tags: fields.patched("tags", list_of(TAGS_MAX, line(TAG_BYTES_MAX))).unwrap_or_default(),
-        time_of_day: fields.nested("timeOfDay", |hours| HoursOfDay {
+        tags: fields.patched("tags", list_of(TAGS_MAX, tag)).unwrap_or_default(),
+        time_of_day: fields.patched_nested("timeOfDay", |hours| HoursOfDay {
             start: hours.required("start", line(5)),
             end: hours.required("end", line(5)),
             tz: hours.required("tz", line(64)),
@@ -67,8 +86,9 @@ fn tags_shape() -> Value {
 
 fn predicate_shape() -> Value {
     let time = || json!({ "type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$" });
+    let channels: Vec<&str> = ruled_channels().map(Channel::name).collect();
     object([
-        ("channel", shapes::one_of::<Channel>()),
+        ("channel", json!({ "type": "string", "enum": channels })),
         ("niche", shapes::or_null(shapes::slug())),
         ("tags", tags_shape()),
         ("timeOfDay", object([("start!", time()), ("end!", time()), ("tz!", shapes::line(64))])),
@@ -185,7 +205,7 @@ pub async fn change(
     let mut fields = Fields::of_body(body)?;
     fields.not_empty();
     let patch = RulePatch {
-        predicate: fields.nested("predicate", predicate),
+        predicate: fields.patched_nested("predicate", predicate),
         action: fields.patched("action", among(ACTIONS)).flatten(),
         priority: fields.patched("priority", priority),
     };
@@ -222,7 +242,7 @@ pub async fn preview(
     let mut fields = Fields::of_body(body)?;
     let channel = fields.required("channel", |value| one_of::<Channel>(value).map(Some));
     let niche = fields.optional("niche", niche);
-    let tags = fields.optional("tags", list_of(TAGS_MAX, line(TAG_BYTES_MAX))).unwrap_or_default();
+    let tags = fields.optional("tags", list_of(TAGS_MAX, tag)).unwrap_or_default();
     let at = fields.optional("at", instant).unwrap_or(admitted.at);
     fields.finish()?;
     let Some(channel) = channel else {
@@ -254,7 +274,7 @@ pub async fn simulate(
 
 fn candidate(value: Value) -> Result<Candidate, super::input::Problem> {
     let mut fields = Fields::of_body(value).map_err(|error| (error.code, error.message))?;
-    let predicate = fields.nested("predicate", predicate).unwrap_or_default();
+    let predicate = fields.patched_nested("predicate", predicate).unwrap_or_default();
     let action = fields.required("action", among(ACTIONS));
     let priority = fields.required("priority", priority);
     fields.optional("acknowledgeCatchAll", boolean);

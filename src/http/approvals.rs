@@ -195,7 +195,8 @@ pub async fn approve(
     let approval: ApprovalId = path_id("approvalId", &approval)?;
     let call = admitted.call(&body)?;
     let mut fields = Fields::of_body(body)?;
-    let content_hash = fields.required("contentHash", line(128));
+    // Hexadecimal digits, which mean the same in capitals.
+    let content_hash = fields.required("contentHash", line(128)).to_ascii_lowercase();
     let note = fields.optional("note", lines(NOTE_MAX));
     fields.finish()?;
     if let Some(answer) = replay(&state, &call, StatusCode::OK).await? {

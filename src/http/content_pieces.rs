@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
-use super::input::{Body, Fields, Problem, id, integer, line, lines, list as list_of, one_of, path_id};
+use super::input::{
+    Body, Fields, Problem, id, in_bytes, integer, line, lines, list as list_of, one_of, path_id,
+};
 use super::outboxes::niche;
 use super::reply;
 use super::spec::{Spec, object, schema};
@@ -57,6 +59,11 @@ pub fn sha256(value: Value) -> Result<String, Problem> {
     let text = line(64)(value)?.to_ascii_lowercase();
     let hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if hex { Ok(text) } else { Err(("INVALID_SHA256", "must be 64 hexadecimal digits".into())) }
+}
+
+/// A tag: its size is counted in bytes.
+pub fn tag(value: Value) -> Result<String, Problem> {
+    in_bytes(TAG_BYTES_MAX, line(usize::MAX))(value)
 }
 
 /// As it was written: whether it is a path is judged by the piece, with its reason.
@@ -170,13 +177,13 @@ pub async fn add(
     let call = admitted.call(&body)?;
     let mut fields = Fields::of_body(body)?;
     let text = PieceText {
-        title: fields.required("title", line(TITLE_BYTES_MAX)),
-        summary: fields.optional("summary", lines(SUMMARY_BYTES_MAX)),
+        title: fields.required("title", in_bytes(TITLE_BYTES_MAX, line(usize::MAX))),
+        summary: fields.optional("summary", in_bytes(SUMMARY_BYTES_MAX, lines(usize::MAX))),
         source_path: fields.required("sourcePath", path),
-        tags: fields.optional("tags", list_of(TAGS_MAX, line(TAG_BYTES_MAX))).unwrap_or_default(),
+        tags: fields.optional("tags", list_of(TAGS_MAX, tag)).unwrap_or_default(),
         channel_intent: fields.optional("channelIntent", one_of::<Channel>),
         niche: fields.optional("niche", niche),
-        frontmatter: fields.optional("frontmatter", lines(FRONTMATTER_BYTES_MAX)),
+        frontmatter: fields.optional("frontmatter", in_bytes(FRONTMATTER_BYTES_MAX, lines(usize::MAX))),
     };
     let source_sha256 = fields.required("sourceSha256", sha256);
     let text_sha256 = fields.optional("textSha256", sha256);
@@ -202,15 +209,15 @@ pub async fn change(
     let change = ContentPieceChange {
         source_path: fields.patched("sourcePath", path),
         patch: ContentPiecePatch {
-            title: fields.patched("title", line(TITLE_BYTES_MAX)),
-            summary: fields.clearable("summary", lines(SUMMARY_BYTES_MAX)),
+            title: fields.patched("title", in_bytes(TITLE_BYTES_MAX, line(usize::MAX))),
+            summary: fields.clearable("summary", in_bytes(SUMMARY_BYTES_MAX, lines(usize::MAX))),
             source_path: None,
             source_sha256: fields.patched("sourceSha256", sha256),
             text_sha256: fields.clearable("textSha256", sha256),
-            tags: fields.patched("tags", list_of(TAGS_MAX, line(TAG_BYTES_MAX))),
+            tags: fields.patched("tags", list_of(TAGS_MAX, tag)),
             channel_intent: fields.clearable("channelIntent", one_of::<Channel>),
             niche: fields.clearable("niche", niche),
-            frontmatter: fields.clearable("frontmatter", lines(FRONTMATTER_BYTES_MAX)),
+            frontmatter: fields.clearable("frontmatter", in_bytes(FRONTMATTER_BYTES_MAX, lines(usize::MAX))),
         },
     };
     fields.finish()?;

@@ -1,7 +1,8 @@
 //! Where providers tell what became of messages: their webhooks, and their question whether the address is ours.
 //!
 //! No token is asked for; the body is signed with a secret of the outbox that the address names. A provider that is answered
-//! with 5xx comes again, one that is answered with 4xx does not have to.
+//! with 5xx or 429 comes again, one that is answered with another 4xx does not have to. What is turned away is counted by outbox, so that a
+//! flood of what nobody signed costs little ([`super::strangers`]).
 
 use axum::body::Body;
 use axum::extract::{OriginalUri, Path, Request, State};
@@ -63,7 +64,7 @@ fn confirming() -> Spec {
         .query("hub.verify_token", text(), "What was entered at the provider.")
         .query("hub.challenge", text(), "What is answered.")
         .answers_with(200, "The challenge", "text/plain", json!({ "type": "string" }))
-        .refuses(&[400, 401, 404, 409, 431, 503])
+        .refuses(&[400, 401, 404, 409, 429, 431, 503])
 }
 
 /// What the reference says of [`take`].
@@ -79,7 +80,7 @@ fn taking() -> Spec {
                 "required": ["recorded", "passedOver"],
             }),
         )
-        .refuses(&[400, 401, 404, 408, 409, 413, 431, 503])
+        .refuses(&[400, 401, 404, 408, 409, 413, 429, 431, 503])
 }
 
 impl From<WebhookRefusal> for ApiError {
@@ -107,6 +108,32 @@ impl From<WebhookRefusal> for ApiError {
     }
 }
 
+/// Too much came in that was turned away.
+fn again_in(wait: Duration) -> ApiError {
+    let message = "too much came in at this address that was turned away; come again";
+    let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message);
+    ApiError { retry_after: Some(wait), ..error }
+}
+
+/// Why a delivery is not taken, and whether that counts against whoever brought it.
+struct Turned {
+    away: bool,
+    error: ApiError,
+}
+
+impl Turned {
+    /// What is signed, and cannot be taken in for now, is nobody's fault.
+    fn of(refusal: WebhookRefusal) -> Self {
+        let away = match &refusal {
+            WebhookRefusal::UnknownOutbox | WebhookRefusal::NotListening(_) | WebhookRefusal::Webhook(_) => {
+                true
+            }
+            WebhookRefusal::TooEarly | WebhookRefusal::Unavailable => false,
+        };
+        Self { away, error: refusal.into() }
+    }
+}
+
 fn door(channel: &str, company: &str, outbox: &str) -> Result<Door, ApiError> {
     let channel: Channel = channel.parse().map_err(|_| ApiError::not_found("OUTBOX_NOT_FOUND", "outbox"))?;
     if !listening::speaks(channel) {
@@ -124,7 +151,17 @@ async fn confirm(
     OriginalUri(uri): OriginalUri,
 ) -> Result<Response, ApiError> {
     let door = door(&channel, &company, &outbox)?;
-    let challenge = webhooks::confirm(&state.app, door, uri.query().unwrap_or_default()).await?;
+    let (strangers, clock) = (&state.strangers, &state.app.clock);
+    if let Some(wait) = strangers.wait(door.outbox.uuid(), clock.now()) {
+        return Err(again_in(wait));
+    }
+    let challenge = webhooks::confirm(&state.app, door, uri.query().unwrap_or_default()).await;
+    let challenge = challenge.map_err(Turned::of).map_err(|turned| {
+        if turned.away {
+            strangers.turned_away(door.outbox.uuid(), clock.now());
+        }
+        turned.error
+    })?;
     let mut response = Response::new(Body::from(challenge));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -140,9 +177,21 @@ async fn take(
     request: Request,
 ) -> Result<Response, ApiError> {
     let door = door(&channel, &company, &outbox)?;
+    let (strangers, clock) = (&state.strangers, &state.app.clock);
+    if let Some(wait) = strangers.wait(door.outbox.uuid(), clock.now()) {
+        return Err(again_in(wait));
+    }
     let headers = request.headers().clone();
-    let body = received(request).await?;
-    let taken = webhooks::take(&state.app, door, &headers, &body).await?;
+    let taken = match received(request).await {
+        Ok(body) => webhooks::take(&state.app, door, &headers, &body).await.map_err(Turned::of),
+        Err(error) => Err(Turned { away: true, error }),
+    };
+    let taken = taken.map_err(|turned| {
+        if turned.away {
+            strangers.turned_away(door.outbox.uuid(), clock.now());
+        }
+        turned.error
+    })?;
     let told = json!({ "recorded": taken.recorded, "passedOver": taken.passed_over });
     Ok(reply::json(StatusCode::OK, &told))
 }

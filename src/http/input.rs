@@ -182,6 +182,15 @@ impl Fields {
         None
     }
 
+    /// The same of a patch: absent keeps, null is refused.
+    pub fn patched_nested<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.fields.get(name).is_some_and(Value::is_null) {
+            self.fields.remove(name);
+            self.problem(name, "NOT_NULLABLE", "cannot be cleared");
+        }
+        self.nested(name, read)
+    }
+
     /// A field that is a list of objects with fields of their own, `max` at most; absent is none. The problems of each are
     /// told under `name.index.field`.
     pub fn nested_list<T>(
@@ -224,9 +233,17 @@ impl Fields {
         }
     }
 
-    /// Notes a problem that more than one field has a part in.
+    /// Notes a problem that more than one field has a part in. What was found wrong with the field before is why: it is
+    /// told once.
     pub fn problem(&mut self, name: &str, code: &'static str, message: impl Display) {
-        self.problems.push(FieldProblem::new(name, code, message.to_string()));
+        if !self.problems.iter().any(|known| known.path == name) {
+            self.problems.push(FieldProblem::new(name, code, message.to_string()));
+        }
+    }
+
+    /// Whether something was found wrong with one of these fields.
+    pub fn refused(&self, names: &[&str]) -> bool {
+        self.problems.iter().any(|problem| names.contains(&problem.path.as_str()))
     }
 
     /// Refuses everything that was found wrong, and every field that nobody asked for.
@@ -287,6 +304,17 @@ fn text(value: Value, max: usize, refused: impl Fn(char) -> bool) -> Result<Stri
         return Err(("TOO_LONG", format!("must have at most {max} characters")));
     }
     Ok(text.to_owned())
+}
+
+/// A text as `rule` takes it, of at most `max` bytes in UTF-8.
+pub fn in_bytes(
+    max: usize,
+    rule: impl Fn(Value) -> Result<String, Problem>,
+) -> impl Fn(Value) -> Result<String, Problem> {
+    move |value| match rule(value)? {
+        text if text.len() > max => Err(("TOO_LONG", format!("must have at most {max} bytes in UTF-8"))),
+        text => Ok(text),
+    }
 }
 
 /// An e-mail address that can be written to.
@@ -365,6 +393,17 @@ pub fn list<T>(
     }
 }
 
+/// The same list with one item at least.
+pub fn some_of<T>(
+    max: usize,
+    rule: impl Fn(Value) -> Result<T, Problem>,
+) -> impl FnOnce(Value) -> Result<Vec<T>, Problem> {
+    move |value| match list(max, rule)(value)? {
+        items if items.is_empty() => Err(("EMPTY", "must name at least one".into())),
+        items => Ok(items),
+    }
+}
+
 /// A JSON object, as the text of it.
 pub fn object(value: Value) -> Result<String, Problem> {
     if value.is_object() { Ok(value.to_string()) } else { Err(("WRONG_TYPE", "must be an object".into())) }
@@ -417,6 +456,15 @@ mod tests {
     }
 
     #[test]
+    fn a_field_is_told_once() {
+        let mut fields = fields(json!({}));
+        fields.required("to", instant);
+        fields.problem("to", "EMPTY_INTERVAL", "must be after from");
+        let found = codes(&fields.finish().unwrap_err());
+        assert_eq!(found, [("to".to_owned(), "REQUIRED".to_owned())]);
+    }
+
+    #[test]
     fn the_problems_of_an_inner_object_are_told_with_its_name() {
         let mut fields = fields(json!({"predicate": {"priority": "high", "surplus": 1}}));
         let read = fields.nested("predicate", |inner| inner.optional("priority", integer(0, 9)));
@@ -449,6 +497,11 @@ mod tests {
             assert_eq!(line(3)(json!(text)).unwrap_err().0, code, "{text:?}");
         }
         assert_eq!(lines(3)(json!("a\nb")), Ok("a\nb".into()));
+        let in_four = in_bytes(4, line(usize::MAX));
+        assert_eq!(in_four(json!("éé")), Ok("éé".into()));
+        let refused = ("TOO_LONG", "must have at most 4 bytes in UTF-8".to_owned());
+        assert_eq!(in_four(json!("abcde")), Err(refused.clone()));
+        assert_eq!(in_four(json!("ééé")), Err(refused));
     }
 
     #[test]

@@ -27,6 +27,7 @@ use super::error::ApiError;
 use super::routes::{self, Open};
 use super::spec::Spec;
 use super::{HttpState, limits, reply};
+use crate::limits::Limiter;
 use crate::mcp::{Desk, Served};
 use crate::tools::{self, Refusal};
 
@@ -55,7 +56,9 @@ pub(super) struct Gate {
 
 /// The routes of the protocol.
 pub fn routes(state: &HttpState) -> Router<HttpState> {
-    let desk = Desk { app: state.app.clone(), access_log: state.access_log.clone() };
+    // The gate counts every request: the desk need not.
+    let limiter = Limiter::new(None, &state.app.clock);
+    let desk = Desk { app: state.app.clone(), access_log: state.access_log.clone(), limiter };
     let served = Served::new(desk, &state.settings, state.ending.clone());
     let sessions = Arc::new(Mutex::new(LruCache::new(SESSIONS_MAX)));
     let gate = Gate { state: state.clone(), served: served.clone(), sessions };

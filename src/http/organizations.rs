@@ -17,7 +17,7 @@ use super::input::{Body, Fields, Problem, boolean, email, line, path_id};
 use super::spec::{Spec, object, schema};
 use crate::organizations::{self, OrganizationView};
 use crate::pauses;
-use crate::service::{Call, Done, ServiceError};
+use crate::service::{Call, Done, Idempotency, ServiceError};
 use crate::shapes;
 
 /// Why sending is held back, where nobody wrote it down.
@@ -115,32 +115,65 @@ pub async fn change(
     let enabled = fields.patched("crmEnabled", boolean);
     let paused = fields.patched("sendingPaused", boolean);
     fields.finish()?;
-    let commands = [
+    let commands: Vec<OrganizationCommand> = [
         name.map(|name| OrganizationCommand::Rename { name }),
         enabled.map(|enabled| OrganizationCommand::SwitchCrmModule { enabled }),
-    ];
-    let loaded = state.app.ledger.load::<Organization>(OrganizationId::INSTANCE, id).await?;
-    if !loaded.exists() {
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+
+    // What stands in the instance's ledger is answered there, under a key that names the organization besides; what
+    // stands in the organization's own ledger, where its hand-overs rest on it, is answered there.
+    let of_instance = Call {
+        organization: OrganizationId::INSTANCE,
+        idempotency: call
+            .idempotency
+            .clone()
+            .map(|asked| Idempotency { key: format!("{id}/{}", asked.key), ..asked }),
+        ..call.clone()
+    };
+    for call in [&call, &of_instance] {
+        if let Some(answer) = replay(&state, call, StatusCode::OK).await? {
+            return Ok(answer);
+        }
+    }
+    let app = &state.app;
+    let seen = app.ledger.load::<Organization>(OrganizationId::INSTANCE, id).await?;
+    if !seen.exists() {
         return Err(OrganizationError::Unknown.into());
     }
-    let mut appended = None;
-    let mut entity = OrganizationView::of(id, &loaded.state);
-    // Facts that do not depend on each other; each is harmless to repeat, so that no request id is needed.
-    for command in commands.into_iter().flatten() {
-        let decided = organizations::order(&state.app, &call.origin, None, id, command)
-            .await
-            .map_err(|error| ApiError::from(ServiceError::<OrganizationError>::from(error)))?;
-        entity = OrganizationView::of(id, &decided.state);
-        appended = decided.appended.or(appended);
-    }
-    // This one stands in the organization's own ledger, where its hand-overs rest on it.
-    let call = Call { idempotency: None, ..call };
-    let switched = match paused {
-        Some(true) => pauses::pause(&state.app, &call, PauseScope::All, PAUSED_BY.to_owned()).await.map(Some),
-        Some(false) => pauses::resume(&state.app, &call, PauseScope::All).await.map(Some),
-        None => Ok(None),
+    let (after, events) = organizations::decide(&seen.state, &commands)?;
+    let held_back = match paused {
+        Some(paused) => paused,
+        None => pauses::all_is_held_back(app, id).await?,
     };
-    appended = switched?.and_then(|switched| switched.appended).or(appended);
-    entity.sending_paused = Some(pauses::list(&state.app, id).await?.iter().any(|pause| pause.id.is_none()));
-    settle::<_, ApiError>(Ok(Done { entity, appended }), StatusCode::OK)
+    let view = |organization: &Organization| OrganizationView {
+        sending_paused: Some(held_back),
+        ..OrganizationView::of(id, organization)
+    };
+    let mut done = Done { entity: view(&after), appended: None };
+    if let Some(paused) = paused {
+        // The answer is kept with the last append of the request; until then, all of it may be asked again.
+        let last = events.is_empty();
+        // Each append is a command of its own.
+        let call = Call {
+            idempotency: call.idempotency.clone().filter(|_| last),
+            command_id: if last { call.command_id } else { app.clock.mint() },
+            ..call.clone()
+        };
+        let entity = done.entity.clone();
+        let switched = match paused {
+            true => pauses::pause_answering(app, &call, PauseScope::All, PAUSED_BY.to_owned(), entity).await,
+            false => pauses::resume_answering(app, &call, PauseScope::All, entity).await,
+        };
+        match switched {
+            Ok(switched) => done = switched,
+            refused => return settle(refused, StatusCode::OK),
+        }
+    }
+    if events.is_empty() {
+        return settle::<_, ApiError>(Ok(done), StatusCode::OK);
+    }
+    settle(organizations::change(app, &of_instance, id, &commands, view).await, StatusCode::OK)
 }

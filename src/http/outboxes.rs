@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
-use super::error::ApiError;
+use super::error::{ApiError, FieldProblem};
 use super::input::{Body, Fields, Problem, id, integer, line, object, one_of, path_id};
 use super::reply;
 use super::spec::{self, Spec, schema};
-use crate::channels::Listening;
+use crate::channels::{self, Listening};
 use crate::outboxes::{self, Limits, OutboxRefusal, OutboxView};
 use crate::readside::Consistency;
 use crate::shapes;
@@ -27,6 +27,12 @@ impl From<OutboxRefusal> for ApiError {
     fn from(refusal: OutboxRefusal) -> Self {
         match refusal {
             OutboxRefusal::Outbox(error) => error.into(),
+            OutboxRefusal::Config(problems) => {
+                let told = |problem: channels::Problem| {
+                    FieldProblem::new(problem.path, problem.code, problem.message)
+                };
+                Self::fields(problems.into_iter().map(told).collect())
+            }
             OutboxRefusal::Credential(error) => match error {
                 CredentialError::NotAnId => Self::field("secretRef", "NOT_A_SECRET_REF", error.to_string()),
                 CredentialError::CapTooLarge => Self::field("dailyCap", "OUT_OF_RANGE", error.to_string()),
@@ -113,7 +119,7 @@ pub fn listing() -> Spec {
 pub fn opening() -> Spec {
     let channels: Vec<&str> =
         Channel::ALL.into_iter().filter(|channel| *channel != Channel::DryRun).map(Channel::name).collect();
-    Spec::new("Open an outbox; an e-mail outbox needs config.fromAddress")
+    Spec::new("Open an outbox; config is what its channel sends with, an e-mail's with fromAddress")
         .body(spec::object([
             ("channel!", json!({ "type": "string", "enum": channels })),
             ("niche", shapes::or_null(shapes::slug())),

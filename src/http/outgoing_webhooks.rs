@@ -30,6 +30,7 @@ impl From<WebhookRefusal> for ApiError {
         match refusal {
             WebhookRefusal::TooMany => Self::unprocessable("TOO_MANY_WEBHOOKS", message),
             WebhookRefusal::Private => Self::field("url", "PRIVATE_TARGET", message),
+            WebhookRefusal::Elsewhere => Self::field("url", "TARGET_ELSEWHERE", message),
             WebhookRefusal::NoPoster => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "WEBHOOKS_UNAVAILABLE", message)
             }

@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::input::{Body, Fields, among, id, integer, line};
 use super::reply;
 use super::spec::{Spec, object, schema};
-use crate::pauses::{self, FrequencyCapView, PauseView};
+use crate::pauses::{self, FrequencyCapView, PauseRefusal, PauseView};
 use crate::shapes;
 
 /// Characters of a reason.
@@ -38,6 +38,17 @@ impl From<SendingControlError> for ApiError {
     fn from(error: SendingControlError) -> Self {
         match error {
             SendingControlError::Frequency => Self::field("frequencyCap", "OUT_OF_RANGE", error.to_string()),
+        }
+    }
+}
+
+impl From<PauseRefusal> for ApiError {
+    fn from(refusal: PauseRefusal) -> Self {
+        match refusal {
+            PauseRefusal::UnknownOutbox => Self::not_found("OUTBOX_NOT_FOUND", "outbox"),
+            PauseRefusal::UnknownCampaign => Self::not_found("CAMPAIGN_NOT_FOUND", "campaign"),
+            PauseRefusal::UnknownAgent => Self::not_found("AGENT_NOT_FOUND", "agent"),
+            PauseRefusal::Control(error) => error.into(),
         }
     }
 }
@@ -133,9 +144,11 @@ pub async fn cap_frequency(
         }
     }
     let of = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
-    let cap = match (messages.flatten(), days.flatten()) {
-        (Some(messages), Some(days)) => Some(FrequencyCap { messages: of(messages), days: of(days) }),
-        (None, None) => None,
+    let cap = match (messages, days) {
+        (Some(Some(messages)), Some(Some(days))) => {
+            Some(FrequencyCap { messages: of(messages), days: of(days) })
+        }
+        (Some(None), Some(None)) | (None, _) | (_, None) => None,
         _ => {
             fields.problem("days", "CONTRADICTION", "messages and days are both numbers, or both null");
             None

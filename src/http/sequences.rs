@@ -18,9 +18,7 @@ use uuid::Uuid;
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::{ApiError, FieldProblem};
-use super::input::{
-    Body, Fields, Problem, boolean, id, integer, line, list as list_of, object, one_of, path_id,
-};
+use super::input::{Body, Fields, Problem, boolean, id, integer, line, object, one_of, path_id, some_of};
 use super::reply;
 use super::spec::{self, Spec, schema};
 use crate::readside::Consistency;
@@ -102,7 +100,8 @@ fn window(fields: &mut Fields) -> WeeklyHours {
             end: fields.required("end", line(5)),
             tz: fields.required("tz", line(64)),
         },
-        weekdays: fields.optional("weekdays", list_of(7, weekday)).unwrap_or_default(),
+        // Every day is what is not said; a list of no days is a slip that must not open them all.
+        weekdays: fields.optional("weekdays", some_of(7, weekday)).unwrap_or_default(),
     }
 }
 
@@ -130,7 +129,7 @@ fn steps_shape() -> Value {
         ("start!", time()),
         ("end!", time()),
         ("tz!", shapes::line(64)),
-        ("weekdays", shapes::or_null(shapes::list(7, shapes::integer(1, 7)))),
+        ("weekdays", shapes::or_null(shapes::some_of(7, shapes::integer(1, 7)))),
     ]);
     let step = spec::object([
         ("outboxId!", shapes::id()),
@@ -192,7 +191,7 @@ pub fn enrolling() -> Spec {
     Spec::new("Lead the contacts of a campaign through a sequence; whoever is or was in it is passed over")
         .body(spec::object([
             ("campaignId!", shapes::id()),
-            ("statusIn", shapes::or_null(shapes::list(9, shapes::one_of::<MembershipStatus>()))),
+            ("statusIn", shapes::or_null(shapes::some_of(9, shapes::one_of::<MembershipStatus>()))),
             ("dryRun", shapes::or_null(shapes::boolean())),
         ]))
         .answers(200, "Who is enrolled, and who is not, and why", schema::<Enrolled>())
@@ -331,7 +330,7 @@ pub async fn enroll(
     let mut fields = Fields::of_body(body)?;
     let selection = Selection {
         campaign_id: fields.required("campaignId", id::<CampaignId>),
-        status_in: fields.optional("statusIn", list_of(9, one_of::<MembershipStatus>)).unwrap_or_default(),
+        status_in: fields.optional("statusIn", some_of(9, one_of::<MembershipStatus>)).unwrap_or_default(),
     };
     let dry_run = fields.optional("dryRun", boolean).unwrap_or(false);
     fields.finish()?;

@@ -14,7 +14,7 @@ use super::HttpState;
 use super::allowlist::in_file;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
-use super::input::{Body, Fields, id, integer, line, list as list_of, one_of, received};
+use super::input::{Body, Fields, id, integer, line, one_of, received, some_of};
 use super::reply;
 use super::spec::{Spec, object, schema};
 use crate::allowlist::EntriesChanged;
@@ -71,9 +71,9 @@ impl Entries {
         let input = body.clone();
         let mut fields = Fields::of_body(body)?;
         let one = fields.optional("address", line(ADDRESS_MAX));
-        let many = fields.optional("entries", list_of(ENTRIES_MAX, line(ADDRESS_MAX)));
+        let many = fields.optional("entries", some_of(ENTRIES_MAX, line(ADDRESS_MAX)));
         let reason = Self::reason(&mut fields, reasoned);
-        if one.is_some() == many.is_some() {
+        if one.is_some() == many.is_some() && !fields.refused(&["address", "entries"]) {
             fields.problem("address", "EXACTLY_ONE_OF", "give address or entries, and not both");
         }
         fields.finish()?;
@@ -111,7 +111,7 @@ fn changed_or_one() -> Value {
 
 /// What the reference says of [`list`].
 pub fn listing() -> Spec {
-    Spec::new("List the suppressed addresses").page(
+    Spec::new("List the suppressed addresses and domains").page(
         schema::<SuppressionView>(),
         1_000,
         shapes::id(),
@@ -122,11 +122,11 @@ pub fn listing() -> Spec {
 /// What the reference says of [`suppress`].
 pub fn suppressing() -> Spec {
     Spec::new(
-        "Suppress an address, or many by entries or as text/csv; unsubscribe as a reason is never lifted",
+        "Suppress an address or @domain, or many by entries or as text/csv; unsubscribe as a reason is never lifted",
     )
     .body(object([
         ("address", shapes::line(ADDRESS_MAX)),
-        ("entries", shapes::list(ENTRIES_MAX, shapes::line(ADDRESS_MAX))),
+        ("entries", shapes::some_of(ENTRIES_MAX, shapes::line(ADDRESS_MAX))),
         ("reason", shapes::or_null(shapes::one_of::<SuppressionReason>())),
     ]))
     .answers(201, "The address, or what became of the entries", changed_or_one())
@@ -137,7 +137,7 @@ pub fn lifting() -> Spec {
     Spec::new("Take an address off the suppression list, or many by entries or as text/csv; whoever unsubscribed stays")
         .body(object([
             ("address", shapes::line(ADDRESS_MAX)),
-            ("entries", shapes::list(ENTRIES_MAX, shapes::line(ADDRESS_MAX))),
+            ("entries", shapes::some_of(ENTRIES_MAX, shapes::line(ADDRESS_MAX))),
         ]))
         .answers(200, "The address, or what became of the entries", changed_or_one())
 }

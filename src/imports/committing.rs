@@ -5,7 +5,8 @@
 //! whole or not at all, and never twice: whoever resumes finds the number of the next chunk in the folder.
 //!
 //! An opt-out is never lost: a row that carries one opts out the contact that it matches, also where duplicates are
-//! skipped, and a contact that is made with a suppressed address is one that is not contacted.
+//! skipped, and a contact that is made with a suppressed address, or gets one, is one that is not contacted: for ever if
+//! the address's owner said so, for as long as the list stands against it otherwise.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use docket_aggregates::import::{
     Import, ImportCommand, ImportError, ImportEvent, ImportStage, OnDuplicate, RowOutcome, StagedContact,
     StagedRow,
 };
+use docket_aggregates::suppression::{Suppression, SuppressionReason};
 use docket_aggregates::{Decides, DecodeError};
 use docket_projections::searchable::MatchKeys;
 use serde::Serialize;
@@ -32,8 +34,9 @@ use crate::app::App;
 use crate::contacts::address_hashes;
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::{self, ReadError};
-use crate::ledger::{AppendError, Command, Lane, Origin, Stream, Versioned, Write};
+use crate::ledger::{AppendError, Command, Guard, Lane, Origin, Stream, Versioned, Write};
 use crate::readside::{Consistency, ReadSideError, View};
+use crate::sending::domain_of;
 use crate::service::Call;
 
 /// How often a chunk is decided anew because somebody changed one of its contacts meanwhile.
@@ -343,7 +346,9 @@ impl<'a> Commit<'a> {
                 .map_err(ImportRefusal::from)?;
             let mut writes = vec![self.folder.write(events.clone())];
             writes.extend(plan.writes());
-            let command = self.command(id, writes);
+            let mut command = self.command(id, writes);
+            // That these addresses are still on the list, so that whoever takes one off finds the contacts that have it.
+            command.guards = ready.listed.values().copied().collect();
             match append_patiently(&self.app.ledger, &command).await {
                 Ok(appended) => {
                     self.folder = self.app.ledger.after(self.organization, &self.folder, events);
@@ -414,7 +419,7 @@ impl<'a> Commit<'a> {
     /// Decides what becomes of each row of a chunk.
     async fn plan(&mut self, ready: &Ready) -> Result<Plan, Error> {
         self.recent.folded_to(ready.position);
-        let Ready { known, hashes, suppressed, .. } = ready;
+        let Ready { known, hashes, domains, suppressed, listed, .. } = ready;
         let rows: Vec<(&StagedRow, &StagedContact)> = ready.rows().collect();
         let mut chunk = Known::default();
         let mut matched: Vec<Option<ContactId>> = Vec::with_capacity(rows.len());
@@ -441,23 +446,26 @@ impl<'a> Commit<'a> {
 
         let mut plan = Plan { contacts: self.load_contacts(&changed).await?, ..Plan::default() };
         let legal_basis = self.folder.state.legal_basis();
-        for (((row, contact), found), hashes) in rows.iter().zip(&matched).zip(hashes) {
+        let addresses = hashes.iter().zip(domains);
+        for (((row, contact), found), (hashes, domain)) in rows.iter().zip(&matched).zip(addresses) {
             let opted_out = |by_address: bool| (contact.opted_out || by_address).then(|| hashes.clone());
             let profile = contact.profile.clone();
             let import_id = Some(self.import_id);
+            let by_address = hashes.iter().any(|hash| suppressed.contains(hash));
+            let listed = hashes.iter().chain(domain).filter(|hash| listed.contains_key(*hash));
             let (outcomes, id) = match found {
                 None => {
-                    let by_address = hashes.iter().any(|hash| suppressed.contains(hash));
                     let contact_id = contact_id(row);
                     let opted_out = opted_out(by_address);
                     plan.order(
                         contact_id,
                         ContactCommand::Create { contact_id, profile, legal_basis, import_id, opted_out },
                     );
+                    plan.suppress(contact_id, listed);
                     (&mut plan.created, contact_id)
                 }
                 Some(found) => {
-                    let opted_out = opted_out(false);
+                    let opted_out = opted_out(by_address && self.on_duplicate == OnDuplicate::Update);
                     let profile = plan.without_respelling(*found, profile);
                     let command = match (self.on_duplicate, &opted_out) {
                         (OnDuplicate::Update, _) => {
@@ -468,7 +476,10 @@ impl<'a> Commit<'a> {
                         }
                         (OnDuplicate::Skip, None) => None,
                     };
-                    let changed = command.is_some_and(|command| plan.order(*found, command));
+                    let mut changed = command.is_some_and(|command| plan.order(*found, command));
+                    if self.on_duplicate == OnDuplicate::Update {
+                        changed |= plan.suppress(*found, listed);
+                    }
                     (if changed { &mut plan.updated } else { &mut plan.skipped }, *found)
                 }
             };
@@ -546,6 +557,15 @@ impl Plan {
         }
     }
 
+    /// Has a contact left alone for as long as these addresses of it are on the list; says whether that changed anything.
+    fn suppress<'h>(&mut self, contact_id: ContactId, listed: impl Iterator<Item = &'h String>) -> bool {
+        let mut changed = false;
+        for address_hash in listed.cloned() {
+            changed |= self.order(contact_id, ContactCommand::Suppress { address_hash });
+        }
+        changed
+    }
+
     /// The profile without an e-mail address that is the known one in another spelling.
     fn without_respelling(&self, contact_id: ContactId, profile: ContactProfile) -> ContactProfile {
         let known = self.contacts.get(&contact_id).and_then(|contact| contact.state.profile());
@@ -587,7 +607,11 @@ struct Ready {
     position: i64,
     /// The hashes of each row's addresses, and those of them that must not be contacted.
     hashes: Vec<Vec<String>>,
+    /// The hash of the domain of each row's e-mail address.
+    domains: Vec<Option<String>>,
     suppressed: HashSet<String>,
+    /// Those of them that the board or a complaint put on the list, and that they still are.
+    listed: BTreeMap<String, Guard>,
 }
 
 impl Ready {
@@ -607,19 +631,24 @@ impl Source {
             known: Known::default(),
             position: 0,
             hashes: vec![],
+            domains: vec![],
             suppressed: HashSet::new(),
+            listed: BTreeMap::new(),
         };
         let profiles: Vec<&ContactProfile> = ready.rows().map(|(_, contact)| &contact.profile).collect();
         let hashes: Vec<Vec<String>> =
             profiles.iter().map(|profile| address_hashes(&self.keys, profile)).collect();
-        let suppressed = self.suppressed(hashes.iter().flatten()).await?;
+        let domain = |profile: &&ContactProfile| domain_of(&self.keys, profile.email.as_deref()?);
+        let domains: Vec<Option<String>> = profiles.iter().map(domain).collect();
+        let claimed = self.claimed(hashes.iter().flatten().chain(domains.iter().flatten())).await?;
+        let (suppressed, listed) = (claimed.0, self.listed(claimed.1).await?);
         let mut view = match view {
             Some(view) => view,
             None => self.app.readside.view(self.organization, Consistency::Eventual).await?,
         };
         let known = Known::read(&mut view, self.organization, &profiles).await?;
-        (ready.known, ready.position, ready.hashes, ready.suppressed) =
-            (known, view.position, hashes, suppressed);
+        (ready.known, ready.position) = (known, view.position);
+        (ready.hashes, ready.domains, ready.suppressed, ready.listed) = (hashes, domains, suppressed, listed);
         Ok(ready)
     }
 
@@ -637,29 +666,50 @@ impl Source {
         }
     }
 
-    /// Which of these addresses must not be contacted. Asked of the claims, which outlive an erasure.
-    async fn suppressed<'h>(
+    /// Which of these listed addresses are on the list for more than a bounce, which says nothing of a person.
+    async fn listed(&self, hashes: HashSet<String>) -> Result<BTreeMap<String, Guard>, Error> {
+        if hashes.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let ids: Vec<Uuid> = hashes.iter().map(|hash| self.organization.suppression(hash)).collect();
+        let lists = self.app.ledger.load_many::<Suppression>(self.organization, &ids).await?;
+        let stands = |list: &Versioned<Suppression>| {
+            list.state.reason().is_some_and(|reason| reason != SuppressionReason::Bounce)
+        };
+        let listed = hashes.into_iter().zip(lists).filter(|(_, list)| stands(list));
+        Ok(listed.map(|(hash, list)| (hash, list.guard())).collect())
+    }
+
+    /// Which of these addresses must not be contacted for ever, and which are on the list. Asked of the claims, which outlive an
+    /// erasure.
+    async fn claimed<'h>(
         &self,
         hashes: impl Iterator<Item = &'h String>,
-    ) -> Result<HashSet<String>, Error> {
-        let by_key: BTreeMap<[u8; 32], &String> =
-            hashes.map(|hash| (ClaimKey::new(Scope::SuppressedAddress, hash).hash, hash)).collect();
+    ) -> Result<(HashSet<String>, HashSet<String>), Error> {
+        let by_key: BTreeMap<[u8; 32], (Scope, &String)> = hashes
+            .flat_map(|hash| ClaimKey::against(hash).map(|key| (key.hash, (key.scope, hash))))
+            .collect();
+        let (mut suppressed, mut listed) = (HashSet::new(), HashSet::new());
         if by_key.is_empty() {
-            return Ok(HashSet::new());
+            return Ok((suppressed, listed));
         }
+        let scopes: Vec<&str> = by_key.values().map(|(scope, _)| scope.name()).collect();
         let keys: Vec<&[u8]> = by_key.keys().map(<[u8; 32]>::as_slice).collect();
         let found: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT c.key_hash FROM unnest($3::bytea[]) AS wanted (key_hash) CROSS JOIN LATERAL ( \
+            "SELECT c.key_hash FROM unnest($2::text[], $3::bytea[]) AS wanted (scope, key_hash) CROSS JOIN LATERAL ( \
                  SELECT key_hash FROM ledger.claims \
-                 WHERE organization_id = $1 AND scope = $2 AND key_hash = wanted.key_hash LIMIT 1) c",
+                 WHERE organization_id = $1 AND scope = wanted.scope AND key_hash = wanted.key_hash LIMIT 1) c",
         )
         .bind(self.organization.uuid())
-        .bind(Scope::SuppressedAddress.name())
+        .bind(scopes)
         .bind(keys)
         .fetch_all(self.app.ledger.pool())
         .await?;
-        let hash = |key: Vec<u8>| by_key.get(key.as_slice()).map(|hash| (*hash).clone());
-        Ok(found.into_iter().filter_map(hash).collect())
+        for (scope, hash) in found.iter().filter_map(|key| by_key.get(key.as_slice())) {
+            let of_scope = if *scope == Scope::SuppressedAddress { &mut suppressed } else { &mut listed };
+            of_scope.insert((*hash).clone());
+        }
+        Ok((suppressed, listed))
     }
 }
 

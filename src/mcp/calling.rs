@@ -2,20 +2,23 @@
 //! and the same entry in the access log.
 //!
 //! What must be confirmed is shown to a person, where the client can ask one: the preview is made first, the question
-//! says what it came to, and a yes applies that preview and nothing else. A client that cannot ask gets the preview, as
-//! it does over HTTP.
+//! says what it came to, and a yes applies that preview and nothing else. Nobody is asked where nothing would change,
+//! where it is done already, or where the token may not do it. A client that cannot ask gets the preview, as it does
+//! over HTTP.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use super::asking;
 use crate::access_log::{AccessLog, Entry};
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::Answer;
 use crate::json;
+use crate::limits::Limiter;
 use crate::tools::progress::Progress;
-use crate::tools::{self, Refusal, catalog};
+use crate::tools::{self, Listener, Refusal, catalog};
 
 /// How long a call may take, as over HTTP.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -27,6 +30,8 @@ pub struct Desk {
     pub app: App,
     /// Where calls are noted.
     pub access_log: AccessLog,
+    /// What counts the calls; lets everything through where a gate has counted them before.
+    pub limiter: Limiter,
 }
 
 /// A call as it arrives.
@@ -96,6 +101,18 @@ impl Said {
 }
 
 impl Desk {
+    /// How long the caller must wait before it may ask for anything more; none if it need not.
+    pub fn wait(&self, caller: &Caller) -> Option<Duration> {
+        self.limiter.take(caller.token_id).and_then(|allowance| allowance.wait)
+    }
+
+    /// The refusal of a call that is one too many.
+    pub async fn too_many(&self, caller: &Caller, name: &str, retry_after: Duration) -> Answer {
+        let answer = tools::refuse(&self.app, name, &Refusal::RateLimited { retry_after });
+        self.note(caller, name, &answer, Duration::ZERO).await;
+        answer
+    }
+
     /// Makes the call. `can_ask`: whether the client can put a question to a person.
     pub async fn call(&self, caller: &Caller, asked: &Asked, can_ask: bool, progress: Progress) -> Outcome {
         if let Err(refusal @ (Refusal::UnknownTool { .. } | Refusal::ToolNotYet(_))) =
@@ -104,10 +121,11 @@ impl Desk {
             return Outcome::UnknownTool(refusal.to_string());
         }
         let asks = can_ask && asked.would_only_show();
-        let answer = self.answer(caller, asked, progress).await;
+        let answer = self.answer(caller, asked, Listener { progress, asks }).await;
+        let data = &answer.body["data"];
         match answer.body["meta"]["previewToken"].as_str() {
-            Some(token) if asks => Outcome::Question(Question {
-                message: in_words(&asked.name, &answer.body["data"]),
+            Some(token) if asks && !asking::changes_nothing(data) => Outcome::Question(Question {
+                message: asking::question(&self.app, &asked.body, &asked.name, data).await,
                 preview_token: token.to_owned(),
             }),
             _ => Outcome::Answered(answer),
@@ -129,7 +147,7 @@ impl Desk {
             let (option, value) = if said == Said::Yes { (CONFIRM, true) } else { ("dryRun", true) };
             input.insert(option.into(), value.into());
         }
-        let mut answer = self.answer(caller, &asked, progress).await;
+        let mut answer = self.answer(caller, &asked, Listener { progress, asks: false }).await;
         if said == Said::No
             && let Some(warnings) = answer.body["meta"]["warnings"].as_array_mut()
         {
@@ -139,23 +157,28 @@ impl Desk {
         answer
     }
 
-    async fn answer(&self, caller: &Caller, asked: &Asked, progress: Progress) -> Answer {
+    async fn answer(&self, caller: &Caller, asked: &Asked, listener: Listener) -> Answer {
         let started = Instant::now();
         let app = &self.app;
+        let levels = catalog().get(&asked.name).map_or(json::DEPTH_MAX, |tool| tool.levels);
         // Read as a body is read: what HTTP refuses or normalises is refused or normalised here.
         let body = serde_json::to_vec(&asked.body)
             .map_err(|error| Refusal::Defect(error.to_string()))
             .and_then(|bytes| if bytes.len() > BODY_MAX { Err(Refusal::BodyTooLarge) } else { Ok(bytes) })
-            .and_then(|bytes| Ok(json::read(&bytes)?));
-        let answer = tools::answer_telling(app, caller, &asked.name, body, progress);
+            .and_then(|bytes| Ok(json::read_within(&bytes, levels)?));
+        let answer = tools::answer_to(app, caller, &asked.name, body, listener);
         let answer = match tokio::time::timeout(WITHIN, answer).await {
             Ok(answer) => answer,
             Err(_) => tools::refuse(app, &asked.name, &Refusal::DeadlineExceeded),
         };
-        let known = catalog().get(&asked.name).map_or("unknown tool", |tool| tool.name);
-        let entry = Entry::of_call(&app.clock, Some(caller), known, &answer, started.elapsed());
-        self.access_log.record(entry).await;
+        self.note(caller, &asked.name, &answer, started.elapsed()).await;
         answer
+    }
+
+    async fn note(&self, caller: &Caller, name: &str, answer: &Answer, took: Duration) {
+        let known = catalog().get(name).map_or("unknown tool", |tool| tool.name);
+        let entry = Entry::of_call(&self.app.clock, Some(caller), known, answer, took);
+        self.access_log.record(entry).await;
     }
 }
 
@@ -170,27 +193,6 @@ impl Asked {
         let gated = catalog().get(&self.name).is_some_and(|tool| tool.gated(input));
         gated && !said("dryRun") && !said("confirm") && !said("previewToken")
     }
-}
-
-/// What a preview came to, as a question.
-fn in_words(tool: &str, data: &Value) -> String {
-    let mut words = match (data["applied"].as_u64(), data["skipped"].as_u64()) {
-        (Some(applied), Some(skipped)) => {
-            format!("{tool} would change {applied} contacts and leave {skipped} as they are")
-        }
-        _ => format!("{tool} cannot be undone by calling it again"),
-    };
-    let reasons: Vec<String> = data["skippedByReason"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(reason, count)| format!("{reason}: {count}"))
-        .collect();
-    if !reasons.is_empty() {
-        words.push_str(&format!(" ({})", reasons.join(", ")));
-    }
-    words.push_str(". Apply it?");
-    words
 }
 
 #[cfg(test)]
@@ -229,15 +231,5 @@ mod tests {
             let Value::Object(body) = json!({ "input": input }) else { unreachable!() };
             assert_eq!(Asked { name: name.into(), body }.would_only_show(), asks, "{name} {input}");
         }
-    }
-
-    #[test]
-    fn a_question_says_what_it_is_about() {
-        let data = json!({ "applied": 3, "skipped": 1, "skippedByReason": { "NOT_IN_CAMPAIGN": 1 } });
-        assert_eq!(
-            in_words("remove", &data),
-            "remove would change 3 contacts and leave 1 as they are (NOT_IN_CAMPAIGN: 1). Apply it?"
-        );
-        assert_eq!(in_words("delete", &json!({})), "delete cannot be undone by calling it again. Apply it?");
     }
 }

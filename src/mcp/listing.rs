@@ -32,8 +32,7 @@ const EXPLAINED: [&str; 11] = [
 pub fn tools(caller: &Caller) -> Vec<Value> {
     static ALL: LazyLock<Vec<(&'static str, Value)>> =
         LazyLock::new(|| catalog().iter().map(|tool| (tool.name, described(tool))).collect());
-    let allowed = |name: &str| caller.tools.is_empty() || caller.tools.iter().any(|tool| tool == name);
-    ALL.iter().filter(|(name, _)| allowed(name)).map(|(_, tool)| tool.clone()).collect()
+    ALL.iter().filter(|(name, _)| caller.may_call(name)).map(|(_, tool)| tool.clone()).collect()
 }
 
 fn described(tool: &Tool) -> Value {

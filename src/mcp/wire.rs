@@ -13,8 +13,8 @@ use axum::http::{Request, Response};
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ElicitRequest,
     ElicitRequestParams, Implementation, InputRequest, InputRequests, InputRequiredResult, ListToolsResult,
-    PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig,
-    Tool,
+    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerCapabilities,
+    ServerConfig, Tool,
 };
 use rmcp::service::{Peer, RequestContext};
 use rmcp::transport::StreamableHttpServerConfig;
@@ -79,6 +79,10 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = self.caller(&context).await?;
+        if let Some(wait) = self.desk.wait(&caller) {
+            let message = format!("too many requests; come again in {} s", wait.as_secs().max(1));
+            return Err(ErrorData::invalid_request(message, None));
+        }
         listed(listing::tools(&caller))
     }
 
@@ -89,18 +93,22 @@ impl ServerHandler for Server {
     ) -> Result<CallToolResponse, ErrorData> {
         let caller = self.caller(&context).await?;
         let asked = Asked { name: request.name.into_owned(), body: request.arguments.unwrap_or_default() };
+        if let Some(wait) = self.desk.wait(&caller) {
+            return Ok(written(self.desk.too_many(&caller, &asked.name, wait).await).into());
+        }
+        let mut teller = Teller::of(&context);
         if let Some(preview_token) = request.request_state {
             let said = request.input_responses.as_ref().and_then(|said| said.get(CONFIRM));
             let said = said.map_or(Said::No, Said::of);
-            let answer = telling(&context, async |progress| {
+            let answer = teller.telling(async |progress| {
                 self.desk.settle(&caller, &asked, &preview_token, said, progress).await
             });
             return Ok(written(answer.await).into());
         }
-        let outcome = telling(&context, async |progress| {
-            self.desk.call(&caller, &asked, can_ask(&context), progress).await
-        });
-        match outcome.await {
+        let outcome = teller
+            .telling(async |progress| self.desk.call(&caller, &asked, can_ask(&context), progress).await);
+        let outcome = outcome.await;
+        match outcome {
             Outcome::UnknownTool(message) => Err(ErrorData::invalid_params(message, None)),
             Outcome::Answered(answer) => Ok(written(answer).into()),
             Outcome::Question(question) if is_stateless(&context) => {
@@ -114,7 +122,7 @@ impl ServerHandler for Server {
                 let said = context.peer.create_elicitation_with_timeout(form, Some(THINKING)).await;
                 let said = said.ok().and_then(|said| serde_json::to_value(said).ok());
                 let said = said.as_ref().map_or(Said::No, Said::of);
-                let answer = telling(&context, async |progress| {
+                let answer = teller.telling(async |progress| {
                     self.desk.settle(&caller, &asked, &question.preview_token, said, progress).await
                 });
                 Ok(written(answer.await).into())
@@ -174,26 +182,42 @@ fn written(answer: Answer) -> CallToolResult {
     result
 }
 
-/// Runs `work` and passes its steps on, if the client asked for them.
-async fn telling<T>(context: &RequestContext<RoleServer>, work: impl AsyncFnOnce(Progress) -> T) -> T {
-    let Some(token) = context.meta.get_progress_token() else {
-        return work(Progress::default()).await;
-    };
-    let (progress, mut steps) = Progress::channel();
-    let mut last = 0.0;
-    let tell = async {
-        while let Some(step) = steps.recv().await {
-            let (done, message) = in_words(step);
-            // A plan that lost a race begins again; progress never goes back.
-            if done > last {
-                last = done;
-                let told = ProgressNotificationParam::new(token.clone(), done);
-                send(&context.peer, told.with_total(3.0).with_message(message)).await;
+/// Steps of one piece of work.
+const STEPS: f64 = 3.0;
+
+/// Tells the client of one request how far it has come, if it asked for that. A request may be worked on twice, before
+/// and after a question; what is told of the second time goes on where the first time ended.
+struct Teller<'a> {
+    peer: &'a Peer<RoleServer>,
+    token: Option<ProgressToken>,
+    last: f64,
+}
+
+impl<'a> Teller<'a> {
+    fn of(context: &'a RequestContext<RoleServer>) -> Self {
+        Self { peer: &context.peer, token: context.meta.get_progress_token(), last: 0.0 }
+    }
+
+    /// Runs `work` and passes its steps on.
+    async fn telling<T>(&mut self, work: impl AsyncFnOnce(Progress) -> T) -> T {
+        let Some(token) = self.token.clone() else { return work(Progress::default()).await };
+        let (progress, mut steps) = Progress::channel();
+        let before = self.last;
+        let tell = async {
+            while let Some(step) = steps.recv().await {
+                let (done, message) = in_words(step);
+                let done = before + done;
+                // A plan that lost a race begins again; progress never goes back.
+                if done > self.last {
+                    self.last = done;
+                    let told = ProgressNotificationParam::new(token.clone(), done);
+                    send(self.peer, told.with_total(before + STEPS).with_message(message)).await;
+                }
             }
-        }
-    };
-    let (done, ()) = tokio::join!(work(progress), tell);
-    done
+        };
+        let (done, ()) = tokio::join!(work(progress), tell);
+        done
+    }
 }
 
 fn in_words(step: Step) -> (f64, String) {

@@ -2,8 +2,9 @@
 //!
 //! Which endpoint takes which event is decided in the order of the ledger: the events of the endpoints themselves are
 //! folded by the same follower, and a portion ends with the first of them, so that what comes after is judged anew.
-//! Posting happens apart from that, with no transaction open, at most four posts to one endpoint and sixteen of one
-//! process at once. A process that dies while it posts leaves the delivery to the others: it happens at least once,
+//! Posting happens apart from that, with no transaction open, at most four posts to one endpoint, eight of one
+//! company and forty-eight of one process at once. Companies take turns, and within a company its endpoints do, so that those whose targets hang hold up
+//! themselves and nobody else. A process that dies while it posts leaves the delivery to the others: it happens at least once,
 //! under the same `webhook-id`.
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use docket_aggregates::webhook_endpoint::{
 use docket_aggregates::{AnyEvent, Timestamp};
 use rand::Rng as _;
 use sqlx::{PgConnection, Row};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -31,9 +32,13 @@ use crate::ledger::read::{self, Portion, ReadError, Stored};
 /// How often it is looked for what is due.
 const LOOK: Duration = Duration::from_millis(500);
 /// Posts of one process at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 48;
+/// Posts of one company at once, by one process.
+const AT_ONCE_OF_COMPANY: i64 = 8;
 /// Posts to one endpoint at once, by one process.
-const AT_ONCE_EACH: usize = 4;
+const AT_ONCE_EACH: i64 = 4;
+/// Due deliveries that are looked at to find whose turn it is.
+const LOOKED_AT: i64 = 2_000;
 /// How long posts may take to end once the process is shutting down.
 const END_WITHIN: Duration = Duration::from_secs(5);
 /// How long a delivery is held: longer than a post may take.
@@ -245,69 +250,95 @@ struct Held {
     holder: Uuid,
 }
 
+/// The posts that are being made.
+#[derive(Default)]
+struct Posting {
+    tasks: JoinSet<()>,
+    /// Which of them is for whom.
+    of: HashMap<task::Id, (OrganizationId, WebhookEndpointId)>,
+}
+
+impl Posting {
+    fn begin(&mut self, app: &App, poster: &Poster, held: Held) {
+        let (app, poster, to) = (app.clone(), poster.clone(), (held.organization, held.endpoint));
+        let task = self.tasks.spawn(async move { perform(&app, &poster, held).await });
+        self.of.insert(task.id(), to);
+    }
+
+    /// Waits until one has ended, also by a panic; for ever if there is none.
+    async fn one_ended(&mut self) {
+        match self.tasks.join_next_with_id().await {
+            Some(Ok((id, ()))) => self.of.remove(&id),
+            Some(Err(panicked)) => self.of.remove(&panicked.id()),
+            None => std::future::pending().await,
+        };
+    }
+
+    fn free(&self) -> usize {
+        AT_ONCE.saturating_sub(self.tasks.len())
+    }
+}
+
 async fn post_due(app: &App, ending: &CancellationToken) {
     let Some(poster) = app.webhooks.poster.clone() else { return };
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut posting: JoinSet<Uuid> = JoinSet::new();
-    let mut busy: HashMap<Uuid, usize> = HashMap::new();
+    let mut posting = Posting::default();
     loop {
         tokio::select! {
             () = ending.cancelled() => break,
             _ = look.tick() => (),
-            Some(ended) = posting.join_next(), if !posting.is_empty() => match ended {
-                Ok(endpoint) => {
-                    if let Some(count) = busy.get_mut(&endpoint) {
-                        *count -= 1;
-                    }
-                    busy.retain(|_, count| *count > 0);
-                }
-                // A post that panicked: which endpoint it was for is not known, and the count is begun anew.
-                Err(_) => busy.clear(),
-            },
+            () = posting.one_ended() => (),
         }
-        let free = AT_ONCE.saturating_sub(posting.len());
-        let full: Vec<Uuid> =
-            busy.iter().filter(|(_, count)| **count >= AT_ONCE_EACH).map(|(endpoint, _)| *endpoint).collect();
-        match take_due(app, free, &full).await {
-            Ok(held) => {
-                for held in held {
-                    *busy.entry(held.endpoint.uuid()).or_default() += 1;
-                    let (app, poster) = (app.clone(), poster.clone());
-                    posting.spawn(async move {
-                        let endpoint = held.endpoint.uuid();
-                        perform(&app, &poster, held).await;
-                        endpoint
-                    });
+        // One look sees no further than the oldest deliveries, which may all be to one endpoint. Once that has all that it
+        // may have, the next look passes over it.
+        while posting.free() > 0 {
+            match take_due(app, &posting).await {
+                Ok(held) if held.is_empty() => break,
+                Ok(held) => held.into_iter().for_each(|held| posting.begin(app, &poster, held)),
+                Err(error) => {
+                    let code = error
+                        .as_database_error()
+                        .and_then(|error| error.code().map(|code| code.into_owned()));
+                    tracing::warn!(
+                        sqlstate = code.unwrap_or_default(),
+                        "deliveries of webhooks cannot be read"
+                    );
+                    break;
                 }
-            }
-            Err(error) => {
-                let code =
-                    error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
-                tracing::warn!(sqlstate = code.unwrap_or_default(), "deliveries of webhooks cannot be read");
             }
         }
     }
-    let _ = tokio::time::timeout(END_WITHIN, async { while posting.join_next().await.is_some() {} }).await;
+    let mut tasks = posting.tasks;
+    let _ = tokio::time::timeout(END_WITHIN, async { while tasks.join_next().await.is_some() {} }).await;
 }
 
-/// Takes deliveries that are due and that nobody holds, some of each endpoint.
-async fn take_due(app: &App, limit: usize, full: &[Uuid]) -> Result<Vec<Held>, sqlx::Error> {
-    if limit == 0 {
-        return Ok(vec![]);
-    }
+/// Takes deliveries that are due and that nobody holds: first those of the companies with the fewest posts under way, and
+/// of a company first those of its endpoints with the fewest.
+async fn take_due(app: &App, posting: &Posting) -> Result<Vec<Held>, sqlx::Error> {
     let holder: Uuid = app.clock.mint();
+    let (of, to): (Vec<Uuid>, Vec<Uuid>) =
+        posting.of.values().map(|(organization, endpoint)| (organization.uuid(), endpoint.uuid())).unzip();
     let rows = sqlx::query(
-        "WITH due AS (SELECT organization_id, endpoint_id, event_id, due_at, \
-                 row_number() OVER (PARTITION BY organization_id, endpoint_id ORDER BY due_at, position) AS turn \
-             FROM (SELECT * FROM ledger.webhook_deliveries \
-                   WHERE state = 'due' AND due_at <= $3 AND NOT endpoint_id = ANY($5) \
-                     AND (held_until IS NULL OR held_until < clock_timestamp()) \
-                   ORDER BY due_at LIMIT 2000) AS first), \
+        "WITH under_way AS (SELECT * FROM unnest($5::uuid[], $6::uuid[]) AS posts (organization_id, endpoint_id)), \
+         full_companies AS (SELECT organization_id FROM under_way GROUP BY 1 HAVING count(*) >= $7), \
+         full_endpoints AS (SELECT endpoint_id FROM under_way GROUP BY 1 HAVING count(*) >= $9), \
+         due AS (SELECT organization_id, endpoint_id, event_id, due_at, position FROM ledger.webhook_deliveries \
+             WHERE state = 'due' AND due_at <= $3 AND NOT organization_id = ANY(ARRAY(SELECT * FROM full_companies)) \
+               AND NOT endpoint_id = ANY(ARRAY(SELECT * FROM full_endpoints)) \
+               AND (held_until IS NULL OR held_until < clock_timestamp()) \
+             ORDER BY due_at LIMIT $8), \
+         of_endpoints AS (SELECT due.*, \
+                 row_number() OVER (PARTITION BY organization_id, endpoint_id ORDER BY due_at, position) \
+                 + (SELECT count(*) FROM under_way u WHERE u.endpoint_id = due.endpoint_id) AS turn FROM due), \
+         of_companies AS (SELECT e.*, \
+                 row_number() OVER (PARTITION BY organization_id ORDER BY turn, due_at, position) \
+                 + (SELECT count(*) FROM under_way u WHERE u.organization_id = e.organization_id) AS place \
+             FROM of_endpoints e WHERE turn <= $9), \
          mine AS (SELECT d.organization_id, d.endpoint_id, d.event_id FROM ledger.webhook_deliveries d \
-             JOIN due USING (organization_id, endpoint_id, event_id) \
-             WHERE due.turn <= $6 AND d.state = 'due' AND (d.held_until IS NULL OR d.held_until < clock_timestamp()) \
-             ORDER BY due.turn, due.due_at LIMIT $4 FOR UPDATE OF d SKIP LOCKED) \
+             JOIN of_companies c USING (organization_id, endpoint_id, event_id) \
+             WHERE c.place <= $7 AND d.state = 'due' AND (d.held_until IS NULL OR d.held_until < clock_timestamp()) \
+             ORDER BY c.place, c.due_at LIMIT $4 FOR UPDATE OF d SKIP LOCKED) \
          UPDATE ledger.webhook_deliveries AS delivery SET holder = $1, attempts = attempts + 1, \
              held_until = clock_timestamp() + make_interval(secs => $2) \
          FROM mine WHERE delivery.organization_id = mine.organization_id \
@@ -318,9 +349,12 @@ async fn take_due(app: &App, limit: usize, full: &[Uuid]) -> Result<Vec<Held>, s
     .bind(holder)
     .bind(HELD.as_secs_f64())
     .bind(Instant(app.clock.now()))
-    .bind(i64::try_from(limit).unwrap_or(1))
-    .bind(full)
-    .bind(i64::try_from(AT_ONCE_EACH).unwrap_or(1))
+    .bind(i64::try_from(posting.free()).unwrap_or(1))
+    .bind(of)
+    .bind(to)
+    .bind(AT_ONCE_OF_COMPANY)
+    .bind(LOOKED_AT)
+    .bind(AT_ONCE_EACH)
     .fetch_all(app.ledger.pool())
     .await?;
     rows.iter()

@@ -96,9 +96,9 @@ impl ModelAnswer {
         }
     }
 
-    /// The answers that are news: with `keep`, what is answered already stays as it is.
-    pub fn beside(&self, before: &Answers, keep: bool) -> Map<String, Value> {
-        let news = self.answers.iter().filter(|(key, _)| !(keep && before.contains_key(*key)));
+    /// The answers that are to be recorded: what is in `kept` stays as it is.
+    pub fn beside(&self, kept: &Answers) -> Map<String, Value> {
+        let news = self.answers.iter().filter(|(key, _)| !kept.contains_key(*key));
         news.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
@@ -173,7 +173,7 @@ mod tests {
             (false, json!({}), "not_qualified", S::NotQualified),
         ] {
             let said = answer(answers.clone(), verdict);
-            let news = said.beside(&Answers::new(), true);
+            let news = said.beside(&Answers::new());
             let status = said.status(&form(scored), &Answers::new(), &news).unwrap();
             assert_eq!(status, expected, "{scored} {answers} {verdict}");
         }
@@ -183,8 +183,8 @@ mod tests {
     fn what_a_person_answered_stays() {
         let before: Answers = [("owner".to_owned(), Answer::Boolean(true))].into();
         let said = answer(json!({ "owner": false, "urgent": true }), "undecided");
-        assert_eq!(said.beside(&before, true), *json!({ "urgent": true }).as_object().unwrap());
-        assert_eq!(said.beside(&before, false).len(), 2);
+        assert_eq!(said.beside(&before), *json!({ "urgent": true }).as_object().unwrap());
+        assert_eq!(said.beside(&Answers::new()).len(), 2);
     }
 
     #[test]

@@ -81,7 +81,15 @@ impl StepError {
     pub(super) fn reason(&self) -> String {
         match self {
             Self::Read(error) => error.to_string(),
-            Self::Fold(FoldError::Database(_)) | Self::Database(_) => "the database refuses it".to_owned(),
+            Self::Fold(FoldError::Database(error)) | Self::Database(error) => {
+                match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
+                    Some(code) => format!("the database refuses it ({code})"),
+                    None if matches!(error, sqlx::Error::PoolTimedOut) => {
+                        "no connection was free in time".into()
+                    }
+                    None => "the database is out of reach".into(),
+                }
+            }
             Self::Fold(error) => error.to_string(),
         }
     }
@@ -162,6 +170,8 @@ pub(super) async fn catch_up(readside: &ReadSide, organization: OrganizationId, 
         match stepped {
             Ok(Step::Done | Step::LeftToOthers) => return,
             Ok(Step::More) => portion = PORTION,
+            // The process ends.
+            Err(_) if readside.pool.is_closed() => return,
             Err(error) if !error.is_the_events_fault() => {
                 tracing::warn!(organization.id = %organization, error = %error.reason(), "folding was interrupted");
                 return;

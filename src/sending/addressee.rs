@@ -8,6 +8,7 @@ use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::contact::Contact;
 use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
+use docket_aggregates::judgement;
 use docket_projections::contacts;
 use docket_projections::searchable::MatchKeys;
 
@@ -56,6 +57,11 @@ impl Addressee {
         Ok(Self { keys: recipient.keys(keys), recipient, contact })
     }
 
+    /// The address alone, as it is judged where nobody said which contact is meant.
+    pub fn without_contact(keys: &OrganizationKeys, recipient: Recipient) -> Self {
+        Self { keys: recipient.keys(keys), recipient, contact: None }
+    }
+
     /// The contact, where there is one.
     pub fn contact_id(&self) -> Option<ContactId> {
         self.contact.as_ref().map(|(contact_id, _)| *contact_id)
@@ -80,14 +86,19 @@ impl Addressee {
     }
 
     /// Whether the contact asked not to be contacted, at whatever address.
-    pub fn opted_out(&self) -> bool {
+    fn opted_out(&self) -> bool {
         self.contact.as_ref().is_some_and(|(_, contact)| contact.state.opted_out())
     }
 
-    /// Whether anything stands against writing to it now.
+    /// Whether the address is suppressed now.
     pub async fn suppressed(&self, app: &App, organization: OrganizationId) -> Result<bool, ReadError> {
         let owners = app.ledger.owners(organization, &self.against()).await?;
-        Ok(self.opted_out() || owners.iter().any(Option::is_some))
+        Ok(owners.iter().any(Option::is_some))
+    }
+
+    /// The same as it is judged: the address, and the contact that has it.
+    pub fn judged(&self, suppressed: bool) -> judgement::Recipient<'_> {
+        judgement::Recipient { keys: &self.keys, suppressed, left_alone: self.opted_out() }
     }
 }
 

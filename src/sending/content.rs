@@ -33,7 +33,8 @@ pub fn read_payload(channel: Channel, payload: &Value, at: Timestamp) -> Result<
     Ok(text)
 }
 
-/// The keyed hash of what a person is shown and answers for.
+/// The keyed hash of what a person is shown and answers for: channel, sender, recipient, and the whole payload, which is
+/// everything that the recipient would get (subject, text and HTML, the template and what is put into it, whom to answer).
 pub fn content_hash(
     keys: &OrganizationKeys,
     channel: Channel,
@@ -44,19 +45,23 @@ pub fn content_hash(
     hex::encode(keys.hash("message content", &parts))
 }
 
-/// The SHA-256 of the words that a message consists of, for a channel and payload that consist of one text; none where
-/// there is anything beside it that a board which vouched for the text has not seen.
-fn text_sha256(channel: Channel, payload: &Value) -> Option<String> {
-    let beside = match channel {
-        Channel::Email => payload.get("html"),
-        Channel::Linkedin => payload.get("subject"),
-        Channel::CalCom | Channel::Whatsapp | Channel::Instagram | Channel::DryRun => None,
+/// The words that a message consists of: the SHA-256 of its text and, on a channel that has one, its subject. None where there
+/// is anything beside them that the board has not seen: another body, another address for answers, headers.
+fn words(channel: Channel, payload: &Value) -> Option<(Option<&str>, String)> {
+    let beside: &[&str] = match channel {
+        Channel::Email => &["html", "replyTo", "headers"],
+        Channel::Linkedin | Channel::CalCom | Channel::Whatsapp | Channel::Instagram | Channel::DryRun => &[],
     };
-    if beside.is_some_and(|beside| !beside.is_null()) {
+    let given = |name: &str| payload.get(name).filter(|value| !value.is_null());
+    if beside.iter().any(|name| given(name).is_some()) {
         return None;
     }
+    let subject = match (channel, given("subject")) {
+        (Channel::Email | Channel::Linkedin, Some(subject)) => Some(subject.as_str()?),
+        _ => None,
+    };
     let text = payload.get("text")?.as_str()?;
-    Some(hex::encode(Sha256::digest(text)))
+    Some((subject, hex::encode(Sha256::digest(text))))
 }
 
 /// The labels of a message: those of its piece if the board vouched for these very words, else the outbox's niche and no
@@ -67,30 +72,75 @@ pub fn labels(
     piece: Option<&ContentPiece>,
     outbox_niche: Option<&str>,
 ) -> Labels {
-    let vouched = piece.zip(text_sha256(channel, payload)).and_then(|(piece, hash)| piece.labels_for(&hash));
+    let vouched = piece
+        .zip(words(channel, payload))
+        .and_then(|(piece, (subject, text_sha256))| piece.labels_for(subject, &text_sha256));
     vouched.unwrap_or_else(|| Labels { niche: outbox_niche.map(str::to_owned), tags: vec![] })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::ledger::seal::Key;
+    use docket_aggregates::ids::OrganizationId;
     use serde_json::json;
+    use uuid::Uuid;
 
     #[test]
     fn only_words_that_stand_alone_are_vouched_for() {
-        let hash = Some(hex::encode(Sha256::digest("Hello")));
+        let hash = hex::encode(Sha256::digest("Hello"));
+        let with = |subject| Some((Some(subject), hash.clone()));
+        let alone = Some((None, hash.clone()));
         for (channel, payload, expected) in [
-            (Channel::Email, json!({ "subject": "s", "text": "Hello" }), hash.clone()),
-            (Channel::Email, json!({ "subject": "s", "text": "Hello", "html": null }), hash.clone()),
+            (Channel::Email, json!({ "subject": "s", "text": "Hello" }), with("s")),
+            (Channel::Email, json!({ "subject": "s", "text": "Hello", "html": null }), with("s")),
+            (Channel::Email, json!({ "subject": "s", "text": "Hello", "replyTo": "eve@example.com" }), None),
+            (Channel::Email, json!({ "subject": "s", "text": "Hello", "headers": { "X-A": "b" } }), None),
+            (Channel::Linkedin, json!({ "kind": "message", "subject": "s", "text": "Hello" }), with("s")),
             (Channel::Email, json!({ "subject": "s", "text": "Hello", "html": "<p>Other</p>" }), None),
             (Channel::Email, json!({ "subject": "s", "html": "Hello" }), None),
-            (Channel::Linkedin, json!({ "kind": "message", "text": "Hello" }), hash.clone()),
-            (Channel::Whatsapp, json!({ "text": "Hello" }), hash.clone()),
+            (Channel::Linkedin, json!({ "kind": "message", "text": "Hello" }), alone.clone()),
+            (Channel::Whatsapp, json!({ "text": "Hello" }), alone.clone()),
             (Channel::Whatsapp, json!({ "templateSid": "welcome" }), None),
             (Channel::CalCom, json!({ "eventTypeId": 1 }), None),
         ] {
-            assert_eq!(text_sha256(channel, &payload), expected, "{payload}");
+            assert_eq!(words(channel, &payload), expected, "{payload}");
         }
+    }
+
+    #[test]
+    fn an_answer_is_bound_to_everything_that_the_recipient_gets() {
+        let keys = OrganizationKeys::new(OrganizationId::INSTANCE, &Key::from_bytes([7; 32]));
+        let (one, other) = (OutboxId(Uuid::from_u128(1)), OutboxId(Uuid::from_u128(2)));
+        let at = Timestamp::from_millis(0);
+        let hash = |channel, outbox, to: &str, payload: Value| {
+            let payload = read_payload(channel, &payload, at).unwrap();
+            content_hash(&keys, channel, outbox, &MessageContent { to: to.into(), payload })
+        };
+        let mail = |field: &str, value: Value| {
+            let mut payload = json!({ "subject": "Roofs", "text": "A word" });
+            payload[field] = value;
+            payload
+        };
+        let template = |first: &str| json!({ "templateSid": "welcome", "variables": { "1": first } });
+        let (email, whatsapp) = (Channel::Email, Channel::Whatsapp);
+        let contents = [
+            hash(email, one, "ann@example.com", mail("subject", json!("Roofs"))),
+            hash(email, one, "ann@example.com", mail("subject", json!("Roofs!"))),
+            hash(email, one, "ann@example.com", mail("text", json!("Another word"))),
+            hash(email, one, "ann@example.com", mail("html", json!("<p>A word</p>"))),
+            hash(email, one, "ann@example.com", mail("replyTo", json!("eve@example.com"))),
+            hash(email, one, "ann@example.com", mail("headers", json!({ "X-A": "b" }))),
+            hash(email, other, "ann@example.com", mail("subject", json!("Roofs"))),
+            hash(email, one, "bob@example.com", mail("subject", json!("Roofs"))),
+            hash(whatsapp, one, "+33612345678", template("Ann")),
+            hash(whatsapp, one, "+33612345678", template("Bob")),
+        ];
+        let different: BTreeSet<&String> = contents.iter().collect();
+        assert_eq!(different.len(), contents.len());
+        assert_eq!(contents[0], hash(email, one, "ann@example.com", mail("text", json!("A word"))));
     }
 
     #[test]

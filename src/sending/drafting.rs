@@ -360,7 +360,7 @@ impl Ground {
         approval_id: ApprovalId,
         at: Timestamp,
     ) -> (Ruling, Grounds) {
-        let recipient = judgement::Recipient { keys: &addressee.keys, suppressed: self.suppressed };
+        let recipient = addressee.judged(self.suppressed);
         let allowlist = At { state: &*self.allowlist.state, version: self.allowlist.version };
         let rules = At { state: &*self.rules.state, version: self.rules.version };
         judgement::of_draft(facts, recipient, allowlist, rules, approval_id, at)

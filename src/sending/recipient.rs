@@ -3,7 +3,8 @@
 //!
 //! What is kept is what is written to; what is compared is the spelling that [`address_hash`](crate::contacts::address_hash)
 //! makes of it, the same for opt-outs, suppressions, the allowlist and sends. A tag after a plus is another address: the
-//! allowlist means the address that it names, and a suppression of the address without the tag stands against every tag.
+//! allowlist means the address that it names, and a suppression of the address without the tag stands against every tag. A
+//! domain entry, of either list, is that domain and none below it.
 
 use docket_aggregates::allowlist::{EntryKind, NewEntry, RecipientKeys};
 use docket_aggregates::channel::Channel;
@@ -92,7 +93,9 @@ impl Recipient {
         let mut suppressed_as = vec![address.clone()];
         let mut domain = None;
         if let (EntryKind::Address, Some((local, host))) = (self.kind, self.to.rsplit_once('@')) {
-            domain = Some(domain_hash(keys, host));
+            let hash = domain_hash(keys, host);
+            suppressed_as.push(hash.clone());
+            domain = Some(hash);
             if let Some((mailbox, _)) = local.split_once('+').filter(|(mailbox, _)| !mailbox.is_empty()) {
                 suppressed_as.push(address_hash(keys, &format!("{mailbox}@{host}")));
             }
@@ -101,7 +104,14 @@ impl Recipient {
     }
 }
 
-/// Reads one entry of the allowlist: an address, a handle, `@domain`, or `*`.
+/// The keyed hash of the domain of an e-mail address, as a domain entry has it; none where there is no such address.
+pub fn domain_of(keys: &OrganizationKeys, email: &str) -> Option<String> {
+    let email = normalise_email(email, false).ok()?;
+    let (_, domain) = email.key().rsplit_once('@')?;
+    Some(domain_hash(keys, domain))
+}
+
+/// Reads one entry of the allowlist or of the suppression list: an address, a handle, `@domain`, or `*`.
 pub fn parse_entry(
     organization: OrganizationId,
     keys: &OrganizationKeys,
@@ -301,6 +311,26 @@ mod tests {
         let tagged = known("Ann+News@example.com");
         assert!(tagged.suppressed_as.contains(&plain.address));
         assert!(tagged.suppressed_as.contains(&tagged.address));
-        assert_eq!(plain.suppressed_as, std::slice::from_ref(&plain.address));
+        assert!(!plain.suppressed_as.contains(&tagged.address));
+    }
+
+    #[test]
+    fn an_address_is_suppressed_with_its_domain_and_with_none_above_it() {
+        let keys = keys();
+        let entry = |text| parse_entry(ORGANIZATION, &keys, text).unwrap().hash;
+        for (entry_text, to, suppressed) in [
+            ("@example.com", "ann@EXAMPLE.com", true),
+            ("@example.com", "ann+news@example.com", true),
+            ("@example.com", "ann@sub.example.com", false),
+            ("@sub.example.com", "ann@example.com", false),
+            ("@example.com", "ann@evil-example.com", false),
+            ("@bücher.example", "info@xn--bcher-kva.example", true),
+        ] {
+            let known = Recipient::read(Channel::Email, to).unwrap().keys(&keys);
+            assert_eq!(known.suppressed_as.contains(&entry(entry_text)), suppressed, "{entry_text} {to}");
+            assert_eq!(domain_of(&keys, to) == Some(entry(entry_text)), suppressed, "{entry_text} {to}");
+        }
+        let phone = Recipient::read(Channel::Whatsapp, "+33612345678").unwrap().keys(&keys);
+        assert_eq!(phone.suppressed_as, [phone.address]);
     }
 }

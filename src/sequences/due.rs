@@ -221,20 +221,47 @@ pub struct DueRow {
     pub ends: Option<String>,
 }
 
-/// Takes up to `limit` enrollments that are due at `now`, the longest due first, for as long as the transaction lasts: a
-/// process that ends gives them back.
-pub async fn take(
-    connection: &mut PgConnection,
-    now: Timestamp,
-    limit: i64,
-) -> Result<Vec<DueRow>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT organization_id, enrollment_id, campaign_id, ends FROM sequencing.due \
-         WHERE due_at <= $1 AND (left_until IS NULL OR left_until <= clock_timestamp()) \
-         ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED",
+/// Organizations of which something is due at `now`, each once, in the order of their ids. What another process holds is
+/// due here, too.
+pub async fn organizations(pool: &PgPool, now: Timestamp) -> Result<Vec<OrganizationId>, sqlx::Error> {
+    // From one organization to the next by the index, so that it costs as much as there are organizations, and not as
+    // there are enrollments; and nothing where nothing is due.
+    let rows: Vec<Uuid> = sqlx::query_scalar(
+        "WITH RECURSIVE o (id) AS ( \
+             SELECT (SELECT organization_id FROM sequencing.due WHERE due_at IS NOT NULL \
+                     ORDER BY organization_id LIMIT 1) \
+                 WHERE EXISTS (SELECT FROM sequencing.due WHERE due_at <= $1) \
+             UNION ALL \
+             SELECT (SELECT organization_id FROM sequencing.due WHERE due_at IS NOT NULL AND organization_id > o.id \
+                     ORDER BY organization_id LIMIT 1) FROM o WHERE o.id IS NOT NULL) \
+         SELECT id FROM o WHERE id IS NOT NULL AND EXISTS ( \
+             SELECT FROM sequencing.due WHERE organization_id = o.id AND due_at <= $1 \
+                 AND (left_until IS NULL OR left_until <= clock_timestamp())) ORDER BY id",
     )
     .bind(Instant(now))
-    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(OrganizationId).collect())
+}
+
+/// Takes up to `share` enrollments of each of these organizations that are due at `now`, the longest due first, for as
+/// long as the transaction lasts: a process that ends gives them back.
+pub async fn take(
+    connection: &mut PgConnection,
+    organizations: &[OrganizationId],
+    now: Timestamp,
+    share: usize,
+) -> Result<Vec<DueRow>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT d.* FROM unnest($1::uuid[]) AS o (id) CROSS JOIN LATERAL ( \
+             SELECT organization_id, enrollment_id, campaign_id, ends FROM sequencing.due \
+             WHERE organization_id = o.id AND due_at <= $2 \
+                 AND (left_until IS NULL OR left_until <= clock_timestamp()) \
+             ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS d",
+    )
+    .bind(organizations.iter().map(|organization| organization.uuid()).collect::<Vec<_>>())
+    .bind(Instant(now))
+    .bind(i64::try_from(share).unwrap_or(i64::MAX))
     .fetch_all(connection)
     .await?;
     rows.iter()

@@ -3,10 +3,14 @@
 //! It takes no input. On waking it feeds the table of what is due from the events, and then looks at what is due, some
 //! enrollments at a time. Their rows are locked for as long as they are looked at, so that processes share the work and a
 //! kill gives it back at once; nothing rests on the lock, because a step is decided on the versions of streams.
+//!
+//! Organizations have their turn one after the other, and each has the same share of a look: however much is due of one, what is
+//! due of another is looked at in the next round.
 
 use std::time::Duration;
 
 use docket_aggregates::Timestamp;
+use docket_aggregates::ids::OrganizationId;
 use futures::StreamExt;
 use futures::stream;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +23,8 @@ use crate::following::cursors::FeedError;
 
 /// How often it looks by itself.
 const LOOK: Duration = Duration::from_millis(500);
-/// Enrollments that are looked at under one lock.
-const BATCH: i64 = 64;
+/// Enrollments that are looked at under one lock, and so many organizations at most.
+const BATCH: usize = 64;
 /// Enrollments that are looked at together.
 const TOGETHER: usize = 8;
 /// How long a look may take; what takes longer is done again.
@@ -59,23 +63,39 @@ pub async fn turn(app: &App) -> Result<Turned, FeedError> {
 
 async fn turn_until(app: &App, stopping: &CancellationToken) -> Result<Turned, FeedError> {
     let mut turned = Turned::default();
-    while !stopping.is_cancelled() {
-        // What a step led to may be due at once: a rehearsal is over when it is drafted.
-        feed::catch_up_all(app.ledger.pool()).await?;
-        let looked = batch(app).await?;
-        if looked.is_empty() {
-            break;
-        }
-        turned.looked_at += looked.len();
-        turned.put_off += looked.iter().filter(|(_, next)| matches!(next, Next::Later(_))).count();
-    }
+    while !stopping.is_cancelled() && round(app, stopping, &mut turned).await? {}
     Ok(turned)
 }
 
-async fn batch(app: &App) -> Result<Vec<(DueRow, Next)>, sqlx::Error> {
+/// One round: every organization of which something is due has its share. Says whether anything was looked at.
+async fn round(app: &App, stopping: &CancellationToken, turned: &mut Turned) -> Result<bool, FeedError> {
+    // What a step led to may be due at once: a rehearsal is over when it is drafted.
+    feed::catch_up_all(app.ledger.pool()).await?;
     let at = app.clock.now();
+    let due = due::organizations(app.ledger.pool(), at).await?;
+    let share = (BATCH / due.len().max(1)).max(1);
+    let mut any = false;
+    for some in due.chunks(BATCH) {
+        if stopping.is_cancelled() {
+            break;
+        }
+        let looked = batch(app, some, share, at).await?;
+        any |= !looked.is_empty();
+        turned.looked_at += looked.len();
+        turned.put_off += looked.iter().filter(|(_, next)| matches!(next, Next::Later(_))).count();
+    }
+    Ok(any)
+}
+
+/// Looks at a share of what is due of each of these organizations.
+async fn batch(
+    app: &App,
+    organizations: &[OrganizationId],
+    share: usize,
+    at: Timestamp,
+) -> Result<Vec<(DueRow, Next)>, sqlx::Error> {
     let mut transaction = app.ledger.pool().begin().await?;
-    let rows = due::take(&mut transaction, at, BATCH).await?;
+    let rows = due::take(&mut transaction, organizations, at, share).await?;
     if rows.is_empty() {
         return Ok(Vec::new());
     }

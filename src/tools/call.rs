@@ -19,16 +19,16 @@ use serde_json::{Map, Value, json};
 use super::concise;
 use super::context::{Bound, Call, LIMIT, PageOptions, ReadOptions, ToolContext};
 use super::cursor::{Cursor, List};
-use super::plan::Mint;
+use super::plan::{Mint, Plan};
 use super::progress::{Progress, Step};
 use super::refusal::{FieldError, Refusal, ToolResult};
-use super::schema::nearest;
 use super::{CONTRACT, Risk, Run, Tool, catalog};
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta, Pagination, Warning};
 use crate::ledger::{AppendError, Command, Origin, Request, StoredAnswer, canonical};
 use crate::previews::{self, Preview, Shown};
+use crate::spelling::nearest;
 
 /// How often a plan that lost a race is made anew.
 const TRIES: usize = 5;
@@ -94,7 +94,7 @@ pub fn admit(caller: &Caller, name: &str) -> ToolResult<&'static Tool> {
         let nearest = nearest(name, catalog().iter().map(|tool| tool.name));
         Refusal::UnknownTool { name: name.chars().take(120).collect(), nearest }
     })?;
-    if !caller.tools.is_empty() && !caller.tools.iter().any(|allowed| allowed == name) {
+    if !caller.may_call(name) {
         return Err(Refusal::ToolNotInScope(name.to_owned()));
     }
     Ok(tool)
@@ -116,20 +116,31 @@ pub async fn enter(app: &App, caller: &Caller, text: &str) -> ToolResult<Organiz
 
 /// Answers one call to the tool `name`. `body` is what was sent, read strictly or refused.
 pub async fn answer(app: &App, caller: &Caller, name: &str, body: ToolResult<Value>) -> Answer {
-    answer_telling(app, caller, name, body, Progress::default()).await
+    answer_to(app, caller, name, body, Listener::default()).await
 }
 
-/// The same, saying on the way how far a bulk call has come.
-pub async fn answer_telling(
+/// What a surface wants of a call beside its answer.
+#[derive(Clone, Debug, Default)]
+pub struct Listener {
+    /// Where it is told how far a bulk call has come.
+    pub progress: Progress,
+    /// Whether a preview is put to a person who may have it applied at once. Then a request that was applied before is
+    /// answered and not shown again, and what the caller may not apply is refused and not shown.
+    pub asks: bool,
+}
+
+/// The same for a surface that listens: it is told on the way how far a bulk call has come, and what it is answered may
+/// be put to a person.
+pub async fn answer_to(
     app: &App,
     caller: &Caller,
     name: &str,
     body: ToolResult<Value>,
-    progress: Progress,
+    listener: Listener,
 ) -> Answer {
     let started = Instant::now();
     let mut told = Told::new(app, name);
-    told.progress = progress;
+    told.listener = listener;
     let outcome = told.call(app, caller, name, body).await;
     told.meta.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match outcome {
@@ -202,7 +213,7 @@ impl Ask {
         };
         let known = ["organizationId", "input", "reason", "requestId"];
         for name in members.keys() {
-            let message = match nearest(name, known.into_iter()) {
+            let message = match nearest(name, known) {
                 Some(meant) => format!("unknown field {name}; did you mean {meant}?"),
                 None => format!("unknown field {name}; the tool's own fields belong into input"),
             };
@@ -220,7 +231,7 @@ impl Ask {
 struct Told {
     meta: Meta,
     organization: Option<OrganizationId>,
-    progress: Progress,
+    listener: Listener,
 }
 
 impl Told {
@@ -233,7 +244,7 @@ impl Told {
                 ..Meta::default()
             },
             organization: None,
-            progress: Progress::default(),
+            listener: Listener::default(),
         }
     }
 
@@ -270,7 +281,8 @@ impl Told {
                     request_id: ask.request_id,
                     options: options(&input)?,
                     input,
-                    progress: if tool.bulk() { self.progress.clone() } else { Progress::default() },
+                    progress: if tool.bulk() { self.listener.progress.clone() } else { Progress::default() },
+                    asks: self.listener.asks,
                 };
                 change.run(&mut self.meta).await
             }
@@ -442,6 +454,7 @@ struct Change<'a> {
     options: ChangeOptions,
     input: Value,
     progress: Progress,
+    asks: bool,
 }
 
 impl Change<'_> {
@@ -453,10 +466,11 @@ impl Change<'_> {
 
         // The answer to a repeated request comes before anything that depends on the present state. Where a plan is
         // made quickly, the append may find that answer: a refusal is then told only if there is none.
-        let request_input = without(&self.input, &["dryRun", "confirm"])?;
+        // How a change is applied is no part of what is asked for: confirmed with a preview's token or without one, it is
+        // the same request.
+        let request_input = without(&self.input, &APPLY_OPTIONS)?;
         let append_finds_it = self.tool.risk == Risk::Write;
-        if !dry_run
-            && !append_finds_it
+        if (self.asks || !dry_run && !append_finds_it)
             && let Some(stored) = self.stored(&request_input).await?
         {
             return replay(stored, meta);
@@ -516,6 +530,8 @@ impl Change<'_> {
             cursor: None,
             bound,
         });
+        // A preview says what it was made of, also where its tool asks the streams alone: they hold at least this much.
+        let before = if dry_run { self.head().await? } else { None };
         let mut turn = None;
         let mut by_memory = !dry_run;
         let mut lost = AppendError::Conflict;
@@ -542,16 +558,18 @@ impl Change<'_> {
             {
                 return Err(Refusal::PreviewDrift(drift));
             }
-            let notes = context.notes();
+            let mut notes = context.notes();
+            notes.position = notes.position.or(before);
             meta.position = notes.position;
             meta.truncated = notes.truncated;
-            let affected = affected(&plan.answer);
+            let affected = affected(&plan, notes.affected);
             self.progress.tell(Step::Planned { affected, dry_run });
             if let Some(max) = self.caller.max_affected
                 && affected > max
             {
                 let refusal = Refusal::TooManyAffected { affected, max };
-                if !dry_run {
+                // What the caller may not apply is not put to a person.
+                if !dry_run || self.asks {
                     return Err(refusal);
                 }
                 let (code, message) = (refusal.told().code.to_owned(), refusal.to_string());
@@ -574,7 +592,6 @@ impl Change<'_> {
                         previews::save(&self.app.ledger, self.organization, &preview).await?
                     }
                 };
-                meta.preview_url = Some(format!("/dashboard/{}/previews/{token}", self.organization));
                 meta.preview_token = Some(token);
                 meta.warnings.extend(notes.warnings);
                 return Ok(completed(plan.answer, true, notes.position));
@@ -664,6 +681,15 @@ impl Change<'_> {
         }
     }
 
+    /// Position of the organization's last event.
+    async fn head(&self) -> ToolResult<Option<i64>> {
+        let head = sqlx::query_scalar("SELECT position FROM ledger.heads WHERE organization_id = $1")
+            .bind(self.organization.uuid())
+            .fetch_optional(self.app.ledger.pool())
+            .await?;
+        Ok(head)
+    }
+
     /// Position of the last event of a command that was recorded before.
     async fn recorded(&self, command: CommandId) -> ToolResult<Option<i64>> {
         let position = sqlx::query_scalar(
@@ -688,6 +714,7 @@ fn replay(stored: StoredAnswer, meta: &mut Meta) -> ToolResult<Value> {
     let kept: Kept = serde_json::from_value(stored.answer)
         .map_err(|_| Refusal::Defect("a stored answer is not one of a tool".into()))?;
     meta.audit_id = Some(stored.command_id.uuid());
+    meta.dry_run = false;
     meta.idempotent_replay = true;
     meta.position = Some(stored.position);
     meta.truncated = kept.truncated;
@@ -695,9 +722,9 @@ fn replay(stored: StoredAnswer, meta: &mut Meta) -> ToolResult<Value> {
     Ok(completed(kept.data, false, Some(stored.position)))
 }
 
-/// How many contacts a plan would change: bulk answers count them as `applied`.
-fn affected(answer: &Value) -> u64 {
-    answer["applied"].as_u64().unwrap_or(0)
+/// How many contacts a plan would change: bulk answers count them as `applied`, the other tools say so themselves.
+fn affected(plan: &Plan<Value>, said: u64) -> u64 {
+    if plan.writes.is_empty() { 0 } else { plan.answer["applied"].as_u64().unwrap_or(said) }
 }
 
 /// The data of a change with what only the framework knows.

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::ids::{CampaignId, OrganizationId};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::Total;
+use docket_projections::campaigns::CampaignListed;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -99,6 +100,8 @@ pub struct Notes {
     pub page: Option<(Option<Value>, Total)>,
     /// Whether a state was used as it was remembered.
     pub from_memory: bool,
+    /// Contacts that a change affects, where its answer does not count them as `applied`.
+    pub affected: u64,
 }
 
 /// What a tool is given beside its input. Cheap to clone.
@@ -177,6 +180,13 @@ impl ToolContext {
         Ok(view)
     }
 
+    /// A campaign with its counts, as new as a strong view: for a change that shows them beside its own decision.
+    pub async fn glance(&self, campaign: CampaignId) -> ToolResult<Option<CampaignListed>> {
+        let (listed, position) = self.call.app.readside.campaign(self.call.organization, campaign).await?;
+        self.note(|notes| notes.position = Some(position));
+        Ok(listed)
+    }
+
     /// Rows of one page.
     pub fn limit(&self) -> u32 {
         self.call.limit
@@ -216,6 +226,11 @@ impl ToolContext {
         let path = path.map(|path| format!("input.{path}"));
         let warning = Warning { code: code.to_owned(), message: message.into(), path };
         self.note(|notes| notes.warnings.push(warning));
+    }
+
+    /// Says how many contacts a change affects, for a tool whose answer does not count them as `applied`.
+    pub fn affects(&self, contacts: u64) {
+        self.note(|notes| notes.affected = contacts);
     }
 
     /// The warnings so far.

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::refusal::FieldError;
 use super::strict;
 use crate::json;
+use crate::spelling::nearest;
 
 /// Marks a property that takes null, to clear what is there.
 pub const CLEARS: &str = "x-clears";
@@ -439,39 +440,6 @@ fn words(value: &Value) -> String {
     }
 }
 
-/// The name that was probably meant, if one is close enough.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let plain = |text: &str| -> Vec<char> {
-        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(64).collect()
-    };
-    let wanted = plain(name);
-    known
-        .filter_map(|known| {
-            let letters = plain(known);
-            let distance = distance(&wanted, &letters);
-            // Who mistypes a short name still begins it rightly: of four letters another one first is another word.
-            let begun = wanted.first() == letters.first() || distance * 5 <= letters.len();
-            (begun && distance <= 1 + letters.len() / 5).then_some((distance, known))
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
-}
-
-/// Letters to insert, delete or replace (Levenshtein).
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -630,12 +598,5 @@ mod tests {
     fn a_mistyped_field_is_named() {
         let faults = schema().check(&mut json!({"search_text": "a"}));
         assert!(faults.iter().any(|fault| fault.message.ends_with("did you mean searchText?")), "{faults:?}");
-        assert_eq!(
-            nearest("list_campaign", ["list_campaigns", "get_campaign"].into_iter()),
-            Some("list_campaigns")
-        );
-        assert_eq!(nearest("colour", ["limit", "cursor"].into_iter()), None);
-        assert_eq!(nearest("next", ["text", "type"].into_iter()), None);
-        assert_eq!(nearest("tect", ["text", "type"].into_iter()), Some("text"));
     }
 }

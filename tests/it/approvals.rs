@@ -182,7 +182,8 @@ async fn a_long_list_is_followed_from_page_to_page() {
 async fn one_append_lets_an_approved_message_go() {
     let office = Office::open().await;
     let drafted = office.draft().await;
-    let body = json!({ "contentHash": drafted.content_hash, "note": "Fine" });
+    // A hash is the same in capitals.
+    let body = json!({ "contentHash": drafted.content_hash.to_uppercase(), "note": "Fine" });
     let (status, answer) = office.answer(&drafted, "approve", body.clone()).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(

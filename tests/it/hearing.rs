@@ -131,7 +131,7 @@ impl Story {
         let send = MessageCommand::Send {
             bucket_id: app.clock.mint::<BucketId>(),
             provider_key: message_id.to_string(),
-            repeatable: false,
+            keyed: None,
             at: app.clock.now(),
         };
         self.order(message_id, send).await;

@@ -90,7 +90,7 @@ impl Story {
                 MessageCommand::Send {
                     bucket_id: self.app.clock.mint::<BucketId>(),
                     provider_key: "k".into(),
-                    repeatable: false,
+                    keyed: None,
                     at,
                 },
                 MessageCommand::Record {

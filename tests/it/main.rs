@@ -10,6 +10,7 @@ mod auditing;
 mod back_test;
 mod brand_voice;
 mod calls;
+mod canaries;
 mod channels;
 mod company_tools;
 mod cqrs;

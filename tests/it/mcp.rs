@@ -6,6 +6,7 @@ use docket_aggregates::token::Role;
 use hyper::{HeaderMap, Method};
 use serde_json::{Value, json};
 
+use crate::support::process::Spoken;
 use crate::support::{Client, TestApp};
 use crate::tools::catalog::office_for_examples;
 use crate::tools::{LYON, Office, texts};
@@ -13,6 +14,7 @@ use crate::tools::{LYON, Office, texts};
 /// Tokens that the whole list may cost a model, at the contract's 37 tools.
 const LIST_TOKENS_MAX: usize = 20_000;
 const REMOVE: &str = "bulk_remove_contacts_from_campaign";
+const ASSIGN: &str = "bulk_assign_campaign_contacts";
 
 /// What a request of revision 2026-07-28 says of itself.
 pub fn meta(capabilities: Value) -> Value {
@@ -90,7 +92,7 @@ fn envelope(answer: &Value) -> &Value {
 /// An answer without what differs from call to call.
 fn comparable(mut answer: Value) -> Value {
     let meta = answer["meta"].as_object_mut().unwrap();
-    for field in ["auditId", "durationMs", "previewToken", "previewUrl", "idempotentReplay"] {
+    for field in ["auditId", "durationMs", "previewToken", "idempotentReplay"] {
         meta.remove(field);
     }
     answer
@@ -185,6 +187,32 @@ async fn a_refusal_is_the_same_on_both_surfaces() {
         let (status, over_http) = client.post(&format!("/crm/agent/tools/{tool}"), body.clone()).await;
         assert!(status >= 400 && over_mcp["success"] == json!(false), "{tool} {body}: {over_mcp}");
         assert_eq!(comparable(over_mcp), comparable(over_http), "{tool} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_script_may_be_as_deep_on_both_surfaces() {
+    let office = Office::empty().await;
+    let own = office.client.organization;
+    for (depth, accepted) in [(9, true), (20, true), (21, false)] {
+        let mut step = json!({ "id": format!("n{depth}"), "type": "question", "text": "And then?" });
+        for level in (1..depth).rev() {
+            let branch = json!({ "label": "Oui", "steps": [step] });
+            step = json!({ "id": format!("n{level}"), "type": "yesno", "text": "And then?", "branches": [branch] });
+        }
+        let script = json!({ "name": format!("Deep {depth}"), "steps": [step] });
+        for (tool, input) in [
+            ("create_script_template", script.clone()),
+            ("import_script_templates", json!({ "templates": [script] })),
+        ] {
+            let body = json!({ "organizationId": own, "input": input });
+            let over_mcp = call(&office.client, tool, body.clone()).await;
+            let over_mcp = envelope(&over_mcp);
+            let (status, over_http) = office.client.post(&format!("/crm/agent/tools/{tool}"), body).await;
+            assert_eq!(over_mcp["success"], json!(accepted), "{tool} {depth}: {over_mcp}");
+            assert_eq!(status == 200, accepted, "{tool} {depth}: {over_http}");
+            assert_eq!(over_mcp["meta"]["errorCode"], over_http["meta"]["errorCode"], "{tool} {depth}");
+        }
     }
 }
 
@@ -325,7 +353,8 @@ async fn a_person_is_asked_before_anything_is_taken_away() {
     let question = &asked["result"];
     assert_eq!(question["resultType"], json!("input_required"), "{asked}");
     let message = question["inputRequests"]["confirm"]["params"]["message"].as_str().unwrap();
-    assert!(message.contains(&format!("{LYON} contacts")), "{message}");
+    let expected = format!("Take {LYON} contacts out of the campaign “Spring”?");
+    assert!(message.starts_with(&expected), "{message}");
     assert_eq!(office.events().await, before);
 
     let answering = |said: Value| {
@@ -356,6 +385,77 @@ async fn a_person_is_asked_before_anything_is_taken_away() {
 }
 
 #[tokio::test]
+async fn a_person_is_not_asked_again_about_what_is_done() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let client = &office.client;
+    let able = json!({ "elicitation": {} });
+    let params = |contact: &str| {
+        let input = json!({ "campaignId": campaign, "contactIds": [contact] });
+        let body = json!({ "organizationId": client.organization, "input": input, "requestId": "once" });
+        json!({ "name": REMOVE, "arguments": body })
+    };
+    let asked = ask(client, "tools/call", params(&contacts[0]), able.clone()).await;
+    let mut yes = params(&contacts[0]);
+    yes["requestState"] = asked["result"]["requestState"].clone();
+    yes["inputResponses"] = json!({ "confirm": { "action": "accept", "content": { "confirm": true } } });
+    let done = ask(client, "tools/call", yes, able.clone()).await;
+    let done = envelope(&done);
+    assert_eq!(done["data"]["applied"], json!(1), "{done}");
+    let before = office.events().await;
+    let again = ask(client, "tools/call", params(&contacts[0]), able.clone()).await;
+    let again = envelope(&again);
+    assert_eq!((&again["data"], &again["meta"]["auditId"]), (&done["data"], &done["meta"]["auditId"]));
+    assert_eq!((&again["meta"]["idempotentReplay"], &again["meta"]["dryRun"]), (&json!(true), &json!(false)));
+    let other = ask(client, "tools/call", params(&contacts[1]), able).await;
+    assert_eq!(envelope(&other)["meta"]["errorCode"], json!("IDEMPOTENCY_CONFLICT"), "nobody is asked");
+    assert_eq!(office.events().await, before);
+}
+
+#[tokio::test]
+async fn a_question_names_what_it_is_about_and_is_put_where_a_yes_would_count() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let client = &office.client;
+    let steps = json!([{ "id": "hello", "type": "question", "text": "Hello?" }]);
+    let script = client.done("create_script_template", json!({ "name": "Heating", "steps": steps })).await;
+    let script = script["template"]["templateId"].clone();
+    let attach = json!({ "campaignId": campaign, "scriptTemplateId": script });
+    client.done("attach_campaign_templates", attach).await;
+    let agents = client.done("list_outbound_agents", json!({})).await;
+    let ada = agents["agents"].as_array().unwrap().iter().find(|agent| agent["name"] == "ada").unwrap();
+    let able = json!({ "elicitation": {} });
+    let put = async |client: &Client, tool: &str, input: &Value| {
+        let body = json!({ "organizationId": client.organization, "input": input });
+        ask(client, "tools/call", json!({ "name": tool, "arguments": body }), able.clone()).await
+    };
+    let assign = json!({ "campaignId": campaign, "agentIds": [ada["agentId"]], "contactIds": contacts[..2] });
+    let delete = json!({ "templateId": script, "force": true });
+    for (tool, input, words) in [
+        (ASSIGN, &assign, vec!["Assign 2 contacts of the campaign “Spring” to “ada” (2)?"]),
+        (
+            "delete_script_template",
+            &delete,
+            vec!["Delete the call script “Heating”?", "“Spring”", "restored"],
+        ),
+    ] {
+        let asked = put(client, tool, input).await;
+        let message = asked["result"]["inputRequests"]["confirm"]["params"]["message"].as_str().unwrap();
+        for word in words {
+            assert!(message.contains(word), "{tool}: {message}");
+        }
+    }
+
+    // Nothing would change, or the token may not change it: there is nothing to say yes to.
+    let other = office.campaign("Autumn").await;
+    let nothing = put(client, REMOVE, &json!({ "campaignId": other, "filter": {} })).await;
+    assert_eq!(envelope(&nothing)["data"]["applied"], json!(0), "{nothing}");
+    let narrow = office.app.narrowed(client.organization, None, &[], Some(1)).await;
+    let refused = put(&narrow, ASSIGN, &assign).await;
+    assert_eq!(envelope(&refused)["meta"]["errorCode"], json!("TOO_MANY_AFFECTED"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_bulk_call_tells_how_far_it_has_come() {
     let office = Office::open().await;
     let campaign = office.campaign("Spring").await;
@@ -379,6 +479,55 @@ async fn a_bulk_call_tells_how_far_it_has_come() {
         .collect();
     assert_eq!(progress, [1.0, 2.0, 3.0], "{messages:?}");
     assert_eq!(envelope(messages.last().unwrap())["data"]["applied"], json!(LYON));
+}
+
+#[tokio::test]
+async fn progress_only_ever_increases_within_one_request() {
+    let office = Office::open().await;
+    let (campaign, _) = office.lyon("Spring").await;
+    let organization = office.client.organization;
+    let token = office.app.token(Role::SuperAdmin, Some(organization)).await;
+    let able = json!({ "elicitation": {} });
+    let mut spoken = Spoken::begin(&office.app.database, &token, able, &[]).await;
+    let body = json!({ "organizationId": organization, "input": { "campaignId": campaign, "filter": {} } });
+    let params = json!({ "name": REMOVE, "arguments": body, "_meta": { "progressToken": "p" } });
+    spoken.say(json!({ "id": 1, "method": "tools/call", "params": params })).await;
+    let (mut progress, mut asked) = (Vec::new(), 0);
+    let answer = loop {
+        let message = spoken.hear().await;
+        if message["method"] == "notifications/progress" {
+            progress.push(message["params"]["progress"].as_f64().unwrap());
+        } else if message["method"] == "elicitation/create" {
+            asked += 1;
+            let yes = json!({ "action": "accept", "content": { "confirm": true } });
+            spoken.say(json!({ "id": message["id"], "result": yes })).await;
+        } else if message["id"] == 1 {
+            break message;
+        }
+    };
+    assert_eq!(envelope(&answer)["data"]["applied"], json!(LYON), "{answer}");
+    assert_eq!(asked, 1);
+    assert_eq!(progress, [1.0, 3.0, 4.0, 5.0, 6.0]);
+}
+
+#[tokio::test]
+async fn a_token_has_its_allowance_over_standard_input_too() {
+    let app = TestApp::start().await;
+    let organization = app.organization().await;
+    let token = app.token(Role::SuperAdmin, Some(organization)).await;
+    let settings = [("DOCKET_RATE_LIMIT", "1/3")];
+    let mut spoken = Spoken::begin(&app.database, &token, json!({}), &settings).await;
+    let body = json!({ "organizationId": organization, "input": {} });
+    let mut codes = Vec::new();
+    for id in 1..=4 {
+        let params = json!({ "name": "list_outbound_agents", "arguments": body });
+        spoken.say(json!({ "id": id, "method": "tools/call", "params": params })).await;
+        let answer = spoken.hear().await;
+        codes.push(envelope(&answer)["meta"]["errorCode"].as_str().unwrap_or_default().to_owned());
+    }
+    assert_eq!(codes, ["", "", "", "RATE_LIMITED"]);
+    spoken.say(json!({ "id": 5, "method": "tools/list" })).await;
+    assert_eq!(spoken.hear().await["error"]["code"], json!(-32600), "a list is a request, too");
 }
 
 #[tokio::test]

@@ -1,13 +1,17 @@
 //! Founding and changing organizations, and who may do what.
 
 use docket::http::routes;
+use docket::pauses;
+use docket::service::Call;
 use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::sending_control::PauseScope;
 use docket_aggregates::token::Role;
 use hyper::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::roles::path_in;
+use crate::support::process::run;
 use crate::support::{Client, TestApp};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -84,6 +88,80 @@ async fn an_organization_is_renamed_and_switched() {
     ] {
         assert_eq!(patch(path, body).await.0, expected, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_change_that_is_asked_again_has_one_effect_and_one_answer() {
+    let app = TestApp::start().await;
+    let admin = administrator(&app).await;
+    let mut paths = Vec::new();
+    for slug in ["one", "two"] {
+        let (_, created) = admin.post("/api/admin/organizations", organization(slug)).await;
+        paths.push(format!("/api/admin/organizations/{}", created["id"].as_str().unwrap()));
+    }
+    let patch = async |path: &str, key: &str, body: Value| {
+        let headers = [JSON, ("idempotency-key", key)];
+        admin.send(Method::PATCH, path, &headers, body.to_string().into_bytes()).await.unwrap()
+    };
+    let changes = [
+        ("k-name", json!({ "name": "Acme", "crmEnabled": false })),
+        ("k-pause", json!({ "sendingPaused": true })),
+        ("k-both", json!({ "name": "Acme again", "sendingPaused": false })),
+    ];
+    let mut answers = Vec::new();
+    for (key, body) in &changes {
+        let (status, answer) = patch(&paths[0], key, body.clone()).await;
+        assert_eq!(status, 200, "{answer}");
+        answers.push(answer);
+    }
+    assert_eq!(
+        (&answers[2]["name"], &answers[2]["crmEnabled"], &answers[2]["sendingPaused"]),
+        (&json!("Acme again"), &json!(false), &json!(false))
+    );
+    // Asked again, each is answered as it was then, and changes nothing back.
+    for ((key, body), answer) in changes.iter().zip(&answers) {
+        assert_eq!(patch(&paths[0], key, body.clone()).await, (200, answer.clone()), "{key}");
+        let (status, refusal) = patch(&paths[0], key, json!({ "name": "Other" })).await;
+        assert_eq!((status, &refusal["code"]), (409, &json!("IDEMPOTENCY_CONFLICT")), "{key}");
+    }
+    let (_, now) = patch(&paths[0], "k-now", json!({ "name": "Acme again" })).await;
+    assert_eq!((&now["name"], &now["sendingPaused"]), (&json!("Acme again"), &json!(false)));
+    // Another organization is another request.
+    assert_eq!(patch(&paths[1], "k-name", json!({ "name": "Beta" })).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_list_of_organizations_says_whose_sending_is_held_back() {
+    let app = TestApp::start().await;
+    let admin = administrator(&app).await;
+    let mut ids = Vec::new();
+    for slug in ["held", "outbox-held", "free"] {
+        let (_, created) = admin.post("/api/admin/organizations", organization(slug)).await;
+        ids.push(created["id"].as_str().unwrap().parse::<OrganizationId>().unwrap());
+    }
+    let outbox = json!({ "channel": "cal-com", "secretRef": "secret://cal:latest", "config": {} });
+    let (status, outbox) = admin.post(&format!("/api/companies/{}/crm/outboxes", ids[1]), outbox).await;
+    assert_eq!(status, 201, "{outbox}");
+    let outbox = outbox["id"].as_str().unwrap().parse().unwrap();
+    let pause = async |id: OrganizationId, scope: PauseScope| {
+        let call = Call::of_system(&app.app, id, "test");
+        pauses::pause(&app.app, &call, scope, "too loud".into()).await.unwrap();
+    };
+    pause(ids[0], PauseScope::All).await;
+    pause(ids[1], PauseScope::Outbox(outbox)).await;
+    let listed = run(&app.database, &["organization", "list", "--json"]).await;
+    assert!(listed.status.success(), "{listed:?}");
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let of =
+        |id: &OrganizationId| listed.as_array().unwrap().iter().find(|row| row["id"] == json!(id)).unwrap();
+    let paused: Vec<&Value> = ids.iter().map(|id| &of(id)["paused"]).collect();
+    assert_eq!(
+        paused,
+        [&json!(true), &json!(false), &json!(false)],
+        "a pause of one outbox is not all of it"
+    );
+    let told = String::from_utf8(run(&app.database, &["organization", "list"]).await.stdout).unwrap();
+    assert_eq!(told.lines().filter(|line| line.ends_with("  PAUSED")).count(), 1, "{told}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use docket::language_model::{LanguageModel, LanguageModelConfig};
 use docket_aggregates::token::Role;
+use futures::future::join_all;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -400,6 +401,28 @@ async fn what_a_person_answered_is_kept() {
 }
 
 #[tokio::test]
+async fn what_a_person_answered_is_kept_however_often_a_model_is_asked() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    let draft = json!({
+        "campaignId": story.campaign, "contactId": story.contact, "answers": { "owner": false }, "notes": "My own",
+    });
+    story.agent.done("create_qualification", draft).await;
+    for area in [5, 6] {
+        model.says(&answer(json!({ "owner": true, "area": area }), "undecided"));
+        let (status, told) = story.qualify(json!({})).await;
+        assert_eq!(status, 200, "{told}");
+        let recorded = story.latest().await;
+        assert_eq!(
+            recorded["answers"],
+            json!({ "owner": false, "area": area }),
+            "a model may correct itself"
+        );
+        assert_eq!(recorded["notes"], json!("My own"));
+    }
+}
+
+#[tokio::test]
 async fn a_conversation_that_goes_on_meanwhile_is_not_overrun() {
     let model = Model::start().await;
     let story = Story::begin(Some(model.client())).await;
@@ -438,6 +461,63 @@ async fn of_two_who_qualify_at_once_one_record_comes() {
     );
     let listed = story.agent.done("list_qualifications", json!({})).await;
     assert_eq!(listed["qualifications"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn one_conversation_comes_to_one_record_however_often_it_is_judged() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    model.says(&answer(json!({ "owner": true, "fuel": "oil" }), "qualified"));
+    let path = story.path();
+    let run = |key: String| {
+        let path = &path;
+        let board = &story.board;
+        async move {
+            let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
+            board.send(hyper::Method::POST, path, &headers, b"{}".to_vec()).await.unwrap()
+        }
+    };
+    let mut answers = join_all((0..10).map(|n| run(format!("at-once-{n}")))).await;
+    model.says(&answer(json!({ "owner": true, "fuel": "gas" }), "qualified"));
+    for n in 0..3 {
+        answers.push(run(format!("later-{n}")).await);
+    }
+    // What was answered is answered so again.
+    answers.push(run("later-2".into()).await);
+    let first = &answers[0].1["qualification"];
+    for (status, told) in &answers {
+        assert_eq!((*status, &told["qualification"]), (200, first), "{told}");
+    }
+    assert_eq!(first["status"], json!("qualified"));
+    assert_eq!(answers[12].1["sent"], json!(false), "what is decided is not asked again");
+    let listed = story.agent.done("list_qualifications", json!({})).await;
+    assert_eq!(listed["qualifications"].as_array().unwrap().len(), 1);
+
+    // Whoever wants it judged anew opens the record.
+    let reopen = json!({ "qualificationId": first["qualificationId"], "patch": { "status": "draft" } });
+    story.agent.done("update_qualification", reopen).await;
+    let (status, told) = run("anew".into()).await;
+    assert_eq!((status, &told["sent"]), (200, &json!(true)), "{told}");
+    assert_eq!(told["qualification"]["answers"]["fuel"], json!("gas"));
+    let listed = story.agent.done("list_qualifications", json!({})).await;
+    assert_eq!(listed["qualifications"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_model_does_not_decide_again_what_a_person_decided() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    let decided = json!({
+        "campaignId": story.campaign, "contactId": story.contact, "scriptExecutionId": story.execution,
+        "answers": { "owner": false }, "status": "not_qualified",
+    });
+    let decided = story.agent.done("create_qualification", decided).await["qualification"].clone();
+    model.says(&answer(json!({ "owner": true, "fuel": "oil" }), "qualified"));
+    let (status, told) = story.qualify(json!({})).await;
+    assert_eq!((status, &told["sent"]), (200, &json!(false)), "{told}");
+    assert_eq!(told["qualification"]["qualificationId"], decided["qualificationId"]);
+    assert_eq!(told["qualification"]["status"], json!("not_qualified"));
+    assert!(model.requests().is_empty());
 }
 
 #[tokio::test]

@@ -134,6 +134,51 @@ async fn what_is_no_outbox_is_refused_and_a_secret_never_told_back() {
 }
 
 #[tokio::test]
+async fn a_configuration_that_can_never_send_is_refused_by_its_fields() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let (_, opened) = post(&client, "outboxes", mail("smtp")).await;
+    let path = format!("outboxes/{}", text(&opened["id"]));
+    let with = |field: &str, value: Value| {
+        let mut config = json!({ "fromAddress": "ops@example.com" });
+        config[field] = value;
+        config
+    };
+    let before = positions(&client).await;
+    for (channel, config, code, told) in [
+        ("email", with("fromAddress", json!("x")), "INVALID_EMAIL", "config.fromAddress"),
+        ("email", with("fromName", json!("A\r\nBcc: x")), "CONTROL_CHARACTER", "config.fromName"),
+        ("email", with("replyTo", json!("a@b.c, d@e.f")), "INVALID_EMAIL", "config.replyTo"),
+        ("email", with("returnPathDomain", json!("x y")), "INVALID_DOMAIN", "config.returnPathDomain"),
+        (
+            "email",
+            with("returnPathDomain", json!("a_b.example")),
+            "INVALID_DOMAIN",
+            "config.returnPathDomain",
+        ),
+        ("email", with("replyto", json!("a@example.com")), "UNKNOWN_FIELD", "did you mean replyTo?"),
+        ("whatsapp", json!({ "bogus": 1 }), "REQUIRED", "config.phoneNumberId"),
+        ("linkedin", json!({ "accountID": "1" }), "REQUIRED", "config.accountId"),
+        ("instagram", json!({ "accountId": "a b" }), "INVALID_ID", "config.accountId"),
+        ("cal-com", json!({ "fromAddress": "a@example.com" }), "UNKNOWN_FIELD", "config.fromAddress"),
+    ] {
+        let mut body = mail("smtp");
+        body["channel"] = json!(channel);
+        body["config"] = config.clone();
+        let mut answers = vec![post(&client, "outboxes", body).await];
+        if channel == "email" {
+            answers.push(ask(&client, Method::PATCH, &path, json!({ "config": config })).await);
+        }
+        for answer in answers {
+            assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{config}: {}", answer.1);
+            assert_eq!(answer.1["details"][0]["code"], code, "{config}: {}", answer.1);
+            assert!(answer.1["details"].to_string().contains(told), "{config}: {}", answer.1);
+        }
+    }
+    assert_eq!(positions(&client).await, before, "nothing is recorded");
+}
+
+#[tokio::test]
 async fn rules_are_kept_in_the_order_of_evaluation() {
     let app = TestApp::start().await;
     let client = app.agent().await;
@@ -172,6 +217,8 @@ async fn what_is_no_rule_is_refused() {
         (json!({}), 422, "CATCH_ALL"),
         (json!({ "chanel": "email" }), 400, "VALIDATION_FAILED"),
         (json!({ "channel": null }), 400, "VALIDATION_FAILED"),
+        (json!({ "channel": "dry-run" }), 400, "VALIDATION_FAILED"),
+        (json!({ "niche": "renovation", "timeOfDay": null }), 400, "VALIDATION_FAILED"),
         (hours("09:00", "09:00"), 400, "VALIDATION_FAILED"),
         (hours("24:00", "06:00"), 400, "VALIDATION_FAILED"),
         (hours("9:00", "17:00"), 400, "VALIDATION_FAILED"),
@@ -207,6 +254,8 @@ async fn what_is_no_rule_is_refused() {
         (json!({ "action": "auto_approve" }), 422, "CATCH_ALL"),
         (json!({ "predicate": { "chanel": "email" } }), 400, "VALIDATION_FAILED"),
         (json!({ "predicate": null, "priority": 1_000_001 }), 400, "VALIDATION_FAILED"),
+        (json!({ "predicate": null }), 400, "VALIDATION_FAILED"),
+        (json!({ "predicate": { "channel": "dry-run" } }), 400, "VALIDATION_FAILED"),
         (json!({ "action": null }), 400, "VALIDATION_FAILED"),
         (json!({}), 400, "VALIDATION_FAILED"),
         (json!({ "action": "auto_approve", "acknowledgeCatchAll": true }), 200, ""),
@@ -278,11 +327,15 @@ async fn the_allowlist_takes_entries_and_files() {
         (json!({ "entries": ["ann@example.com", "no address"] }), 400, "VALIDATION_FAILED"),
         (json!({ "entry": "a@b.example", "entries": [] }), 400, "VALIDATION_FAILED"),
         (json!({}), 400, "VALIDATION_FAILED"),
+        (json!({ "entries": [] }), 400, "VALIDATION_FAILED"),
         (json!({ "entries": vec!["a@b.example"; 1_001] }), 400, "VALIDATION_FAILED"),
     ] {
         let answer = post(&client, "allowlist", body).await;
         assert_eq!(refused(&answer), (status, code), "{}", answer.1);
     }
+    let headers = [("content-type", "text/csv")];
+    let answer = client.send(Method::POST, &path, &headers, b"entry\n".to_vec()).await.unwrap();
+    assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{}", answer.1);
     let everybody = json!({ "entry": "*", "acknowledgeAll": true });
     assert_eq!(post(&client, "allowlist", everybody).await.0, 201);
 }
@@ -315,7 +368,7 @@ async fn an_address_is_suppressed_until_it_is_taken_off_the_list() {
     assert_eq!(ask(&client, Method::GET, "suppressions", Value::Null).await.1, json!([]));
     let answer = ask(&client, Method::DELETE, "suppressions", lift()).await;
     assert_eq!(refused(&answer), (404, "NOT_SUPPRESSED"));
-    for address in ["@example.com", "*", "no address"] {
+    for address in ["@example", "*", "no address"] {
         let answer = post(&client, "suppressions", json!({ "address": address, "reason": "manual" })).await;
         assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{address}");
     }
@@ -418,8 +471,9 @@ async fn sending_is_paused_and_resumed_by_scope() {
     let client = app.agent().await;
     let (status, paused) = post(&client, "pause", json!({ "reason": "too loud" })).await;
     assert_eq!((status, &paused["scope"], &paused["paused"]), (200, &json!("all"), &json!(true)), "{paused}");
-    let of_outbox = json!({ "reason": "too loud", "scope": "outbox", "id": NOTHING });
-    assert_eq!(post(&client, "pause", of_outbox).await.1["id"], json!(NOTHING));
+    let (_, outbox) = post(&client, "outboxes", mail("smtp")).await;
+    let of_outbox = json!({ "reason": "too loud", "scope": "outbox", "id": outbox["id"] });
+    assert_eq!(post(&client, "pause", of_outbox).await.1["id"], outbox["id"]);
     let before = positions(&client).await;
     assert_eq!(post(&client, "pause", json!({ "reason": "again" })).await.0, 200);
     assert_eq!(positions(&client).await, before);
@@ -435,10 +489,51 @@ async fn sending_is_paused_and_resumed_by_scope() {
 }
 
 #[tokio::test]
+async fn only_what_the_company_has_is_held_back_by_its_own_kind() {
+    let app = TestApp::start().await;
+    let [ours, theirs] = [app.agent().await, app.agent().await];
+    let outbox = post(&ours, "outboxes", mail("smtp")).await.1["id"].clone();
+    let agent = post(&ours, "agents", json!({ "name": "Ann", "email": "ann@example.com" })).await.1;
+    let agent = agent["agentId"].clone();
+    let made = ours.done("create_outbound_campaign", json!({ "name": "Spring" })).await;
+    let campaign = made["campaign"]["campaignId"].clone();
+    let unregistered = "0190a0f0-0000-7000-8000-0000000000aa";
+    app.agent_token(ours.organization, unregistered).await;
+    let pause = async |client: &Client, path: &str, scope: &str, id: &Value| {
+        post(client, path, json!({ "reason": "too loud", "scope": scope, "id": id })).await
+    };
+    let before = [positions(&ours).await, positions(&theirs).await];
+    for (client, scope, id, code) in [
+        (&theirs, "outbox", &outbox, "OUTBOX_NOT_FOUND"),
+        (&theirs, "campaign", &campaign, "CAMPAIGN_NOT_FOUND"),
+        (&theirs, "agent", &agent, "AGENT_NOT_FOUND"),
+        (&theirs, "agent", &json!(unregistered), "AGENT_NOT_FOUND"),
+        (&ours, "agent", &outbox, "AGENT_NOT_FOUND"),
+        (&ours, "outbox", &campaign, "OUTBOX_NOT_FOUND"),
+        (&ours, "campaign", &json!(NOTHING), "CAMPAIGN_NOT_FOUND"),
+    ] {
+        let answer = pause(client, "pause", scope, id).await;
+        assert_eq!(refused(&answer), (404, code), "{scope} {id}");
+    }
+    assert_eq!([positions(&ours).await, positions(&theirs).await], before, "nothing is recorded");
+    for (scope, id) in
+        [("outbox", &outbox), ("campaign", &campaign), ("agent", &agent), ("agent", &json!(unregistered))]
+    {
+        assert_eq!(pause(&ours, "pause", scope, id).await.0, 200, "{scope} {id}");
+    }
+    // What is gone may always be let go on.
+    let path = format!("outboxes/{}", text(&outbox));
+    assert_eq!(ask(&ours, Method::DELETE, &path, Value::Null).await.0, 200);
+    assert_eq!(refused(&pause(&ours, "pause", "outbox", &outbox).await), (404, "OUTBOX_NOT_FOUND"));
+    assert_eq!(pause(&ours, "resume", "outbox", &outbox).await.0, 200);
+}
+
+#[tokio::test]
 async fn what_is_held_back_is_listed_and_switched_by_the_instance_too() {
     let app = TestApp::start().await;
     let client = app.agent().await;
-    let of_outbox = json!({ "reason": "too loud", "scope": "outbox", "id": NOTHING });
+    let (_, outbox) = post(&client, "outboxes", mail("smtp")).await;
+    let of_outbox = json!({ "reason": "too loud", "scope": "outbox", "id": outbox["id"] });
     assert_eq!(post(&client, "pause", of_outbox).await.0, 200);
     let path = format!("/api/admin/organizations/{}", client.organization);
     let switch = async |body: Value| {
@@ -483,6 +578,51 @@ async fn one_recipient_gets_so_many_and_no_more() {
     }
     assert_eq!(ask(&client, Method::GET, "frequency-cap", Value::Null).await, (200, cap));
     assert_eq!(ask(&client, Method::PUT, "frequency-cap", none.clone()).await, (200, none));
+}
+
+#[tokio::test]
+async fn one_fault_is_told_once() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let (post, put) = (Method::POST, Method::PUT);
+    for (method, path, body, told) in [
+        (&put, "frequency-cap", json!({ "messages": 1 }), vec!["days REQUIRED"]),
+        (&put, "frequency-cap", json!({ "messages": 0, "days": 1 }), vec!["messages OUT_OF_RANGE"]),
+        (&put, "frequency-cap", json!({ "messages": 1, "days": null }), vec!["days CONTRADICTION"]),
+        (
+            &post,
+            "approval-rules/simulate",
+            json!({}),
+            vec!["candidateRules REQUIRED", "from REQUIRED", "to REQUIRED"],
+        ),
+        (&post, "allowlist", json!({ "entries": [] }), vec!["entries EMPTY"]),
+        (&post, "suppressions", json!({ "entries": [] }), vec!["entries EMPTY"]),
+    ] {
+        let (status, answer) = ask(&client, method.clone(), path, body.clone()).await;
+        let problem = |problem: &Value| format!("{} {}", text(&problem["path"]), text(&problem["code"]));
+        let mut problems: Vec<String> = answer["details"].as_array().unwrap().iter().map(problem).collect();
+        problems.sort();
+        assert_eq!((status, problems), (400, told.into_iter().map(str::to_owned).collect()), "{path} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_size_in_bytes_is_refused_in_bytes() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    for (field, value, most) in [
+        ("title", json!("a".repeat(513)), 512),
+        ("summary", json!("a".repeat(4_097)), 4_096),
+        ("summary", json!("é".repeat(2_049)), 4_096),
+        ("tags", json!(["a".repeat(65)]), 64),
+    ] {
+        let mut body = piece("a.md");
+        body[field] = value;
+        let answer = post(&client, "content-pieces", body).await;
+        assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{}", answer.1);
+        let told = format!("{field}: must have at most {most} bytes in UTF-8");
+        assert_eq!(answer.1["error"], told, "{}", answer.1);
+    }
 }
 
 #[tokio::test]

@@ -323,6 +323,32 @@ async fn two_processes_post_each_event_once() {
 }
 
 #[tokio::test]
+async fn the_hanging_targets_of_one_company_hold_up_nobody_else() {
+    const POST_SECONDS: u64 = 20;
+    let story = Story::begin([]).await;
+    for _ in 0..5 {
+        story.open(&["AgentRegistered"]).await;
+    }
+    let neighbour = story.app.client(Role::Board, story.app.organization().await).await;
+    let target = Provider::start([Act::answer(204, "")]).await;
+    let body = json!({ "url": format!("{}/hook", target.base), "eventTypes": ["AgentRegistered"] });
+    let (status, view) = neighbour.post(&neighbour.crm("webhooks"), body).await;
+    assert_eq!(status, 201, "{view}");
+
+    let begun = std::time::Instant::now();
+    for number in 0..8 {
+        story.happen(&format!("agent{number}")).await;
+    }
+    story.taken(8).await;
+    let agent = json!({ "name": "Ann", "email": "ann@example.com" });
+    assert_eq!(neighbour.post(&neighbour.crm("agents"), agent).await.0, 201);
+    eventually("the neighbour's post arrives", || async { (!target.taken().is_empty()).then_some(()) }).await;
+    // Eight at once, and eight more each time that these were given up.
+    let (posts, given_up) = (story.target.taken().len(), begun.elapsed().as_secs() / POST_SECONDS);
+    assert!(posts as u64 <= 8 * (1 + given_up), "{posts} posts after {given_up} rounds");
+}
+
+#[tokio::test]
 async fn a_repeated_request_opens_one_endpoint_and_bad_input_none() {
     let story = Story::begin([]).await;
     let organization = story.board.organization;

@@ -150,12 +150,18 @@ fn a_deleted_piece_is_gone() {
 #[test]
 fn labels_are_only_for_the_text_that_the_board_vouched_for() {
     let mut piece = ContentPiece::default();
-    assert_eq!(piece.labels_for(&sha("b")), None);
+    assert_eq!(piece.labels_for(None, &sha("b")), None);
     piece.apply(added());
     let labels = Labels { niche: Some("renovation".into()), tags: vec!["nurture".into()] };
-    assert_eq!(piece.labels_for(&sha("b")), Some(labels));
+    assert_eq!(piece.labels_for(None, &sha("b")), Some(labels));
+    // A subject is words, too: the board vouched for the one that it gave.
+    let title = piece.piece.as_ref().and_then(|piece| piece.text.value()).map(|text| text.title.clone());
+    assert!(piece.labels_for(title.as_deref(), &sha("b")).is_some());
+    for other in ["", "Other words"] {
+        assert_eq!(piece.labels_for(Some(other), &sha("b")), None, "{other}");
+    }
     // The hash of the file vouches for nothing.
-    assert_eq!(piece.labels_for(&sha("a")), None);
+    assert_eq!(piece.labels_for(None, &sha("a")), None);
     piece.apply(deleted());
-    assert_eq!(piece.labels_for(&sha("b")), None);
+    assert_eq!(piece.labels_for(None, &sha("b")), None);
 }

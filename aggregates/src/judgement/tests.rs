@@ -25,6 +25,7 @@ struct World {
     control: SendingControl,
     message: Message,
     suppressed: bool,
+    left_alone: bool,
 }
 
 fn keys() -> RecipientKeys {
@@ -45,6 +46,7 @@ impl World {
             control: SendingControl::default(),
             message: Message::default(),
             suppressed: false,
+            left_alone: false,
         };
         let entry = AllowedEntry {
             kind: EntryKind::Domain,
@@ -113,7 +115,7 @@ impl World {
     fn of_draft(&self, channel: Channel) -> (Ruling, Grounds) {
         of_draft(
             &facts(channel),
-            Recipient { keys: &keys(), suppressed: self.suppressed },
+            Recipient { keys: &keys(), suppressed: self.suppressed, left_alone: self.left_alone },
             At { state: &self.allowlist, version: 4 },
             At { state: &self.rules, version: 7 },
             APPROVAL,
@@ -132,7 +134,7 @@ impl World {
         let keys = keys();
         at_dispatch(
             &self.message,
-            Recipient { keys: &keys, suppressed: self.suppressed },
+            Recipient { keys: &keys, suppressed: self.suppressed, left_alone: self.left_alone },
             ground,
             APPROVAL,
             NOW,
@@ -151,6 +153,8 @@ fn a_draft_is_judged_by_allowlist_then_suppression_then_rules() {
     assert_eq!(world.of_draft(Channel::DryRun).0, Ruling::DryRun);
     world.let_rules(Action::QueueForManual);
     assert_eq!(world.of_draft(Channel::Email).0, Ruling::AskAPerson(APPROVAL));
+    world.left_alone = true;
+    assert_eq!(world.of_draft(Channel::Email).0, Ruling::BlockedByAllowlist(Reason::DoNotContact));
     world.suppressed = true;
     for channel in [Channel::Email, Channel::DryRun] {
         assert_eq!(world.of_draft(channel).0, Ruling::BlockedByAllowlist(Reason::Suppressed));
@@ -173,7 +177,8 @@ fn the_grounds_name_what_was_looked_at() {
 fn everything_is_looked_at_again_at_the_hand_over() {
     assert_eq!(World::new().at_dispatch(), AtDispatch::HandOver);
     type Change = fn(&mut World);
-    let rows: [(Change, Ruling); 7] = [
+    let rows: [(Change, Ruling); 8] = [
+        (|world| world.left_alone = true, Ruling::BlockedByAllowlist(Reason::DoNotContact)),
         (|world| world.suppressed = true, Ruling::BlockedByAllowlist(Reason::Suppressed)),
         (World::empty_allowlist, Ruling::BlockedByAllowlist(Reason::AllowlistEmpty)),
         (

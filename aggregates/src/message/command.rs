@@ -1,6 +1,6 @@
 //! What can be asked of a message, and how it refuses.
 
-use super::event::{ChannelAnswer, DedupKey, MessageContent, SettledBy};
+use super::event::{ChannelAnswer, DedupKey, Keyed, MessageContent, SettledBy};
 use super::status::{Delivery, DispatchState, MessageStatus, Reason};
 use crate::approval_rules::RuleRef;
 use crate::channel::Channel;
@@ -151,8 +151,8 @@ pub enum MessageCommand {
         bucket_id: BucketId,
         /// The key that the channel gets; the same for every hand-over.
         provider_key: String,
-        /// The channel takes that key, still remembers it, and does nothing twice under it.
-        repeatable: bool,
+        /// With what, if the channel takes that key and does nothing twice under it.
+        keyed: Option<Keyed>,
         /// When.
         at: Timestamp,
     },

@@ -6,8 +6,8 @@ use super::{Delivery, MessageStatus};
 use crate::approval_rules::RuleRef;
 use crate::channel::Channel;
 use crate::ids::{
-    AgentId, ApprovalId, BucketId, CampaignId, ContactId, ContentPieceId, MessageId, OutboxId, PrincipalId,
-    SequenceId,
+    AgentId, ApprovalId, BucketId, CampaignId, ContactId, ContentPieceId, CredentialId, MessageId, OutboxId,
+    PrincipalId, SequenceId,
 };
 use crate::labels::Labels;
 use crate::personal::Personal;
@@ -30,6 +30,16 @@ pub struct DedupKey {
     pub key: String,
     /// Keyed hash of everything that was asked for, to tell a repetition from another request under the same key.
     pub fingerprint: String,
+}
+
+/// What makes it harmless to hand a message over again: its channel took the message's key, under this secret. Who has
+/// another secret may be another account or another provider, which knows nothing of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keyed {
+    /// The credential.
+    pub credential_id: CredentialId,
+    /// The version of its secret.
+    pub secret_version: u32,
 }
 
 /// What was decided of a message, and on what ground.
@@ -160,6 +170,9 @@ pub enum MessageEvent {
         bucket_id: BucketId,
         /// The key that the channel gets.
         provider_key: String,
+        /// With what, if the channel does nothing twice under that key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keyed: Option<Keyed>,
         /// When.
         at: Timestamp,
     },
@@ -218,7 +231,8 @@ pub enum MessageEvent {
     OutcomeUnknown {
         /// Number of the hand-over.
         attempt: u32,
-        /// Why: `no_answer`, or `interrupted` where the process that held it is gone.
+        /// Why: `no_answer`; `interrupted` where the process that held it is gone; or why it was not taken when it was
+        /// handed over again, which says nothing of the first time.
         code: String,
         /// What is known, in words. The subject is the recipient.
         answer: Option<Personal<ChannelAnswer>>,

@@ -11,6 +11,9 @@ pub const RETRIES: u32 = 8;
 /// No try begins later than this after the first.
 pub const RETRY_WITHIN_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 
+/// A channel that takes an idempotency key remembers it for 24 hours; the last hour is not relied on.
+pub const KEY_REMEMBERED_MILLIS: i64 = 23 * 60 * 60 * 1_000;
+
 const MINUTE: i64 = 60 * 1_000;
 /// Together 23 hours and 5 minutes.
 const PAUSES: [i64; RETRIES as usize] = [

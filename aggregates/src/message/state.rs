@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{DedupKey, MessageContent, MessageEvent};
-use super::retry::{JITTER_MAX, retry_at};
+use super::event::{DedupKey, Keyed, MessageContent, MessageEvent};
+use super::retry::{JITTER_MAX, KEY_REMEMBERED_MILLIS, retry_at};
 use super::status::{Delivery, DispatchState, MessageStatus, Reason, standing_after};
 use crate::channel::Channel;
 use crate::ids::{
@@ -33,6 +33,10 @@ pub struct Message {
     pub(super) last_sent_at: Option<Timestamp>,
     pub(super) bucket_id: Option<BucketId>,
     pub(super) provider_key: Option<String>,
+    /// With what it was last handed over, where the channel does nothing twice under the key.
+    pub(super) keyed: Option<Keyed>,
+    /// When it was last handed over, nobody knew what had become of it before.
+    pub(super) repeated: bool,
 }
 
 /// What stays of the draft. The content itself is dropped once it cannot be needed any more.
@@ -56,6 +60,7 @@ pub(super) struct Drafted {
 
 impl Message {
     pub(super) fn evolve(&mut self, event: MessageEvent) {
+        let away = matches!(self.dispatch, DispatchState::InFlight | DispatchState::Unknown);
         if let Some((status, dispatch)) = standing_after(&event) {
             self.stand(status, dispatch);
         }
@@ -112,7 +117,9 @@ impl Message {
                 self.auto_approved = approval_id.is_none();
             }
             MessageEvent::MessageQueued { not_before } => self.not_before = not_before,
-            MessageEvent::MessageSending { attempt, bucket_id, provider_key, at } => {
+            MessageEvent::MessageSending { attempt, bucket_id, provider_key, keyed, at } => {
+                self.keyed = keyed;
+                self.repeated = away;
                 self.attempts = attempt;
                 self.bucket_id = Some(bucket_id);
                 self.provider_key = Some(provider_key);
@@ -186,6 +193,11 @@ impl Message {
         self.approval_id
     }
 
+    /// Whether it may go out.
+    pub fn approved(&self) -> bool {
+        self.approved
+    }
+
     /// Whether a rule and no person let it go out: the rules are then asked again before it does.
     pub fn auto_approved(&self) -> bool {
         self.auto_approved
@@ -216,6 +228,13 @@ impl Message {
     pub fn asked_again_at(&self) -> Option<Timestamp> {
         let (first, last) = (self.first_sent_at?, self.last_sent_at?);
         retry_at(first, self.tries(), last, None, JITTER_MAX)
+    }
+
+    /// Whether a message of which nobody knows whether its channel has it may be handed over with this at that instant:
+    /// with what it was handed over the last time, and while the channel remembers its key.
+    pub fn may_be_repeated(&self, keyed: Option<Keyed>, at: Timestamp) -> bool {
+        let remembered = |first: Timestamp| at < first.plus_millis(KEY_REMEMBERED_MILLIS);
+        keyed.is_some() && keyed == self.keyed && self.first_sent_at.is_some_and(remembered)
     }
 
     /// Not to be handed over before this instant.

@@ -145,6 +145,8 @@ pub enum Reason {
     AllowlistEmpty,
     /// The address is on the suppression list, or its owner asked not to be contacted.
     Suppressed,
+    /// The contact that it is for is not to be contacted, whichever of its addresses that was said of.
+    DoNotContact,
     /// The channel lets nobody write to this recipient now.
     WindowClosed,
     /// The credential's daily cap is reached.
@@ -171,10 +173,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NotOnAllowlist,
         Self::AllowlistEmpty,
         Self::Suppressed,
+        Self::DoNotContact,
         Self::WindowClosed,
         Self::DailyCap,
         Self::FrequencyCap,
@@ -194,6 +197,7 @@ impl Reason {
             Self::NotOnAllowlist => "not_on_allowlist",
             Self::AllowlistEmpty => "allowlist_empty",
             Self::Suppressed => "suppressed",
+            Self::DoNotContact => "do_not_contact",
             Self::WindowClosed => "window_closed",
             Self::DailyCap => "daily_cap",
             Self::FrequencyCap => "frequency_cap",
@@ -214,6 +218,9 @@ impl Reason {
             Self::NotOnAllowlist => "the recipient is not on the allowlist",
             Self::AllowlistEmpty => "the allowlist is empty, which allows nobody",
             Self::Suppressed => "the recipient is suppressed or asked not to be contacted",
+            Self::DoNotContact => {
+                "the contact that it is for is not to be contacted, whichever of its addresses that was said of"
+            }
             Self::WindowClosed => "the channel's window for writing to this recipient is closed",
             Self::DailyCap => "the credential's daily cap was reached",
             Self::FrequencyCap => "the recipient has got as many messages as the frequency cap allows",

@@ -1,6 +1,7 @@
+use super::retry::KEY_REMEMBERED_MILLIS;
 use super::*;
 use crate::approval_rules::RuleRef;
-use crate::ids::{MessageId, OutboxId, RuleId, SubjectId};
+use crate::ids::{CredentialId, MessageId, OutboxId, RuleId, SubjectId};
 use cqrs_es::Aggregate;
 use cqrs_es::test::TestFramework;
 use uuid::Uuid;
@@ -95,7 +96,13 @@ fn queued() -> MessageEvent {
 }
 
 fn sending(attempt: u32) -> MessageEvent {
-    MessageEvent::MessageSending { attempt, bucket_id: BUCKET, provider_key: ID.to_string(), at: NOW }
+    MessageEvent::MessageSending {
+        attempt,
+        bucket_id: BUCKET,
+        provider_key: ID.to_string(),
+        keyed: None,
+        at: NOW,
+    }
 }
 
 fn accepted(attempt: u32) -> MessageEvent {
@@ -125,8 +132,8 @@ fn reported(delivery: Delivery) -> MessageEvent {
     MessageEvent::DeliveryReported { delivery, at: NOW, detail: None }
 }
 
-fn send(repeatable: bool, at: Timestamp) -> MessageCommand {
-    MessageCommand::Send { bucket_id: BUCKET, provider_key: ID.to_string(), repeatable, at }
+fn send(keyed: Option<Keyed>, at: Timestamp) -> MessageCommand {
+    MessageCommand::Send { bucket_id: BUCKET, provider_key: ID.to_string(), keyed, at }
 }
 
 fn record(attempt: u32, outcome: Outcome) -> MessageCommand {
@@ -325,18 +332,19 @@ fn a_revision_keeps_the_recipient_and_voids_the_approval() {
 
 #[test]
 fn only_what_is_approved_and_due_is_handed_over() {
-    Given::with(()).given(on_its_way()).when(send(false, NOW)).then_expect_events(vec![sending(1)]);
+    Given::with(()).given(on_its_way()).when(send(None, NOW)).then_expect_events(vec![sending(1)]);
     let later = NOW.plus_millis(60_000);
     let retrying = || after(in_flight(), &[deferred(1, later)]);
     Given::with(())
         .given(retrying())
-        .when(send(false, later.plus_millis(-1)))
+        .when(send(None, later.plus_millis(-1)))
         .then_expect_error(MessageError::NotDue(later));
-    Given::with(()).given(retrying()).when(send(false, later)).then_expect_events(vec![
+    Given::with(()).given(retrying()).when(send(None, later)).then_expect_events(vec![
         MessageEvent::MessageSending {
             attempt: 2,
             bucket_id: BUCKET,
             provider_key: ID.to_string(),
+            keyed: None,
             at: later,
         },
     ]);
@@ -346,28 +354,105 @@ fn only_what_is_approved_and_due_is_handed_over() {
         (after(in_flight(), &[accepted(1)]), MessageError::Final(MessageStatus::Sent)),
         (after(on_its_way(), &[asked()]), MessageError::NotApproved),
     ] {
-        Given::with(()).given(history).when(send(true, NOW)).then_expect_error(refusal);
+        Given::with(()).given(history).when(send(KEYED, NOW)).then_expect_error(refusal);
     }
+}
+
+/// With what the channel takes a key in these tests.
+const KEYED: Option<Keyed> =
+    Some(Keyed { credential_id: CredentialId(Uuid::from_u128(21)), secret_version: 1 });
+
+fn sending_keyed(attempt: u32) -> MessageEvent {
+    let mut sending = sending(attempt);
+    if let MessageEvent::MessageSending { keyed, .. } = &mut sending {
+        *keyed = KEYED;
+    }
+    sending
+}
+
+fn in_flight_keyed() -> Vec<MessageEvent> {
+    after(on_its_way(), &[sending_keyed(1)])
 }
 
 #[test]
 fn what_may_have_been_sent_is_sent_again_only_under_a_key() {
+    for (history, state) in [
+        (in_flight_keyed(), DispatchState::InFlight),
+        (after(in_flight_keyed(), &[unknown(1)]), DispatchState::Unknown),
+    ] {
+        let other = |credential: u128, secret_version| {
+            Some(Keyed { credential_id: CredentialId(Uuid::from_u128(credential)), secret_version })
+        };
+        let late = NOW.plus_millis(KEY_REMEMBERED_MILLIS);
+        for (keyed, at) in [(None, NOW), (other(21, 2), NOW), (other(22, 1), NOW), (KEYED, late)] {
+            Given::with(())
+                .given(history.clone())
+                .when(send(keyed, at))
+                .then_expect_error(MessageError::UnderWay(state));
+        }
+        // Under the key of the first time, whatever is asked for.
+        let other_key =
+            MessageCommand::Send { bucket_id: BUCKET, provider_key: "another".into(), keyed: KEYED, at: NOW };
+        Given::with(()).given(history).when(other_key).then_expect_events(vec![sending_keyed(2)]);
+    }
+}
+
+#[test]
+fn what_was_handed_over_without_a_key_is_not_sent_again_because_there_is_one_now() {
     for (history, state) in
         [(in_flight(), DispatchState::InFlight), (after(in_flight(), &[unknown(1)]), DispatchState::Unknown)]
     {
         Given::with(())
-            .given(history.clone())
-            .when(send(false, NOW))
+            .given(history)
+            .when(send(KEYED, NOW))
             .then_expect_error(MessageError::UnderWay(state));
-        // Under the key of the first time, whatever is asked for.
-        let other_key = MessageCommand::Send {
-            bucket_id: BUCKET,
-            provider_key: "another".into(),
-            repeatable: true,
-            at: NOW,
-        };
-        Given::with(()).given(history).when(other_key).then_expect_events(vec![sending(2)]);
     }
+}
+
+#[test]
+fn that_the_second_call_got_nothing_says_nothing_of_the_first() {
+    let again = || after(in_flight_keyed(), &[unknown(1), sending_keyed(2)]);
+    let still = |code: &str| MessageEvent::OutcomeUnknown { attempt: 2, code: code.into(), answer: None };
+    for (outcome, event) in [
+        (accept(), accepted(2)),
+        (Outcome::Rejected { code: "credential".into(), answer: None }, still("credential")),
+        (
+            Outcome::Retry { code: "rate_limited".into(), answer: None, not_before: None },
+            still("rate_limited"),
+        ),
+    ] {
+        Given::with(()).given(again()).when(record(2, outcome)).then_expect_events(vec![event]);
+    }
+    let late = after(again(), &[unknown(2)]);
+    for outcome in [reject(), retry(), lost()] {
+        Given::with(()).given(late.clone()).when(record(2, outcome)).then_expect_events(vec![]);
+    }
+    Given::with(())
+        .given(again())
+        .when(MessageCommand::TakeBack { attempt: 2, code: "too_late" })
+        .then_expect_events(vec![still("too_late")]);
+    // After a retry that certainly was not taken, a refusal is one.
+    let later = NOW.plus_millis(60_000);
+    Given::with(())
+        .given(after(in_flight_keyed(), &[deferred(1, later), sending_keyed(2)]))
+        .when(record(2, Outcome::Rejected { code: "credential".into(), answer: None }))
+        .then_expect_events(vec![MessageEvent::MessageRejected {
+            attempt: 2,
+            status: MessageStatus::Failed,
+            code: "credential".into(),
+            answer: None,
+            dedup_key: Some("k1".into()),
+        }]);
+}
+
+#[test]
+fn with_what_a_key_was_given_is_stored_where_there_was_one() {
+    let stored = |event: &MessageEvent| serde_json::to_value(event).unwrap()["keyed"].clone();
+    assert_eq!(stored(&sending(1)), serde_json::Value::Null);
+    assert_eq!(
+        stored(&sending_keyed(1)),
+        serde_json::json!({ "credential_id": "00000000-0000-0000-0000-000000000015", "secret_version": 1 })
+    );
 }
 
 #[test]
@@ -376,7 +461,7 @@ fn nothing_is_sent_to_whom_was_erased() {
     if let MessageEvent::MessageDrafted { content, .. } = &mut history[0] {
         *content = Personal::erased(WHO);
     }
-    Given::with(()).given(history).when(send(false, NOW)).then_expect_error(MessageError::Erased);
+    Given::with(()).given(history).when(send(None, NOW)).then_expect_error(MessageError::Erased);
 }
 
 #[test]
@@ -442,7 +527,7 @@ fn after_eight_retries_it_is_given_up() {
     let mut now = NOW;
     for attempt in 1..=RETRIES + 1 {
         let message = state(history.clone());
-        let mut send = send(false, now);
+        let mut send = send(None, now);
         if let MessageCommand::Send { at, .. } = &mut send {
             *at = message.not_before().unwrap_or(now);
             now = *at;
@@ -553,7 +638,7 @@ fn an_approval_by_rule_may_be_withdrawn_until_the_hand_over() {
     message.apply(asked());
     assert!(!message.auto_approved());
     assert_eq!(message.approval_id(), Some(APPROVAL));
-    assert_eq!(message.decide(send(false, NOW)), Err(MessageError::NotApproved));
+    assert_eq!(message.decide(send(None, NOW)), Err(MessageError::NotApproved));
 }
 
 #[test]
@@ -602,6 +687,7 @@ fn what_was_not_given_to_its_channel_waits_again_and_has_lost_no_try() {
             attempt,
             bucket_id: BUCKET,
             provider_key: ID.to_string(),
+            keyed: None,
             at: now,
         });
         let outcome = Outcome::Retry { code: "busy".into(), answer: None, not_before: None };

@@ -227,6 +227,38 @@ fn what_a_model_says_again_is_recorded_again() {
 }
 
 #[test]
+fn each_answer_is_its_own_authors() {
+    let mut state = Qualification::default();
+    let say = |state: &mut Qualification, given: Value, notes: Option<&str>, by_model: bool| {
+        let QualificationCommand::Change(mut patch) = change(given, None) else { panic!("that is a change") };
+        patch.notes = notes.map(|notes| Some(notes.to_owned()));
+        patch.provenance = by_model.then(|| Provenance {
+            by_model: ByModel { model: "m".into(), endpoint: "models.example".into() },
+            payload_sha256: "ab".into(),
+        });
+        let events = state.decide(QualificationCommand::Change(patch)).unwrap();
+        events.into_iter().for_each(|event| state.evolve(event));
+        let of_people: Vec<String> = state.answers_of_people().into_keys().collect();
+        (of_people, state.notes_are_a_persons())
+    };
+    let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+    state.evolve(opened(Some(false)));
+    for (given, notes, by_model, expected) in [
+        (json!({}), Some("mine"), false, (keys(&["owner"]), true)),
+        // A model adds, and repeats what a person answered.
+        (json!({ "owner": false, "remark": "a" }), None, true, (keys(&["owner"]), true)),
+        (json!({ "remark": "b" }), None, true, (keys(&["owner"]), true)),
+        // A person corrects the model, and then takes the answer away.
+        (json!({ "remark": "c" }), None, false, (keys(&["owner", "remark"]), true)),
+        (json!({ "remark": null }), None, false, (keys(&["owner"]), true)),
+        (json!({ "remark": "d" }), Some("the model's"), true, (keys(&["owner"]), false)),
+        (json!({}), Some("mine again"), false, (keys(&["owner"]), true)),
+    ] {
+        assert_eq!(say(&mut state, given.clone(), notes, by_model), expected, "{given} {notes:?}");
+    }
+}
+
+#[test]
 fn an_erased_record_takes_no_changes() {
     let QualificationEvent::QualificationOpened { .. } = opened(None) else { return };
     let mut erased = opened(None);

@@ -15,8 +15,10 @@ pub enum SuppressionEvent {
     SuppressionAdded {
         /// Keyed hash of the address, which names the stream and outlives an erasure.
         address_hash: String,
-        /// The address. The subject is whoever it belongs to.
-        address: Personal<String>,
+        /// The address. The subject is whoever it belongs to; none where their data was erased before, because nothing is
+        /// recorded about them any more but that they are left alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<Personal<String>>,
         /// Why.
         reason: SuppressionReason,
         /// The contacts that are left alone with it.

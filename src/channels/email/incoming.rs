@@ -5,9 +5,10 @@
 //! its sender declares: a report (RFC 3464, RFC 5965) or an automatic answer (RFC 3834). Only what declares neither
 //! is taken for a person's reply: a sequence must not stop because somebody is on holiday.
 
+mod parts;
 mod report;
 
-use mail_parser::{HeaderValue, Message, MessageParser};
+use mail_parser::{HeaderForm, HeaderName, HeaderValue, Message, MessageParser};
 
 use super::smtp::Enhanced;
 use crate::channels::delivery::beginning;
@@ -56,17 +57,18 @@ pub enum Kind {
 /// Reads a mail that came from `sender` (empty for the null return path) for `recipient`.
 pub fn read(sender: &str, recipient: &str, mail: &[u8]) -> Incoming {
     let addressed = Reference::of_address(recipient);
-    let Some(message) = MessageParser::default().parse(mail) else {
+    let Some(message) = MessageParser::default().parse_headers(mail) else {
         return Incoming { reference: addressed, kind: Kind::Other, from: None, message_id: None };
     };
-    let answered = message.in_reply_to();
-    let thread = message.references();
-    let named = ids(answered).chain(ids(thread)).find_map(Reference::of_address);
-    let report = report::find(&message);
+    let answered = ids(&message, HeaderName::InReplyTo);
+    let thread = ids(&message, HeaderName::References);
+    let named = answered.iter().chain(&thread).find_map(|id| Reference::of_address(id));
+    let parts = parts::of(mail);
+    let report = report::find(&message, &parts);
     let returned = report.as_ref().and_then(|report| report.reference);
     let reference = addressed.or(named).or(returned);
 
-    let answers = reference.is_some() || ids(answered).chain(ids(thread)).next().is_some();
+    let answers = reference.is_some() || !answered.is_empty() || !thread.is_empty();
     let kind = match report.map(|report| report.report) {
         Some(Report::Failed { status }) => bounce(status.as_deref()),
         Some(Report::Abuse) => Kind::Complaint,
@@ -83,7 +85,7 @@ pub fn read(sender: &str, recipient: &str, mail: &[u8]) -> Incoming {
         None if sender.is_empty() && addressed.is_some() => bounce(None),
         None if sender.is_empty() || from_a_daemon(&message) => Kind::Other,
         None if answers => Kind::Reply {
-            text: message.body_text(0).map(|text| beginning(&text)).filter(|text| !text.is_empty()),
+            text: parts::text(&parts).map(|text| beginning(&text)).filter(|text| !text.is_empty()),
         },
         None => Kind::Other,
     };
@@ -106,12 +108,26 @@ fn bounce(status: Option<&str>) -> Kind {
 }
 
 /// The ids of `In-Reply-To` or `References`, the last one first: it is the nearest.
-fn ids<'a>(value: &'a HeaderValue<'_>) -> Box<dyn Iterator<Item = &'a str> + 'a> {
-    match value {
-        HeaderValue::Text(id) => Box::new(std::iter::once(id.as_ref())),
-        HeaderValue::TextList(ids) => Box::new(ids.iter().rev().map(AsRef::as_ref)),
-        _ => Box::new(std::iter::empty()),
+///
+/// Some programs, Python's own library among them, write an id that does not fit into a line as encoded words. No id may
+/// be written so (RFC 2047, section 5), and a person's answer is one all the same.
+fn ids(message: &Message<'_>, header: HeaderName<'static>) -> Vec<String> {
+    let encoded = message.header_raw(header.clone()).is_some_and(|raw| raw.contains("=?"));
+    let form = if encoded { HeaderForm::Text } else { HeaderForm::MessageIds };
+    let mut ids = Vec::new();
+    for value in message.header_as(header, form) {
+        let mut add = |text: &str| {
+            let words = text.split(|c: char| c.is_whitespace() || matches!(c, '<' | '>'));
+            ids.extend(words.filter(|word| !word.is_empty()).map(str::to_owned));
+        };
+        match value {
+            HeaderValue::Text(text) => add(&text),
+            HeaderValue::TextList(texts) => texts.iter().for_each(|text| add(text)),
+            _ => (),
+        }
     }
+    ids.reverse();
+    ids
 }
 
 /// Whether the mail declares that a machine wrote it (RFC 3834), in one of the forms that machines use.

@@ -6,6 +6,8 @@
 //!
 //! Connections, lines, recipients, the size of a mail and every wait are bounded. A line ends with CR and LF, and
 //! nothing else ends a mail than a dot on such a line of its own.
+//!
+//! The test mailbox of the demo takes mail in by SMTP, in sessions that differ in the greeting and in that one answer.
 
 use std::future::Future;
 use std::io;
@@ -63,7 +65,25 @@ pub enum Verdict {
     Later,
 }
 
-/// Serves until `ending` is over; sessions that are then open are given up between two commands' time.
+/// A mail as it was handed over, for one of its recipients.
+#[derive(Clone, Debug)]
+pub struct Handed {
+    /// The return path; empty for the null one.
+    pub sender: String,
+    /// Whom it is for.
+    pub recipient: String,
+    /// Head and body.
+    pub mail: Arc<Vec<u8>>,
+}
+
+/// Which protocol a session speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Lmtp,
+    Smtp,
+}
+
+/// Serves LMTP until `ending` is over; sessions that are then open are given up between two commands' time.
 pub async fn serve<F, Fut>(
     listener: TcpListener,
     limits: LmtpLimits,
@@ -71,6 +91,47 @@ pub async fn serve<F, Fut>(
     ending: impl Future<Output = ()>,
 ) where
     F: Fn(Incoming) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Verdict> + Send,
+{
+    let take = Arc::new(take);
+    let read = move |Handed { sender, recipient, mail }| {
+        let take = take.clone();
+        async move {
+            // A mail is read away from the threads that serve, and a defect of the parser is this mail's alone.
+            let read = tokio::task::spawn_blocking(move || incoming::read(&sender, &recipient, &mail));
+            match read.await {
+                Ok(incoming) => take(incoming).await,
+                Err(_) => {
+                    tracing::error!("a mail could not be read");
+                    Verdict::Refused
+                }
+            }
+        }
+    };
+    sessions(listener, limits, Dialect::Lmtp, read, ending).await;
+}
+
+/// Serves SMTP without TLS or a login, for clients on this machine.
+pub async fn serve_smtp<F, Fut>(
+    listener: TcpListener,
+    limits: LmtpLimits,
+    take: F,
+    ending: impl Future<Output = ()>,
+) where
+    F: Fn(Handed) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Verdict> + Send,
+{
+    sessions(listener, limits, Dialect::Smtp, take, ending).await;
+}
+
+async fn sessions<F, Fut>(
+    listener: TcpListener,
+    limits: LmtpLimits,
+    dialect: Dialect,
+    take: F,
+    ending: impl Future<Output = ()>,
+) where
+    F: Fn(Handed) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Verdict> + Send,
 {
     let take = Arc::new(take);
@@ -95,13 +156,13 @@ pub async fn serve<F, Fut>(
         let (places, take) = (places.clone(), take.clone());
         sessions.spawn(async move {
             let (reader, writer) = stream.into_split();
-            let mut session = Session::new(BufReader::new(reader), writer, limits);
+            let mut session = Session::new(BufReader::new(reader), writer, limits, dialect);
             let Ok(_place) = places.try_acquire() else {
                 let _ = session.say("421 4.3.2 too many sessions").await;
                 return;
             };
             if let Err(error) = session.run(&*take).await {
-                tracing::debug!(%error, "a session of LMTP ended early");
+                tracing::debug!(%error, "a session of mail ended early");
             }
         });
     }
@@ -112,6 +173,7 @@ struct Session<R, W> {
     reader: R,
     writer: W,
     limits: LmtpLimits,
+    dialect: Dialect,
     greeted: bool,
     sender: Option<String>,
     recipients: Vec<String>,
@@ -125,8 +187,8 @@ enum Line {
 }
 
 impl<R: AsyncBufReadExt + AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
-    fn new(reader: R, writer: W, limits: LmtpLimits) -> Self {
-        Self { reader, writer, limits, greeted: false, sender: None, recipients: Vec::new() }
+    fn new(reader: R, writer: W, limits: LmtpLimits, dialect: Dialect) -> Self {
+        Self { reader, writer, limits, dialect, greeted: false, sender: None, recipients: Vec::new() }
     }
 
     async fn say(&mut self, answer: &str) -> io::Result<()> {
@@ -140,10 +202,14 @@ impl<R: AsyncBufReadExt + AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W
 
     async fn run<F, Fut>(&mut self, take: &F) -> io::Result<()>
     where
-        F: Fn(Incoming) -> Fut,
+        F: Fn(Handed) -> Fut,
         Fut: Future<Output = Verdict>,
     {
-        self.say("220 docket LMTP").await?;
+        let (greeting, hello) = match self.dialect {
+            Dialect::Lmtp => ("220 docket LMTP", "LHLO"),
+            Dialect::Smtp => ("220 docket ESMTP", "EHLO"),
+        };
+        self.say(greeting).await?;
         loop {
             let max = self.limits.line_bytes_max;
             let line = match in_time(self.limits.command_within, read_line(&mut self.reader, max)).await {
@@ -162,7 +228,7 @@ impl<R: AsyncBufReadExt + AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W
             let line = line.trim_end_matches(['\r', '\n']);
             let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
             match verb.to_ascii_uppercase().as_str() {
-                "LHLO" => {
+                verb if verb == hello => {
                     self.greeted = true;
                     self.reset();
                     let size = self.limits.mail_bytes_max;
@@ -172,8 +238,8 @@ impl<R: AsyncBufReadExt + AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W
                     );
                     self.say(&offer).await?;
                 }
-                "HELO" | "EHLO" => self.say("500 5.5.1 this is LMTP: say LHLO").await?,
-                "MAIL" if !self.greeted => self.say("503 5.5.1 say LHLO first").await?,
+                "HELO" | "EHLO" | "LHLO" => self.say(&format!("500 5.5.1 say {hello}")).await?,
+                "MAIL" if !self.greeted => self.say(&format!("503 5.5.1 say {hello} first")).await?,
                 "MAIL" if self.sender.is_some() => self.say("503 5.5.1 one mail at a time").await?,
                 "MAIL" => match path(rest, "FROM:") {
                     Some(sender) => {
@@ -214,7 +280,7 @@ impl<R: AsyncBufReadExt + AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W
 
     async fn data<F, Fut>(&mut self, take: &F) -> io::Result<()>
     where
-        F: Fn(Incoming) -> Fut,
+        F: Fn(Handed) -> Fut,
         Fut: Future<Output = Verdict>,
     {
         self.say("354 end with a dot on a line of its own").await?;
@@ -222,38 +288,30 @@ impl<R: AsyncBufReadExt + AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W
         let mail = in_time(self.limits.mail_within, read_mail(&mut self.reader, max)).await?;
         let sender = self.sender.take().unwrap_or_default();
         let mail = mail.map(Arc::new);
+        let mut answers = Vec::new();
         for recipient in std::mem::take(&mut self.recipients) {
             let answer = match &mail {
                 None => "552 5.3.4 the mail is too large",
-                Some(mail) => match self.record(&sender, &recipient, mail.clone(), take).await {
-                    Verdict::Kept => "250 2.1.5 taken",
-                    Verdict::Refused => "550 5.1.1 nobody here waits for this",
-                    Verdict::Later => "451 4.3.0 not recorded, come again",
-                },
-            };
-            self.say(answer).await?;
-        }
-        Ok(())
-    }
-
-    async fn record<F, Fut>(&self, sender: &str, recipient: &str, mail: Arc<Vec<u8>>, take: &F) -> Verdict
-    where
-        F: Fn(Incoming) -> Fut,
-        Fut: Future<Output = Verdict>,
-    {
-        let (sender, recipient) = (sender.to_owned(), recipient.to_owned());
-        // A mail is read away from the threads that serve, and a defect of the parser is this mail's alone.
-        let read = tokio::task::spawn_blocking(move || incoming::read(&sender, &recipient, &mail));
-        let recorded = async {
-            match read.await {
-                Ok(incoming) => take(incoming).await,
-                Err(_) => {
-                    tracing::error!("a mail could not be read");
-                    Verdict::Refused
+                Some(mail) => {
+                    let handed = Handed { sender: sender.clone(), recipient, mail: mail.clone() };
+                    let taken = tokio::time::timeout(self.limits.record_within, take(handed)).await;
+                    match taken.unwrap_or(Verdict::Later) {
+                        Verdict::Kept => "250 2.1.5 taken",
+                        Verdict::Refused => "550 5.1.1 nobody here waits for this",
+                        Verdict::Later => "451 4.3.0 not recorded, come again",
+                    }
                 }
+            };
+            match self.dialect {
+                Dialect::Lmtp => self.say(answer).await?,
+                Dialect::Smtp => answers.push(answer),
             }
-        };
-        tokio::time::timeout(self.limits.record_within, recorded).await.unwrap_or(Verdict::Later)
+        }
+        // One answer stands for all, so it is the gravest one.
+        match answers.iter().max() {
+            Some(gravest) => self.say(gravest).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -2,13 +2,18 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use email_encoding::headers::rfc2047;
+use email_encoding::headers::writer::EmailWriter;
 use lettre::address::{Address, Envelope};
 use lettre::message::Message;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue, Headers};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 
 use super::{Letter, dkim};
 use crate::channels::{Code, Outcome, Outgoing};
+
+/// Octets of a line without its end, at most (RFC 5322, 2.1.1).
+pub(super) const LINE_MAX: usize = 998;
 
 /// A mail as it goes over the wire, and who it goes to.
 pub struct Mail {
@@ -42,7 +47,7 @@ pub fn write(outgoing: &Outgoing, letter: &Letter) -> Result<Mail, Outcome> {
             outgoing.to.name.clone().filter(|name| !name.chars().any(char::is_control)),
             to.clone(),
         ))
-        .subject(&letter.payload.subject)
+        .raw_header(unstructured(HeaderName::new_from_ascii_str("Subject"), &letter.payload.subject))
         .date(UNIX_EPOCH + Duration::from_millis(millis))
         .message_id(Some(message_id.clone()));
     if let Some(reply_to) = letter.payload.reply_to.as_ref().or(settings.reply_to.as_ref()) {
@@ -54,7 +59,7 @@ pub fn write(outgoing: &Outgoing, letter: &Letter) -> Result<Mail, Outcome> {
     for (name, value) in &letter.payload.headers {
         let name = HeaderName::new_from_ascii(name.clone())
             .map_err(|_| Outcome::rejected(Code::Content, "a header has an impossible name"))?;
-        builder = builder.raw_header(HeaderValue::new(name, value.clone()));
+        builder = builder.raw_header(unstructured(name, value));
     }
     if let Some(url) = &letter.unsubscribe {
         for (name, value) in unsubscribe_headers(url)? {
@@ -90,6 +95,26 @@ pub fn write(outgoing: &Outgoing, letter: &Letter) -> Result<Mail, Outcome> {
     let envelope = Envelope::new(Some(return_path), vec![to])
         .map_err(|_| Outcome::rejected(Code::Recipient, "the mail has no recipient"))?;
     Ok(Mail { envelope, bytes, message_id })
+}
+
+/// A header of free text. The mail library folds between words and encodes those that are not ASCII, but leaves an ASCII
+/// word in one piece however long it is: where that makes a line that is too long for mail, the whole text is written as
+/// encoded words (RFC 2047), which are read back as what it was.
+fn unstructured(name: HeaderName, text: &str) -> HeaderValue {
+    let value = HeaderValue::new(name.clone(), text.to_owned());
+    let mut alone = Headers::new();
+    alone.insert_raw(value.clone());
+    if alone.to_string().lines().all(|line| line.len() <= LINE_MAX) {
+        return value;
+    }
+    let mut encoded = String::new();
+    let mut writer = EmailWriter::new(&mut encoded, name.len() + ": ".len(), 0, false);
+    let written = rfc2047::encode(text, &mut writer);
+    drop(writer);
+    match written {
+        Ok(()) => HeaderValue::dangerous_new_pre_encoded(name, text.to_owned(), encoded),
+        Err(_) => value,
+    }
 }
 
 /// The two headers of RFC 8058, for an address that they can hold.
@@ -183,6 +208,35 @@ mod tests {
             let refused =
                 mail(config.clone(), json!({ "subject": "a", "text": "b" }), Some(bad)).err().unwrap();
             assert!(matches!(refused, Outcome::Rejected { code: Code::Configuration, .. }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_line_of_the_head_is_too_long_for_mail() {
+        for text in [
+            "x".repeat(989),
+            "x".repeat(990),
+            "x".repeat(998),
+            format!("{} {}", "x".repeat(498), "y".repeat(499)),
+            format!("a{}b", " ".repeat(996)),
+            format!("a {}", "x".repeat(996)),
+            format!("é {}", "x".repeat(996)),
+            "é".repeat(998),
+            "a b ".repeat(249),
+        ] {
+            let payload = json!({ "subject": text, "text": "b", "headers": { "X-Long-Winded": text, "Organization": text } });
+            let (mail, written) = mail(json!({ "fromAddress": "ops@example.com" }), payload, None).unwrap();
+            let longest = written.lines().map(str::len).max().unwrap();
+            assert!(longest <= LINE_MAX, "a line of {longest} octets: {text}");
+            let read = mail_parser::MessageParser::default().parse(&mail.bytes).unwrap();
+            assert_eq!(read.subject(), Some(text.trim_end()));
+            for name in ["X-Long-Winded", "Organization"] {
+                assert_eq!(
+                    read.header(name).and_then(|value| value.as_text()),
+                    Some(text.trim_end()),
+                    "{name}"
+                );
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! E-mail through Resend's HTTP API.
 //!
 //! Resend takes an idempotency key, which is the message's reference and holds for 24 hours: within them, asking
-//! again after an unknown outcome gives the first answer and sends nothing. So its own failures are tried again.
+//! again after an unknown outcome gives the first answer and sends nothing. What its own failures did is unknown all the
+//! same: asking again is harmless with the same secret alone, and only while the key is remembered.
 //! Resend gives the mail a `Message-ID` of its own; ours stands in `References`, which replies repeat.
 
 pub mod webhook;
@@ -11,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Letter, mail};
 use crate::channels::http::{Answer, Http};
-use crate::channels::outcome::said;
+use crate::channels::said::said;
 use crate::channels::{Code, Outcome, Outgoing, Secret};
 
 /// What the provider is called in reasons.
@@ -115,13 +116,7 @@ fn body(outgoing: &Outgoing, letter: &Letter) -> Result<Value, Outcome> {
 fn refused(answer: &Answer, never: &[&str]) -> Outcome {
     let status = answer.status;
     let Some(Refusal { name, message }) = answer.json() else {
-        return match answer.by_status(PROVIDER) {
-            // The key guards against sending twice, whatever happened.
-            Outcome::Unknown { reason } if status >= 500 => {
-                Outcome::retry_after(Code::Unavailable, reason, answer.after)
-            }
-            outcome => outcome,
-        };
+        return answer.by_status(PROVIDER);
     };
     let reason = format!("{PROVIDER} answered {status} {}: {}", said(&name, never), said(&message, never));
     match name.as_str() {
@@ -131,10 +126,9 @@ fn refused(answer: &Answer, never: &[&str]) -> Outcome {
         "rate_limit_exceeded" | "daily_quota_exceeded" | "monthly_quota_exceeded" => {
             Outcome::retry_after(Code::RateLimited, reason, answer.after)
         }
-        // The same message is being handed over at this moment.
-        "concurrent_idempotent_requests" => Outcome::retry_after(Code::Unavailable, reason, answer.after),
-        // The first try got through with other words. What became of it is for the webhook to tell.
-        "invalid_idempotent_request" => Outcome::unknown(reason),
+        // The same message is being handed over at this moment, or the first try got through with other words. What became
+        // of it is for the first answer, or for the webhook, to tell.
+        "concurrent_idempotent_requests" | "invalid_idempotent_request" => Outcome::unknown(reason),
         "invalid_from_address" | "invalid_access" | "invalid_region" | "not_found" | "method_not_allowed" => {
             Outcome::rejected(Code::Configuration, reason)
         }
@@ -147,15 +141,11 @@ fn refused(answer: &Answer, never: &[&str]) -> Outcome {
         | "invalid_attachment"
         | "invalid_idempotency_key" => Outcome::rejected(Code::Content, reason),
         "security_error" => Outcome::rejected(Code::Account, reason),
-        "application_error" | "internal_server_error" => {
-            Outcome::retry_after(Code::Unavailable, reason, answer.after)
-        }
+        // Something broke, perhaps after the mail was taken.
+        "application_error" | "internal_server_error" => Outcome::unknown(reason),
         _ => match answer.by_status(PROVIDER) {
             Outcome::Rejected { code, .. } => Outcome::rejected(code, reason),
             Outcome::Retry { code, after, .. } => Outcome::retry_after(code, reason, after),
-            Outcome::Unknown { .. } if status >= 500 => {
-                Outcome::retry_after(Code::Unavailable, reason, answer.after)
-            }
             Outcome::Unknown { .. } | Outcome::Accepted { .. } => Outcome::unknown(reason),
         },
     }

@@ -138,7 +138,9 @@ impl Smtp {
         let within = self.shared.limits.connect_within;
         let addresses = self.shared.targets.resolve(&server.host, server.port, within).await;
         let addresses = addresses.map_err(|error| match error {
-            TargetError::Private | TargetError::NotAUrl => Outcome::rejected(Code::Target, error),
+            TargetError::Private | TargetError::Confined | TargetError::NotAUrl => {
+                Outcome::rejected(Code::Target, error)
+            }
             TargetError::NoAddress | TargetError::Slow => Outcome::retry(Code::Unavailable, error),
         })?;
         let tls = self.tls(server)?;

@@ -9,15 +9,17 @@ const DAY: u64 = 24 * 60 * 60;
 
 /// What a code asks of the sender; nothing, for a code that is not WhatsApp's own.
 pub fn verdict(code: i64, _subcode: Option<i64>) -> Option<Verdict> {
-    use Verdict::{Rejected, Retry};
+    use Verdict::{Rejected, Retry, Unknown};
     Some(match code {
         // Too much at once: of the app, of the number, to this one person.
         80_007 | 130_429 | 133_016 => Retry(Code::RateLimited, None),
         131_056 => Retry(Code::RateLimited, Some(6)),
         // Too much complained about, or too much marketing for this person: not before tomorrow.
         131_048 | 131_049 | 130_472 => Retry(Code::RateLimited, Some(DAY)),
-        // Meta's own trouble.
-        131_000 | 131_016 | 131_057 | 133_004 => Retry(Code::Unavailable, None),
+        // Meta's own trouble: the message failed to be sent, or the account is being worked on.
+        131_000 | 131_057 => Retry(Code::Unavailable, None),
+        // A service of Meta's is not available; whether it had been needed before the message was taken, it does not say.
+        131_016 | 133_004 => Unknown,
         131_047 => Rejected(Code::WindowClosed),
         131_050 => Rejected(Code::OptedOut),
         // Not on WhatsApp, not allowed for a test number, oneself, or in a country that may not be written to.

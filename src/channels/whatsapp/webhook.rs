@@ -7,7 +7,7 @@ use super::PROVIDER;
 use super::errors::verdict;
 use crate::channels::delivery::{About, beginning, bounded, json, unix_seconds};
 use crate::channels::graph::Verdict;
-use crate::channels::outcome::said;
+use crate::channels::said::said;
 use crate::channels::signature::check_hex;
 use crate::channels::{Code, Delivery, Happening, Secret, WebhookError};
 
@@ -171,6 +171,7 @@ fn failed(error: Option<&StatusError>) -> Happening {
     let code = match verdict(error.code, None) {
         Some(Verdict::Rejected(Code::OptedOut)) => return Happening::OptedOut,
         Some(Verdict::Rejected(code) | Verdict::Retry(code, _)) => code,
+        Some(Verdict::Unknown) => Code::Unavailable,
         None => Code::Refused,
     };
     Happening::Bounced {

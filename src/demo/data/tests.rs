@@ -578,3 +578,35 @@ fn every_form_is_one_and_every_answer_fits_it() {
     }
     assert!(statuses.len() == 3 && statuses.values().all(|count| *count >= 10), "{statuses:?}");
 }
+
+#[test]
+fn every_mail_is_from_and_to_somebody_and_reaches_nobody() {
+    let data = at("2026-11-22T10:00:00Z");
+    let sends = &data.sends;
+    let agent =
+        |key: &str| assert!(data.agents.iter().any(|agent| agent.key == key && agent.active), "{key}");
+    let campaign = |key: &str| {
+        let found = data.campaigns.iter().find(|campaign| campaign.key == key);
+        assert!(found.is_some_and(|found| found.final_status == CampaignStatus::Active), "{key}");
+    };
+    let outbox = |key: &str| assert!(sends.outboxes.iter().any(|outbox| outbox.key == key), "{key}");
+    for letter in sends.letters {
+        agent(letter.agent);
+        campaign(letter.campaign);
+        outbox(letter.outbox);
+        match letter.piece {
+            None => assert!(!letter.text.is_empty()),
+            Some(key) => assert!(sends.pieces.iter().any(|piece| piece.key == key), "{key}"),
+        }
+        if let DemoRecipient::Address(address) = letter.to {
+            assert!(reserved(address.split_once('@').unwrap().1), "{address}");
+        }
+    }
+    agent(sends.sequence.author);
+    campaign(sends.sequence.campaign);
+    outbox(sends.sequence.outbox);
+    assert!(sends.allowed.iter().all(|entry| reserved(entry.strip_prefix('@').unwrap())));
+    assert!(reserved(DOMAIN));
+    let waiting = sends.letters.iter().filter(|letter| letter.then == LetterThen::Waits).count();
+    assert_eq!(waiting, 4);
+}

@@ -8,12 +8,12 @@ use docket_aggregates::bucket::Bucket;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
 use docket_aggregates::credential::Credential;
-use docket_aggregates::ids::{ApprovalId, OrganizationId};
+use docket_aggregates::ids::{ApprovalId, MessageId, OrganizationId};
 use docket_aggregates::judgement::{self, At, AtDispatch, Ground};
 use docket_aggregates::labels::Labels;
 use docket_aggregates::message::{DispatchState, Message, MessageStatus, Reason, Ruling};
 use docket_aggregates::outbox::Outbox;
-use docket_aggregates::sending_control::SendingControl;
+use docket_aggregates::sending_control::{PauseScope, SendingControl};
 use docket_projections::messages::MessageRow;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -43,13 +43,35 @@ impl Prospect {
     fn new(would_be: &'static str, reason: Option<&'static str>, sentence: impl Into<String>) -> Self {
         Self { would_be, reason, sentence: sentence.into() }
     }
+}
 
-    fn against(would_be: &'static str, reason: Reason) -> Self {
-        let what = match would_be {
-            "failed" => "It would fail now",
-            _ => "It would be blocked now",
-        };
-        Self::new(would_be, Some(reason.name()), format!("{what}, because {}.", reason.sentence()))
+/// What is spoken of: the message itself, or another one like it. Beginnings of sentences.
+#[derive(Clone, Copy)]
+struct Meant {
+    blocked: &'static str,
+    failed: &'static str,
+    held_back: &'static str,
+    /// Whether a charge or a count that it has already is its own.
+    counted: bool,
+}
+
+const ITSELF: Meant = Meant {
+    blocked: "It would be blocked now",
+    failed: "It would fail now",
+    held_back: "It is held back now",
+    counted: true,
+};
+const A_NEW_SEND: Meant = Meant {
+    blocked: "A new send would be blocked now, too",
+    failed: "A new send would fail now",
+    held_back: "A new send would be held back now",
+    counted: false,
+};
+
+impl Meant {
+    fn against(self, would_be: &'static str, reason: Reason) -> Prospect {
+        let what = if would_be == "failed" { self.failed } else { self.blocked };
+        Prospect::new(would_be, Some(reason.name()), format!("{what}, because {}.", reason.sentence()))
     }
 }
 
@@ -82,25 +104,28 @@ pub async fn prospect(
     }
     let present = Present::load(app, organization, message, row).await?;
     if row.dispatch_state == DispatchState::Done {
-        return Ok(present.of_a_new_send(row, at));
+        return present.of_a_new_send(app, organization, message, row, at).await;
     }
     match present.judged(message, at) {
-        AtDispatch::Paused(scope) => {
-            let why = present.control.pauses().find(|(paused, _)| *paused == scope).and_then(|(_, why)| why);
-            let sentence = format!("It is held back now, because {}.", words::pause(scope, why));
-            Ok(Prospect::new("held_back", Some("paused"), sentence))
-        }
+        AtDispatch::Paused(scope) => Ok(present.paused(ITSELF, scope)),
         AtDispatch::Rule(ruling, _) => Ok(of_ruling(ruling)),
-        AtDispatch::HandOver => present.quota(app, organization, message, row, at).await,
+        AtDispatch::HandOver => {
+            let met = present.quota(app, organization, message, row, ITSELF, at).await?;
+            let approved = row.approved_at.is_some();
+            Ok(met.unwrap_or_else(|| {
+                let sentence = if approved { PASSES } else { "Nothing else stands against it now." };
+                Prospect::new(if approved { "handed_over" } else { "asked" }, None, sentence)
+            }))
+        }
     }
 }
 
 fn of_ruling(ruling: Ruling) -> Prospect {
     match ruling {
         Ruling::BlockedByAllowlist(reason) | Ruling::BlockedByQuota(reason) => {
-            Prospect::against("blocked", reason)
+            ITSELF.against("blocked", reason)
         }
-        Ruling::Fail(reason) => Prospect::against("failed", reason),
+        Ruling::Fail(reason) => ITSELF.against("failed", reason),
         Ruling::AskAPerson(_) => Prospect::new(
             "asked",
             None,
@@ -141,7 +166,12 @@ impl Present {
             Some(recipient) => {
                 let keys = ledger.keys().organization(organization).await?;
                 let meant = message.contact_id();
-                let found = Addressee::find(app, organization, &keys, recipient, meant).await?;
+                // A message that waits is for the contact that it was drafted for; a new send would look for one.
+                let found = if meant.is_some() || row.dispatch_state == DispatchState::Done {
+                    Addressee::find(app, organization, &keys, recipient, meant).await?
+                } else {
+                    Addressee::without_contact(&keys, recipient)
+                };
                 let suppressed = found.suppressed(app, organization).await?;
                 Some((found, suppressed))
             }
@@ -168,20 +198,27 @@ impl Present {
             rules: At { state: &self.rules.0, version: self.rules.1 },
             control: &self.control,
         };
-        let recipient = judgement::Recipient { keys: &addressee.keys, suppressed: *suppressed };
+        let recipient = addressee.judged(*suppressed);
         judgement::at_dispatch(message, recipient, ground, ApprovalId::default(), at)
     }
 
-    /// What a new send of the same to the same would meet.
-    fn of_a_new_send(&self, row: &MessageRow, at: Timestamp) -> Prospect {
+    /// What a new send of the same to the same would meet: first as a draft, then when it is handed over.
+    async fn of_a_new_send(
+        &self,
+        app: &App,
+        organization: OrganizationId,
+        message: &Message,
+        row: &MessageRow,
+        at: Timestamp,
+    ) -> Result<Prospect> {
         let Some((addressee, suppressed)) = &self.addressee else {
-            return Prospect::new(
+            return Ok(Prospect::new(
                 "over",
                 None,
                 "Its recipient was erased, so that nothing more becomes of it.",
-            );
+            ));
         };
-        let recipient = judgement::Recipient { keys: &addressee.keys, suppressed: *suppressed };
+        let recipient = addressee.judged(*suppressed);
         let facts = Facts {
             channel: row.channel,
             labels: Labels { niche: row.niche.clone(), tags: row.tags.clone() },
@@ -190,20 +227,43 @@ impl Present {
         let rules = At { state: &self.rules.0, version: self.rules.1 };
         let (ruling, _) = judgement::of_draft(&facts, recipient, allowlist, rules, ApprovalId::default(), at);
         if let Ruling::BlockedByAllowlist(reason) = ruling {
-            let sentence = format!("A new send would be blocked now, too, because {}.", reason.sentence());
-            return Prospect::new("blocked", Some(reason.name()), sentence);
+            return Ok(A_NEW_SEND.against("blocked", reason));
         }
         if self.outbox.deleted() {
             let sentence = "A new send would need another outbox, because its own was deleted.";
-            return Prospect::new("failed", Some(Reason::OutboxDeleted.name()), sentence);
+            return Ok(Prospect::new("failed", Some(Reason::OutboxDeleted.name()), sentence));
+        }
+        if row.channel != Channel::DryRun {
+            let outbox_id = row.outbox_id;
+            if let Some(scope) = self.control.holds_back(outbox_id, message.campaign_id(), message.agent_id())
+            {
+                return Ok(self.paused(A_NEW_SEND, scope));
+            }
+            if self.secret_version().is_none() {
+                return Ok(A_NEW_SEND.against("failed", Reason::SecretMissing));
+            }
+            let met = self.quota(app, organization, message, row, A_NEW_SEND, at).await?;
+            if let Some(prospect) = met {
+                return Ok(prospect);
+            }
         }
         let next = match ruling {
             Ruling::AskAPerson(_) => {
-                ("asked", "Allowlist and suppression would let a new send pass now; a person would be asked.")
+                ("asked", "Nothing stands against a new send now, but a person would be asked.")
             }
-            _ => ("handed_over", "Allowlist, suppression and rules would let a new send pass now."),
+            _ => ("handed_over", "Nothing stands against a new send now."),
         };
-        Prospect::new(next.0, None, next.1)
+        Ok(Prospect::new(next.0, None, next.1))
+    }
+
+    fn paused(&self, what: Meant, scope: PauseScope) -> Prospect {
+        let why = self.control.pauses().find(|(paused, _)| *paused == scope).and_then(|(_, why)| why);
+        let sentence = format!("{}, because {}.", what.held_back, words::pause(scope, why));
+        Prospect::new("held_back", Some("paused"), sentence)
+    }
+
+    fn secret_version(&self) -> Option<u32> {
+        self.credential.version(self.outbox.settings()?.secret.version)
     }
 
     /// Whether its channel lets nobody write freely to its recipient now.
@@ -227,44 +287,48 @@ impl Present {
         Ok(heard.closed(at))
     }
 
-    /// Whether there is room for it today, and whether its recipient has got enough.
+    /// What stands against it beside lists and rules: no address for its unsubscribe link, no room today, a recipient who
+    /// has got enough, or a window that is closed.
     async fn quota(
         &self,
         app: &App,
         organization: OrganizationId,
         message: &Message,
         row: &MessageRow,
+        what: Meant,
         at: Timestamp,
-    ) -> Result<Prospect> {
+    ) -> Result<Option<Prospect>> {
+        if row.channel == Channel::Email && app.public_url.is_none() {
+            return Ok(Some(what.against("failed", Reason::NoPublicUrl)));
+        }
+        let message_id = if what.counted { row.message_id } else { app.clock.mint::<MessageId>() };
         let settings = self.outbox.settings().filter(|_| row.channel != Channel::DryRun);
         if let (Some(settings), Ok(day)) = (settings, self.credential.day_at(at)) {
             let credential = organization.credential(&settings.secret.secret_id);
             let bucket = organization.bucket(credential, row.channel, day.number);
             let bucket = app.ledger.load::<Bucket>(organization, bucket).await?.state;
             let cap = self.credential.daily_cap();
-            if let Some(cap) = cap.filter(|cap| bucket.room(Some(*cap)) == 0 && !bucket.holds(row.message_id))
-            {
+            if let Some(cap) = cap.filter(|cap| bucket.room(Some(*cap)) == 0 && !bucket.holds(message_id)) {
                 let sentence = format!(
-                    "It would be blocked now, because {} of {cap} sends of the day are used; the day ends at {}.",
+                    "{}, because {} of {cap} sends of the day are used; the day ends at {}.",
+                    what.blocked,
                     bucket.used(),
                     day.ends_at
                 );
-                return Ok(Prospect::new("blocked", Some(Reason::DailyCap.name()), sentence));
+                return Ok(Some(Prospect::new("blocked", Some(Reason::DailyCap.name()), sentence)));
             }
         }
         if let (Some(cap), Some(recipient)) = (self.control.frequency(), message.recipient_hash()) {
             let counted = organization.correspondence(recipient);
             let counted = app.ledger.load::<Correspondence>(organization, counted).await?.state;
-            let count = CorrespondenceCommand::Count { message_id: row.message_id, cap, at };
+            let count = CorrespondenceCommand::Count { message_id, cap, at };
             if counted.decide(count).is_err() {
-                return Ok(Prospect::against("blocked", Reason::FrequencyCap));
+                return Ok(Some(what.against("blocked", Reason::FrequencyCap)));
             }
         }
         if self.window_closed(app, organization, message, row, at).await? {
-            return Ok(Prospect::against("blocked", Reason::WindowClosed));
+            return Ok(Some(what.against("blocked", Reason::WindowClosed)));
         }
-        let approved = row.approved_at.is_some();
-        let sentence = if approved { PASSES } else { "Nothing else stands against it now." };
-        Ok(Prospect::new(if approved { "handed_over" } else { "asked" }, None, sentence))
+        Ok(None)
     }
 }

@@ -103,6 +103,7 @@ async fn create_qualification(
 ) -> ToolResult<Plan<QualificationCreated>> {
     // So that a preview says what it was made of.
     drop(ctx.view().await?);
+    ctx.affects(1);
     let new = NewQualification {
         campaign_id: input.campaign_id.id,
         contact_id: input.contact_id.id,
@@ -223,6 +224,7 @@ async fn update_qualification(
         return Err(Refusal::not_found(super::Kind::Qualification, &input.qualification_id.text));
     }
     expect(input.expected_version, before.version)?;
+    ctx.affects(1);
     let wanted = input.patch;
     let change = Change {
         answers: wanted.answers,

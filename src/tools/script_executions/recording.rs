@@ -207,6 +207,7 @@ async fn upsert_script_execution(
     let execution = ExecutionDetail::of(run.execution_id, &after, &run.steps, version)
         .ok_or_else(|| Refusal::Defect("an execution never began".into()))?;
 
+    ctx.affects(1);
     let effects = match &events[..] {
         [] => Effects::none(),
         events => Effects::one(run.execution_id, outcome(created, &execution, events)),

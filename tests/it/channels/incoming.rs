@@ -209,3 +209,117 @@ fn garbage_is_something_else_and_never_a_panic() {
         }
     }
 }
+
+/// A mail inside a mail inside a mail, in 10 MiB, as strangers may send it. Building, or dropping, one inside the other
+/// would need more stack than a thread has, which ends the process and not only the thread.
+fn nests() -> Vec<(&'static str, Vec<u8>)> {
+    const MAX: usize = 10 * 1024 * 1024;
+    let level: &[u8] = b"Content-Type: message/rfc822\r\n\r\n";
+    let plain = level.repeat(MAX / level.len());
+    let digest: &[u8] = b"Content-Type: multipart/digest; boundary=d\r\n\r\n--d\r\n\r\n";
+    let multipart: &[u8] = b"Content-Type: multipart/mixed; boundary=d\r\n\r\n--d\r\n";
+    let of = |head: &str, body: Vec<u8>| [head.as_bytes(), &body].concat();
+    let encoded = {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(&plain[..MAX / 4 * 3 - 200]).into_bytes()
+    };
+    vec![
+        ("plain", plain.clone()),
+        ("other spelling", b"content-type:\r\n\tMESSAGE/Global (x)\r\n\r\n".repeat(MAX / 41)),
+        (
+            "last one declared",
+            b"Content-Type: text/plain\r\nContent-Type: message/rfc822\r\n\r\n".repeat(MAX / 60),
+        ),
+        (
+            "base64",
+            of("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n", encoded.clone()),
+        ),
+        (
+            "quoted-printable",
+            of(
+                "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n",
+                plain.clone(),
+            ),
+        ),
+        ("in a part", of("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n", plain.clone())),
+        (
+            "base64 in a part of a report",
+            of(
+                "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\
+                 Content-Transfer-Encoding: base64\r\n\r\n",
+                encoded,
+            ),
+        ),
+        ("digests", digest.repeat(MAX / digest.len())),
+        ("multiparts", multipart.repeat(MAX / multipart.len())),
+        ("mails in multiparts", [multipart, level].concat().repeat(MAX / (multipart.len() + level.len()))),
+        (
+            "parts",
+            of("Content-Type: multipart/mixed; boundary=b\r\n\r\n", b"--b\r\n\r\nx\r\n".repeat(MAX / 10)),
+        ),
+    ]
+}
+
+#[test]
+fn a_mail_may_hold_as_many_mails_as_fit_and_is_read_on_a_small_stack() {
+    for (what, mail) in nests() {
+        // A quarter of what a thread of the server has.
+        let reading = std::thread::Builder::new()
+            .stack_size(512 * 1024)
+            .spawn(move || read("ada@example.org", &at("b.example.com"), &mail));
+        let incoming = reading.unwrap().join().unwrap();
+        assert_eq!(incoming.reference, Some(reference()), "{what}");
+    }
+}
+
+#[test]
+fn of_many_parts_the_text_is_the_one_that_a_person_reads() {
+    let part = |kind: &str, more: &str, text: &str| format!("Content-Type: {kind}\r\n{more}\r\n{text}\r\n");
+    let multi = |kind: &str, boundary: &str, parts: &[String]| {
+        let inside: String = parts.iter().map(|part| format!("--{boundary}\r\n{part}")).collect();
+        format!(
+            "Content-Type: multipart/{kind}; boundary=\"{boundary}\"\r\n\r\npreamble\r\n{inside}--{boundary}--\r\nepilogue\r\n"
+        )
+    };
+    let html = || part("text/html; charset=utf-8", "", "<p>Rich</p>");
+    let plain = || part("text/plain", "", "Plain");
+    let footer = || part("text/plain", "", "List footer");
+    let attached = || part("text/plain", "Content-Disposition: attachment; filename=a.txt\r\n", "Attached");
+    let forwarded = || part("message/rfc822", "", "Subject: Other\r\n\r\nForwarded");
+    let encoded =
+        part("text/plain; charset=iso-8859-1", "Content-Transfer-Encoding: quoted-printable\r\n", "Caf=E9");
+    for (mail, expected) in [
+        (multi("alternative", "a", &[plain(), html()]), Some("Plain")),
+        (multi("alternative", "a", &[html(), plain()]), Some("Plain")),
+        (multi("alternative", "a", &[html()]), Some("Rich")),
+        (multi("mixed", "m", &[attached(), multi("alternative", "m-2", &[plain(), html()])]), Some("Plain")),
+        (multi("mixed", "m", &[html(), footer()]), Some("Rich")),
+        (multi("mixed", "m", &[multi("alternative", "a", &[html()]), footer()]), Some("Rich")),
+        (multi("mixed", "m", &[forwarded(), plain()]), Some("Plain")),
+        (multi("mixed", "m", &[encoded]), Some("Café")),
+        (multi("mixed", "m", &["\r\nNo type\r\n".into()]), Some("No type")),
+        (multi("mixed", "m", &[attached(), forwarded()]), None),
+        (multi("digest", "m", &["\r\nSubject: A mail\r\n\r\nNot read\r\n".into()]), None),
+        // Cut off in the middle.
+        (multi("mixed", "m", &[plain()]).replace("\r\n--m--\r\nepilogue\r\n", ""), Some("Plain")),
+    ] {
+        let incoming = read("ada@example.org", &at("b.example.com"), mail.as_bytes());
+        let Kind::Reply { text } = incoming.kind else { panic!("{mail}") };
+        assert_eq!(text.as_deref().map(str::trim_end), expected, "{mail}");
+    }
+}
+
+#[test]
+fn an_id_that_was_encoded_to_fit_a_line_is_read() {
+    // As Python's email package writes it.
+    let answered = "In-Reply-To: =?utf-8?q?=3Cdkt-aaaaaaaaaaaaaaaaaaaaaaaaab-aaaaaaaaaaaaaaaaaaa?=\r\n \
+        =?utf-8?q?aaaaaac=40bounces=2Eexample=2Ecom=3E?=\r\n";
+    let thread = "References: <x@example.org> =?utf-8?q?=3Cdkt-aaaaaaaaaaaaaaaaaaaaaaaaab-aaaa?=\r\n \
+        =?utf-8?q?aaaaaaaaaaaaaaaaaaaaac=40bounces=2Eexample=2Ecom=3E?=\r\n";
+    for headers in [answered, thread] {
+        let mail = format!("From: ada@example.org\r\nSubject: Re: Hi\r\n{headers}\r\nYes.\r\n");
+        let incoming = read("ada@example.org", "ops@example.com", mail.as_bytes());
+        assert_eq!(incoming.reference, Some(reference()), "{headers}");
+        assert_eq!(incoming.kind, Kind::Reply { text: Some("Yes.\r\n".into()) }, "{headers}");
+    }
+}

@@ -80,7 +80,7 @@ async fn limits_and_disconnected_accounts_have_their_meaning() {
         (422, "errors/cannot_resend_yet", "retry rate_limited 86400"),
         (429, "errors/too_many_requests", "retry rate_limited"),
         (500, "errors/limit_exceeded", "retry rate_limited 86400"),
-        (503, "errors/service_unavailable", "retry unavailable"),
+        (503, "errors/service_unavailable", "unknown"),
         (503, "errors/no_client_session", "retry unavailable"),
         (500, "errors/unexpected_error", "unknown"),
         (504, "errors/request_timeout", "unknown"),

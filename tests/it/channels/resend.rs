@@ -71,7 +71,7 @@ async fn every_documented_error_has_its_meaning() {
         (404, "not_found", "", "rejected configuration"),
         (405, "method_not_allowed", "", "rejected configuration"),
         (409, "invalid_idempotent_request", "", "unknown"),
-        (409, "concurrent_idempotent_requests", "", "retry unavailable"),
+        (409, "concurrent_idempotent_requests", "", "unknown"),
         (422, "invalid_attachment", "", "rejected content"),
         (422, "invalid_from_address", "", "rejected configuration"),
         (422, "invalid_access", "", "rejected configuration"),
@@ -82,9 +82,10 @@ async fn every_documented_error_has_its_meaning() {
         (429, "daily_quota_exceeded", "", "retry rate_limited"),
         (429, "monthly_quota_exceeded", "", "retry rate_limited"),
         (451, "security_error", "", "rejected account"),
-        (500, "application_error", "", "retry unavailable"),
-        (500, "internal_server_error", "", "retry unavailable"),
-        (502, "something_new", "", "retry unavailable"),
+        (500, "application_error", "", "unknown"),
+        (500, "internal_server_error", "", "unknown"),
+        (502, "something_new", "", "unknown"),
+        (503, "something_new", "retry-after: 5\r\n", "unknown"),
         (418, "something_new", "", "rejected refused"),
     ] {
         let body: Value =
@@ -97,9 +98,9 @@ async fn every_documented_error_has_its_meaning() {
 }
 
 #[tokio::test]
-async fn a_gateways_failure_is_tried_again_because_the_key_guards() {
+async fn what_a_gateways_failure_did_is_unknown() {
     for status in [500, 502, 503, 504] {
         let provider = Provider::start([Act::answer(status, "<html>Bad gateway</html>")]).await;
-        assert_eq!(told(&channels(&provider.base).deliver(&mail()).await), "retry unavailable", "{status}");
+        assert_eq!(told(&channels(&provider.base).deliver(&mail()).await), "unknown", "{status}");
     }
 }

@@ -122,7 +122,7 @@ async fn a_refusal_in_nobodys_words_is_judged_by_its_status() {
                 "retry rate_limited 45",
             ),
             (429, "retry-after: 9999999999\r\n", "retry rate_limited 86400"),
-            (503, "retry-after: 3\r\n", "retry unavailable 3"),
+            (503, "retry-after: 3\r\n", "unknown"),
         ] {
             let provider = Provider::start([Act::with_headers(status, headers, "<html>no</html>")]).await;
             let outcome = channels(&provider.base).deliver(&message).await;

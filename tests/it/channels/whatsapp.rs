@@ -86,6 +86,7 @@ async fn a_template_names_its_language_and_fills_its_places() {
 async fn every_documented_error_has_its_meaning() {
     for (status, code, expected) in [
         (401, 0, "rejected credential"),
+        (401, 104, "rejected credential"),
         (401, 190, "rejected credential"),
         (403, 3, "rejected credential"),
         (403, 10, "rejected credential"),
@@ -100,11 +101,11 @@ async fn every_documented_error_has_its_meaning() {
         (400, 131_048, "retry rate_limited 86400"),
         (400, 131_049, "retry rate_limited 86400"),
         (400, 130_472, "retry rate_limited 86400"),
-        (503, 2, "retry unavailable"),
+        (503, 2, "unknown"),
         (500, 131_000, "retry unavailable"),
-        (500, 131_016, "retry unavailable"),
+        (500, 131_016, "unknown"),
         (500, 131_057, "retry unavailable"),
-        (503, 133_004, "retry unavailable"),
+        (503, 133_004, "unknown"),
         (400, 131_047, "rejected window_closed"),
         (400, 131_050, "rejected opted_out"),
         (400, 131_021, "rejected recipient"),
@@ -118,6 +119,7 @@ async fn every_documented_error_has_its_meaning() {
         (500, 131_045, "rejected account"),
         (400, 133_010, "rejected account"),
         (400, 33, "rejected configuration"),
+        (422, 803, "rejected configuration"),
         (400, 100, "rejected content"),
         (400, 131_008, "rejected content"),
         (400, 131_009, "rejected content"),
@@ -146,6 +148,15 @@ async fn every_documented_error_has_its_meaning() {
         assert!(format!("{outcome:?}").contains(&code.to_string()), "the reason names the code: {outcome:?}");
         assert_discreet(&outcome, "33612345678");
     }
+}
+
+#[tokio::test]
+async fn a_sender_that_does_not_exist_is_a_mistake_of_the_outbox() {
+    let mut missing = error(100);
+    missing["error"]["error_subcode"] = json!(33);
+    let provider = Provider::start([Act::answer(400, missing)]).await;
+    let message = outgoing(Channel::Whatsapp, TO, &config(), &json!({ "text": "Bonjour" }));
+    assert_eq!(told(&channels(&provider.base).deliver(&message).await), "rejected configuration");
 }
 
 #[tokio::test]

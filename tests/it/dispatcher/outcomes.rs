@@ -8,6 +8,7 @@ use docket_aggregates::ids::MessageId;
 use docket_aggregates::message::{DispatchState, MessageStatus, RETRIES};
 use docket_aggregates::sending_control::{FrequencyCap, SendingControl, SendingControlCommand};
 
+use super::rechecks::opt_out;
 use super::{NOWHERE, arrived, smtp};
 use crate::channels::mail_server::{MailServer, Reply, Script};
 use crate::support::eventually;
@@ -147,6 +148,80 @@ async fn what_nobody_knows_is_asked_again_where_the_channel_does_nothing_twice()
     .await;
     assert_eq!(resend.asked().into_values().collect::<Vec<_>>(), [2, 2, 2], "once for each key");
     assert_eq!(house.open_charges().await, 3);
+}
+
+/// Everything is looked at anew, by a dispatcher that knows of nothing; and a message that comes last has been sent.
+async fn looked_at_again(house: &House, base: &str) {
+    docket::dispatcher::refill(house.app.ledger.pool()).await.unwrap();
+    let _dispatcher = house.dispatch(&house.app, base);
+    let last = house.queue_for(&["last@example.com".into()], None, false).await;
+    let sent = (MessageStatus::Sent, DispatchState::Done);
+    assert_eq!(house.settled(&last).await, Standing::from([(sent, 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_mail_server_may_have_taken_is_not_given_to_a_provider_because_that_one_takes_keys() {
+    let server = MailServer::start(Script { text: Reply::Close, ..Script::default() }).await;
+    let house = House::new(&smtp(&server)).await;
+    let dispatcher = house.dispatch(&house.app, NOWHERE);
+    let messages = house.queue(3).await;
+    let unknown = (MessageStatus::DraftPendingApproval, DispatchState::Unknown);
+    assert_eq!(house.settled(&messages).await, Standing::from([(unknown, 3)]));
+    drop(dispatcher);
+
+    let resend = Resend::start().await;
+    house.credential("resend://re_key").await;
+    house.pass(Duration::from_secs(3 * 60 * 60));
+    looked_at_again(&house, &resend.base).await;
+    assert_eq!(house.standing(&messages).await, Standing::from([(unknown, 3)]));
+    assert_eq!((resend.asked().len(), arrived(&server).len(), house.open_charges().await), (1, 3, 4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_broke_at_a_provider_is_asked_again_with_its_secret_alone() {
+    let resend = Resend::start().await;
+    resend.broken(true);
+    let house = House::new("resend://re_key").await;
+    let dispatcher = house.dispatch(&house.app, &resend.base);
+    let messages = house.queue(3).await;
+    let unknown = (MessageStatus::DraftPendingApproval, DispatchState::Unknown);
+    assert_eq!(house.settled(&messages).await, Standing::from([(unknown, 3)]));
+    drop(dispatcher);
+
+    // Neither by a mail server nor in another account, of which nobody knows whether it is the same.
+    let server = MailServer::start(Script::default()).await;
+    resend.broken(false);
+    house.credential(&smtp(&server)).await;
+    house.pass(Duration::from_secs(60 * 60));
+    looked_at_again(&house, &resend.base).await;
+    house.credential("resend://re_another").await;
+    looked_at_again(&house, &resend.base).await;
+    assert_eq!(house.standing(&messages).await, Standing::from([(unknown, 3)]));
+    let asked = resend.asked();
+    assert_eq!((asked.len(), asked.values().sum::<usize>(), arrived(&server).len()), (4, 4, 1));
+    assert_eq!(house.open_charges().await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_broke_at_a_provider_is_asked_again_under_its_key_and_is_never_given_up() {
+    let resend = Resend::start().await;
+    resend.broken(true);
+    let house = House::new("resend://re_key").await;
+    let _dispatcher = house.dispatch(&house.app, &resend.base);
+    let [first, second] = house.queue(2).await[..] else { unreachable!() };
+    let unknown = (MessageStatus::DraftPendingApproval, DispatchState::Unknown);
+    assert_eq!(house.settled(&[first, second]).await, Standing::from([(unknown, 2)]));
+    // The recipient of the first one says that it is enough. What it got by then is as unknown as before.
+    opt_out(&house, "p0@example.com").await;
+    resend.broken(false);
+    house.pass(Duration::from_secs(60));
+    let sent = (MessageStatus::Sent, DispatchState::Done);
+    eventually("the answer", || async {
+        (house.standing(&[second]).await == Standing::from([(sent, 1)])).then_some(())
+    })
+    .await;
+    assert_eq!(house.standing(&[first]).await, Standing::from([(unknown, 1)]));
+    assert_eq!(house.open_charges().await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use docket::allowlist;
 use docket::dispatcher::{Point, Probe};
+use docket::ledger::keys::OrganizationKeys;
 use docket::ledger::{Stream, Write};
 use docket::pauses;
 use docket::sending::Recipient;
+use docket::sending::explaining::explain;
+use docket::suppressions;
 use docket_aggregates::approval_rules::{Action, ApprovalRules, ApprovalRulesCommand, Predicate};
 use docket_aggregates::channel::Channel;
-use docket_aggregates::contact::{Contact, ContactEvent};
-use docket_aggregates::ids::RuleId;
+use docket_aggregates::contact::{Contact, ContactCommand, ContactEvent, ContactProfile, LegalBasis};
+use docket_aggregates::ids::{ContactId, RuleId};
 use docket_aggregates::message::{DispatchState, MessageStatus};
 use docket_aggregates::outbox::{Outbox, OutboxCommand};
 use docket_aggregates::sending_control::PauseScope;
+use docket_aggregates::suppression::SuppressionReason;
 use uuid::Uuid;
 
 use super::{NOWHERE, arrived, smtp};
@@ -30,7 +34,7 @@ const BLOCKED: (MessageStatus, DispatchState) = (MessageStatus::BlockedByAllowli
 const QUEUED: (MessageStatus, DispatchState) = (MessageStatus::DraftPendingApproval, DispatchState::Queued);
 
 /// Somebody asks that nothing be sent to them.
-async fn opt_out(house: &House, address: &str) {
+pub async fn opt_out(house: &House, address: &str) {
     let keys = house.app.ledger.keys().organization(house.organization).await.unwrap();
     let hash = Recipient::read(Channel::Email, address).unwrap().keys(&keys).address;
     let opted_out = ContactEvent::ContactOptedOut { via: "test".into(), addresses: vec![hash] };
@@ -65,6 +69,107 @@ async fn an_unsubscribe_that_was_acknowledged_while_a_message_waited_wins_every_
     }
     let charged = i64::try_from(house.charged(1).await).unwrap();
     assert_eq!((house.open_charges().await, arrived(&server).len() as i64), (charged, charged));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_domain_that_was_suppressed_while_messages_waited_wins_every_time() {
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&server)).await;
+    let another = house.another().await;
+    let _dispatchers = [house.dispatch(&house.app, NOWHERE), house.dispatch(&another, NOWHERE)];
+    for round in 0..rounds() {
+        let to: Vec<String> = (0..5).map(|n| format!("p{round}-{n}@example.com")).collect();
+        let messages = house.queue_for(&to, None, false).await;
+        let reason = SuppressionReason::Manual;
+        suppressions::suppress(&house.app, &house.call(), "@example.com", reason).await.unwrap();
+        // What had begun before may be under way; nothing begins after it.
+        let handed_over: usize =
+            house.messages(&messages).await.iter().filter(|message| message.attempts() > 0).count();
+        let standing = house.settled(&messages).await;
+        assert!(standing.get(&SENT).copied().unwrap_or(0) <= handed_over, "round {round}: {standing:?}");
+        let late = house.queue_for(&to, None, false).await;
+        assert_eq!(house.settled(&late).await, Standing::from([(BLOCKED, 5)]), "round {round}");
+        suppressions::lift(&house.app, &house.call(), "@example.com").await.unwrap();
+    }
+    let charged = i64::try_from(house.charged(1).await).unwrap();
+    assert_eq!((house.open_charges().await, arrived(&server).len() as i64), (charged, charged));
+}
+
+/// A contact that is known by one address.
+async fn contact(house: &House, email: &str) -> ContactId {
+    let contact_id: ContactId = house.clock.mint();
+    let create = ContactCommand::Create {
+        contact_id,
+        profile: ContactProfile { email: Some(email.into()), ..ContactProfile::default() },
+        legal_basis: LegalBasis::Consent,
+        import_id: None,
+        opted_out: None,
+    };
+    house.order::<Contact>(contact_id.uuid(), create).await;
+    contact_id
+}
+
+/// Somebody speaks of one of their addresses, and means themselves: for ever, or for as long as the list says so.
+fn spoken(keys: &OrganizationKeys, address: &str, for_ever: bool) -> ContactCommand {
+    let hash = Recipient::read(Channel::Email, address).unwrap().keys(keys).address;
+    match for_ever {
+        true => ContactCommand::OptOut { via: "unsubscribe", addresses: vec![hash] },
+        false => ContactCommand::Suppress { address_hash: hash },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_contact_said_of_one_address_holds_for_what_waits_at_another() {
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&server)).await;
+    let another = house.another().await;
+    let keys = house.app.ledger.keys().organization(house.organization).await.unwrap();
+    let _dispatchers = [house.dispatch(&house.app, NOWHERE), house.dispatch(&another, NOWHERE)];
+    for round in 0..rounds() {
+        let (known, other) = (format!("c{round}@example.org"), format!("c{round}@example.com"));
+        let id = contact(&house, &known).await;
+        let to: Vec<String> = (0..5).map(|tag| format!("c{round}+{tag}@example.com")).collect();
+        let messages = house.queue_to(id, &to).await;
+        house.order::<Contact>(id.uuid(), spoken(&keys, &known, round % 2 == 0)).await;
+        // What had begun before may be under way; nothing begins after it.
+        let handed_over: usize =
+            house.messages(&messages).await.iter().filter(|message| message.attempts() > 0).count();
+        let standing = house.settled(&messages).await;
+        assert!(standing.get(&SENT).copied().unwrap_or(0) <= handed_over, "round {round}: {standing:?}");
+        let late = house.queue_to(id, &[other]).await;
+        assert_eq!(house.settled(&late).await, Standing::from([(BLOCKED, 1)]), "round {round}");
+        assert_eq!(house.messages(&late).await[0].reason(), Some("do_not_contact"));
+    }
+    let charged = i64::try_from(house.charged(1).await).unwrap();
+    assert_eq!((house.open_charges().await, arrived(&server).len() as i64), (charged, charged));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_is_written_to_again_once_the_list_does_not_stand_against_it() {
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&server)).await;
+    let keys = house.app.ledger.keys().organization(house.organization).await.unwrap();
+    let id = contact(&house, "ann@example.org").await;
+    let to = ["ann@example.com".to_owned()];
+    let hash = Recipient::read(Channel::Email, "ann@example.org").unwrap().keys(&keys).address;
+    house.order::<Contact>(id.uuid(), ContactCommand::Suppress { address_hash: hash.clone() }).await;
+
+    // What is explained is what then happens, although nothing stands against the address itself.
+    let waits = house.queue_to(id, &to).await;
+    let told = explain(&house.app, house.organization, waits[0], house.clock.now()).await.unwrap();
+    assert_eq!((told.now.would_be, told.now.reason), ("blocked", Some("do_not_contact")));
+    let dispatcher = house.dispatch(&house.app, NOWHERE);
+    assert_eq!(house.settled(&waits).await, Standing::from([(BLOCKED, 1)]));
+    let told = explain(&house.app, house.organization, waits[0], house.clock.now()).await.unwrap();
+    let why = "because the contact that it is for is not to be contacted, whichever of its addresses that was said of.";
+    assert!(told.explanation.contains(why), "{}", told.explanation);
+    dispatcher.stop(Duration::from_secs(10)).await;
+
+    let lift = ContactCommand::LiftSuppression { address_hash: hash };
+    house.order::<Contact>(id.uuid(), lift).await;
+    let waits = house.queue_to(id, &to).await;
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    assert_eq!(house.settled(&waits).await, Standing::from([(SENT, 1)]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,7 +256,7 @@ async fn after_a_pause_was_acknowledged_no_call_begins() {
         house.dispatch_probed(&house.app, NOWHERE, probe.clone()),
         house.dispatch_probed(&another, NOWHERE, probe),
     ];
-    let campaign = house.clock.mint();
+    let campaign = house.campaign().await;
     for scope in [PauseScope::All, PauseScope::Outbox(house.outbox), PauseScope::Campaign(campaign)] {
         let to: Vec<String> = (0..300).map(|n| format!("p{n}@example.com")).collect();
         let messages = house.queue_for(&to, Some(campaign), false).await;

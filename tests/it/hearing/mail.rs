@@ -6,9 +6,15 @@ use docket::channels::email::incoming::{Incoming, Kind};
 use docket::channels::email::lmtp::Verdict;
 use docket::channels::{Code, Reference};
 use docket::hearing::mail as heard;
+use docket::ledger::{Stream, Write};
+use docket::service::Call;
+use docket_aggregates::Decides;
+use docket_aggregates::approval::{Approval, ApprovalCommand, ApprovalStatus, OPEN_FOR_MILLIS};
 use docket_aggregates::channel::Channel;
-use docket_aggregates::ids::{MessageId, OutboxId};
-use docket_aggregates::message::{Delivery, DispatchState, MessageStatus};
+use docket_aggregates::ids::{ApprovalId, MessageId, OutboxId};
+use docket_aggregates::message::{
+    Delivery, DispatchState, Grounds, Message, MessageCommand, MessageStatus, Outcome, Ruling,
+};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -174,4 +180,73 @@ async fn what_the_ledger_does_not_take_is_kept_by_the_mail_server() {
     let reply = mail(fixtures::GMAIL_REPLY, &reference.to_string());
     story.app().ledger.pool().close().await;
     assert_eq!(lmtp.take(ADDRESS, &["ops@example.com"], &reply).await, ["451"]);
+}
+
+/// A message that a rule had let go, that its channel did not take, and of which a person is then asked.
+async fn asked_for_again(story: &Story, outbox: (Channel, OutboxId)) -> (MessageId, ApprovalId) {
+    let id = story.message(outbox, ADDRESS, None, None, Got::InFlight).await;
+    let retry = Outcome::Retry { code: "unavailable".into(), answer: None, not_before: None };
+    story.record(id, retry).await;
+    let (app, organization) = (story.app(), story.organization());
+    let message = app.ledger.load::<Message>(organization, id).await.unwrap();
+    let approval_id: ApprovalId = app.clock.mint();
+    let ruling = Ruling::AskAPerson(approval_id);
+    let decide = MessageCommand::Decide { ruling, grounds: Grounds::default(), not_before: None };
+    let ask = ApprovalCommand::Request {
+        approval_id,
+        message_id: id,
+        content_hash: message.state.content_hash().unwrap().to_owned(),
+        drafter: message.state.drafter().unwrap(),
+        rule: None,
+        supersedes: None,
+        at: app.clock.now(),
+    };
+    let asked = Approval::default().decide(ask).unwrap();
+    let question = Write {
+        stream: Stream::of::<Approval>(approval_id),
+        expected: 0,
+        events: asked.into_iter().map(Into::into).collect(),
+    };
+    let writes = vec![message.write(message.state.decide(decide).unwrap()), question];
+    let call = Call::of_system(app, organization, "test");
+    app.ledger.append(call.command(writes, vec![], None)).await.unwrap();
+    (id, approval_id)
+}
+
+#[tokio::test]
+async fn of_what_arrived_nobody_is_asked_any_more() {
+    let story = Story::begin().await;
+    let outbox = outbox(&story).await;
+    let lmtp = Lmtp::start(&story).await;
+    let (message, approval) = asked_for_again(&story, outbox).await;
+    let reference = story.reference(message);
+    let mail = mail(fixtures::GMAIL_REPLY, &reference.to_string());
+    for _ in 0..2 {
+        assert_eq!(lmtp.take(ADDRESS, &["ops@example.com"], &mail).await, ["250"]);
+        assert_eq!(story.standing(message).await, sent(Delivery::Replied));
+        let asked = story.app().ledger.load::<Approval>(story.organization(), approval).await.unwrap().state;
+        assert_eq!(asked.status(), ApprovalStatus::Superseded);
+    }
+}
+
+#[tokio::test]
+async fn a_question_about_what_is_over_is_closed_by_itself() {
+    let story = Story::begin().await;
+    let outbox = outbox(&story).await;
+    let (message, approval) = asked_for_again(&story, outbox).await;
+    // It was settled, and the question was left over.
+    let (app, organization) = (story.app(), story.organization());
+    let before = app.ledger.load::<Message>(organization, message).await.unwrap();
+    let at = app.clock.now();
+    let report = MessageCommand::Report { delivery: Delivery::Delivered, at, detail: None };
+    let call = Call::of_system(app, organization, "test");
+    let writes = vec![before.write(before.state.decide(report).unwrap())];
+    app.ledger.append(call.command(writes, vec![], None)).await.unwrap();
+
+    story.app.clock.advance(OPEN_FOR_MILLIS);
+    app.readside.settle(organization).await.unwrap();
+    assert_eq!(docket::approvals::expiry::close_overdue(app).await.unwrap(), 1);
+    let asked = app.ledger.load::<Approval>(organization, approval).await.unwrap().state;
+    assert_eq!(asked.status(), ApprovalStatus::Expired);
+    assert_eq!(story.standing(message).await, sent(Delivery::Delivered));
 }

@@ -1,10 +1,13 @@
 //! The suppression list, its contacts and their campaigns: one fact.
 
+use docket_aggregates::channel::Channel;
+use docket_aggregates::ids::OutboxId;
 use docket_aggregates::token::Role;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::{JSON, Story};
+use super::{FORM, Got, JSON, Story};
+use crate::support::app::PUBLIC_URL;
 
 async fn ask(story: &Story, method: Method, body: Value) -> (u16, Value) {
     let path = story.client.crm("suppressions");
@@ -44,6 +47,171 @@ async fn an_entry_leaves_the_contact_alone_and_lifting_it_does_not_put_it_back()
     let (status, answer) = ask(&story, Method::DELETE, json!({ "address": "ann@example.org" })).await;
     assert_eq!((status, &answer["code"]), (422, &json!("OPTED_OUT")));
     assert_eq!(story.stands(&campaign, contacts[0]).await, ("do_not_contact".into(), true));
+}
+
+#[tokio::test]
+async fn who_comes_in_with_a_listed_address_is_left_alone_for_as_long_as_it_is_listed() {
+    let story = Story::begin().await;
+    for (address, reason) in [
+        ("ann@example.org", "manual"),
+        ("bob@example.org", "complaint"),
+        ("cleo@example.org", "bounce"),
+        ("dan@example.org", "unsubscribe"),
+    ] {
+        let body = json!({ "address": address, "reason": reason });
+        assert_eq!(ask(&story, Method::POST, body).await.0, 201, "{reason}");
+    }
+    let addresses =
+        ["ann@example.org", "bob@example.org", "cleo@example.org", "dan@example.org", "eve@example.org"];
+    let rows: String = addresses.iter().map(|address| format!("N,{address}\n")).collect();
+    let path = story.client.crm("imports?name=Fair");
+    let headers = [("content-type", "text/csv")];
+    let csv = format!("Name,Email\n{rows}").into_bytes();
+    let (_, folder) = story.client.send(Method::POST, &path, &headers, csv).await.unwrap();
+    let commit = story.client.crm(&format!("imports/{}/commit", folder["importFolderId"].as_str().unwrap()));
+    let (_, committed) = story.client.post(&commit, json!({})).await;
+    assert_eq!(committed["created"], json!(5), "{committed}");
+    let left_alone = async || {
+        let listed = story.client.done("list_outbound_contacts", json!({})).await;
+        let mut left_alone: Vec<String> = listed["contacts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|row| row["doNotContact"] == json!(true))
+            .map(|row| row["email"].as_str().unwrap().to_owned())
+            .collect();
+        left_alone.sort();
+        left_alone
+    };
+    assert_eq!(left_alone().await, ["ann@example.org", "bob@example.org", "dan@example.org"]);
+
+    // Nothing is sent to any of them, and it is said why.
+    let outbox = story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await;
+    let (status, _) =
+        story.client.post(&story.client.crm("allowlist"), json!({ "entry": "@example.org" })).await;
+    assert_eq!(status, 201);
+    for (address, reason) in addresses.iter().zip([
+        Some("suppressed"),
+        Some("suppressed"),
+        Some("suppressed"),
+        Some("suppressed"),
+        None,
+    ]) {
+        let mail = json!({ "channel": "email", "outboxId": outbox, "to": address,
+            "payload": { "subject": "Hello", "text": "A word about your roof." } });
+        let headers = [JSON, ("prefer", "wait=0")];
+        let path = story.client.crm("send");
+        let (status, sent) =
+            story.client.send(Method::POST, &path, &headers, mail.to_string().into_bytes()).await.unwrap();
+        assert_eq!((status, &sent["reason"]), (200, &json!(reason)), "{sent}");
+        let explain = story.client.crm(&format!("activities/{}/explain", sent["id"].as_str().unwrap()));
+        let (_, told) = story.client.get(&explain).await;
+        let told = told["explanation"].as_str().unwrap().to_owned();
+        let why = "because the recipient is suppressed or asked not to be contacted";
+        assert_eq!(told.contains(why), reason.is_some(), "{told}");
+    }
+
+    for address in ["ann@example.org", "bob@example.org", "cleo@example.org"] {
+        assert_eq!(ask(&story, Method::DELETE, json!({ "address": address })).await.0, 200);
+    }
+    assert_eq!(left_alone().await, ["dan@example.org"]);
+}
+
+/// Sends a mail, and says what stood against it.
+async fn refused(story: &Story, outbox: OutboxId, to: &str) -> Value {
+    let mail = json!({ "channel": "email", "outboxId": outbox, "to": to,
+        "payload": { "subject": "Hello", "text": "A word about your roof." } });
+    let (headers, path) = ([JSON, ("prefer", "wait=0")], story.client.crm("send"));
+    let (status, sent) =
+        story.client.send(Method::POST, &path, &headers, mail.to_string().into_bytes()).await.unwrap();
+    assert_eq!(status, 200, "{sent}");
+    sent["reason"].clone()
+}
+
+#[tokio::test]
+async fn a_domain_is_left_alone_whole_until_it_is_taken_off_the_list() {
+    let story = Story::begin().await;
+    let (campaign, contacts) =
+        story.campaign(&["ann@example.org", "Bob@EXAMPLE.org", "eve@sub.example.org"]).await;
+    let outbox = story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await;
+    let everybody = json!({ "entry": "*", "acknowledgeAll": true });
+    assert_eq!(story.client.post(&story.client.crm("allowlist"), everybody).await.0, 201);
+    let (status, listed) = ask(&story, Method::POST, json!({ "address": "@Example.org" })).await;
+    assert_eq!(
+        (status, &listed["address"], &listed["reason"]),
+        (201, &json!("@example.org"), &json!("manual"))
+    );
+
+    let flags = async || {
+        let mut flags = Vec::new();
+        for contact in &contacts {
+            flags.push(story.stands(&campaign, *contact).await.1);
+        }
+        flags
+    };
+    assert_eq!(flags().await, [true, true, false]);
+    for (to, reason) in [
+        ("nobody-yet@example.org", json!("suppressed")),
+        ("ann+news@example.org", json!("suppressed")),
+        ("eve@sub.example.org", Value::Null),
+        ("ann@evil-example.org", Value::Null),
+    ] {
+        assert_eq!(refused(&story, outbox, to).await, reason, "{to}");
+    }
+    // Whoever comes in later is of the domain as well.
+    let (_, late) = story.campaign(&["cleo@example.org"]).await;
+    let left_alone = async |email: &str| {
+        let found = story.client.done("list_outbound_contacts", json!({ "search": email })).await;
+        found["contacts"][0]["doNotContact"].clone()
+    };
+    assert_eq!(left_alone("cleo@example.org").await, json!(true), "{late:?}");
+
+    let before = story.events().await;
+    assert_eq!(ask(&story, Method::POST, json!({ "address": "@example.org" })).await.0, 201);
+    assert_eq!(story.events().await, before, "what stands is not recorded twice");
+    let (status, answer) = file(&story, Method::DELETE, "", "@example.org\n").await;
+    assert_eq!((status, &answer), (200, &json!({ "changed": 1, "unchanged": 0 })), "{answer}");
+    assert_eq!(flags().await, [false, false, false]);
+    assert_eq!(left_alone("cleo@example.org").await, json!(false));
+    assert_eq!(refused(&story, outbox, "ann@example.org").await, Value::Null);
+}
+
+#[tokio::test]
+async fn who_unsubscribes_at_a_tag_means_the_mailbox() {
+    let story = Story::begin().await;
+    let outbox = story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await;
+    let everybody = json!({ "entry": "*", "acknowledgeAll": true });
+    assert_eq!(story.client.post(&story.client.crm("allowlist"), everybody).await.0, 201);
+    let (campaign, contacts) = story.campaign(&["pt@example.org", "cl@example.org", "bo@example.org"]).await;
+    for (mailbox, reason, means_the_mailbox) in [
+        ("pt", "unsubscribe", true),
+        ("cl", "complaint", true),
+        ("bo", "bounce", false),
+        ("ma", "manual", false),
+    ] {
+        let body = json!({ "address": format!("{mailbox}+news@example.org"), "reason": reason });
+        assert_eq!(ask(&story, Method::POST, body).await.0, 201, "{reason}");
+        let told = if means_the_mailbox { json!("suppressed") } else { Value::Null };
+        for to in [format!("{mailbox}@example.org"), format!("{mailbox}+other@example.org")] {
+            assert_eq!(refused(&story, outbox, &to).await, told, "{to}");
+        }
+        let tagged = format!("{mailbox}+news@example.org");
+        assert_eq!(refused(&story, outbox, &tagged).await, json!("suppressed"), "{tagged}");
+    }
+    let mut flags = Vec::new();
+    for contact in contacts {
+        flags.push(story.stands(&campaign, contact).await.1);
+    }
+    assert_eq!(flags, [true, true, false]);
+
+    // The same by the button of a mail.
+    let sender = (Channel::Email, outbox);
+    let message = story.message(sender, "dan+crm@example.org", None, None, Got::Sent).await;
+    let link = docket::unsubscribe::link(story.app(), story.organization(), message).await.unwrap();
+    let path = link.strip_prefix(PUBLIC_URL).unwrap();
+    let (status, ..) = story.outside(Method::POST, path, &[FORM], "List-Unsubscribe=One-Click").await;
+    assert_eq!(status, 200);
+    assert_eq!(refused(&story, outbox, "dan@example.org").await, json!("suppressed"));
 }
 
 #[tokio::test]
@@ -109,7 +277,9 @@ async fn what_is_no_list_of_addresses_changes_nothing() {
     for (method, body, refused, place) in [
         (Method::POST, json!({}), 400, "address"),
         (Method::POST, json!({ "address": "a@example.org", "entries": ["b@example.org"] }), 400, "address"),
-        (Method::POST, json!({ "address": "@example.org" }), 400, "address"),
+        (Method::POST, json!({ "address": "@example" }), 400, "address"),
+        (Method::POST, json!({ "entries": [] }), 400, "entries"),
+        (Method::DELETE, json!({ "entries": [] }), 400, "entries"),
         (Method::POST, json!({ "entries": ["a@example.org", "*"] }), 400, "entries[1]"),
         (Method::POST, json!({ "entries": ["a@example.org", "no address"] }), 400, "entries[1]"),
         (Method::POST, json!({ "entries": too_many }), 400, "entries"),

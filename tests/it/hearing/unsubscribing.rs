@@ -1,15 +1,20 @@
 //! The button in a mail.
 
 use docket::app::App;
+use docket::contacts::address_hash;
+use docket::hearing;
 use docket::http::Settings;
 use docket::ledger::{AppendError, Stream, Write};
 use docket::limits::MaybeRate;
+use docket::service::Call;
+use docket::suppressions;
 use docket::unsubscribe;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::claims::{ClaimKey, Scope};
 use docket_aggregates::contact::Contact;
 use docket_aggregates::ids::{BucketId, MessageId};
 use docket_aggregates::message::{Delivery, Message, MessageEvent};
+use docket_aggregates::suppression::SuppressionReason;
 use hyper::Method;
 use serde_json::json;
 
@@ -85,6 +90,52 @@ async fn fifty_presses_at_once_are_one() {
 }
 
 #[tokio::test]
+async fn whoever_was_erased_is_left_alone_all_the_same() {
+    let story = Story::begin().await;
+    let outbox =
+        (Channel::Email, story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await);
+    let organization = story.organization();
+    let (ann, bob) = ("ann@example.org", "bob@example.org");
+    let message = story.message(outbox, ann, None, None, Got::Sent).await;
+    story.message(outbox, bob, None, None, Got::Sent).await;
+    // A process that does not remember the keys of whoever is erased now.
+    let other = story.app.another().await;
+    let keys = other.ledger.keys().organization(organization).await.unwrap();
+    let subjects = [ann, bob].map(|address| organization.correspondent(&address_hash(&keys, address)).uuid());
+    sqlx::query("UPDATE ledger.subject_keys SET wrapped = NULL WHERE subject_id = ANY($1)")
+        .bind(subjects)
+        .execute(other.ledger.pool())
+        .await
+        .unwrap();
+    for recorded in [true, false] {
+        let appended = hearing::unsubscribe(&other, organization, message).await.unwrap();
+        assert_eq!(appended.is_some(), recorded, "pressed again, it is recorded once");
+    }
+    let call = Call::of_system(&other, organization, "test");
+    suppressions::suppress(&other, &call, bob, SuppressionReason::Manual).await.unwrap();
+    let entries = [bob.to_owned(), "cleo@example.org".to_owned()];
+    let call = Call::of_system(&other, organization, "test");
+    let done = suppressions::suppress_all(&other, &call, &entries, SuppressionReason::Manual).await.unwrap();
+    assert_eq!((done.entity.changed, done.entity.unchanged), (1, 1));
+
+    for (address, own_word) in [(ann, true), (bob, false)] {
+        let hash = address_hash(&keys, address);
+        let owners = other.ledger.owners(organization, &ClaimKey::against(&hash)).await.unwrap();
+        assert_eq!([owners[0].is_some(), owners[1].is_some()], [own_word, true], "{address}");
+    }
+    // The list tells that somebody is on it, and of nobody who was erased who that is.
+    let mut listed = story.suppressed().await;
+    listed.sort();
+    let row = |address: &str, reason: &str| (address.to_owned(), reason.to_owned());
+    assert_eq!(
+        listed,
+        [row("cleo@example.org", "manual"), row("erased", "manual"), row("erased", "unsubscribe")]
+    );
+    let lifted = suppressions::lift(&other, &Call::of_system(&other, organization, "test"), bob).await;
+    assert_eq!(lifted.unwrap().entity.reason, SuppressionReason::Manual);
+}
+
+#[tokio::test]
 async fn a_token_that_we_did_not_make_is_not_found() {
     let story = Story::begin().await;
     let outbox =
@@ -129,6 +180,7 @@ async fn an_acknowledged_unsubscribe_wins_against_what_waits() {
         attempt: 1,
         bucket_id: app.clock.mint::<BucketId>(),
         provider_key: queued.to_string(),
+        keyed: None,
         at: app.clock.now(),
     };
     let write = Write {

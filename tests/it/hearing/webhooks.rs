@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use docket::channels::LastHeard;
 use docket::contacts::address_hash;
 use docket::hearing::last_heard;
+use docket::hearing::webhooks::Door;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::OutboxId;
@@ -123,6 +124,61 @@ fn resend(kind: &str, reference: &str, more: Value) -> Value {
         json!({ "email_id": "e-1", "to": ["ann@example.org"], "tags": { "docket_reference": reference } });
     data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({ "type": kind, "created_at": "2026-11-21T18:00:00.000Z", "data": data })
+}
+
+#[tokio::test]
+async fn a_bounce_of_whoever_was_erased_is_recorded_without_its_words() {
+    let story = Story::begin().await;
+    let outbox = listening(&story, Channel::Email).await;
+    let message = story.message(outbox, "ann@example.org", None, Some("e-1"), Got::Sent).await;
+    sqlx::query("UPDATE ledger.subject_keys SET wrapped = NULL WHERE subject_id = $1")
+        .bind({
+            let keys = story.app().ledger.keys().organization(story.organization()).await.unwrap();
+            story.organization().correspondent(&address_hash(&keys, "ann@example.org")).uuid()
+        })
+        .execute(story.app().ledger.pool())
+        .await
+        .unwrap();
+    // A process that does not remember the key.
+    let other = story.app.another().await;
+    let told = json!({ "bounce": { "type": "Permanent", "subType": "General", "message": "gone" } });
+    let body = resend("email.bounced", &story.reference(message).to_string(), told).to_string();
+    let mut headers = HeaderMap::new();
+    for (name, value) in signed(&story, Channel::Email, &body, KEY) {
+        headers.insert(name, value.parse().unwrap());
+    }
+    let door = Door { channel: Channel::Email, organization: story.organization(), outbox: outbox.1 };
+    for recorded in [1, 0] {
+        let taken = docket::hearing::webhooks::take(&other, door, &headers, body.as_bytes()).await.unwrap();
+        assert_eq!(taken.recorded, recorded);
+    }
+    assert_eq!(story.standing(message).await, sent(Delivery::Bounced));
+    assert_eq!(story.suppressed().await, [("erased".into(), "bounce".into())]);
+}
+
+#[tokio::test]
+async fn a_flood_that_nobody_signed_is_told_to_come_again_and_keeps_no_other_outbox_shut() {
+    let story = Story::begin().await;
+    let outbox = listening(&story, Channel::Email).await;
+    let other = listening(&story, Channel::Email).await;
+    let message = story.message(outbox, "ann@example.org", None, Some("e-1"), Got::Sent).await;
+    let told = resend("email.delivered", &story.reference(message).to_string(), json!({}));
+    // What is signed counts nothing, however often it comes.
+    for n in 0..150 {
+        assert_eq!(recorded(&story, outbox, &told).await, u64::from(n == 0));
+    }
+    let knock = async || story.outside(Method::POST, &path(&story, outbox), &[], "{}").await;
+    for n in 0..100 {
+        assert_eq!(knock().await.0, 401, "{n}");
+    }
+    let (status, headers, body) = knock().await;
+    assert_eq!((status, headers["retry-after"].to_str().unwrap()), (429, "1"), "{body}");
+    assert!(body.contains("RATE_LIMITED"), "{body}");
+    // Meanwhile the provider has to come again, too; nobody else has.
+    assert_eq!(tell(&story, outbox, &told).await.0, 429);
+    assert_eq!(recorded(&story, other, &told).await, 0);
+    story.app.clock.advance(1_000);
+    assert_eq!(tell(&story, outbox, &told).await.0, 200);
 }
 
 #[tokio::test]

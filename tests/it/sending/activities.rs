@@ -8,8 +8,8 @@ use docket_aggregates::channel::Channel;
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
 use docket_aggregates::credential::{Credential, CredentialCommand};
 use docket_aggregates::ids::{ApprovalId, BucketId, MessageId, OrganizationId};
-use docket_aggregates::message::{Message, MessageCommand, Outcome};
-use docket_aggregates::sending_control::FrequencyCap;
+use docket_aggregates::message::{Grounds, Message, MessageCommand, Outcome, Reason, Ruling};
+use docket_aggregates::sending_control::{FrequencyCap, SendingControl, SendingControlCommand};
 use docket_aggregates::token::Role;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -144,6 +144,96 @@ async fn an_explanation_names_the_rule_that_let_it_go_and_asks_it_again() {
     let path = format!("approval-rules/{}", text(&rule["id"]));
     assert_eq!(ask(&company.board, Method::DELETE, &path, Value::Null).await.0, 200);
     assert_eq!(explained(&company, &queued).await.1["wouldBe"], "asked");
+}
+
+/// What the dispatcher decides of a message when its turn comes.
+async fn decide(company: &Company, activity: &Value, ruling: Ruling) {
+    let app = &company.app.app;
+    let call = docket::service::Call::of_system(app, company.board.organization, "test");
+    let grounds = Grounds { allowlist_version: 1, ..Grounds::default() };
+    let decide = MessageCommand::Decide { ruling, grounds, not_before: None };
+    let id = message_of(activity);
+    app.ledger
+        .order::<Message>(call.organization, id, call.command_id, call.at, &call.origin, None, decide)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_explanation_remembers_who_let_it_go_after_it_ended() {
+    let company = Company::allowing(&["*"]).await;
+    store_secret(&company).await;
+    // By a person.
+    let agent = company.agent().await;
+    let (_, asked) = post(&agent, "send", company.mail("ann@example.com")).await;
+    let approve = format!("approvals/{}/approve", text(&asked["approvalId"]));
+    let (status, answer) =
+        post(&company.board, &approve, json!({ "contentHash": asked["contentHash"] })).await;
+    assert_eq!(status, 200, "{answer}");
+    // By a rule.
+    let rule = company.approve_by_itself().await;
+    let queued = company.send(company.mail("bob@example.com")).await;
+    for activity in [&asked, &queued] {
+        decide(&company, activity, Ruling::BlockedByQuota(Reason::DailyCap)).await;
+        let (_, shown) = get(&company.board, &of(activity, "")).await;
+        assert_eq!(came_to(&shown), ("blocked_by_quota", Some("daily_cap")));
+        assert!(shown["approvedAt"].is_string(), "{shown}");
+        assert_eq!(shown["approvedBy"].is_string(), activity["id"] == asked["id"], "{shown}");
+    }
+    let (said, _) = explained(&company, &queued).await;
+    let named = format!("Approval rule {} let it go without a person, in its version 1.", text(&rule["id"]));
+    assert!(said.contains(&named) && said.contains("It was blocked at"), "{said}");
+    let (said, _) = explained(&company, &asked).await;
+    assert!(said.contains("No approval rule matched") && said.contains("was given by"), "{said}");
+}
+
+#[tokio::test]
+async fn a_new_send_is_promised_nothing_that_a_send_would_not_get() {
+    let company = Company::allowing(&["*"]).await;
+    let prospect = async |activity: &Value| {
+        let now = explained(&company, activity).await.1;
+        (text(&now["wouldBe"]), now["reason"].as_str().map(str::to_owned), text(&now["sentence"]))
+    };
+    let change = async |method: Method, path: &str, body: Value| {
+        let (status, answer) = ask(&company.board, method, path, body).await;
+        assert!(status < 300, "{answer}");
+    };
+    company.approve_by_itself().await;
+    let over = company.send(company.mail("ann@example.com")).await;
+    decide(&company, &over, Ruling::BlockedByQuota(Reason::DailyCap)).await;
+    let against = |would_be: &str, reason: &str| (would_be.to_owned(), Some(reason.to_owned()));
+    let met = async || {
+        let (would_be, reason, sentence) = prospect(&over).await;
+        assert!(sentence.starts_with("A new send would "), "{sentence}");
+        (would_be, reason)
+    };
+    assert_eq!(met().await, against("failed", "secret_missing"));
+    store_secret(&company).await;
+    let (would_be, reason, sentence) = prospect(&over).await;
+    assert_eq!((would_be.as_str(), reason), ("handed_over", None), "{sentence}");
+
+    change(Method::POST, "pause", json!({ "reason": "audit" })).await;
+    assert_eq!(met().await, against("held_back", "paused"));
+    change(Method::POST, "resume", json!({})).await;
+
+    let outbox = format!("outboxes/{}", company.outbox);
+    change(Method::PATCH, &outbox, json!({ "dailyCap": 0 })).await;
+    assert_eq!(met().await, against("blocked", "daily_cap"));
+    change(Method::PATCH, &outbox, json!({ "dailyCap": null })).await;
+
+    // One that went out counts, as it would against a new one.
+    let lost = company.send(company.mail("ann@example.com")).await;
+    lose(&company, &lost).await;
+    let app = &company.app.app;
+    let organization = company.board.organization;
+    let call = docket::service::Call::of_system(app, organization, "test");
+    let cap = SendingControlCommand::CapFrequency { cap: Some(FrequencyCap { messages: 1, days: 7 }) };
+    let control = organization.sending_control();
+    app.ledger
+        .order::<SendingControl>(organization, control, call.command_id, call.at, &call.origin, None, cap)
+        .await
+        .unwrap();
+    assert_eq!(met().await, against("blocked", "frequency_cap"));
 }
 
 #[tokio::test]
@@ -320,12 +410,7 @@ async fn lose(company: &Company, activity: &Value) -> BucketId {
     let count = counted.state.decide(CorrespondenceCommand::Count { message_id, cap, at }).unwrap();
     let sending = message
         .state
-        .decide(MessageCommand::Send {
-            bucket_id,
-            provider_key: message_id.to_string(),
-            repeatable: false,
-            at,
-        })
+        .decide(MessageCommand::Send { bucket_id, provider_key: message_id.to_string(), keyed: None, at })
         .unwrap();
     let call = docket::service::Call::of_system(app, organization, "test");
     let writes =

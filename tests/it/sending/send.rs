@@ -103,8 +103,12 @@ async fn what_cannot_be_sent_is_refused_and_changes_nothing() {
 async fn each_channel_takes_its_own_payload() {
     let company = Company::allowing(&["*"]).await;
     let outbox = async |channel: &str| {
-        let body =
-            json!({ "channel": channel, "niche": null, "secretRef": "secret://key:latest", "config": {} });
+        let config = match channel {
+            "whatsapp" => json!({ "phoneNumberId": "1" }),
+            "cal-com" => json!({}),
+            _ => json!({ "accountId": "1" }),
+        };
+        let body = json!({ "channel": channel, "niche": null, "secretRef": "secret://key:latest", "config": config });
         let (status, outbox) = post(&company.board, "outboxes", body).await;
         assert_eq!(status, 201, "{outbox}");
         text(&outbox["id"])
@@ -220,13 +224,22 @@ async fn labels_come_from_words_that_the_board_vouched_for_and_from_nowhere_else
     };
     let vouched = (json!("roofs"), json!(["nurture"]), "queued".to_owned());
     let own = (json!("renovation"), json!([]), "none".to_owned());
-    let mail = |text: &str| json!({ "subject": "s", "text": text });
+    let mail = |text: &str| json!({ "subject": "Roofs", "text": text });
     assert_eq!(send(mail(words), &piece["id"]).await, vouched);
     assert_eq!(send(mail("Other words."), &piece["id"]).await, own);
     assert_eq!(send(mail("the file"), &piece["id"]).await, own);
     assert_eq!(send(mail(words), &Value::Null).await, own);
-    let with_html = json!({ "subject": "s", "text": words, "html": "<p>Other words.</p>" });
-    assert_eq!(send(with_html, &piece["id"]).await, own);
+    // Whatever else the recipient would read or answer to is words of the drafter's own.
+    for (field, value) in [
+        ("html", json!("<p>Other words.</p>")),
+        ("subject", json!("You have won")),
+        ("replyTo", json!("eve@example.com")),
+        ("headers", json!({ "X-Offer": "Other words" })),
+    ] {
+        let mut with = mail(words);
+        with[field] = value;
+        assert_eq!(send(with, &piece["id"]).await, own, "{field}");
+    }
 
     let path = format!("content-pieces/{}", text(&piece["id"]));
     let patch = json!({ "textSha256": "0".repeat(64) });

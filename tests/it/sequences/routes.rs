@@ -70,6 +70,11 @@ async fn what_cannot_be_sent_is_refused_when_it_is_written() {
             "INVALID_HOURS",
         ),
         (
+            json!([with("window", json!({ "start": "09:00", "end": "17:00", "tz": "UTC", "weekdays": [] }))]),
+            400,
+            "steps.0.window.weekdays",
+        ),
+        (
             json!([with("window", json!({ "start": "09:00", "end": "09:00", "tz": "UTC" }))]),
             400,
             "INVALID_HOURS",

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{Company, HOUR, MINUTE, assert_each_step_once, get};
+use super::{
+    Company, HOUR, MINUTE, assert_each_step_once, campaign, contacts, eventually, get, import, outbox, post,
+    text,
+};
 
 #[tokio::test]
 async fn steps_are_taken_after_their_waits_and_then_it_is_finished() {
@@ -16,6 +19,40 @@ async fn steps_are_taken_after_their_waits_and_then_it_is_finished() {
     }
     assert_eq!(company.counts(&id).await, (0, 0, 2));
     assert_each_step_once(&company.pool, 2, 3).await;
+}
+
+#[tokio::test]
+async fn an_organization_with_much_to_do_keeps_no_other_waiting() {
+    let large = Company::of(200).await;
+    let id = large.sequence(vec![large.rehearsal(60)]).await;
+    large.enroll(&id).await;
+    // What is due of the other one is due later, and is less.
+    large.app.clock.advance(MINUTE);
+    let small = large.app.agent().await;
+    import(&small, contacts(3)).await;
+    let (campaign, outbox) = (campaign(&small).await, outbox(&small).await);
+    let step = json!({ "outboxId": outbox, "channel": "dry-run", "waitMinutes": 60, "payload": { "text": "Hello" } });
+    let (status, made) = post(&small, "sequences", json!({ "name": "Nurture", "steps": [step] })).await;
+    assert_eq!(status, 201, "{made}");
+    let enroll = format!("sequences/{}/enroll", text(&made["id"]));
+    assert_eq!(post(&small, &enroll, json!({ "campaignId": campaign })).await.0, 200);
+
+    // The server takes its turns by itself. In which order it did is told by the transactions of the database.
+    large.app.clock.advance(2 * HOUR);
+    let after: i64 = eventually("every step", async || {
+        let (all, after): (i64, i64) = sqlx::query_as(
+            "WITH taken AS (SELECT organization_id, xmin::text::bigint AS tx FROM ledger.events WHERE event_type = 'StepTaken') \
+             SELECT (SELECT count(*) FROM taken), \
+                 (SELECT count(*) FROM taken WHERE tx > (SELECT max(tx) FROM taken WHERE organization_id = $1))",
+        )
+        .bind(small.organization.uuid())
+        .fetch_one(&large.pool)
+        .await
+        .unwrap();
+        (all == 203).then_some(after)
+    })
+    .await;
+    assert!(after >= 100, "{after} of 200 were taken after the other organization's three");
 }
 
 #[tokio::test]

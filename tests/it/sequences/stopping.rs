@@ -24,8 +24,7 @@ impl Company {
     async fn sent(&self, message: MessageId) {
         let at = self.app.clock.now();
         let provider_key = message.to_string();
-        let send =
-            MessageCommand::Send { bucket_id: BucketId::default(), provider_key, repeatable: false, at };
+        let send = MessageCommand::Send { bucket_id: BucketId::default(), provider_key, keyed: None, at };
         self.tell(message, send).await;
         let outcome = Outcome::Accepted { provider_hash: None, answer: None };
         self.tell(message, MessageCommand::Record { attempt: 1, outcome, at, jitter: 0 }).await;

@@ -14,9 +14,14 @@ use docket::secrets;
 use docket::sending::Recipient;
 use docket::service::Call;
 use docket_aggregates::bucket::Bucket;
+use docket_aggregates::campaign::{
+    Campaign, CampaignCommand, CampaignSettings, CampaignStatus, CampaignText,
+};
 use docket_aggregates::channel::Channel;
 use docket_aggregates::credential::{Credential, CredentialCommand, SecretRef};
-use docket_aggregates::ids::{ApprovalId, BucketId, CampaignId, MessageId, OrganizationId, OutboxId};
+use docket_aggregates::ids::{
+    ApprovalId, BucketId, CampaignId, ContactId, MessageId, OrganizationId, OutboxId,
+};
 use docket_aggregates::labels::Labels;
 use docket_aggregates::message::{
     DispatchState, Draft, Grounds, Message, MessageCommand, MessageContent, MessageStatus, Ruling,
@@ -73,6 +78,24 @@ impl House {
         house
     }
 
+    /// A campaign of the organization.
+    pub async fn campaign(&self) -> CampaignId {
+        let campaign_id: CampaignId = self.clock.mint();
+        let create = CampaignCommand::Create {
+            campaign_id,
+            text: CampaignText { name: "Spring".into(), description: None, goal: None },
+            status: CampaignStatus::Draft,
+            script_template_id: None,
+            qualification_template_id: None,
+            agent_ids: vec![],
+            start_date: None,
+            end_date: None,
+            settings: CampaignSettings::default(),
+        };
+        self.order::<Campaign>(campaign_id.uuid(), create).await;
+        campaign_id
+    }
+
     /// A call that Docket makes by itself.
     pub fn call(&self) -> Call {
         Call::of_system(&self.app, self.organization, "test")
@@ -91,6 +114,12 @@ impl House {
             .order::<A>(self.organization, id, clock.mint(), clock.now(), &origin, None, command)
             .await
             .unwrap();
+    }
+
+    /// Gives the credential another secret.
+    pub async fn credential(&self, value: &str) {
+        let value = Secret::new(value.to_owned());
+        secrets::store(&self.app, &self.call(), SECRET, &value).await.unwrap();
     }
 
     /// Sets the cap and the zone of the credential.
@@ -123,6 +152,21 @@ impl House {
         campaign_id: Option<CampaignId>,
         by_rule: bool,
     ) -> Vec<MessageId> {
+        self.queue_of(to, None, campaign_id, by_rule).await
+    }
+
+    /// Messages to these addresses of one contact, approved by a person.
+    pub async fn queue_to(&self, contact_id: ContactId, to: &[String]) -> Vec<MessageId> {
+        self.queue_of(to, Some(contact_id), None, false).await
+    }
+
+    async fn queue_of(
+        &self,
+        to: &[String],
+        contact_id: Option<ContactId>,
+        campaign_id: Option<CampaignId>,
+        by_rule: bool,
+    ) -> Vec<MessageId> {
         let keys = self.app.ledger.keys().organization(self.organization).await.unwrap();
         let mut ids = Vec::with_capacity(to.len());
         for chunk in to.chunks(CHUNK) {
@@ -136,7 +180,10 @@ impl House {
                     message_id,
                     channel: Channel::Email,
                     outbox_id: self.outbox,
-                    subject: self.organization.correspondent(&recipient_hash),
+                    subject: contact_id.map_or_else(
+                        || self.organization.correspondent(&recipient_hash),
+                        |contact| contact.uuid().into(),
+                    ),
                     recipient_hash,
                     content: MessageContent { to: recipient.to, payload: payload.to_string() },
                     content_hash: message_id.to_string(),
@@ -145,7 +192,7 @@ impl House {
                     dedup: None,
                     drafter: self.clock.mint(),
                     agent_id: None,
-                    contact_id: None,
+                    contact_id,
                     campaign_id,
                     sequence_id: None,
                     step: None,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
@@ -43,6 +44,7 @@ pub async fn run_at(database: &Database, url: &str, arguments: &[&str]) -> Outpu
 /// A `docket serve` that was killed ends with this test at the latest.
 pub struct Served {
     child: Child,
+    said: Arc<Mutex<String>>,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -60,21 +62,38 @@ impl Served {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said = Arc::new(Mutex::new(String::new()));
+        let keep = |line: &str| {
+            let mut said = said.lock().unwrap();
+            said.push_str(line);
+            said.push('\n');
+        };
         let listening = async {
-            let mut said = String::new();
             while let Some(line) = lines.next_line().await.unwrap() {
+                keep(&line);
                 let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
                 if let Some(address) = event["fields"]["address"].as_str() {
                     return address.parse().unwrap();
                 }
-                said.push_str(&line);
             }
-            panic!("docket serve ended: {said}");
+            panic!("docket serve ended: {}", said.lock().unwrap());
         };
         let address = tokio::time::timeout(PATIENCE, listening).await.expect("docket serve listens");
+        let logged = said.clone();
         // A full pipe would hold the process up.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, address }
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut logged = logged.lock().unwrap();
+                logged.push_str(&line);
+                logged.push('\n');
+            }
+        });
+        Self { child, said, address }
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     /// Its memory, in kilobytes.
@@ -98,6 +117,53 @@ impl Served {
     /// SIGKILL.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
+    }
+}
+
+/// A `docket mcp`, spoken to over its standard input and output.
+pub struct Spoken {
+    child: Child,
+    answers: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
+}
+
+impl Spoken {
+    /// Starts it in the name of a token and begins a conversation of revision 2025-11-25.
+    pub async fn begin(
+        database: &Database,
+        token: &str,
+        capabilities: serde_json::Value,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let mut child = docket(database, &database.url(), &["mcp"])
+            .env("DOCKET_TOKEN", token)
+            .envs(settings.iter().copied())
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut spoken = Self { child, answers };
+        let client = serde_json::json!({ "name": "test", "version": "1" });
+        let params = serde_json::json!({
+            "protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": client,
+        });
+        spoken.say(serde_json::json!({ "id": 0, "method": "initialize", "params": params })).await;
+        assert_eq!(spoken.hear().await["id"], 0);
+        spoken.say(serde_json::json!({ "method": "notifications/initialized" })).await;
+        spoken
+    }
+
+    /// Sends a message.
+    pub async fn say(&mut self, mut message: serde_json::Value) {
+        message["jsonrpc"] = "2.0".into();
+        let line = format!("{message}\n");
+        self.child.stdin.as_mut().unwrap().write_all(line.as_bytes()).await.unwrap();
+    }
+
+    /// The next message.
+    pub async fn hear(&mut self) -> serde_json::Value {
+        let line = tokio::time::timeout(PATIENCE, self.answers.next_line()).await.expect("an answer in time");
+        serde_json::from_str(&line.unwrap().expect("the conversation goes on")).unwrap()
     }
 }
 

@@ -14,6 +14,8 @@ struct State {
     asked: Mutex<BTreeMap<String, usize>>,
     /// Takes the mail and closes without an answer.
     mute: AtomicBool,
+    /// Takes the mail and says that something broke.
+    broken: AtomicBool,
 }
 
 /// Serves until it is dropped.
@@ -41,6 +43,11 @@ impl Resend {
     /// From now on it takes mails and says nothing.
     pub fn mute(&self, mute: bool) {
         self.state.mute.store(mute, Ordering::SeqCst);
+    }
+
+    /// From now on it takes mails and says that something broke.
+    pub fn broken(&self, broken: bool) {
+        self.state.broken.store(broken, Ordering::SeqCst);
     }
 
     /// The keys under which an e-mail was sent, and how often each was asked for.
@@ -83,9 +90,14 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) -> Option<()> {
         if state.mute.load(Ordering::SeqCst) {
             return None;
         }
-        let body = format!("{{\"id\":\"re-{key}\"}}");
+        let (status, body) = if state.broken.load(Ordering::SeqCst) {
+            let name = "internal_server_error";
+            (500, format!("{{\"statusCode\":500,\"name\":\"{name}\",\"message\":\"broken\"}}"))
+        } else {
+            (200, format!("{{\"id\":\"re-{key}\"}}"))
+        };
         let answer = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(answer.as_bytes()).await.ok()?;

@@ -44,6 +44,31 @@ async fn null_clears_and_absent_keeps() {
 }
 
 #[tokio::test]
+async fn a_change_shows_counts_as_new_as_the_call() {
+    let office = Office::open().await;
+    let campaign = office.campaign("Spring").await;
+    office.done(UPDATE, json!({ "campaignId": campaign, "patch": { "status": "active" } })).await;
+    let mut contacts = 0;
+    for (n, most) in [5, 10, 30].into_iter().enumerate() {
+        let add = json!({ "campaignId": campaign, "filter": { "source": "crm" }, "maxContacts": most });
+        contacts +=
+            office.done("bulk_add_contacts_to_campaign_by_filter", add).await["applied"].as_u64().unwrap();
+        let archive = json!({ "campaignId": campaign, "patch": { "status": "archived" }, "dryRun": true });
+        let detach = json!({ "campaignId": campaign, "scriptTemplateId": null, "dryRun": true });
+        let rename = json!({ "campaignId": campaign, "patch": { "name": format!("Spring {n}") } });
+        for (tool, input) in [(UPDATE, archive), ("attach_campaign_templates", detach), (UPDATE, rename)] {
+            let told = office.done(tool, input.clone()).await;
+            assert_eq!(told["campaign"]["contactCount"], json!(contacts), "{tool} {input}");
+            assert!(told["position"].is_i64(), "{tool} {input}");
+            if told["consequences"].is_object() {
+                assert_eq!(told["consequences"]["openContacts"], json!(contacts));
+            }
+        }
+    }
+    assert_eq!(contacts, 30);
+}
+
+#[tokio::test]
 async fn of_two_changes_of_one_version_one_is_refused() {
     let office = Office::empty().await;
     let campaign = office.campaign("Spring").await;

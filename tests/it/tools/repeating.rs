@@ -39,6 +39,38 @@ async fn fifty_calls_with_one_request_id_have_one_effect() {
 }
 
 #[tokio::test]
+async fn how_a_change_is_applied_is_no_part_of_what_is_asked_for() {
+    const REMOVE: &str = "bulk_remove_contacts_from_campaign";
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let input = |more: Value| {
+        let mut input = json!({ "campaignId": campaign, "contactIds": [contacts[0]] });
+        input.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        input
+    };
+    let (one, other) =
+        (office.ask(REMOVE, input(json!({}))).await, office.ask(REMOVE, input(json!({}))).await);
+    let applied = json!({ "confirm": true, "previewToken": one.token() });
+    let applied = office.ask_as("r-1", REMOVE, input(applied)).await;
+    assert_eq!(applied.meta()["idempotentReplay"], json!(false));
+    let before = office.events().await;
+    for again in [
+        json!({ "confirm": true }),
+        json!({ "confirm": true, "previewToken": other.token(), "onDrift": "intersect" }),
+        json!({ "confirm": true, "dryRun": false }),
+    ] {
+        let told = office.ask_as("r-1", REMOVE, input(again.clone())).await;
+        assert_eq!(told.data(), applied.data(), "{again}");
+        assert_eq!(told.meta()["idempotentReplay"], json!(true), "{again}");
+    }
+    assert_eq!(office.events().await, before);
+    let shown = office.ask_as("r-1", REMOVE, input(json!({}))).await;
+    assert_eq!(shown.data()["dryRun"], json!(true), "what is only shown uses no key");
+    let another = json!({ "campaignId": campaign, "contactIds": [contacts[1]], "confirm": true });
+    office.ask_as("r-1", REMOVE, another).await.refused(409, "IDEMPOTENCY_CONFLICT");
+}
+
+#[tokio::test]
 async fn neither_a_refusal_nor_a_preview_uses_up_a_request_id() {
     let office = Office::empty().await;
     office.ask_as("r-1", CREATE, json!({ "name": "" })).await.refused(400, "INVALID_INPUT");

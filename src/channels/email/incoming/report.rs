@@ -1,11 +1,9 @@
 //! Reports: `multipart/report` with the state of a delivery (RFC 3464), or a complaint (RFC 5965).
 
-use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
+use mail_parser::{Message, MessageParser, MimeHeaders};
 
+use super::parts::Part;
 use crate::channels::Reference;
-
-/// Parts of a mail that are looked at.
-const PARTS_MAX: usize = 200;
 
 /// What a report says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +27,8 @@ pub struct Found {
     pub reference: Option<Reference>,
 }
 
-/// The report in a mail, if it is one.
-pub fn find(message: &Message<'_>) -> Option<Found> {
+/// The report in a mail of these headers and parts, if it is one.
+pub fn find(message: &Message<'_>, parts: &[Part<'_>]) -> Option<Found> {
     let root = message.root_part().content_type()?;
     let is_report = root.ctype().eq_ignore_ascii_case("multipart")
         && root.subtype().is_some_and(|subtype| subtype.eq_ignore_ascii_case("report"));
@@ -39,19 +37,16 @@ pub fn find(message: &Message<'_>) -> Option<Found> {
     }
     let mut report = Report::Other;
     let mut reference = None;
-    for part in message.parts.iter().take(PARTS_MAX) {
-        let kind = part.content_type().map(|kind| {
-            format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or_default()).to_ascii_lowercase()
-        });
-        match kind.as_deref() {
+    for part in parts {
+        match part.kind().as_deref() {
             Some("message/delivery-status" | "message/global-delivery-status") => {
-                let groups = groups(part.contents());
+                let groups = groups(&part.contents());
                 report = delivery(&groups);
                 let envelope = groups.first().and_then(|group| field(group, "original-envelope-id"));
                 reference = reference.or_else(|| envelope?.parse().ok());
             }
             Some("message/feedback-report") => {
-                let groups = groups(part.contents());
+                let groups = groups(&part.contents());
                 let kind = groups.first().and_then(|group| field(group, "feedback-type")).unwrap_or_default();
                 // Everything else a mailbox provider reports this way is no wish of the recipient's.
                 report = match kind.to_ascii_lowercase().as_str() {
@@ -69,11 +64,9 @@ pub fn find(message: &Message<'_>) -> Option<Found> {
 }
 
 /// The message that the returned mail, or its head, was.
-fn original(part: &MessagePart<'_>) -> Option<Reference> {
-    if let PartType::Message(message) = &part.body {
-        return message.message_id().and_then(Reference::of_address);
-    }
-    let parsed = MessageParser::default().parse_headers(part.contents())?;
+fn original(part: &Part<'_>) -> Option<Reference> {
+    let contents = part.contents();
+    let parsed = MessageParser::default().parse_headers(&*contents)?;
     parsed.message_id().and_then(Reference::of_address)
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{PROVIDER, TAG};
 use crate::channels::delivery::{About, bounded, json};
-use crate::channels::outcome::said;
+use crate::channels::said::said;
 use crate::channels::signature::check_standard;
 use crate::channels::{Code, Delivery, Happening, Reference, Secret, WebhookError};
 

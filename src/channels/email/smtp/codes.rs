@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 use lettre::transport::smtp::Error;
 
-use crate::channels::outcome::said;
+use crate::channels::said::said;
 use crate::channels::{Code, Outcome};
 
 /// Where in the conversation the server refused.

@@ -1,14 +1,12 @@
-#!/usr/bin/env python3
 """Mail handed to another implementation: aiosmtpd takes it, dkimpy verifies it.
 
-Needs `pip install aiosmtpd dkimpy trustme pynacl`. Builds `examples/hand_over_mail`, unless its path is given, and sends
-by it: in the open to a
-relay, by STARTTLS and by TLS with a login, with a wrong password, to a certificate that nobody trusts, and to a
-recipient who is refused. RSA and Ed25519 signatures are both checked.
+usage: handed_over.py HAND_OVER_MAIL, the path of examples/hand_over_mail
+
+It is sent in the open to a relay, by STARTTLS and by TLS with a login, with a wrong password, to a certificate that
+nobody trusts, and to a recipient who is refused. RSA and Ed25519 signatures are both checked.
 """
 
 import base64
-import json
 import logging
 import socket
 import ssl
@@ -26,7 +24,6 @@ from aiosmtpd.smtp import SMTP, AuthResult
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "p:/w@rd canary"
 CREDENTIAL = "ops%40example.com:p%3A%2Fw%40rd%20canary"
 
@@ -95,19 +92,17 @@ def keys(folder):
     }
 
 
-def build():
-    command = ["cargo", "build", "--quiet", "--locked", "--example", "hand_over_mail", "--message-format=json"]
-    told = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    artifacts = [line for line in map(json.loads, told.splitlines()) if line.get("reason") == "compiler-artifact"]
-    return next(line["executable"] for line in artifacts if line["target"]["name"] == "hand_over_mail")
-
-
 def main():
     # A stranger's certificate makes the server complain of its client, as it should.
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    program = sys.argv[1] if len(sys.argv) > 1 else build()
-    folder = Path(tempfile.mkdtemp())
+    program = sys.argv[1]
+    with tempfile.TemporaryDirectory() as folder:
+        story(program, Path(folder))
+    print("aiosmtpd took what it should, and dkimpy verified it")
+
+
+def story(program, folder):
     published = keys(folder)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
@@ -154,7 +149,6 @@ def main():
         assert "Retry" in send(f"{scheme}://{CREDENTIAL}@localhost:{port}", trust="stranger.pem")
         assert not mailbox.mails
         server.stop()
-    print("aiosmtpd took what it should, and dkimpy verified it")
 
 
 if __name__ == "__main__":
