@@ -106,8 +106,8 @@ pub fn in_file(bytes: &[u8], headings: &[&str]) -> Result<Vec<String>, ApiError>
 
 fn entries_shape() -> Value {
     object([
-        ("entry", shapes::line(ENTRY_MAX)),
-        ("entries", shapes::some_of(ENTRIES_MAX, shapes::line(ENTRY_MAX))),
+        ("entry", shapes::or_null(shapes::line(ENTRY_MAX))),
+        ("entries", shapes::or_null(shapes::some_of(ENTRIES_MAX, shapes::line(ENTRY_MAX)))),
         ("acknowledgeAll", shapes::or_null(shapes::boolean())),
     ])
 }

@@ -152,7 +152,10 @@ pub async fn list(
         channel_intent: fields.optional("channelIntent", one_of::<Channel>),
         // Nothing stands at what is no path.
         source_path: fields
-            .optional("sourcePath", path)
+            .optional("sourcePath", |value| match path(value)? {
+                text if text.is_empty() => Err(("EMPTY", "must not be empty".into())),
+                text => Ok(text),
+            })
             .map(|text| ContentPath::parse(&text).map_or(text, String::from)),
     };
     let limit = fields.optional("limit", integer(1, 100)).unwrap_or(100);

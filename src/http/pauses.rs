@@ -62,10 +62,19 @@ fn scope(fields: &mut Fields) -> PauseScope {
             }
             PauseScope::All
         }
-        Scope::Outbox => PauseScope::Outbox(OutboxId(fields.required("id", id::<Uuid>))),
-        Scope::Campaign => PauseScope::Campaign(CampaignId(fields.required("id", id::<Uuid>))),
-        Scope::Agent => PauseScope::Agent(AgentId(fields.required("id", id::<Uuid>))),
+        Scope::Outbox => PauseScope::Outbox(OutboxId(named(fields, "outbox"))),
+        Scope::Campaign => PauseScope::Campaign(CampaignId(named(fields, "campaign"))),
+        Scope::Agent => PauseScope::Agent(AgentId(named(fields, "agent"))),
     }
+}
+
+/// The id of what the scope is about.
+fn named(fields: &mut Fields, scope: &str) -> Uuid {
+    let named = fields.optional("id", id::<Uuid>);
+    if named.is_none() {
+        fields.problem("id", "REQUIRED", format!("is required when scope is {scope}"));
+    }
+    named.unwrap_or_default()
 }
 
 fn scope_shape() -> Value {
@@ -76,7 +85,11 @@ fn scope_shape() -> Value {
 /// What the reference says of [`pause`].
 pub fn pausing() -> Spec {
     Spec::new("Hold sending back; id names the outbox, campaign or agent of the scope")
-        .body(object([("reason!", shapes::line(REASON_MAX)), ("scope", scope_shape()), ("id", shapes::id())]))
+        .body(object([
+            ("reason!", shapes::line(REASON_MAX)),
+            ("scope", scope_shape()),
+            ("id", shapes::or_null(shapes::id())),
+        ]))
         .answers(200, "What is held back", schema::<PauseView>())
 }
 
@@ -86,7 +99,7 @@ pub fn resuming() -> Spec {
         .body(object([
             ("reason", shapes::or_null(shapes::line(REASON_MAX))),
             ("scope", scope_shape()),
-            ("id", shapes::id()),
+            ("id", shapes::or_null(shapes::id())),
         ]))
         .answers(200, "What goes on", schema::<PauseView>())
 }

@@ -125,8 +125,8 @@ pub fn suppressing() -> Spec {
         "Suppress an address or @domain, or many by entries or as text/csv; unsubscribe as a reason is never lifted",
     )
     .body(object([
-        ("address", shapes::line(ADDRESS_MAX)),
-        ("entries", shapes::some_of(ENTRIES_MAX, shapes::line(ADDRESS_MAX))),
+        ("address", shapes::or_null(shapes::line(ADDRESS_MAX))),
+        ("entries", shapes::or_null(shapes::some_of(ENTRIES_MAX, shapes::line(ADDRESS_MAX)))),
         ("reason", shapes::or_null(shapes::one_of::<SuppressionReason>())),
     ]))
     .answers(201, "The address, or what became of the entries", changed_or_one())
@@ -136,8 +136,8 @@ pub fn suppressing() -> Spec {
 pub fn lifting() -> Spec {
     Spec::new("Take an address off the suppression list, or many by entries or as text/csv; whoever unsubscribed stays")
         .body(object([
-            ("address", shapes::line(ADDRESS_MAX)),
-            ("entries", shapes::some_of(ENTRIES_MAX, shapes::line(ADDRESS_MAX))),
+            ("address", shapes::or_null(shapes::line(ADDRESS_MAX))),
+            ("entries", shapes::or_null(shapes::some_of(ENTRIES_MAX, shapes::line(ADDRESS_MAX)))),
         ]))
         .answers(200, "The address, or what became of the entries", changed_or_one())
 }
