@@ -21,6 +21,7 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParam
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lru::LruCache;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::credential::Tls;
@@ -145,13 +146,25 @@ impl Smtp {
         })?;
         let tls = self.tls(server)?;
         let slow = || Outcome::retry(Code::Unavailable, "the mail server was not connected in time");
-        let mut last = Outcome::retry(Code::Unavailable, "the mail server was not connected");
+        let unconnected = || Outcome::retry(Code::Unavailable, "the mail server was not connected");
+        let mut last = unconnected();
         for address in addresses {
-            let implicit = (server.tls == Tls::Implicit).then(|| tls.clone());
-            let connecting =
-                AsyncSmtpConnection::connect_tokio1(address, Some(within), hello, implicit, None);
+            let connecting = async {
+                if server.tls == Tls::Implicit {
+                    let tls = Some(tls.clone());
+                    return AsyncSmtpConnection::connect_tokio1(address, Some(within), hello, tls, None)
+                        .await
+                        .map(Some);
+                }
+                let Ok(stream) = TcpStream::connect(address).await else { return Ok(None) };
+                // The dot that ends a mail is a write of its own. Held back until the text before it is acknowledged,
+                // which may take 40 ms, it would make each mail as slow as that. At worst it is that slow all the same.
+                let _ = stream.set_nodelay(true);
+                AsyncSmtpConnection::connect_with_transport(Box::new(stream), hello).await.map(Some)
+            };
             match tokio::time::timeout(within, connecting).await {
-                Ok(Ok(connection)) => return self.enter(connection, server, hello, tls, never).await,
+                Ok(Ok(Some(connection))) => return self.enter(connection, server, hello, tls, never).await,
+                Ok(Ok(None)) => last = unconnected(),
                 Ok(Err(error)) => last = codes::outcome(Stage::Connect, &error, never),
                 Err(_) => last = slow(),
             }
