@@ -1,8 +1,9 @@
 //! A content piece: words that the board vouches for, by where they stand and by their hash.
 //!
 //! Labels decide whether a message goes out without a person, so nobody may label their own words: a message takes the
-//! niche and tags of a piece only if its text hashes to the `textSha256` that the board set, and its subject, where it has one,
-//! is the title that the board gave. The source's hash is another: it is of the file, with its frontmatter. One path is one living piece; a deleted one gives its path free.
+//! niche and tags of a piece only if its text hashes to the `textSha256` that the board set, and its subject, where it has
+//! one, is the title that the board gave. The source's hash is another: it is of the file, with its frontmatter. One path
+//! is one living piece; a deleted one gives its path free.
 
 mod event;
 mod path;

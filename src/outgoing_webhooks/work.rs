@@ -3,9 +3,9 @@
 //! Which endpoint takes which event is decided in the order of the ledger: the events of the endpoints themselves are
 //! folded by the same follower, and a portion ends with the first of them, so that what comes after is judged anew.
 //! Posting happens apart from that, with no transaction open, at most four posts to one endpoint, eight of one
-//! company and forty-eight of one process at once. Companies take turns, and within a company its endpoints do, so that those whose targets hang hold up
-//! themselves and nobody else. A process that dies while it posts leaves the delivery to the others: it happens at least once,
-//! under the same `webhook-id`.
+//! company and forty-eight of one process at once. Companies take turns, and within a company its endpoints do, so that
+//! those whose targets hang hold up themselves and nobody else. A process that dies while it posts leaves the delivery to
+//! the others: it happens at least once, under the same `webhook-id`.
 
 use std::collections::HashMap;
 use std::time::Duration;
