@@ -132,6 +132,22 @@ impl Turned {
         };
         Self { away, error: refusal.into() }
     }
+
+    /// Its error, once it is counted against the outbox that it was brought to.
+    fn counted(self, state: &HttpState, door: Door) -> ApiError {
+        if self.away {
+            state.strangers.turned_away(door.outbox.uuid(), state.app.clock.now());
+        }
+        self.error
+    }
+}
+
+/// That not too much was turned away at this outbox just now.
+fn not_flooded(state: &HttpState, door: Door) -> Result<(), ApiError> {
+    match state.strangers.wait(door.outbox.uuid(), state.app.clock.now()) {
+        Some(wait) => Err(again_in(wait)),
+        None => Ok(()),
+    }
 }
 
 fn door(channel: &str, company: &str, outbox: &str) -> Result<Door, ApiError> {
@@ -151,17 +167,9 @@ async fn confirm(
     OriginalUri(uri): OriginalUri,
 ) -> Result<Response, ApiError> {
     let door = door(&channel, &company, &outbox)?;
-    let (strangers, clock) = (&state.strangers, &state.app.clock);
-    if let Some(wait) = strangers.wait(door.outbox.uuid(), clock.now()) {
-        return Err(again_in(wait));
-    }
+    not_flooded(&state, door)?;
     let challenge = webhooks::confirm(&state.app, door, uri.query().unwrap_or_default()).await;
-    let challenge = challenge.map_err(Turned::of).map_err(|turned| {
-        if turned.away {
-            strangers.turned_away(door.outbox.uuid(), clock.now());
-        }
-        turned.error
-    })?;
+    let challenge = challenge.map_err(|refusal| Turned::of(refusal).counted(&state, door))?;
     let mut response = Response::new(Body::from(challenge));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -177,21 +185,13 @@ async fn take(
     request: Request,
 ) -> Result<Response, ApiError> {
     let door = door(&channel, &company, &outbox)?;
-    let (strangers, clock) = (&state.strangers, &state.app.clock);
-    if let Some(wait) = strangers.wait(door.outbox.uuid(), clock.now()) {
-        return Err(again_in(wait));
-    }
+    not_flooded(&state, door)?;
     let headers = request.headers().clone();
     let taken = match received(request).await {
         Ok(body) => webhooks::take(&state.app, door, &headers, &body).await.map_err(Turned::of),
         Err(error) => Err(Turned { away: true, error }),
     };
-    let taken = taken.map_err(|turned| {
-        if turned.away {
-            strangers.turned_away(door.outbox.uuid(), clock.now());
-        }
-        turned.error
-    })?;
+    let taken = taken.map_err(|turned| turned.counted(&state, door))?;
     let told = json!({ "recorded": taken.recorded, "passedOver": taken.passed_over });
     Ok(reply::json(StatusCode::OK, &told))
 }
