@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import urllib.error
 import urllib.request
 import uuid
 import zlib
@@ -73,9 +74,8 @@ def sequence():
 
 
 def waiting(token="DOCKET_AGENT_TOKEN"):
-    """A mail that waits for a person, who must not be its drafter; one that is like it would have been sent already."""
-    words = {**WORDS, "subject": uuid.uuid4().hex}
-    mail = {"channel": "email", "outboxId": WATCHED, "to": ALLOWED[0], "payload": words}
+    """A mail that waits for a person, who must not be its drafter."""
+    mail = {"channel": "email", "outboxId": WATCHED, "to": ALLOWED[0], "payload": WORDS}
     return ask(f"{COMPANY}/send", mail, token)
 
 
@@ -228,7 +228,13 @@ def reach(case):
     # By count: the same request is made up again and again.
     if next(REACHED) % 8 == 7:
         return
-    in_path, in_body = fresh(case.operation)
+    try:
+        in_path, in_body = fresh(case.operation)
+    except urllib.error.HTTPError as refused:
+        if refused.code >= 500:
+            raise
+        # Of some things there may only be so many.
+        in_path, in_body = {}, {}
     case.path_parameters = {**(case.path_parameters or {}), **{name: one for name, one in in_path.items() if one}}
     if isinstance(body, dict):
         case.body = {**body, **in_body}
