@@ -16,6 +16,7 @@
 //! in campaigns stays as it is until they are put in again.
 
 mod contacts;
+mod entries;
 mod marking;
 
 use std::borrow::Cow;
