@@ -91,40 +91,42 @@ pub async fn refill(pool: &PgPool) -> Result<i64, FeedError> {
 
 /// The same in portions of another size.
 pub async fn refill_by(pool: &PgPool, portion: Portion) -> Result<i64, FeedError> {
-    let organizations: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT organization_id FROM ledger.heads WHERE organization_id <> $1 ORDER BY organization_id",
+    let heads: Vec<(Uuid, i64)> = sqlx::query_as(
+        "SELECT organization_id, position FROM ledger.heads WHERE organization_id <> $1 ORDER BY organization_id",
     )
     .bind(OrganizationId::INSTANCE.uuid())
     .fetch_all(pool)
     .await?;
-    for organization in organizations.into_iter().map(OrganizationId) {
+    for (organization, head) in heads {
+        let organization = OrganizationId(organization);
         CURSORS.restart(pool, organization).await?;
-        feed_whole(pool, organization, portion).await?;
+        feed_to(pool, organization, head, portion).await?;
         sweep(pool, organization).await?;
     }
     Ok(sqlx::query_scalar("SELECT count(*) FROM dispatch.work").fetch_one(pool).await?)
 }
 
-/// Feeds everything that was appended so far, or waits until another process did.
-async fn feed_whole(
+/// Feeds what was appended up to there, or waits until another process did.
+async fn feed_to(
     pool: &PgPool,
     organization: OrganizationId,
+    head: i64,
     mut portion: Portion,
 ) -> Result<(), FeedError> {
     let (mut reached, mut since) = (None, Instant::now());
     loop {
-        match step_or_less(pool, organization, &mut portion).await? {
-            Step::Fed(_) => (),
-            Step::Nothing => return Ok(()),
-            Step::Held => {
-                let position = CURSORS.position(pool, organization).await?;
-                if position != reached {
-                    (reached, since) = (position, Instant::now());
-                } else if since.elapsed() >= STALLED_AFTER {
-                    return Err(FeedError::Stalled);
-                }
-                tokio::time::sleep(AGAIN).await;
-            }
+        let step = step_or_less(pool, organization, &mut portion).await?;
+        let position = CURSORS.position(pool, organization).await?;
+        if matches!(step, Step::Nothing) || position >= Some(head) {
+            return Ok(());
+        }
+        if position != reached {
+            (reached, since) = (position, Instant::now());
+        } else if since.elapsed() >= STALLED_AFTER {
+            return Err(FeedError::Stalled);
+        }
+        if matches!(step, Step::Held) {
+            tokio::time::sleep(AGAIN).await;
         }
     }
 }
