@@ -24,6 +24,8 @@ use crate::ledger::instant::Instant as Stored;
 
 /// How often it looks by itself, for what other processes appended.
 const LOOK: Duration = Duration::from_millis(500);
+/// Pause after a look that fed nothing: a ledger that grows without messages is not looked at for each of its commands.
+const REST: Duration = Duration::from_millis(10);
 /// How far each organization's events are in the work table.
 const CURSORS: Cursors = Cursors("dispatch.cursors");
 /// Positions that are read in one transaction, at most.
@@ -70,14 +72,21 @@ pub async fn run(shared: Arc<Shared>) {
             },
         }
         moved.extend(news.take());
+        let mut fed = false;
         for organization in moved.into_iter().filter(|id| *id != OrganizationId::INSTANCE) {
             match catch_up(pool, organization).await {
-                Ok(true) => shared.fed.notify_one(),
+                Ok(true) => {
+                    fed = true;
+                    shared.fed.notify_one();
+                }
                 Ok(false) => (),
                 Err(error) => {
                     tracing::warn!(organization.id = %organization, error = %error, "the work table is not fed");
                 }
             }
+        }
+        if !fed {
+            tokio::time::sleep(REST).await;
         }
     }
 }

@@ -82,11 +82,13 @@ async fn step(pool: &PgPool, organization: OrganizationId) -> Result<bool, FeedE
         return Ok(false);
     }
     let steps = steps_behind(&mut transaction, organization, &read).await?;
-    let mut changes = Changes::new(organization);
-    for event in read {
-        take_in(&mut transaction, &mut changes, &steps, event).await?;
+    if concerns_anybody(&mut transaction, organization, &read).await? {
+        let mut changes = Changes::new(organization);
+        for event in read {
+            take_in(&mut transaction, &mut changes, &steps, event).await?;
+        }
+        changes.write(&mut transaction).await?;
     }
-    changes.write(&mut transaction).await?;
     CURSORS.reached(&mut transaction, organization, reached).await?;
     transaction.commit().await?;
     Ok(true)
@@ -113,6 +115,22 @@ async fn read(
     .fetch_all(connection)
     .await?;
     decoded(&rows, to)
+}
+
+/// Whether anybody is enrolled, now or by one of these events: in an organization without sequences nothing is due, and
+/// its campaigns come and go without a look at the table for each.
+async fn concerns_anybody(
+    connection: &mut PgConnection,
+    organization: OrganizationId,
+    read: &[Fed],
+) -> Result<bool, sqlx::Error> {
+    if read.is_empty() || read.iter().any(|fed| matches!(fed.event, AnyEvent::Enrollment(_))) {
+        return Ok(!read.is_empty());
+    }
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM sequencing.due WHERE organization_id = $1)")
+        .bind(organization.uuid())
+        .fetch_one(connection)
+        .await
 }
 
 /// Which enrollment each message is a step of. Only the draft says so, which may be long ago.

@@ -405,8 +405,8 @@ pub async fn found(view: &mut View, ctx: &ToolContext, given: &GivenCampaign) ->
     listed.ok_or_else(|| Refusal::not_found(Kind::Campaign, &given.text))
 }
 
-/// The campaign as the read models show it once they are up to date, for the answer to a change of it. The change itself
-/// is decided on the campaign's own stream: only the counts and dates are theirs.
+/// The campaign with its counts as they are now, for the answer to a change of it. The change itself is decided on the
+/// campaign's own stream: only the counts and the dates are the read models'.
 async fn shown(
     ctx: &ToolContext,
     given: &GivenCampaign,
@@ -415,7 +415,7 @@ async fn shown(
     if !state.exists() {
         return Err(Refusal::not_found(Kind::Campaign, &given.text));
     }
-    let listed = ctx.glance(given.id).await?;
+    let listed = ctx.listed(given.id).await?;
     listed.ok_or_else(|| Refusal::not_found(Kind::Campaign, &given.text))
 }
 
