@@ -301,6 +301,7 @@ pub struct Draft {
     pages: bool,
     confirm: Confirm,
     repeatable: bool,
+    adds: bool,
     whole: bool,
     levels: usize,
     open_world: bool,
@@ -319,6 +320,7 @@ impl Draft {
             pages: false,
             confirm: Confirm::Never,
             repeatable: risk == Risk::Read,
+            adds: false,
             whole: false,
             levels: json::DEPTH_MAX,
             open_world: false,
@@ -390,9 +392,14 @@ impl Draft {
         Self { confirm, ..self }
     }
 
-    /// Applying twice changes no more than applying once.
+    /// Applying twice changes no more than applying once, whatever the input: a client may repeat it by itself.
     fn repeatable(self) -> Self {
         Self { repeatable: true, ..self }
+    }
+
+    /// It only adds: whatever was there before stays as it is.
+    fn adding(self) -> Self {
+        Self { adds: true, ..self }
     }
 
     /// Its texts are never shortened: they are there to be sent back.
@@ -457,6 +464,8 @@ pub struct Tool {
     pub confirm: Confirm,
     /// Whether applying twice changes no more than applying once.
     pub repeatable: bool,
+    /// Whether it only adds to what is there.
+    pub adds: bool,
     /// Whether its texts are never shortened.
     pub whole: bool,
     /// Levels of arrays and objects within each other that its body may have.
@@ -507,6 +516,7 @@ impl Tool {
             pages: draft.pages,
             confirm: draft.confirm,
             repeatable: draft.repeatable,
+            adds: draft.adds,
             whole: draft.whole,
             levels: draft.levels,
             open_world: draft.open_world,
@@ -525,6 +535,12 @@ impl Tool {
     /// Whether it may change many things in one call.
     pub fn bulk(&self) -> bool {
         matches!(self.risk, Risk::BulkWrite | Risk::Destructive)
+    }
+
+    /// Whether it may replace or take away what is there. The protocol's `destructiveHint` means this: false there says
+    /// that a tool only adds.
+    pub fn overwrites(&self) -> bool {
+        self.mutating() && !self.adds
     }
 
     /// Whether applying this input needs `confirm: true`.
@@ -560,7 +576,7 @@ impl Tool {
             "hints": {
                 "readOnly": !self.mutating(),
                 "idempotent": self.repeatable,
-                "destructive": self.risk == Risk::Destructive,
+                "destructive": self.overwrites(),
                 "openWorld": self.open_world,
             },
             "inputSchema": self.input.schema,
@@ -819,6 +835,27 @@ mod tests {
             assert_eq!(properties.contains_key("dryRun"), tool.mutating(), "{}", tool.name);
             assert_eq!(properties.contains_key("confirm"), tool.confirm != Confirm::Never, "{}", tool.name);
             assert_eq!(properties.contains_key("asOf"), !tool.mutating(), "{}", tool.name);
+        }
+    }
+
+    #[test]
+    fn only_what_adds_and_nothing_else_is_called_harmless() {
+        let adding = |tool: &&Tool| tool.mutating() && !tool.overwrites();
+        let adding: Vec<&str> = catalog().iter().filter(adding).map(|tool| tool.name).collect();
+        assert_eq!(
+            adding,
+            [
+                "create_outbound_campaign",
+                "bulk_add_contacts_to_campaign_by_filter",
+                "create_script_template",
+                "create_qualification_template",
+            ]
+        );
+        for tool in catalog().iter() {
+            let hints = tool.capability(&Known::default())["hints"].clone();
+            assert_eq!(hints["destructive"], tool.overwrites(), "{}", tool.name);
+            assert!(tool.risk != Risk::Destructive || tool.overwrites(), "{}", tool.name);
+            assert!(tool.mutating() || tool.repeatable, "{}", tool.name);
         }
     }
 

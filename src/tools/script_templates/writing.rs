@@ -26,6 +26,7 @@ use crate::tools::{
 pub(super) fn tools() -> Vec<Draft> {
     vec![
         tool!(Write create_script_template)
+            .adding()
             .levels(BODY_LEVELS)
             .example(
                 "A greeting and a question",
