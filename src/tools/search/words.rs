@@ -127,6 +127,9 @@ const CONCEPTS: &[&[&str]] = &[
     &["file", "fichier", "spreadsheet", "csv", "document"],
     &["without", "sans", "missing"],
     &["each", "chaque", "per", "every"],
+    &["who", "qui", "whom", "somebody", "someone", "quelqu", "personne"],
+    &["most", "least", "fewest", "highest", "lowest", "plus", "moins", "maximum", "minimum"],
+    &["save", "keep", "garder", "conserver"],
     &["compare", "comparer", "comparison", "comparaison"],
 ];
 
@@ -141,8 +144,12 @@ const EMPTY: &[&str] = &[
     "ma", "mes", "nos", "notre", "ce", "cet", "cette", "ces", "je", "tu", "il", "elle", "on", "nous", "vous",
     "ils", "y", "que", "se", "sa", "son", "ses", "leur", "leurs", "a", "ont", "ete", "tous", "tout", "toute",
     "toutes", "please", "want", "can", "you", "your", "veux", "peux", "tool", "moi", "donne", "tell",
-    "because", "when", "then", "only", "about", "ne", "pas", "qui", "who", "whom", "where", "why", "will",
-    "should", "may", "need", "just",
+    "because", "when", "then", "only", "about", "ne", "pas", "where", "why", "will", "should", "may", "need",
+    "just", "go", "goes", "going", "gone", "let", "now", "right", "currently", "today", "really", "very", "too",
+    "also", "still", "yet", "already", "thing", "things", "something", "anything", "there", "like", "could",
+    "maintenant", "actuellement", "aujourd", "hui", "deja", "encore", "aussi", "tres", "vraiment", "chose",
+    "choses", "va", "vont", "aller", "fait", "faire", "faut", "dois", "doit", "voudrais", "aimerais", "avoir",
+    "etre", "ai", "as", "avons", "avez",
 ];
 
 /// A word of a text: every form that it is found by.
