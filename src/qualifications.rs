@@ -5,6 +5,7 @@
 //! no second one is open for the same stay is a claim of the ledger; the read models are only asked so that it can
 //! be said before.
 
+mod portable;
 pub mod schema;
 
 use std::sync::Arc;

@@ -44,6 +44,7 @@ pub(super) fn tools() -> Vec<Draft> {
                 json!({ "campaignId": CAMPAIGN_ID, "include": ["counts", "agents"] }),
             ),
         tool!(Write create_outbound_campaign)
+            .adding()
             .example("A draft", json!({ "name": "Spring tasting" }))
             .example(
                 "Try it out first",

@@ -44,6 +44,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example("Its newest version", json!({ "templateId": QUALIFICATION_TEMPLATE_ID }))
             .example("Its first version", json!({ "templateId": QUALIFICATION_TEMPLATE_ID, "version": 1 })),
         tool!(Write create_qualification_template)
+            .adding()
             .example(
                 "Two questions",
                 json!({

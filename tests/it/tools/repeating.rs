@@ -1,10 +1,14 @@
 //! A request that is sent again has one effect and one answer.
 
+use std::collections::BTreeSet;
+
+use docket::tools::catalog;
 use docket_aggregates::token::Role;
 use futures::future::join_all;
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::catalog::office_for_examples;
 use super::{JSON, Office, Told};
 
 const CREATE: &str = "create_outbound_campaign";
@@ -23,6 +27,71 @@ async fn a_repeated_request_gets_its_first_answer() {
     }
     office.ask_as("r-1", CREATE, json!({ "name": "Other" })).await.refused(409, "IDEMPOTENCY_CONFLICT");
     assert_eq!(office.events().await, before);
+}
+
+#[tokio::test]
+async fn a_tool_that_may_be_repeated_changes_nothing_the_second_time() {
+    let office = office_for_examples().await;
+    let (campaign, contacts) = office.lyon("Autumn").await;
+    let template = office.done("list_qualification_templates", json!({ "limit": 1 })).await;
+    let template = &template["templates"][0]["templateId"];
+    let qualification = office.done("list_qualifications", json!({ "limit": 1 })).await;
+    let qualification = &qualification["qualifications"][0]["qualificationId"];
+    let scripts = office.done("list_script_templates", json!({ "limit": 1 })).await;
+    let script = &scripts["templates"][0]["templateId"];
+    let mut promised: BTreeSet<&str> =
+        catalog().iter().filter(|tool| tool.mutating() && tool.repeatable).map(|tool| tool.name).collect();
+    for (tool, input) in [
+        (
+            "update_outbound_campaign",
+            json!({ "campaignId": campaign, "patch": { "goal": "Ten", "status": "paused" } }),
+        ),
+        ("attach_campaign_templates", json!({ "campaignId": campaign, "scriptTemplateId": script })),
+        (
+            "update_script_template",
+            json!({ "templateId": script, "patch": { "description": "For a first call" } }),
+        ),
+        (
+            "update_qualification_template",
+            json!({ "templateId": template, "patch": { "description": "Asked" } }),
+        ),
+        (
+            "update_qualification",
+            json!({ "qualificationId": qualification, "patch": { "notes": "In spring" } }),
+        ),
+        (
+            "bulk_remove_contacts_from_campaign",
+            json!({ "campaignId": campaign, "contactIds": contacts, "confirm": true }),
+        ),
+        ("delete_script_template", json!({ "templateId": script, "force": true, "confirm": true })),
+    ] {
+        let before = office.events().await;
+        office.done(tool, input.clone()).await;
+        let after = office.events().await;
+        assert!(after > before, "{tool} changed nothing the first time");
+        office.ask(tool, input).await;
+        assert_eq!(office.events().await, after, "{tool}");
+        assert!(promised.remove(tool), "{tool} does not promise it");
+    }
+    assert!(promised.is_empty(), "nobody saw that of {promised:?}");
+    // These do more each time, and do not promise otherwise.
+    let campaign = office.campaign("Winter").await;
+    let add =
+        json!({ "campaignId": campaign, "filter": { "source": "crm", "city": "Lyon" }, "maxContacts": 8 });
+    for (tool, input) in [
+        ("bulk_add_contacts_to_campaign_by_filter", add),
+        (
+            "bulk_assign_campaign_contacts",
+            json!({
+                "campaignId": campaign, "agentIds": office.agents, "reassign": true, "confirm": true,
+                "filter": { "assignedAgentIds": [office.agents[0]], "unassigned": true },
+            }),
+        ),
+    ] {
+        for _ in 0..2 {
+            assert_ne!(office.done(tool, input.clone()).await["applied"], json!(0), "{tool}");
+        }
+    }
 }
 
 #[tokio::test]
