@@ -162,7 +162,10 @@ const HELD_OUT_AGAIN: [(&str, &str); 21] = [
     ("who is working today", "list_outbound_agents"),
     ("find the organisation of jean@traboule.fr", "crm_resolve_workspace"),
     ("start a campaign for roofers in Grenoble", "create_outbound_campaign"),
-    ("put everyone from the trade fair file into the spring campaign", "bulk_add_contacts_to_campaign_by_filter"),
+    (
+        "put everyone from the trade fair file into the spring campaign",
+        "bulk_add_contacts_to_campaign_by_filter",
+    ),
     ("overdue callbacks", "list_outbound_contacts"),
     ("add a question to the qualification form", "update_qualification_template"),
     ("charger des scripts depuis un fichier json", "import_script_templates"),
