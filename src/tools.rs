@@ -29,7 +29,7 @@ mod script_executions;
 mod script_templates;
 pub mod workspace;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::LazyLock;
@@ -106,6 +106,10 @@ pub const CONTRACT: [&str; 37] = [
 type Running<T> = Pin<Box<dyn Future<Output = ToolResult<T>> + Send>>;
 type ReadFn = Box<dyn Fn(ToolContext, Value) -> Running<Value> + Send + Sync>;
 type PlanFn = Box<dyn Fn(ToolContext, Value, Mint) -> Running<Plan<Value>> + Send + Sync>;
+
+/// Looks at as much of an input as can be read, although its schema refuses it: whoever writes a script is told of
+/// everything at once.
+type Authoring = fn(&Value) -> Vec<FieldError>;
 
 /// What a tool does when it is called.
 enum Run {
@@ -306,6 +310,7 @@ pub struct Draft {
     levels: usize,
     open_world: bool,
     examples: Vec<Example>,
+    authoring: Option<Authoring>,
     input: fn(Map<String, Value>) -> Result<InputSchema, String>,
     output: fn() -> Value,
     run: Run,
@@ -325,6 +330,7 @@ impl Draft {
             levels: json::DEPTH_MAX,
             open_world: false,
             examples: Vec::new(),
+            authoring: None,
             input: InputSchema::new::<I>,
             output: schema::output::<O>,
             run,
@@ -412,6 +418,11 @@ impl Draft {
         Self { levels, ..self }
     }
 
+    /// What else is wrong with an input that the schema refuses.
+    fn authored(self, authoring: Authoring) -> Self {
+        Self { authoring: Some(authoring), ..self }
+    }
+
     /// It may reach services beyond Docket.
     #[allow(dead_code, reason = "no tool of this version does")]
     fn open_world(self) -> Self {
@@ -478,6 +489,7 @@ pub struct Tool {
     pub input: InputSchema,
     /// What is answered.
     pub output: Value,
+    authoring: Option<Authoring>,
     run: Run,
 }
 
@@ -523,6 +535,7 @@ impl Tool {
             examples: draft.examples,
             input,
             output,
+            authoring: draft.authoring,
             run: draft.run,
         })
     }
@@ -550,6 +563,17 @@ impl Tool {
             Confirm::Always => true,
             Confirm::With(field) => input.get(field).is_some_and(|value| !value.is_null()),
         }
+    }
+
+    /// Everything that is wrong with the input, which is normalised first.
+    fn faults(&self, input: &mut Value) -> Vec<FieldError> {
+        let mut faults = self.input.check(input);
+        if let (false, Some(authoring)) = (faults.is_empty(), self.authoring) {
+            let others = authoring(input);
+            let told: HashSet<String> = faults.iter().map(|fault| fault.path.clone()).collect();
+            faults.extend(others.into_iter().filter(|fault| !told.contains(&fault.path)));
+        }
+        faults
     }
 
     /// What the tool is searched by.

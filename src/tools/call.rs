@@ -260,7 +260,7 @@ impl Told {
         let organization = self.organization(app, caller, tool, ask.organization_id.as_ref()).await?;
         let mut input = ask.input;
         tool.input.trim(&mut input);
-        let faults = tool.input.check(&mut input);
+        let faults = tool.faults(&mut input);
         if !faults.is_empty() {
             return Err(Refusal::Fields(faults));
         }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::nodes::{ScriptNode, read_nodes};
+use super::nodes::{ScriptNode, authoring_faults, read_nodes};
 use super::{BODY_LEVELS, Imprint, LintShown, ScriptTemplateDetail, UsingCampaign, changeable, using};
 use crate::ledger::{Stream, Write};
 use crate::readside::View;
@@ -27,6 +27,7 @@ pub(super) fn tools() -> Vec<Draft> {
     vec![
         tool!(Write create_script_template)
             .adding()
+            .authored(|input| authoring_faults(input, ""))
             .levels(BODY_LEVELS)
             .example(
                 "A greeting and a question",
@@ -71,6 +72,7 @@ pub(super) fn tools() -> Vec<Draft> {
             ),
         tool!(Write update_script_template)
             .repeatable()
+            .authored(|input| authoring_faults(&input["patch"], "patch."))
             .levels(BODY_LEVELS)
             .example(
                 "Another description",
