@@ -249,7 +249,8 @@ struct GetSchema {
 struct SchemaShown {
     template_id: Uuid,
     version: u64,
-    /// JSON Schema (draft 2020-12) of answers; what it requires may still be left out of a draft.
+    /// JSON Schema (draft 2020-12) of answers; what it requires may still be left out of a draft. A pattern that not every
+    /// engine reads alike is in the description.
     json_schema: Value,
     /// The fields, in their order.
     fields: Vec<FieldShown>,
