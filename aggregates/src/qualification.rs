@@ -347,7 +347,12 @@ impl Qualification {
                     of_model,
                 };
             }
-            QualificationEvent::QualificationAnswered { record, script_execution_id, by_model, confirmed } => {
+            QualificationEvent::QualificationAnswered {
+                record,
+                script_execution_id,
+                by_model,
+                confirmed,
+            } => {
                 if let (Some(before), Some(after)) = (self.record(), record.value()) {
                     let mut of_model = self.of_model.clone();
                     of_model.recorded(before, after, by_model.is_some());
@@ -454,9 +459,13 @@ fn moved(
         (_, QualificationStatus::Draft) => {
             Some(QualificationEvent::QualificationReopened { campaign_id, contact_id, epoch })
         }
-        (QualificationStatus::Draft, verdict) => {
-            Some(QualificationEvent::QualificationConcluded { campaign_id, contact_id, epoch, verdict, by_model })
-        }
+        (QualificationStatus::Draft, verdict) => Some(QualificationEvent::QualificationConcluded {
+            campaign_id,
+            contact_id,
+            epoch,
+            verdict,
+            by_model,
+        }),
         (_, verdict) => {
             Some(QualificationEvent::QualificationOverturned { stay: Some(stay), verdict, by_model })
         }

@@ -114,7 +114,9 @@ impl Desk {
     /// What a client is told that names a tool which does not exist: that is the client's mistake and not the model's.
     pub fn unknown(caller: &Caller, name: &str) -> Option<String> {
         match tools::admit(caller, name) {
-            Err(refusal @ (Refusal::UnknownTool { .. } | Refusal::ToolNotYet(_))) => Some(refusal.to_string()),
+            Err(refusal @ (Refusal::UnknownTool { .. } | Refusal::ToolNotYet(_))) => {
+                Some(refusal.to_string())
+            }
             _ => None,
         }
     }

@@ -631,7 +631,8 @@ impl Change<'_> {
                 return Ok(completed(plan.answer, false, notes.position));
             }
             // What is applied by a token is answered alike as often as the token is shown, with a request id or without.
-            let name = self.request_id.clone().or_else(|| self.options.preview_token.as_deref().map(of_token));
+            let name =
+                self.request_id.clone().or_else(|| self.options.preview_token.as_deref().map(of_token));
             let kept = json!({
                 "data": plan.answer,
                 "warnings": notes.warnings,
@@ -715,7 +716,6 @@ impl Change<'_> {
             .await?;
         Ok(head)
     }
-
 }
 
 /// The name of the request that a token is where the caller gave it none: no caller can write it.

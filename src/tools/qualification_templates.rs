@@ -522,4 +522,3 @@ fn revised(
     let writes = if events.is_empty() { vec![] } else { vec![before.write(events)] };
     Ok((writes, form))
 }
-

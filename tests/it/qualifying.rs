@@ -603,7 +603,7 @@ async fn a_model_does_not_overrule_whoever_decides_while_it_is_asked() {
         let ((status, told), id) = tokio::join!(story.qualify(json!({})), person);
         if meanwhile == Meanwhile::Begins {
             assert_eq!((status, &told["code"]), (409, &json!("QUALIFICATION_OPEN")), "{told}");
-            story.stands_as("new").await;
+            story.stands_as("in_progress").await;
         } else {
             assert_eq!(status, 200, "{told}");
             assert_eq!(told["qualification"]["qualificationId"], id, "{meanwhile:?}");

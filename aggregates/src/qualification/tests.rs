@@ -330,7 +330,8 @@ fn a_model_s_verdict_is_no_persons() {
     let judged = ClaimKey::judged_by_person(STAY);
     let ensured = |state: &Qualification, command: QualificationCommand| {
         let events = state.decide(command).unwrap();
-        let changes = events.into_iter().flat_map(|event| changes_of(&AnyEvent::Qualification(event), ID.uuid()));
+        let changes =
+            events.into_iter().flat_map(|event| changes_of(&AnyEvent::Qualification(event), ID.uuid()));
         changes.filter(|change| *change == ClaimChange::Ensure(judged.clone(), ID.uuid())).count()
     };
     let draft = after(vec![open(json!({ "owner": true }), S::Draft)]);
@@ -340,7 +341,9 @@ fn a_model_s_verdict_is_no_persons() {
         open(json!({ "owner": true }), S::Draft),
         of_model(change(json!({}), Some(S::Qualified))),
     ]);
-    for (status, expected) in [(None, 0), (Some(S::Qualified), 1), (Some(S::NotQualified), 1), (Some(S::Draft), 0)] {
+    for (status, expected) in
+        [(None, 0), (Some(S::Qualified), 1), (Some(S::NotQualified), 1), (Some(S::Draft), 0)]
+    {
         assert_eq!(ensured(&decided, change(json!({}), status)), expected, "{status:?}");
     }
 }

@@ -310,7 +310,10 @@ async fn a_preview_holds_for_all_that_it_showed_of_the_change() {
         Between {
             tool: RECORD,
             input: record(0, json!({})),
-            meanwhile: vec![(UPDATE, on(json!({ "patch": { "goal": "more" } }))), (RECORD, record(1, json!({})))],
+            meanwhile: vec![
+                (UPDATE, on(json!({ "patch": { "goal": "more" } }))),
+                (RECORD, record(1, json!({}))),
+            ],
             drifts: false,
         },
         // Which script is begun, and how its next version looks.

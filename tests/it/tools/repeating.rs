@@ -65,7 +65,10 @@ async fn calls_that_come_while_the_first_is_under_way_get_its_answer() {
         let contact = &contacts[n];
         for (tool, input) in [
             (CREATE, json!({ "name": format!("Summer {n}") })),
-            ("import_script_templates", json!({ "templates": [{ "name": format!("New {n}"), "steps": step }] })),
+            (
+                "import_script_templates",
+                json!({ "templates": [{ "name": format!("New {n}"), "steps": step }] }),
+            ),
             (
                 "upsert_script_execution",
                 on(json!({ "contactId": contact, "responses": [{ "nodeId": "notes", "value": "x" }] })),
