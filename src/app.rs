@@ -9,6 +9,7 @@ use crate::analyses::Analyses;
 use crate::brand_voice::BrandVoice;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
+use crate::flights::Flights;
 use crate::hooks::Hooks;
 use crate::imports::Imports;
 use crate::language_model::LanguageModel;
@@ -45,6 +46,8 @@ pub struct App {
     pub workspaces: Workspaces,
     /// Where time and ids come from.
     pub clock: Clock,
+    /// The requests that are under way.
+    pub flights: Flights,
     /// The imports that this process works on.
     pub imports: Imports,
     /// What providers know companies by.
@@ -117,6 +120,7 @@ impl App {
             readside,
             workspaces: Workspaces::default(),
             clock,
+            flights: Flights::default(),
             imports: Imports::default(),
             model: None,
             public_url: None,

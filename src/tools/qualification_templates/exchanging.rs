@@ -16,10 +16,11 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::document::{FormDocument, told};
-use super::{Breaking, GivenQualificationTemplate, created, doubts, outcome, revised, version_found};
+use super::{Breaking, GivenQualificationTemplate, created, doubts, revised, version_found};
 use crate::json;
 use crate::ledger::{Write, canonical};
 use crate::tools::input::Moment;
+use crate::tools::plan::outcome;
 use crate::tools::schema::InputSchema;
 use crate::tools::{
     Draft, Effects, FieldError, Mint, Plan, QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
@@ -248,7 +249,7 @@ impl Import {
             self.skipped.push(SkippedTemplate::new(index, Some(name), vec![fault]));
             return Ok(());
         }
-        self.effects.push((template_id.uuid(), outcome(&old, &new)));
+        self.effects.push((template_id.uuid(), outcome("REVISED", &(&old, &new))));
         self.updated.push(RevisedTemplate {
             index,
             template_id: template_id.uuid(),

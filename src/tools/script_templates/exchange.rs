@@ -19,10 +19,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::writing::{created, outcome};
+use super::writing::created;
 use super::{BODY_LEVELS, FindingShown, LintShown, version};
 use crate::ledger::Write;
 use crate::tools::input::{GivenScript, Moment};
+use crate::tools::plan::outcome;
 use crate::tools::refusal::FieldError;
 use crate::tools::{Draft, Effects, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool};
 use file::{Entry, Exported, checksum, entries, read_entry};
@@ -324,7 +325,7 @@ impl Import<'_> {
         let mut version = before.state.version;
         if !events.is_empty() {
             version += 1;
-            self.done.effects.push((template_id.uuid(), outcome(known, content)));
+            self.done.effects.push((template_id.uuid(), outcome("REVISED", &(known, content))));
             self.done.writes.push(before.write(events));
         }
         let name = content.name.clone();
