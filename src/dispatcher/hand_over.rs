@@ -9,23 +9,21 @@ use std::time::{Duration, Instant as Stopwatch};
 use docket_aggregates::Timestamp;
 use docket_aggregates::bucket::Bucket;
 use docket_aggregates::claims::ClaimKey;
-use docket_aggregates::content_piece::ContentPiece;
 use docket_aggregates::correspondence::Correspondence;
-use docket_aggregates::ids::{BucketId, ContentPieceId, MessageId};
+use docket_aggregates::ids::{BucketId, MessageId};
 use docket_aggregates::judgement::Leading;
 use docket_aggregates::message::Message;
 use docket_aggregates::sending_control::SendingControl;
 use uuid::Uuid;
 
 use super::Shared;
+use super::candidate::{self, Candidate};
 use super::ground::{Ground, LookError};
-use super::plan::{self, Candidate, Handing, Plan, Seen, Today};
+use super::plan::{self, Handing, Plan, Seen, Today};
 use super::work::Lane;
 use crate::channels::{self, Outgoing};
 use crate::hearing;
 use crate::ledger::{AppendError, Command, Lane as AppendLane, Ledger, Origin, TRIES, Versioned};
-use crate::sending::recipient::{counted_in, known_as};
-use crate::sending::vouching::labels_now;
 use crate::sequences::leading::{self, Led, StepOf};
 
 /// How long an append of which it is not known whether it was recorded is asked for again.
@@ -201,27 +199,7 @@ async fn look_and_decide(
         (plan.held_until, plan.control) = (now, ground.control.version);
         return Ok((plan, None));
     }
-    let steps: Vec<StepOf> = found
-        .iter()
-        .filter_map(|(id, message)| {
-            message.state.step_of().map(|(sequence, contact)| (*id, sequence, contact))
-        })
-        .collect();
-    let mut led = leading::look(&shared.app, organization, &steps).await?;
-    let named = found.iter().filter(|(_, message)| message.state.auto_approved());
-    let named: BTreeSet<ContentPieceId> =
-        named.filter_map(|(_, message)| message.state.content_piece_id()).collect();
-    let pieces = many::<ContentPiece, _>(ledger, lane, &named, |id| id.uuid()).await?;
-    let mut candidates = Vec::with_capacity(found.len());
-    for (id, message) in found {
-        let keys = known_as(&ground.keys, &message.state);
-        let piece = message.state.content_piece_id().and_then(|id| pieces.get(&id));
-        let labels = labels_now(&message.state, &ground.outbox.state, piece.map(|piece| &*piece.state));
-        let piece = piece.map(Versioned::guard);
-        let led = led.remove(&id).unwrap_or_default();
-        let counted_in = counted_in(organization, &keys, message.state.contact_id());
-        candidates.push(Candidate { id, message, keys, counted_in, led, labels, piece });
-    }
+    let candidates = candidate::look(shared, lane, &ground, found).await?;
 
     let against: BTreeSet<ClaimKey> = candidates.iter().flat_map(Candidate::against).collect();
     let suppressed = ledger.present(organization, &against).await?;
@@ -246,7 +224,8 @@ async fn look_and_decide(
     Ok((plan, bucket_id))
 }
 
-async fn many<A, K: Ord + Clone>(
+/// Each of these aggregates, by its key.
+pub async fn many<A, K: Ord + Clone>(
     ledger: &Ledger,
     lane: Lane,
     keys: &BTreeSet<K>,

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cqrs_es::Aggregate as _;
-use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::approval::{Approval, ApprovalCommand};
 use docket_aggregates::bucket::{Bucket, BucketCommand, BucketEvent};
 use docket_aggregates::channel::Channel;
@@ -16,7 +15,6 @@ use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand, C
 use docket_aggregates::credential::{CredentialCommand, CredentialEvent, SendingDay};
 use docket_aggregates::ids::{ApprovalId, BucketId, MessageId};
 use docket_aggregates::judgement::{self, At, AtDispatch, Leading, Recipient};
-use docket_aggregates::labels::Labels;
 use docket_aggregates::message::{
     DispatchState, Grounds, Keyed, Message, MessageCommand, MessageError, MessageEvent, Outcome, Reason,
     Ruling,
@@ -27,46 +25,19 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::call;
+use super::candidate::Candidate;
 use super::feed::abandoned_at;
 use super::ground::Ground;
 use super::work::Lane;
 use crate::channels::{self, LastHeard, Outgoing, Reference};
 use crate::hearing;
 use crate::ledger::{Guard, Stream, Versioned, Write};
-use crate::sequences::leading::{Led, StepOf};
+use crate::sequences::leading::StepOf;
 
 /// How long what is paused is left alone, if nobody resumes it before.
 const PAUSED_MILLIS: i64 = 60_000;
 /// How long a message is left alone that cannot be decided, which is a defect.
 const PUZZLING_MILLIS: i64 = 10 * 60_000;
-
-/// A message that is to be decided on, whom it is for, and what it rests on alone.
-pub struct Candidate {
-    pub id: MessageId,
-    pub message: Versioned<Message>,
-    pub keys: RecipientKeys,
-    /// The streams that count what its recipient gets.
-    pub counted_in: Vec<Uuid>,
-    /// Where its contact is in the sequence that it is a step of.
-    pub led: Led,
-    /// What the board says of its words now.
-    pub labels: Option<Labels>,
-    /// The piece that they are from, if a rule and no person let it go.
-    pub piece: Option<Guard>,
-}
-
-impl Candidate {
-    /// The claims of which each stands against it: on its address, in every spelling, and on the contact that it is for,
-    /// who may have spoken of another address. The append of the hand-over rests on none of them being there.
-    pub fn against(&self) -> impl Iterator<Item = ClaimKey> {
-        let of_address = self.keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash));
-        of_address.chain(self.left_alone())
-    }
-
-    fn left_alone(&self) -> Option<ClaimKey> {
-        self.message.state.contact_id().map(ClaimKey::left_alone)
-    }
-}
 
 /// A message that is handed over by the plan's append.
 pub struct Handing {

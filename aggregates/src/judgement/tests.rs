@@ -1,6 +1,6 @@
 use super::*;
 use crate::allowlist::{AllowedEntry, AllowlistEvent, EntryKind};
-use crate::approval_rules::{ApprovalRulesEvent, Predicate};
+use crate::approval_rules::{ApprovalRulesEvent, NicheIs, Predicate};
 use crate::credential::{CredentialEvent, SecretRef};
 use crate::ids::{CredentialId, MessageId, OutboxId, PrincipalId, RuleId, SubjectId};
 use crate::labels::Labels;
@@ -242,7 +242,7 @@ fn everything_is_looked_at_again_at_the_hand_over() {
         (|world| world.labels = None, Ruling::AskAPerson(APPROVAL)),
         (
             |world| {
-                world.only_let_go(Predicate { niche: Some(None), ..Predicate::default() });
+                world.only_let_go(Predicate { niche: Some(NicheIs::Absent), ..Predicate::default() });
                 world.labels = Some(Labels { niche: Some("roofs".into()), tags: vec![] });
             },
             Ruling::AskAPerson(APPROVAL),
