@@ -11,9 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use docket_aggregates::campaign::CampaignEvent;
 use docket_aggregates::ids::{MessageId, OrganizationId, OutboxId};
 use docket_aggregates::message::{DispatchState, MessageEvent, standing_after};
 use docket_aggregates::sending_control::SendingControlEvent;
+use docket_aggregates::sequence::SequenceEvent;
 use docket_aggregates::{AnyEvent, Timestamp};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -225,7 +227,8 @@ async fn step(pool: &PgPool, organization: OrganizationId, portion: Portion) -> 
     let rows = sqlx::query(&format!(
         "SELECT {COLUMNS} FROM (SELECT * FROM ledger.events \
              WHERE organization_id = $1 AND position > $2 AND position <= $3 ORDER BY position OFFSET 0) stretch \
-         WHERE aggregate_type IN ('Message', 'SendingControl')"
+         WHERE aggregate_type IN ('Message', 'SendingControl') \
+             OR event_type IN ('SequenceResumed', 'CampaignActivated')"
     ))
     .bind(organization.uuid())
     .bind(cursor)
@@ -285,7 +288,9 @@ impl Changes {
                     None => drop(self.messages.insert(id, Change { outbox, place })),
                 }
             }
-            AnyEvent::SendingControl(SendingControlEvent::SendingResumed { .. }) => self.resumed = true,
+            AnyEvent::SendingControl(SendingControlEvent::SendingResumed { .. })
+            | AnyEvent::Sequence(SequenceEvent::SequenceResumed {})
+            | AnyEvent::Campaign(CampaignEvent::CampaignActivated {}) => self.resumed = true,
             _ => (),
         }
     }

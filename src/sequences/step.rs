@@ -22,10 +22,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::due::{DueRow, Next};
-use super::{reach, words};
+use super::{reach, withdrawing, words};
 use crate::app::App;
 use crate::ledger::read::{self, ReadError};
-use crate::ledger::{AppendError, Guard, Stream, TRIES, Versioned};
+use crate::ledger::{AppendError, Guard, Stream, TRIES, Versioned, Write};
 use crate::sending::{self, SendRefusal, SendRequest};
 use crate::service::{Call, ServiceError};
 
@@ -176,21 +176,25 @@ impl<'a> Look<'a> {
     }
 
     async fn stop(&self, because: StopReason) -> Result<Next, LookError> {
-        self.append(EnrollmentCommand::Stop { because }).await?;
+        let organization = self.row.organization;
+        let state = &self.enrollment.state;
+        let withdrawn = withdrawing::withdrawing(&self.app.ledger, organization, state, because).await?;
+        self.append(EnrollmentCommand::Stop { because }, withdrawn).await?;
         metrics::counter!("docket_sequence_ended_total", "because" => because.name()).increment(1);
         Ok(Next::Gone)
     }
 
     async fn finish(&self) -> Result<Next, LookError> {
-        self.append(EnrollmentCommand::Finish).await?;
+        self.append(EnrollmentCommand::Finish, vec![]).await?;
         metrics::counter!("docket_sequence_ended_total", "because" => "finished").increment(1);
         Ok(Next::Gone)
     }
 
-    async fn append(&self, command: EnrollmentCommand) -> Result<(), LookError> {
+    async fn append(&self, command: EnrollmentCommand, mut beside: Vec<Write>) -> Result<(), LookError> {
         let events = self.enrollment.state.decide(command)?;
         if !events.is_empty() {
-            let command = self.call().command(vec![self.enrollment.write(events)], vec![], None);
+            beside.push(self.enrollment.write(events));
+            let command = self.call().command(beside, vec![], None);
             self.app.ledger.append(command).await?;
         }
         Ok(())
@@ -244,20 +248,25 @@ impl<'a> Look<'a> {
         let to = reach::address(profile, step.channel)?;
         let payload = words::fill(&payload, profile).ok()?;
         let state = &self.enrollment.state;
+        let (drafter, co_authors) = match self.sequence.state.authors(index) {
+            [] => (None, vec![]),
+            [last, others @ ..] => (Some(*last), others.to_vec()),
+        };
         Some(SendRequest {
             message_id: Some(self.message_id(due)),
             contact_id: state.contact_id(),
             campaign_id: state.campaign_id(),
             sequence_id: state.sequence_id(),
             step: Some(due.step),
-            drafter: self.sequence.state.author(),
+            drafter,
+            co_authors,
             ..SendRequest::new(step.channel, step.outbox_id, to, payload)
         })
     }
 }
 
 /// What became of these messages. Nothing personal is opened.
-async fn fates(
+pub(super) async fn fates(
     app: &App,
     organization: OrganizationId,
     messages: &[MessageId],
