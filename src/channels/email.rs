@@ -161,7 +161,7 @@ impl Payload {
         let reply_to = fields.optional("replyTo", mailbox);
         let headers = fields.optional("headers", headers).unwrap_or_default();
         let has_body =
-            payload.get("text").or_else(|| payload.get("html")).is_some_and(|body| !body.is_null());
+            ["text", "html"].into_iter().any(|name| payload.get(name).is_some_and(|body| !body.is_null()));
         if !has_body {
             fields.problem("text", "REQUIRED", "or html is required");
         }
