@@ -221,6 +221,9 @@ mod tests {
     #[test]
     fn a_payload_cannot_smuggle_headers_in() {
         let good = json!({ "subject": "Hi", "text": "Hello" });
+        for one in [json!({ "subject": "Hi", "text": null, "html": "<p>Hello</p>" }), json!({ "subject": "Hi", "text": "Hello", "html": null })] {
+            assert!(Payload::read(&one).is_ok(), "{one}");
+        }
         assert!(Payload::read(&good).is_ok());
         let with = |name: &str, value: Value| {
             let mut payload = good.clone();
