@@ -38,7 +38,7 @@ use crate::app::App;
 use crate::channels::Channels;
 pub use crate::following::cursors::FeedError;
 
-pub use feed::refill;
+pub use feed::{Portion, refill, refill_by};
 pub use probe::{Point, Probe};
 
 use call::Turns;

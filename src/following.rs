@@ -33,6 +33,8 @@ const POSITIONS: i64 = 20_000;
 pub trait Handler: Send + Sync {
     /// The name of its cursor, for ever.
     const NAME: &'static str;
+    /// Whether it is told of events as they come, or looks for them from time to time.
+    const NUDGED: bool = true;
 
     /// The stored types of the events that it wants to see; none if it wants to see none.
     fn wants(
@@ -59,7 +61,7 @@ pub async fn follow(ledger: &Ledger, handler: &impl Handler, ending: &Cancellati
     loop {
         tokio::select! {
             () = ending.cancelled() => return,
-            () = news.nudged() => (),
+            () = news.nudged(), if nudged(handler) => (),
             _ = look.tick() => (),
         }
         // Which of them moved is read from the database, for those of other processes as well.
@@ -68,6 +70,10 @@ pub async fn follow(ledger: &Ledger, handler: &impl Handler, ending: &Cancellati
             tracing::warn!(handler = name_of(handler), error = %error, "events could not be followed");
         }
     }
+}
+
+const fn nudged<H: Handler>(_: &H) -> bool {
+    H::NUDGED
 }
 
 const fn name_of<H: Handler>(_: &H) -> &'static str {

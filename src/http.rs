@@ -3,7 +3,7 @@
 //! `routes` is the company API as a table with its roles; `agent` is the door of the agent tools, `mcp` the same in the
 //! Model Context Protocol, `company_mcp` the table's routes in it; `health` is for whoever runs the process. What holds for every request is here: connections, heads, requests in flight and
 //! time are bounded, a panic is one request's failure and nobody else's, every request has an id, and what is
-//! unknown is refused in JSON.
+//! unknown is refused in JSON; `problem` has the other form of every refusal.
 
 pub mod agent;
 pub mod auth;
@@ -37,6 +37,7 @@ mod organizations;
 mod outboxes;
 mod outgoing_webhooks;
 mod pauses;
+mod problem;
 mod reply;
 mod script_executions;
 mod secrets;
@@ -135,6 +136,7 @@ pub fn router(state: HttpState) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(from_fn_with_state(clock, observe))
+        .layer(from_fn(problem::negotiate))
         .with_state(state)
 }
 

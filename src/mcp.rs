@@ -1,17 +1,19 @@
 //! The agent tools in the Model Context Protocol: the same catalog, the same calls, the same answers as over HTTP.
 //!
-//! `listing` says what there is, `calling` makes a call and asks a person where that is needed, in the words of `asking`;
-//! none of them knows the protocol's messages. `toolset` is how another surface lends tools of its own. `wire` alone knows them, through the library that speaks them, over streamable HTTP and
-//! over standard input and output.
+//! `listing` says what there is, `calling` makes a call and asks a person where that is needed, in the words of `asking`.
+//! `toolset` is how another surface lends tools of its own. `message` says which bytes are a message at all. `wire` alone
+//! knows the library that speaks the protocol, over streamable HTTP and over standard input and output.
 
 mod asking;
 mod calling;
 mod listing;
+mod message;
 mod toolset;
 mod wire;
 
 pub use calling::Desk;
 pub use listing::tools;
+pub use message::{Mistake, judge};
 pub use toolset::{Entered, Told, Toolset};
 pub use wire::{Served, StdioError, serve_stdio};
 

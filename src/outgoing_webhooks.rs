@@ -10,6 +10,7 @@
 pub mod body;
 mod secrets;
 pub mod signing;
+mod turns;
 mod work;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,8 @@
 //! there is no wish of whoever had it, who may still be called.
 //!
 //! A domain entry stands against every address of the domain and of none below it. Its contacts are many, so that they follow
-//! it, portion by portion, before the answer; from the first append on, nothing is sent to any of them.
+//! it, portion by portion, before the answer; from the first append on, nothing is sent to any of them. Whoever was left over,
+//! and whoever came in while the list was changed, is found by `marking` a little later.
 //!
 //! Who unsubscribes or complains at an address with a tag after a plus means the mailbox: it is put on the list beside it, and
 //! stands against every tag.
@@ -14,13 +15,15 @@
 //! What a person said of themselves is never lifted. Everything else the board may take off again; where the contacts stand
 //! in campaigns stays as it is until they are put in again.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
-use std::collections::btree_map::{BTreeMap, Entry};
+mod contacts;
+mod entries;
+mod marking;
 
-use cqrs_es::Aggregate;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
 use docket_aggregates::allowlist::EntryKind;
-use docket_aggregates::contact::{Contact, ContactCommand};
+use docket_aggregates::contact::ContactCommand;
 use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
 use docket_aggregates::personal::Personal;
 use docket_aggregates::suppression::{Suppression, SuppressionCommand, SuppressionError, SuppressionReason};
@@ -35,16 +38,18 @@ use crate::app::App;
 use crate::calls::cancelled_follow_ups;
 use crate::contacts::{address_hash, address_hashes};
 use crate::ledger::keys::{OrganizationKeys, SubjectKey};
-use crate::ledger::{AppendError, Appended, Lane, Versioned, Write};
+use crate::ledger::{AppendError, Appended, Lane, Write};
 use crate::readside::Consistency;
 use crate::sending::{RecipientError, parse_entry};
 use crate::service::{Call, Done, ServiceError};
 use crate::shapes::{Instant, OneOf};
 
+pub use marking::run;
+
+use contacts::{Contacts, leave_alone};
+
 /// How often a decision that lost a race is made anew.
 const TRIES: usize = 5;
-/// Contacts of a domain in one append.
-const CONTACTS_AT_ONCE: i64 = 250;
 /// Addresses of one append.
 const CHUNK: usize = 250;
 /// So many addresses are bulk work.
@@ -222,50 +227,6 @@ async fn forget_erased<R>(
     Ok(())
 }
 
-/// Contacts as they are decided on, each once however many of its addresses a command is about.
-#[derive(Default)]
-struct Contacts {
-    states: BTreeMap<ContactId, (Versioned<Contact>, Contact, Vec<docket_aggregates::contact::ContactEvent>)>,
-}
-
-impl Contacts {
-    /// Orders a contact to do something. One that is unknown or was erased has nothing to do.
-    async fn order<R>(
-        &mut self,
-        app: &App,
-        organization: OrganizationId,
-        id: ContactId,
-        command: impl FnOnce(&Contact) -> ContactCommand,
-    ) -> Result<(), ServiceError<R>> {
-        let (_, state, decided) = match self.states.entry(id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let loaded = app.ledger.load::<Contact>(organization, id).await?;
-                let state = (*loaded.state).clone();
-                place.insert((loaded, state, vec![]))
-            }
-        };
-        for event in state.decide(command(state)).unwrap_or_default() {
-            decided.push(event.clone());
-            state.apply(event);
-        }
-        Ok(())
-    }
-
-    /// Those that are to be left alone from here on.
-    fn newly_left_alone(&self) -> Vec<ContactId> {
-        let newly = self
-            .states
-            .iter()
-            .filter(|(_, (before, after, _))| after.opted_out() && !before.state.opted_out());
-        newly.map(|(id, _)| *id).collect()
-    }
-
-    fn writes(self) -> impl Iterator<Item = Write> {
-        self.states.into_values().map(|(before, _, events)| before.write(events))
-    }
-}
-
 /// Everything that puts addresses on the list: their own streams, their contacts and what was promised to these. None for
 /// an address that is there already, for this reason or a weightier one.
 pub(crate) async fn suppressing<R>(
@@ -302,20 +263,8 @@ pub(crate) async fn suppressing<R>(
             continue;
         }
         for id in having {
-            let hash = hash.clone();
-            contacts
-                .order(app, organization, id, |contact| match reason {
-                    SuppressionReason::Unsubscribe => {
-                        let known = contact.profile().map(|profile| address_hashes(&keys, profile));
-                        let addresses: BTreeSet<String> = known.into_iter().flatten().chain([hash]).collect();
-                        ContactCommand::OptOut {
-                            via: "unsubscribe",
-                            addresses: addresses.into_iter().collect(),
-                        }
-                    }
-                    _ => ContactCommand::Suppress { address_hash: hash },
-                })
-                .await?;
+            let order = |contact: &_| leave_alone(&keys, reason, &hash, contact);
+            contacts.order(app, organization, id, order).await?;
         }
     }
     let promised = cancelled_follow_ups(app, organization, &contacts.newly_left_alone()).await;
@@ -361,7 +310,7 @@ async fn lifting(
         };
         let known: BTreeSet<ContactId> = list.state.contacts().iter().copied().chain(having).collect();
         for id in known {
-            let lift = |_: &Contact| ContactCommand::LiftSuppression { address_hash: hash.clone() };
+            let lift = |_: &_| ContactCommand::LiftSuppression { address_hash: hash.clone() };
             contacts.order(app, organization, id, lift).await?;
         }
         writes.push(list.write(events));
@@ -370,48 +319,19 @@ async fn lifting(
     Ok(writes)
 }
 
-/// Has the contacts of a domain left alone that is on the list now, or not any more that is not. A portion of them is one
-/// append, which holds only if the list still is as it was seen.
-async fn follow_domain(
-    app: &App,
-    call: &Call,
-    target: &Target,
-) -> Result<(), ServiceError<SuppressionRefusal>> {
-    let Some(domain) = &target.domain else { return Ok(()) };
-    let organization = call.organization;
-    let (hash, mut after, mut tries) = (&target.hash, None, TRIES);
+/// Has the contacts of a domain follow it at once, as far as that goes. It is on the list, so that nothing is refused for
+/// want of them; those that are left over follow a little later (see [`marking`]).
+async fn follow_domain(app: &App, call: &Call, target: &Target) {
+    let Some(domain) = &target.domain else { return };
+    let mut after = None;
     loop {
-        let mut view = app.readside.view(organization, Consistency::STRONG).await?;
-        let page = contact_rows::of_domain(&mut view, organization, domain, after, CONTACTS_AT_ONCE).await?;
-        drop(view);
-        let list = app.ledger.load::<Suppression>(organization, organization.suppression(hash)).await?;
-        let stands = list.state.reason().is_some_and(|reason| reason != SuppressionReason::Bounce);
-        let mut contacts = Contacts::default();
-        for id in &page {
-            let command = |_: &Contact| match stands {
-                true => ContactCommand::Suppress { address_hash: hash.clone() },
-                false => ContactCommand::LiftSuppression { address_hash: hash.clone() },
-            };
-            contacts.order(app, organization, *id, command).await?;
-        }
-        let mut writes = cancelled_follow_ups(app, organization, &contacts.newly_left_alone()).await?;
-        writes.extend(contacts.writes().filter(|write| !write.events.is_empty()));
-        if !writes.is_empty() {
-            let call = Call { command_id: app.clock.mint(), ..call.clone() };
-            let mut command = call.command(writes, vec![list.guard()], None);
-            command.lane = Lane::Bulk;
-            match app.ledger.append(command).await {
-                Ok(_) => tries = TRIES,
-                Err(AppendError::Conflict) if tries > 1 => {
-                    tries -= 1;
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
+        match marking::mark_portion(app, call, &target.hash, domain, after).await {
+            Ok(Some(last)) => after = Some(last),
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(error = %error, "the contacts of a domain follow it later");
+                return;
             }
-        }
-        match page.last() {
-            Some(last) => after = Some(*last),
-            None => return Ok(()),
         }
     }
 }
@@ -523,12 +443,12 @@ async fn one(
             Change::Lift => lifting(app, call.organization, targets).await?,
         };
         if writes.is_empty() {
-            follow_domain(app, call, &target).await?;
+            follow_domain(app, call, &target).await;
             return Ok(Done { entity, appended: None });
         }
         match app.ledger.append(call.command(writes, vec![], call.request(&entity)?)).await {
             Ok(appended) => {
-                follow_domain(app, call, &target).await?;
+                follow_domain(app, call, &target).await;
                 return Ok(Done { entity, appended: Some(appended) });
             }
             Err(AppendError::Conflict | AppendError::SubjectErased) => (),
@@ -578,7 +498,7 @@ async fn all(
     let answer = |changed| EntriesChanged { changed, unchanged: entries.len().saturating_sub(changed) };
     let (changed, appended) = change(app, call, &targets, wanted, answer).await?;
     for target in &targets {
-        follow_domain(app, call, target).await?;
+        follow_domain(app, call, target).await;
     }
     Ok(Done { entity: answer(changed), appended })
 }

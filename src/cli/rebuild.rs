@@ -17,7 +17,7 @@ pub struct Rebuild {
     /// Make the claims of an organization anew, and leave the read models alone.
     #[arg(long, requires = "organization", conflicts_with = "restart")]
     claims: bool,
-    /// Empty the dispatcher's work table and fill it again from the ledger, and leave the read models alone.
+    /// Fill the dispatcher's work table again from the beginning of the ledger, and leave the read models alone.
     #[arg(long, conflicts_with_all = ["restart", "claims"])]
     work: bool,
     /// Whose claims; the nil UUID is the instance's own ledger.

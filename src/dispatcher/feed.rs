@@ -3,10 +3,13 @@
 //! It has a cursor of its own for each organization, moved in the transaction that changes the table, so that any number
 //! of processes share the work. It causes nothing: emptying both tables and reading the ledger from its beginning gives
 //! the same rows, and what is due because of them is judged by the ledger again. Nothing personal is opened here.
+//!
+//! It goes in portions, each with a deadline and each a transaction of its own. A portion that takes too long on a busy
+//! machine is tried again as half of it; wherever it is cut off, whoever comes next goes on from the cursor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use docket_aggregates::ids::{MessageId, OrganizationId, OutboxId};
 use docket_aggregates::message::{DispatchState, MessageEvent, standing_after};
@@ -17,14 +20,39 @@ use uuid::Uuid;
 
 use super::{ABANDONED_AFTER, Shared, work};
 use crate::following::cursors::{COLUMNS, Cursors, Fed, FeedError, decoded};
-use crate::ledger::instant::Instant;
+use crate::ledger::instant::Instant as Stored;
 
 /// How often it looks by itself, for what other processes appended.
 const LOOK: Duration = Duration::from_millis(500);
 /// How far each organization's events are in the work table.
 const CURSORS: Cursors = Cursors("dispatch.cursors");
-/// Positions that are read in one transaction.
+/// Positions that are read in one transaction, at most.
 const PORTION: i64 = 5_000;
+/// A portion that takes too long is not made smaller than this.
+const PORTION_MIN: i64 = 50;
+/// How long a statement of a portion may take, and a wait for a lock in it.
+const STATEMENT_WITHIN: Duration = Duration::from_secs(10);
+/// Rows that are compared with the ledger in one statement.
+const SWEPT: i64 = 1_000;
+/// How often a refill looks whether another process has fed what it waits for.
+const AGAIN: Duration = Duration::from_millis(50);
+/// How long another process may feed a portion.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
+
+/// What one transaction takes in.
+#[derive(Clone, Copy, Debug)]
+pub struct Portion {
+    /// Positions of the ledger, at most.
+    pub positions: i64,
+    /// How long each of its statements may take.
+    pub within: Duration,
+}
+
+impl Default for Portion {
+    fn default() -> Self {
+        Self { positions: PORTION, within: STATEMENT_WITHIN }
+    }
+}
 
 /// Feeds for ever.
 pub async fn run(shared: Arc<Shared>) {
@@ -54,37 +82,141 @@ pub async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Empties the work table and fills it again from the ledger; says how many messages are in it.
+/// Fills the work table from the beginning of the ledger, and removes what no event accounts for; says how many messages
+/// are in it. Others may feed and dispatch meanwhile, and what they are at stays theirs. If it is cut off, every feed goes
+/// on where it ended; asked again, it begins again.
 pub async fn refill(pool: &PgPool) -> Result<i64, FeedError> {
-    // In the order in which a feed locks them.
-    sqlx::query("TRUNCATE dispatch.cursors, dispatch.work").execute(pool).await?;
-    for organization in CURSORS.behind(pool).await? {
-        catch_up(pool, organization).await?;
+    refill_by(pool, Portion::default()).await
+}
+
+/// The same in portions of another size.
+pub async fn refill_by(pool: &PgPool, portion: Portion) -> Result<i64, FeedError> {
+    let heads: Vec<(Uuid, i64)> = sqlx::query_as(
+        "SELECT organization_id, position FROM ledger.heads WHERE organization_id <> $1 ORDER BY organization_id",
+    )
+    .bind(OrganizationId::INSTANCE.uuid())
+    .fetch_all(pool)
+    .await?;
+    for (organization, head) in heads {
+        let organization = OrganizationId(organization);
+        CURSORS.restart(pool, organization).await?;
+        feed_to(pool, organization, head, portion).await?;
+        sweep(pool, organization).await?;
     }
     Ok(sqlx::query_scalar("SELECT count(*) FROM dispatch.work").fetch_one(pool).await?)
 }
 
-/// Feeds everything that was appended so far; whether anything came of it.
+/// Feeds what was appended up to there, or waits until another process did.
+async fn feed_to(
+    pool: &PgPool,
+    organization: OrganizationId,
+    head: i64,
+    mut portion: Portion,
+) -> Result<(), FeedError> {
+    let (mut reached, mut since) = (None, Instant::now());
+    loop {
+        let step = step_or_less(pool, organization, &mut portion).await?;
+        let position = CURSORS.position(pool, organization).await?;
+        if matches!(step, Step::Nothing) || position >= Some(head) {
+            return Ok(());
+        }
+        if position != reached {
+            (reached, since) = (position, Instant::now());
+        } else if since.elapsed() >= STALLED_AFTER {
+            return Err(FeedError::Stalled);
+        }
+        if matches!(step, Step::Held) {
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Removes rows of messages that the ledger does not know. There are none, unless somebody wrote into the table.
+async fn sweep(pool: &PgPool, organization: OrganizationId) -> Result<(), sqlx::Error> {
+    let mut after = Uuid::nil();
+    loop {
+        let seen: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT message_id FROM dispatch.work WHERE organization_id = $1 AND message_id > $2 \
+             ORDER BY message_id LIMIT $3",
+        )
+        .bind(organization.uuid())
+        .bind(after)
+        .bind(SWEPT)
+        .fetch_all(pool)
+        .await?;
+        let Some(last) = seen.last() else { return Ok(()) };
+        after = *last;
+        sqlx::query(
+            "DELETE FROM dispatch.work w WHERE organization_id = $1 AND message_id = ANY($2) AND NOT EXISTS ( \
+                 SELECT FROM ledger.events e WHERE e.organization_id = $1 AND e.aggregate_type = 'Message' \
+                     AND e.aggregate_id = w.message_id::text)",
+        )
+        .bind(organization.uuid())
+        .bind(seen)
+        .execute(pool)
+        .await?;
+    }
+}
+
+/// Feeds everything that was appended so far, unless another process is at it; whether anything came of it.
 async fn catch_up(pool: &PgPool, organization: OrganizationId) -> Result<bool, FeedError> {
-    let mut changed = false;
-    while let Some(fed) = step(pool, organization).await? {
+    let (mut changed, mut portion) = (false, Portion::default());
+    while let Step::Fed(fed) = step_or_less(pool, organization, &mut portion).await? {
         changed |= fed;
     }
     Ok(changed)
 }
 
-/// Feeds one portion: whether the table changed, or none if there is nothing to feed or another process is at it.
-async fn step(pool: &PgPool, organization: OrganizationId) -> Result<Option<bool>, FeedError> {
-    // What a crash of the database loses is read again, together with the cursor.
-    let mut transaction = pool.begin_with("BEGIN; SET LOCAL synchronous_commit TO off").await?;
-    let Some((cursor, head)) = CURSORS.lock(&mut transaction, organization).await? else { return Ok(None) };
-    if cursor >= head {
-        return Ok(None);
+/// What came of a portion.
+enum Step {
+    /// It was fed: whether the table changed.
+    Fed(bool),
+    /// There is nothing to feed.
+    Nothing,
+    /// Another process is at it.
+    Held,
+}
+
+/// Feeds one portion, or a smaller one if it takes too long.
+async fn step_or_less(
+    pool: &PgPool,
+    organization: OrganizationId,
+    portion: &mut Portion,
+) -> Result<Step, FeedError> {
+    loop {
+        match step(pool, organization, *portion).await {
+            Err(error) if error.is_timeout() && portion.positions > PORTION_MIN => {
+                portion.positions = (portion.positions / 2).max(PORTION_MIN);
+                tracing::info!(
+                    organization.id = %organization, positions = portion.positions,
+                    "the work table is fed in smaller portions"
+                );
+            }
+            stepped => return stepped,
+        }
     }
-    let to = head.min(cursor + PORTION);
+}
+
+/// Feeds one portion.
+async fn step(pool: &PgPool, organization: OrganizationId, portion: Portion) -> Result<Step, FeedError> {
+    // What a crash of the database loses is read again, together with the cursor.
+    let begin = format!(
+        "BEGIN; SET LOCAL synchronous_commit TO off; SET LOCAL statement_timeout TO {}",
+        portion.within.as_millis()
+    );
+    let mut transaction = pool.begin_with(begin).await?;
+    let Some((cursor, head)) = CURSORS.lock(&mut transaction, organization).await? else {
+        return Ok(Step::Held);
+    };
+    if cursor >= head {
+        return Ok(Step::Nothing);
+    }
+    let to = head.min(cursor + portion.positions);
+    // The stretch is read by its positions, whatever the statistics say of the types.
     let rows = sqlx::query(&format!(
-        "SELECT {COLUMNS} FROM ledger.events WHERE organization_id = $1 AND position > $2 AND position <= $3 \
-             AND aggregate_type IN ('Message', 'SendingControl') ORDER BY position"
+        "SELECT {COLUMNS} FROM (SELECT * FROM ledger.events \
+             WHERE organization_id = $1 AND position > $2 AND position <= $3 ORDER BY position OFFSET 0) stretch \
+         WHERE aggregate_type IN ('Message', 'SendingControl')"
     ))
     .bind(organization.uuid())
     .bind(cursor)
@@ -93,7 +225,7 @@ async fn step(pool: &PgPool, organization: OrganizationId) -> Result<Option<bool
     .await?;
     let (events, reached) = decoded(&rows, to)?;
     if reached == cursor {
-        return Ok(None);
+        return Ok(Step::Nothing);
     }
     let mut changes = Changes::default();
     for Fed { stream, event, at } in events {
@@ -102,12 +234,12 @@ async fn step(pool: &PgPool, organization: OrganizationId) -> Result<Option<bool
     let changed = changes.write(&mut transaction, organization).await?;
     CURSORS.reached(&mut transaction, organization, reached).await?;
     transaction.commit().await?;
-    Ok(Some(changed))
+    Ok(Step::Fed(changed))
 }
 
 /// What a portion makes of one message.
 struct Change {
-    /// Set if it was drafted in this portion: then it has no row yet.
+    /// Set if it was drafted in this portion: then it has no row yet, unless the table is filled again.
     outbox: Option<OutboxId>,
     place: Place,
 }
@@ -157,8 +289,7 @@ impl Changes {
         let (mut new, mut moved, mut gone) = (Rows::default(), Rows::default(), Vec::new());
         for (id, change) in self.messages {
             match (change.place, change.outbox) {
-                (Place::Gone, Some(_)) => (),
-                (Place::Gone, None) => gone.push(id.uuid()),
+                (Place::Gone, _) => gone.push(id.uuid()),
                 (place, Some(outbox)) => new.push(id, Some(outbox), place),
                 (place, None) => moved.push(id, None, place),
             }
@@ -169,7 +300,7 @@ impl Changes {
                 "INSERT INTO dispatch.work (organization_id, message_id, outbox_id, due_at) \
                  SELECT $1, id, outbox, due FROM unnest($2::uuid[], $3::uuid[], $4::timestamptz[]) AS u(id, outbox, due) \
                  ON CONFLICT (organization_id, message_id) DO UPDATE \
-                 SET due_at = excluded.due_at, holder = NULL, held_until = NULL",
+                 SET outbox_id = excluded.outbox_id, due_at = excluded.due_at, holder = NULL, held_until = NULL",
             )
             .bind(organization.uuid())
             .bind(new.ids)
@@ -211,7 +342,7 @@ impl Changes {
 struct Rows {
     ids: Vec<Uuid>,
     outboxes: Vec<Option<Uuid>>,
-    due: Vec<Option<Instant>>,
+    due: Vec<Option<Stored>>,
     away: Vec<bool>,
 }
 
@@ -220,7 +351,7 @@ impl Rows {
         self.ids.push(id.uuid());
         self.outboxes.push(outbox.map(OutboxId::uuid));
         self.due.push(match place {
-            Place::Due(at) | Place::Away(at) => Some(Instant(at)),
+            Place::Due(at) | Place::Away(at) => Some(Stored(at)),
             Place::Waits | Place::Gone => None,
         });
         self.away.push(matches!(place, Place::Away(_)));

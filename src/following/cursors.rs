@@ -26,6 +26,18 @@ pub enum FeedError {
         /// Where it stands.
         position: i64,
     },
+    /// Another process holds the cursor for longer than a portion may take.
+    #[error("another process holds the cursor and does not get on")]
+    Stalled,
+}
+
+impl FeedError {
+    /// Whether a statement took longer than it may, a wait for a lock included.
+    pub fn is_timeout(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| code == "57014")
+    }
 }
 
 /// A table of cursors.
@@ -69,6 +81,27 @@ impl Cursors {
             row = sqlx::query(&lock).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
         }
         row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+    }
+
+    /// The cursor, if there is one.
+    pub async fn position(
+        self,
+        pool: &PgPool,
+        organization: OrganizationId,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar(&format!("SELECT position FROM {} WHERE organization_id = $1", self.0))
+            .bind(organization.uuid())
+            .fetch_optional(pool)
+            .await
+    }
+
+    /// Moves a cursor to the beginning, once nobody holds it.
+    pub async fn restart(self, pool: &PgPool, organization: OrganizationId) -> Result<(), sqlx::Error> {
+        sqlx::query(&format!("UPDATE {} SET position = 0 WHERE organization_id = $1", self.0))
+            .bind(organization.uuid())
+            .execute(pool)
+            .await
+            .map(drop)
     }
 
     /// Moves a cursor that is locked.

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::auth::{self, AuthError};
 use super::body::{Broken, receive};
 use super::call::idempotency_key;
+use super::problem::refusal;
 use super::routes::Open;
 use super::spec::Spec;
 use super::{HttpState, limits, reply};
@@ -307,7 +308,8 @@ async fn looked_up(
 
 pub(super) fn sent(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = reply::json(status, &answer.body);
+    let mut response =
+        if answer.outcome == "ok" { reply::json(status, &answer.body) } else { refusal(status, answer.body) };
     if let Some(after) = answer.retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
     }

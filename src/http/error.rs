@@ -139,7 +139,7 @@ impl IntoResponse for ApiError {
         if !self.details.is_null() {
             body["details"] = self.details;
         }
-        let mut response = super::reply::json(self.status, &body);
+        let mut response = super::problem::refusal(self.status, body);
         let headers = response.headers_mut();
         if let Some(after) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::call::KEY_PATTERN;
 use super::routes::{self, Effect, Open, Route};
 use super::spec::{self, Answer, JSON, Parameter, Spec, object};
-use super::{agent, company_mcp, deliveries, docs, health, mcp, unsubscribing};
+use super::{agent, company_mcp, deliveries, docs, health, mcp, problem, unsubscribing};
 use crate::shapes;
 use crate::tools::{Tool, VERSION, catalog, strict};
 
@@ -87,6 +87,7 @@ impl Writer {
         }
         self.schemas.insert("Refusal".into(), refusal());
         self.schemas.insert("ToolRefusal".into(), tool_refusal());
+        self.schemas.insert("Problem".into(), problem::schema());
         let tags: Vec<Value> =
             TAGS.iter().map(|(name, about)| json!({ "name": name, "description": about })).collect();
         let mut used = BTreeSet::new();
@@ -103,7 +104,8 @@ impl Writer {
                 "version": VERSION,
                 "summary": "An event-sourced CRM and outreach backend in which nothing happens off the record.",
                 "description": "The agent tools answer in an envelope `{success, data, error, meta}`, the company API \
-                    with bare entities and `{error, code, details}`. Every answer to a token tells what is left of its \
+                    with bare entities and `{error, code, details}`. A client that names `application/problem+json` in \
+                    `Accept` is refused in that form (RFC 9457) by both. Every answer to a token tells what is left of its \
                     allowance in `RateLimit` and `RateLimit-Policy`.",
                 "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
             },
@@ -412,7 +414,9 @@ fn responses() -> Map<String, Value> {
             let mut response = json!({ "description": about });
             if let Some(schema) = schema {
                 let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
-                response["content"] = json!({ JSON: { "schema": schema } });
+                let details = json!({ "$ref": "#/components/schemas/Problem" });
+                response["content"] =
+                    json!({ JSON: { "schema": schema }, problem::MEDIA_TYPE: { "schema": details } });
             }
             let header = match status {
                 401 => Some("WWW-Authenticate"),

@@ -116,8 +116,9 @@ pub fn sending() -> Spec {
     Spec::new("Send a message; it is decided at once, and the answer waits a little for its outcome")
         .header(
             "prefer",
-            json!({ "type": "string", "pattern": "^wait=[0-9]{1,2}$" }),
-            "wait=n: how many seconds to wait for the outcome, 5 unless it is said and 30 at most.",
+            json!({ "type": "string", "examples": ["wait=5"] }),
+            "wait=n: how many seconds to wait for the outcome, 5 unless it is said and 30 at most. A preference that is \
+             not known is passed over (RFC 7240).",
         )
         .body(object([
             ("channel!", shapes::one_of::<Channel>()),

@@ -35,7 +35,7 @@ const LOG_DRAIN_WITHIN: Duration = Duration::from_secs(5);
 const IMPORTS_STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How long sequences may take to put back what they are looking at.
 const SEQUENCES_STOP_WITHIN: Duration = Duration::from_secs(5);
-/// How long hooks and webhooks may take beyond their own bounds; they were told to end when the drain began.
+/// How long hooks, webhooks and the marking of contacts may take beyond their own bounds; they were told to end when the drain began.
 const FOLLOWERS_STOP_WITHIN: Duration = Duration::from_secs(2);
 /// Pause after the listener failed, for instance because no file descriptor was free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -68,6 +68,7 @@ pub async fn serve(
     let hooks = tokio::spawn(crate::hooks::run(app.clone(), state.ending.clone()));
     let sequencing = tokio::spawn(crate::sequences::runner::run(app.clone(), state.ending.child_token()));
     let webhooks = tokio::spawn(crate::outgoing_webhooks::run(app.clone(), state.ending.clone()));
+    let marking = tokio::spawn(crate::suppressions::run(app.clone(), state.ending.clone()));
     let expiring = app.clone();
     let expiring = tokio::spawn(async move { crate::approvals::expiry::run(&expiring).await });
 
@@ -116,8 +117,9 @@ pub async fn serve(
         // A step that was not appended by then is taken at the next start, or by another process.
         sequences_stop.abort();
     }
-    let followers_stop = [hooks.abort_handle(), webhooks.abort_handle()];
-    if tokio::time::timeout(FOLLOWERS_STOP_WITHIN, async { tokio::join!(hooks, webhooks) }).await.is_err() {
+    let followers_stop = [hooks.abort_handle(), webhooks.abort_handle(), marking.abort_handle()];
+    let followed = async { tokio::join!(hooks, webhooks, marking) };
+    if tokio::time::timeout(FOLLOWERS_STOP_WITHIN, followed).await.is_err() {
         // What they held is taken up by whoever comes next.
         followers_stop.iter().for_each(tokio::task::AbortHandle::abort);
     }

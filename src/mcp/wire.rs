@@ -1,8 +1,10 @@
-//! The protocol's messages, through rmcp: the only file that knows that library.
+//! The protocol's messages, through rmcp: only this file and the one below it know that library.
 //!
 //! Revision 2026-07-28 is stateless: each request stands for itself, is answered with JSON, and a question is an answer
 //! of its own (`input_required`) whose state is the token of a stored preview. Revisions up to 2025-11-25 have sessions,
 //! and a question is a request of ours while the call is open. Both end in the same calls.
+
+mod stdio;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,8 @@ use crate::credentials::Caller;
 use crate::envelope::Answer;
 use crate::http::Settings;
 use crate::tools::progress::{Progress, Step};
+
+pub use stdio::{StdioError, serve_stdio};
 
 /// How long a person may think about a question.
 const THINKING: Duration = Duration::from_secs(5 * 60);
@@ -349,27 +353,4 @@ impl Served {
             tracing::debug!(error = %error, "a session could not be closed");
         }
     }
-}
-
-/// Why the protocol cannot be spoken over standard input and output.
-#[derive(Debug, thiserror::Error)]
-pub enum StdioError {
-    /// The client did not begin as the protocol says.
-    #[error("the client did not begin a conversation: {0}")]
-    Begin(String),
-    /// The conversation broke off.
-    #[error("the conversation broke off: {0}")]
-    BrokenOff(String),
-}
-
-/// Speaks the protocol over standard input and output, in the name of `token`, until the client ends it.
-pub async fn serve_stdio(desk: Desk, token: String) -> Result<(), StdioError> {
-    let server = Server { desk, who: Who::Token(token) };
-    #[cfg(feature = "conformance")]
-    let server = fixtures::WithFixtures::new(server);
-    let running = rmcp::serve_server(server, rmcp::transport::stdio())
-        .await
-        .map_err(|error| StdioError::Begin(error.to_string()))?;
-    running.waiting().await.map_err(|error| StdioError::BrokenOff(error.to_string()))?;
-    Ok(())
 }

@@ -3,8 +3,8 @@
 //! Which endpoint takes which event is decided in the order of the ledger: the events of the endpoints themselves are
 //! folded by the same follower, and a portion ends with the first of them, so that what comes after is judged anew.
 //! Posting happens apart from that, with no transaction open, at most four posts to one endpoint, eight of one
-//! company and forty-eight of one process at once. Companies take turns, and within a company its endpoints do, so that
-//! those whose targets hang hold up themselves and nobody else. A process that dies while it posts leaves the delivery to
+//! company and forty-eight of one process at once. `turns` says whose turn it is, so that those whose targets hang
+//! hold up themselves and nobody else. A process that dies while it posts leaves the delivery to
 //! the others: it happens at least once, under the same `webhook-id`.
 
 use std::collections::HashMap;
@@ -21,7 +21,8 @@ use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{POST_WITHIN, body, post};
+use super::turns::{Held, Look, Turns};
+use super::{body, post};
 use crate::app::App;
 use crate::channels::post::{Posted, Poster};
 use crate::following::{self, Handler};
@@ -33,16 +34,10 @@ use crate::ledger::read::{self, Portion, ReadError, Stored};
 const LOOK: Duration = Duration::from_millis(500);
 /// Posts of one process at once.
 const AT_ONCE: usize = 48;
-/// Posts of one company at once, by one process.
-const AT_ONCE_OF_COMPANY: i64 = 8;
-/// Posts to one endpoint at once, by one process.
-const AT_ONCE_EACH: i64 = 4;
-/// Due deliveries that are looked at to find whose turn it is.
-const LOOKED_AT: i64 = 2_000;
+/// Looks in a row, at most: other things are to be done as well.
+const LOOKS: usize = 16;
 /// How long posts may take to end once the process is shutting down.
 const END_WITHIN: Duration = Duration::from_secs(5);
-/// How long a delivery is held: longer than a post may take.
-const HELD: Duration = POST_WITHIN.saturating_add(Duration::from_secs(40));
 /// How long after each try that failed it is tried again: ten tries in three days.
 const AGAIN_MILLIS: [i64; 9] = [
     5_000,
@@ -238,18 +233,6 @@ pub async fn run(app: App, ending: CancellationToken) {
     tokio::join!(following::follow(&app.ledger, &Posts, &ending), post_due(&app, &ending));
 }
 
-/// A delivery that this process holds.
-struct Held {
-    organization: OrganizationId,
-    endpoint: WebhookEndpointId,
-    event_id: Uuid,
-    position: i64,
-    event_type: String,
-    attempts: i32,
-    created_at: Timestamp,
-    holder: Uuid,
-}
-
 /// The posts that are being made.
 #[derive(Default)]
 struct Posting {
@@ -283,94 +266,41 @@ async fn post_due(app: &App, ending: &CancellationToken) {
     let Some(poster) = app.webhooks.poster.clone() else { return };
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut posting = Posting::default();
+    let (mut turns, mut posting) = (Turns::default(), Posting::default());
     loop {
         tokio::select! {
             () = ending.cancelled() => break,
             _ = look.tick() => (),
             () = posting.one_ended() => (),
         }
-        // One look sees no further than the oldest deliveries, which may all be to one endpoint. Once that has all that it
-        // may have, the next look passes over it.
-        while posting.free() > 0 {
-            match take_due(app, &posting).await {
-                Ok(held) if held.is_empty() => break,
-                Ok(held) => held.into_iter().for_each(|held| posting.begin(app, &poster, held)),
-                Err(error) => {
-                    let code = error
-                        .as_database_error()
-                        .and_then(|error| error.code().map(|code| code.into_owned()));
-                    tracing::warn!(
-                        sqlstate = code.unwrap_or_default(),
-                        "deliveries of webhooks cannot be read"
-                    );
-                    break;
-                }
-            }
+        if let Err(error) = begin_due(app, &poster, &mut turns, &mut posting).await {
+            let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+            tracing::warn!(sqlstate = code.unwrap_or_default(), "deliveries of webhooks cannot be read");
         }
     }
     let mut tasks = posting.tasks;
     let _ = tokio::time::timeout(END_WITHIN, async { while tasks.join_next().await.is_some() {} }).await;
 }
 
-/// Takes deliveries that are due and that nobody holds: first those of the companies with the fewest posts under way, and
-/// of a company first those of its endpoints with the fewest.
-async fn take_due(app: &App, posting: &Posting) -> Result<Vec<Held>, sqlx::Error> {
-    let holder: Uuid = app.clock.mint();
-    let (of, to): (Vec<Uuid>, Vec<Uuid>) =
-        posting.of.values().map(|(organization, endpoint)| (organization.uuid(), endpoint.uuid())).unzip();
-    let rows = sqlx::query(
-        "WITH under_way AS (SELECT * FROM unnest($5::uuid[], $6::uuid[]) AS posts (organization_id, endpoint_id)), \
-         full_companies AS (SELECT organization_id FROM under_way GROUP BY 1 HAVING count(*) >= $7), \
-         full_endpoints AS (SELECT endpoint_id FROM under_way GROUP BY 1 HAVING count(*) >= $9), \
-         due AS (SELECT organization_id, endpoint_id, event_id, due_at, position FROM ledger.webhook_deliveries \
-             WHERE state = 'due' AND due_at <= $3 AND NOT organization_id = ANY(ARRAY(SELECT * FROM full_companies)) \
-               AND NOT endpoint_id = ANY(ARRAY(SELECT * FROM full_endpoints)) \
-               AND (held_until IS NULL OR held_until < clock_timestamp()) \
-             ORDER BY due_at LIMIT $8), \
-         of_endpoints AS (SELECT due.*, \
-                 row_number() OVER (PARTITION BY organization_id, endpoint_id ORDER BY due_at, position) \
-                 + (SELECT count(*) FROM under_way u WHERE u.endpoint_id = due.endpoint_id) AS turn FROM due), \
-         of_companies AS (SELECT e.*, \
-                 row_number() OVER (PARTITION BY organization_id ORDER BY turn, due_at, position) \
-                 + (SELECT count(*) FROM under_way u WHERE u.organization_id = e.organization_id) AS place \
-             FROM of_endpoints e WHERE turn <= $9), \
-         mine AS (SELECT d.organization_id, d.endpoint_id, d.event_id FROM ledger.webhook_deliveries d \
-             JOIN of_companies c USING (organization_id, endpoint_id, event_id) \
-             WHERE c.place <= $7 AND d.state = 'due' AND (d.held_until IS NULL OR d.held_until < clock_timestamp()) \
-             ORDER BY c.place, c.due_at LIMIT $4 FOR UPDATE OF d SKIP LOCKED) \
-         UPDATE ledger.webhook_deliveries AS delivery SET holder = $1, attempts = attempts + 1, \
-             held_until = clock_timestamp() + make_interval(secs => $2) \
-         FROM mine WHERE delivery.organization_id = mine.organization_id \
-           AND delivery.endpoint_id = mine.endpoint_id AND delivery.event_id = mine.event_id \
-         RETURNING delivery.organization_id, delivery.endpoint_id, delivery.event_id, delivery.position, \
-             delivery.event_type, delivery.attempts, delivery.created_at",
-    )
-    .bind(holder)
-    .bind(HELD.as_secs_f64())
-    .bind(Instant(app.clock.now()))
-    .bind(i64::try_from(posting.free()).unwrap_or(1))
-    .bind(of)
-    .bind(to)
-    .bind(AT_ONCE_OF_COMPANY)
-    .bind(LOOKED_AT)
-    .bind(AT_ONCE_EACH)
-    .fetch_all(app.ledger.pool())
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Held {
-                organization: OrganizationId(row.try_get(0)?),
-                endpoint: WebhookEndpointId(row.try_get(1)?),
-                event_id: row.try_get(2)?,
-                position: row.try_get(3)?,
-                event_type: row.try_get(4)?,
-                attempts: row.try_get(5)?,
-                created_at: row.try_get::<Instant, _>(6)?.0,
-                holder,
-            })
-        })
-        .collect()
+/// Posts what is due, as far as there is room.
+async fn begin_due(
+    app: &App,
+    poster: &Poster,
+    turns: &mut Turns,
+    posting: &mut Posting,
+) -> Result<(), sqlx::Error> {
+    for _ in 0..LOOKS {
+        if posting.free() == 0 {
+            break;
+        }
+        let under_way: Vec<_> = posting.of.values().copied().collect();
+        let Look { held, whole } = turns.look(app, &under_way, posting.free()).await?;
+        held.into_iter().for_each(|held| posting.begin(app, poster, held));
+        if whole {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// What becomes of a delivery after a try.

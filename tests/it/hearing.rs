@@ -3,6 +3,7 @@
 mod fixtures;
 mod linking;
 mod mail;
+mod marking;
 mod replies;
 mod stopping;
 mod suppressing;

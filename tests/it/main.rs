@@ -30,6 +30,7 @@ mod mcp;
 mod organizations;
 #[cfg(target_os = "linux")]
 mod pressure;
+mod problems;
 mod qualifying;
 mod readme;
 mod readside;

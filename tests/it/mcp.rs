@@ -253,6 +253,59 @@ async fn bytes_that_are_no_message_and_calls_that_are_none_are_told_apart() {
 }
 
 #[tokio::test]
+async fn what_is_no_message_is_answered_alike_at_both_doors_and_the_conversation_goes_on() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let bearer = client.bearer();
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+    ];
+    let token = app.token(Role::SuperAdmin, Some(client.organization)).await;
+    let mut spoken = Spoken::begin(&app.database, &token, json!({}), &[]).await;
+    let call = |arguments: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"list_campaigns","arguments":{arguments}}}}}"#
+        )
+    };
+    let deep = format!(r#"{{"input":{}{}}}"#, "[".repeat(500), "]".repeat(500));
+    let long = format!(r#"{{"input":"{}"}}"#, "x".repeat(1 << 20));
+    for (line, status, code, rule, says) in [
+        (b"no JSON".to_vec(), 400, -32700, "MALFORMED_JSON", "line 1, column 2"),
+        (b"\"\xff\"".to_vec(), 400, -32700, "NOT_UTF8", "UTF-8"),
+        (call("{\"a\":\"\u{0}\"}").into_bytes(), 400, -32700, "MALFORMED_JSON", "line 1"),
+        (call(r#"{"a":1,"a":2}"#).into_bytes(), 400, -32700, "DUPLICATE_KEY", "params.arguments.a"),
+        (call(r#"{"a":"\u0000","a":2}"#).into_bytes(), 400, -32700, "CONTROL_CHARACTER", "arguments.a"),
+        (call(&deep).into_bytes(), 400, -32700, "TOO_DEEP", "levels"),
+        (call(&long).into_bytes(), 413, -32700, "BODY_TOO_LARGE", "1048576 bytes"),
+        (format!("[{}]", call("{}")).into_bytes(), 400, -32600, "", "must be an object"),
+        (br#"{"id":7,"method":"ping"}"#.to_vec(), 400, -32600, "", "jsonrpc"),
+        (br#"{"jsonrpc":"2.0","id":7}"#.to_vec(), 400, -32600, "", "must have a method"),
+        (call("[]").into_bytes(), 400, -32602, "", "params.arguments must be an object"),
+    ] {
+        let shown = String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned();
+        spoken.say_line(&line).await;
+        let told = spoken.hear().await;
+        let error = &told["error"];
+        assert_eq!(error["code"], json!(code), "{shown}: {told}");
+        assert_eq!(error["data"]["errorCode"].as_str().unwrap_or(""), rule, "{shown}: {told}");
+        assert!(error["message"].as_str().unwrap().contains(says), "{shown}: {told}");
+        let (answered, _, over_http) = client.exchange(Method::POST, "/mcp", &headers, line).await;
+        let over_http: Value = serde_json::from_slice(&over_http).unwrap();
+        assert_eq!((answered, over_http), (status, told), "{shown}");
+    }
+    // What a model can mend is a result, and a notification that nobody knows is nobody's.
+    spoken.say_line(call(r#"{"organizationId":"a","input":{"search":"\u0000"}}"#).as_bytes()).await;
+    let told = spoken.hear().await;
+    assert_eq!(envelope(&told)["meta"]["errorCode"], json!("CONTROL_CHARACTER"), "{told}");
+    spoken.say(json!({ "method": "notifications/of_somebody_else" })).await;
+    spoken.say(json!({ "id": 9, "method": "tools/list" })).await;
+    let listed = spoken.hear().await;
+    assert_eq!((&listed["id"], listed["result"]["tools"].is_array()), (&json!(9), true), "{listed}");
+}
+
+#[tokio::test]
 async fn a_tool_that_does_not_exist_is_the_clients_mistake() {
     let app = TestApp::start().await;
     let client = app.agent().await;

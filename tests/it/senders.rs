@@ -115,7 +115,10 @@ async fn what_is_no_outbox_is_refused_and_a_secret_never_told_back() {
         with("secretRef", json!(key)),
         with("secretRef", json!("secret://smtp:0")),
         with("secretRef", json!(format!("secret://{key}:latest"))),
-        with("config", json!({ "fromAddress": "ops@example.com", "webhookSecretRef": format!("secret://{key}:1") })),
+        with(
+            "config",
+            json!({ "fromAddress": "ops@example.com", "webhookSecretRef": format!("secret://{key}:1") }),
+        ),
         with("config", json!({})),
         with("config", json!({ "fromAddress": "ops@example.com", "apiKey": key })),
         with("config", json!({ "fromAddress": "ops@example.com", "note": key })),

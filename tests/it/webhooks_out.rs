@@ -7,6 +7,7 @@ use docket::app::App;
 use docket::channels::post::Poster;
 use docket::channels::{Limits, Targets};
 use docket::outgoing_webhooks::{self, Webhooks};
+use docket_aggregates::ids::OrganizationId;
 use docket_aggregates::token::Role;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -346,6 +347,102 @@ async fn the_hanging_targets_of_one_company_hold_up_nobody_else() {
     // Eight at once, and eight more each time that these were given up.
     let (posts, given_up) = (story.target.taken().len(), begun.elapsed().as_secs() / POST_SECONDS);
     assert!(posts as u64 <= 8 * (1 + given_up), "{posts} posts after {given_up} rounds");
+}
+
+/// Has an event of the company delivered so many times more, as if so many had happened while a target took nothing.
+async fn pile_up(story: &Story, organization: OrganizationId, count: i32) {
+    // A table that a test reaches into: to make as many events would take minutes.
+    let made = sqlx::query(
+        "INSERT INTO ledger.webhook_deliveries \
+             (organization_id, endpoint_id, event_id, position, event_type, due_at, created_at, expires_at) \
+         SELECT organization_id, endpoint_id, gen_random_uuid(), position, event_type, due_at, created_at, expires_at \
+         FROM (SELECT * FROM ledger.webhook_deliveries WHERE organization_id = $1 ORDER BY endpoint_id) one, \
+             generate_series(1, $2)",
+    )
+    .bind(organization.uuid())
+    .bind(count)
+    .execute(story.app.app.ledger.pool())
+    .await
+    .unwrap();
+    assert!(made.rows_affected() >= count.unsigned_abs().into());
+}
+
+/// Another company with so many endpoints at this target, and an event that is delivered to each.
+async fn neighbour(story: &Story, target: &Provider, endpoints: usize) -> Client {
+    let company = story.app.client(Role::Board, story.app.organization().await).await;
+    for _ in 0..endpoints {
+        let body = json!({ "url": format!("{}/hook", target.base), "eventTypes": ["AgentRegistered"] });
+        let (status, view) = company.post(&company.crm("webhooks"), body).await;
+        assert_eq!(status, 201, "{view}");
+    }
+    let agent = json!({ "name": "Ann", "email": "ann@example.com" });
+    assert_eq!(company.post(&company.crm("agents"), agent).await.0, 201);
+    company
+}
+
+#[tokio::test]
+async fn what_one_company_has_piled_up_does_not_delay_another() {
+    let story = Story::begin([]).await;
+    // All of its posts hang.
+    let piled = neighbour(&story, &story.target, 1).await;
+    story.taken(1).await;
+    pile_up(&story, piled.organization, 5_000).await;
+    story.taken(4).await;
+    let target = Provider::start([Act::answer(204, "")]).await;
+    neighbour(&story, &target, 1).await;
+    eventually("the neighbour's post arrives", || async { (!target.taken().is_empty()).then_some(()) }).await;
+    // Four hang, and four more follow whenever they are given up; nothing that was due before had to go first.
+    assert!(story.target.taken().len() < 100, "{} of 5 001", story.target.taken().len());
+}
+
+#[tokio::test]
+async fn a_delivery_has_its_turn_however_many_companies_have_piled_up_more() {
+    // More companies than can be posted for at once, each with more that is due, and due for longer.
+    const COMPANIES: usize = 60;
+    const PILED_UP: i32 = 60;
+    // So many posts are answered; then each hangs until it is given up.
+    const ANSWERED: usize = 300;
+    let busy = Provider::start((0..ANSWERED).map(|_| Act::answer(200, ""))).await;
+    let quiet = Provider::start([Act::answer(204, "")]).await;
+    let app = TestApp::start().await;
+    let story = Story { board: app.client(Role::Board, app.organization().await).await, app, target: busy };
+    for _ in 0..COMPANIES {
+        let company = neighbour(&story, &story.target, 1).await;
+        eventually("its event is due", || async {
+            let due: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM ledger.webhook_deliveries WHERE organization_id = $1",
+            )
+            .bind(company.organization.uuid())
+            .fetch_one(story.app.app.ledger.pool())
+            .await
+            .unwrap();
+            (due == 1).then_some(())
+        })
+        .await;
+        pile_up(&story, company.organization, PILED_UP - 1).await;
+    }
+    story.app.clock.advance(1_000);
+    let last = neighbour(&story, &quiet, 1).await;
+    eventually("its event is due", || async {
+        let due: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM ledger.webhook_deliveries WHERE organization_id = $1")
+                .bind(last.organization.uuid())
+                .fetch_one(story.app.app.ledger.pool())
+                .await
+                .unwrap();
+        (due == 1).then_some(())
+    })
+    .await;
+
+    // Nothing was posted so far: this is the first process that may.
+    let posting = App { webhooks: poster("127.0.0.0/8"), ..story.app.another().await };
+    let ending = tokio_util::sync::CancellationToken::new();
+    let running = tokio::spawn(outgoing_webhooks::run(posting, ending.clone()));
+    eventually("its post arrives", || async { (!quiet.taken().is_empty()).then_some(()) }).await;
+    let before = story.target.taken().len();
+    assert!(before < ANSWERED + 100, "{before} of {} were posted before it", COMPANIES * 60);
+    ending.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test]

@@ -4,9 +4,11 @@ What is not an id is left as it was made up: those are the calls that must be re
 what does not exist is asked for as well.
 """
 
+import itertools
 import json
 import os
 import re
+import urllib.error
 import urllib.request
 import uuid
 import zlib
@@ -17,6 +19,9 @@ URL = os.environ["DOCKET_URL"]
 ORGANIZATION = os.environ["DOCKET_ORG"]
 CAMPAIGN = os.environ["DOCKET_CAMPAIGN"]
 COMPANY = f"/api/companies/{ORGANIZATION}/crm"
+OF_A_COMPANY = "/api/companies/{companyId}/crm"
+SEQUENCE = os.environ["DOCKET_SEQUENCE"]
+WORDS = {"subject": "Essai", "text": "Bonjour."}
 TOOLS = "/crm/agent/"
 # What the document calls an id, of the tools and of the company API.
 ID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
@@ -24,8 +29,8 @@ UUID = re.compile(r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def ask(path, body=None):
-    headers = {"Authorization": f"Bearer {os.environ['DOCKET_TOKEN']}", "Content-Type": "application/json"}
+def ask(path, body=None, token="DOCKET_TOKEN"):
+    headers = {"Authorization": f"Bearer {os.environ[token]}", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
     with urllib.request.urlopen(urllib.request.Request(URL + path, data, headers)) as answer:
         return json.load(answer)
@@ -33,6 +38,45 @@ def ask(path, body=None):
 
 def rows(tool, rows_name, **given):
     return ask(f"/crm/agent/tools/{tool}", {"organizationId": ORGANIZATION, "input": given})["data"][rows_name]
+
+
+def ids(path):
+    return [row["id"] for row in ask(f"{COMPANY}/{path}")]
+
+
+def made(path, **body):
+    return ask(f"{COMPANY}/{path}", body)["id"]
+
+
+def outbox(niche=None):
+    """A sender that writes through the demo's mailbox."""
+    like = next(row for row in ask(f"{COMPANY}/outboxes") if row["id"] == os.environ["DOCKET_OUTBOX"])
+    taken = {name: like[name] for name in ("channel", "secretRef", "config", "timeZone")}
+    return made("outboxes", niche=niche, **taken)
+
+
+def rule(niche="of-nobody", priority=1_000):
+    return made("approval-rules", predicate={"niche": niche}, action="queue_for_manual", priority=priority)
+
+
+def piece():
+    name = uuid.uuid4().hex
+    return made("content-pieces", title="Essai", sourcePath=f"essai/{name}.md", sourceSha256=2 * name)
+
+
+def webhook():
+    return made("webhooks", url="https://hooks.example/docket")
+
+
+def sequence():
+    steps = [{"outboxId": WATCHED, "waitMinutes": 0, "payload": WORDS}]
+    return made("sequences", name="Essai", steps=steps)
+
+
+def waiting(token="DOCKET_AGENT_TOKEN"):
+    """A mail that waits for a person, who must not be its drafter."""
+    mail = {"channel": "email", "outboxId": WATCHED, "to": ALLOWED[0], "payload": WORDS}
+    return ask(f"{COMPANY}/send", mail, token)
 
 
 def known():
@@ -65,6 +109,16 @@ def known():
         # The smallest: it is analysed within a call by an unoptimized build too.
         "importFolderId": [row["importFolderId"] for row in ask(f"{COMPANY}/imports") if row["rows"] < 5_000],
         "followUpId": [ask(f"{COMPANY}/follow-ups", due)["followUpId"]],
+        "outboxId": ids("outboxes"),
+        "ruleId": ids("approval-rules"),
+        "contentPieceId": ids("content-pieces"),
+        "pieceId": ids("content-pieces"),
+        "activityId": ids("activities?limit=20"),
+        "approvalId": [waiting()["approvalId"] for _ in range(10)],
+        # One alone, so that the enrollments are of it.
+        "sequenceId": [SEQUENCE],
+        "enrollmentId": ids(f"sequences/{SEQUENCE}/enrollments?limit=20"),
+        "webhookId": [webhook()],
     }
 
 
@@ -77,9 +131,34 @@ def sacrificed():
         "/crm/agent/tools/update_outbound_campaign": {"campaignId": [campaign]},
         "/crm/agent/tools/bulk_remove_contacts_from_campaign": {"campaignId": [os.environ["DOCKET_OTHER_CAMPAIGN"]]},
         "/crm/agent/tools/delete_script_template": {"scriptTemplateId": [script]},
+        f"{OF_A_COMPANY}/outboxes/{{outboxId}}": {"outboxId": [outbox(), outbox()]},
+        f"{OF_A_COMPANY}/approval-rules/{{ruleId}}": {"ruleId": [rule(), rule()]},
+        f"{OF_A_COMPANY}/content-pieces/{{pieceId}}": {"pieceId": [piece(), piece()]},
+        f"{OF_A_COMPANY}/sequences/{{sequenceId}}": {"sequenceId": [sequence(), sequence()]},
     }
 
 
+def fresh(operation):
+    """Of a call that is good for one time only: an id of its own, by the name in the path, and what goes with it."""
+    makers = {"outboxId": outbox, "ruleId": rule, "pieceId": piece, "webhookId": webhook}
+    name = operation.path.rsplit("/", 1)[-1].strip("{}")
+    if operation.method.upper() == "DELETE" and name in makers:
+        return {name: makers[name]()}, {}
+    if operation.path.startswith(f"{OF_A_COMPANY}/approvals/{{approvalId}}/"):
+        mail = waiting()
+        approves = operation.path.endswith("/approve")
+        return {"approvalId": mail.get("approvalId")}, {"contentHash": mail["contentHash"]} if approves else {}
+    if operation.path == f"{OF_A_COMPANY}/activities/{{activityId}}/revise":
+        return {"activityId": waiting("DOCKET_TOKEN")["id"]}, {"payload": WORDS}
+    return {}, {}
+
+
+# Who may be written to, and a sender whose mails wait for a person.
+ALLOWED = ["essai@traboule.example"]
+ask(f"{COMPANY}/allowlist", {"entry": ALLOWED[0]})
+ALLOWED += [row["entry"] for row in ask(f"{COMPANY}/allowlist?limit=20") if row["kind"] == "address"]
+WATCHED = outbox("watched")
+rule("watched", 0)
 KNOWN = known()
 SACRIFICED = sacrificed()
 
@@ -96,7 +175,7 @@ def left_alone(value):
 def with_known(name, value, path):
     """The value, or an id that exists where it is an id; the same one for the same value."""
     if name == "templateId":
-        name = "qualificationTemplateId" if "qualification" in path else "scriptTemplateId"
+        name = "qualificationTemplateId" if "qualif" in path else "scriptTemplateId"
     if name.endswith("Ids") and isinstance(value, list):
         # Neighbours of the first one, so that they differ.
         first = with_known(name[:-1], value[0], path) if value else None
@@ -115,7 +194,13 @@ def with_known(name, value, path):
 def with_known_ids(value, path):
     """The same, through all of it."""
     if isinstance(value, dict):
-        return {name: with_known_ids(with_known(name, one, path), path) for name, one in value.items()}
+        scope = value.get("scope")
+        if path.startswith(OF_A_COMPANY) and f"{scope}Id" in KNOWN and isinstance(value.get("id"), str):
+            value = {**value, "id": with_known(f"{scope}Id", value["id"], path)}
+        found = {name: with_known_ids(with_known(name, one, path), path) for name, one in value.items()}
+        if found.get("contactId") in KNOWN["contactId"] and found.get("campaignId") in KNOWN["campaignId"]:
+            found["campaignId"] = CAMPAIGN
+        return found
     if isinstance(value, list):
         return [with_known_ids(one, path) for one in value]
     return value
@@ -134,6 +219,30 @@ def further(value):
     return value
 
 
+REACHED = itertools.count()
+
+
+def reach(case):
+    """The same of the company API: what is good for one time only is there, and a mail is one that can be sent."""
+    path, body = case.operation.path, case.body
+    # By count: the same request is made up again and again.
+    if next(REACHED) % 8 == 7:
+        return
+    try:
+        in_path, in_body = fresh(case.operation)
+    except urllib.error.HTTPError as refused:
+        if refused.code >= 500:
+            raise
+        # Of some things there may only be so many.
+        in_path, in_body = {}, {}
+    case.path_parameters = {**(case.path_parameters or {}), **{name: one for name, one in in_path.items() if one}}
+    if isinstance(body, dict):
+        case.body = {**body, **in_body}
+        if path == f"{OF_A_COMPANY}/send":
+            to = ALLOWED[zlib.crc32(str(body).encode()) % len(ALLOWED)]
+            case.body |= {"channel": "email", "to": to, "payload": WORDS}
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """Of every phase: hooks that map what is generated are not asked about what the schema's own limits give."""
@@ -141,6 +250,9 @@ def before_call(context, case, kwargs):
     case.path_parameters = with_known_ids(case.path_parameters, path)
     case.query = with_known_ids(case.query, path)
     case.body = with_known_ids(case.body, path)
+    positive = case.meta is not None and case.meta.generation.mode.is_positive
+    if positive and not path.startswith(TOOLS):
+        reach(case)
     for place in (case.query, case.body):
         # There it is the organization that the call is about.
         if path.startswith(TOOLS) and isinstance(place, dict) and is_id(place.get("organizationId"), path):
@@ -148,7 +260,7 @@ def before_call(context, case, kwargs):
     if not path.startswith(TOOLS) or not isinstance(case.body, dict):
         return
     # A name of the request in both places is one name, and of one request.
-    if case.meta is not None and case.meta.generation.mode.is_positive:
+    if positive:
         case.body = further(case.body)
         if not left_alone(case.body.get("requestId")):
             case.body.pop("requestId", None)

@@ -9,7 +9,9 @@
 
 mod codes;
 mod pool;
+mod transport;
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,12 +19,13 @@ use std::time::Duration;
 
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, Certificate, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lru::LruCache;
-use tokio::net::TcpStream;
+use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
 
 use super::credential::Tls;
 use super::mail::{self, Mail};
@@ -50,6 +53,8 @@ pub struct Smtp {
 
 struct Shared {
     trust: Trust,
+    /// For servers that speak TLS from the first byte; it knows the sessions of before.
+    connector: TlsConnector,
     limits: Limits,
     targets: Targets,
     pools: Mutex<LruCache<[u8; 32], Arc<Pool>>>,
@@ -59,7 +64,8 @@ impl Smtp {
     /// Mail servers that are trusted so, within these limits, at these targets.
     pub fn new(trust: Trust, limits: Limits, targets: Targets) -> Self {
         let pools = Mutex::new(LruCache::new(POOLS_MAX));
-        Self { shared: Arc::new(Shared { trust, limits, targets, pools }) }
+        let connector = TlsConnector::from(Arc::new(trust.client.clone()));
+        Self { shared: Arc::new(Shared { trust, connector, limits, targets, pools }) }
     }
 
     /// Hands one mail over.
@@ -144,32 +150,41 @@ impl Smtp {
             }
             TargetError::NoAddress | TargetError::Slow => Outcome::retry(Code::Unavailable, error),
         })?;
-        let tls = self.tls(server)?;
+        let name = match server.tls {
+            Tls::Implicit => Some(ServerName::try_from(bare(server).to_owned()).map_err(|_| bad_tls())?),
+            Tls::Never | Tls::Offered | Tls::Required => None,
+        };
         let slow = || Outcome::retry(Code::Unavailable, "the mail server was not connected in time");
-        let unconnected = || Outcome::retry(Code::Unavailable, "the mail server was not connected");
-        let mut last = unconnected();
+        let mut last = Outcome::retry(Code::Unavailable, "the mail server was not connected");
         for address in addresses {
-            let connecting = async {
-                if server.tls == Tls::Implicit {
-                    let tls = Some(tls.clone());
-                    return AsyncSmtpConnection::connect_tokio1(address, Some(within), hello, tls, None)
-                        .await
-                        .map(Some);
-                }
-                let Ok(stream) = TcpStream::connect(address).await else { return Ok(None) };
-                // The dot that ends a mail is a write of its own. Held back until the text before it is acknowledged,
-                // which may take 40 ms, it would make each mail as slow as that. At worst it is that slow all the same.
-                let _ = stream.set_nodelay(true);
-                AsyncSmtpConnection::connect_with_transport(Box::new(stream), hello).await.map(Some)
-            };
-            match tokio::time::timeout(within, connecting).await {
-                Ok(Ok(Some(connection))) => return self.enter(connection, server, hello, tls, never).await,
-                Ok(Ok(None)) => last = unconnected(),
-                Ok(Err(error)) => last = codes::outcome(Stage::Connect, &error, never),
+            match tokio::time::timeout(within, self.open(address, name.clone(), hello, never)).await {
+                Ok(Ok(connection)) => return self.enter(connection, server, hello, never).await,
+                Ok(Err(outcome)) => last = outcome,
                 Err(_) => last = slow(),
             }
         }
         Err(last)
+    }
+
+    /// A connection to one address, greeted; encrypted from the first byte if a name is given.
+    async fn open(
+        &self,
+        address: SocketAddr,
+        name: Option<ServerName<'static>>,
+        hello: &ClientId,
+        never: &[&str],
+    ) -> Result<AsyncSmtpConnection, Outcome> {
+        let unconnected = |_| Outcome::retry(Code::Unavailable, "the mail server was not connected");
+        let plain = transport::connect(address).await.map_err(unconnected)?;
+        let stream: Box<dyn AsyncTokioStream> = match name {
+            None => Box::new(plain),
+            Some(name) => {
+                let secured = transport::secure(plain, &self.shared.connector, name).await;
+                Box::new(secured.map_err(|_| codes::insecure())?)
+            }
+        };
+        let greeted = AsyncSmtpConnection::connect_with_transport(stream, hello).await;
+        greeted.map_err(|error| codes::outcome(Stage::Connect, &error, never))
     }
 
     /// What comes between connecting and the first mail.
@@ -178,7 +193,6 @@ impl Smtp {
         mut connection: AsyncSmtpConnection,
         server: &Server,
         hello: &ClientId,
-        tls: TlsParameters,
         never: &[&str],
     ) -> Result<AsyncSmtpConnection, Outcome> {
         let upgrade = match server.tls {
@@ -191,6 +205,7 @@ impl Smtp {
             }
         };
         if upgrade {
+            let tls = self.tls(server)?;
             self.in_time(connection.starttls(tls, hello))
                 .await?
                 .map_err(|error| codes::outcome(Stage::StartTls, &error, never))?;
@@ -209,9 +224,9 @@ impl Smtp {
         Ok(connection)
     }
 
+    /// For STARTTLS, which is lettre's: the roots and the check of the name are those of [`transport::secure`].
     fn tls(&self, server: &Server) -> Result<TlsParameters, Outcome> {
-        let bare = server.host.trim_start_matches('[').trim_end_matches(']');
-        let mut builder = TlsParameters::builder(bare.to_owned());
+        let mut builder = TlsParameters::builder(bare(server).to_owned());
         for root in &self.shared.trust.extra {
             let root = Certificate::from_der(root.to_vec());
             builder = builder.add_root_certificate(root.map_err(|_| bad_tls())?);
@@ -330,6 +345,11 @@ enum Broken {
     Said(Error),
     /// It cannot be sent to this server at all.
     Outcome(Outcome),
+}
+
+/// The host as certificates name it: an address without its brackets.
+fn bare(server: &Server) -> &str {
+    server.host.trim_start_matches('[').trim_end_matches(']')
 }
 
 fn bad_tls() -> Outcome {

@@ -210,6 +210,68 @@ async fn no_password_leaves_without_a_trusted_connection() {
 }
 
 #[tokio::test]
+async fn nothing_is_said_to_a_server_whose_tls_is_not_trusted() {
+    let (tls, root) = certificate("localhost");
+    let (_, other_root) = certificate("localhost");
+    let (other_name, other_name_root) = certificate("mail.example.com");
+    let (of_an_address, of_an_address_root) = certificate("127.0.0.1");
+    let trusted = vec![root];
+    let accepted = ACCEPTED;
+    let insecure = "retry unavailable";
+    let rows = [
+        (Some(&tls), "localhost", &trusted, accepted),
+        (Some(&of_an_address), "127.0.0.1", &vec![of_an_address_root], accepted),
+        (Some(&tls), "127.0.0.1", &trusted, insecure),
+        (Some(&tls), "localhost", &vec![], insecure),
+        (Some(&tls), "localhost", &vec![other_root], insecure),
+        (Some(&other_name), "localhost", &vec![other_name_root], insecure),
+        // Whoever speaks no TLS at all.
+        (None, "localhost", &trusted, insecure),
+    ];
+    for (row, (tls, host, roots, expected)) in rows.into_iter().enumerate() {
+        let script = Script {
+            offers: &["AUTH PLAIN"],
+            implicit: tls.is_some(),
+            tls: tls.cloned(),
+            ..Script::default()
+        };
+        let server = MailServer::start(script).await;
+        let mail = mail(&format!("smtps://u:{CANARY}@{host}:{}", server.address.port()));
+        let outcome = trusting(NOWHERE, roots).deliver(&mail).await;
+        assert_eq!(told(&outcome), expected, "row {row}");
+        assert_discreet(&outcome, TO);
+        let heard = server.conversations();
+        let heard =
+            heard.iter().any(|conversation| conversation.login.is_some() || !conversation.mails.is_empty());
+        assert_eq!(heard, expected == accepted, "row {row}");
+        if let Outcome::Retry { reason, .. } = outcome {
+            assert_eq!(reason, "no secure connection to the mail server came about", "row {row}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn mails_share_a_connection_that_is_encrypted_from_its_first_byte() {
+    let (tls, root) = certificate("localhost");
+    let script = Script { tls: Some(tls), implicit: true, ..Script::default() };
+    let server = MailServer::start(script).await;
+    let channels = trusting(NOWHERE, &[root]);
+    // Longer than a record of TLS, and than what is written at once.
+    let payload = json!({ "subject": "Hi", "text": "All work and no play. ".repeat(8_000) });
+    let mut mail = outgoing(Channel::Email, TO, &json!({ "fromAddress": "ops@example.com" }), &payload);
+    mail.credential = Secret::new(format!("smtps://localhost:{}", server.address.port()));
+    for _ in 0..3 {
+        let outcome = channels.deliver(&mail).await;
+        assert!(matches!(outcome, Outcome::Accepted { .. }), "{outcome:?}");
+    }
+    let [Conversation { mails, secure: true, .. }] = &server.conversations()[..] else {
+        panic!("one connection")
+    };
+    assert_eq!(mails.len(), 3);
+    assert!(mails.iter().all(|mail| mail.len() > 170_000 && *mail == mails[0]));
+}
+
+#[tokio::test]
 async fn mails_share_connections_up_to_a_bound() {
     let server = MailServer::start(Script::default()).await;
     let channels = channels(NOWHERE);

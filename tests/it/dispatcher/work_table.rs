@@ -1,6 +1,8 @@
 //! The work table says where to look, and nothing rests on it.
 
-use docket::dispatcher;
+use std::time::Duration;
+
+use docket::dispatcher::{self, FeedError, Portion};
 use docket_aggregates::message::{DispatchState, MessageStatus};
 use sqlx::Row;
 
@@ -10,6 +12,9 @@ use crate::support::eventually;
 use crate::support::house::{House, Standing};
 
 const SENT: (MessageStatus, DispatchState) = (MessageStatus::Sent, DispatchState::Done);
+
+/// Portions that leave no room for anything else.
+const SMALL: Portion = Portion { positions: 7, within: Duration::from_secs(60) };
 
 /// The rows, without who is at them.
 async fn rows(house: &House) -> Vec<(uuid::Uuid, uuid::Uuid, bool)> {
@@ -50,6 +55,58 @@ async fn a_refilled_table_is_the_one_that_was_emptied() {
     house.queue(4).await;
     assert_eq!(dispatcher::refill(house.app.ledger.pool()).await.unwrap(), 4);
     let before = rows(&house).await;
-    assert_eq!(dispatcher::refill(house.app.ledger.pool()).await.unwrap(), 4);
-    assert_eq!((before.len(), rows(&house).await), (4, before));
+    let pool = house.app.ledger.pool();
+    for portion in [Portion::default(), SMALL] {
+        // What no event accounts for, and a message that seems to wait for a person.
+        sqlx::query("UPDATE dispatch.work SET due_at = NULL").execute(pool).await.unwrap();
+        sqlx::query(
+            "INSERT INTO dispatch.work SELECT $1, gen_random_uuid(), $2, now() FROM generate_series(1, 3)",
+        )
+        .bind(house.organization.uuid())
+        .bind(house.outbox.uuid())
+        .execute(pool)
+        .await
+        .unwrap();
+        sqlx::query("DELETE FROM dispatch.work WHERE message_id = $1")
+            .bind(before[0].0)
+            .execute(pool)
+            .await
+            .unwrap();
+        assert_eq!(dispatcher::refill_by(pool, portion).await.unwrap(), 4);
+        assert_eq!((before.len(), rows(&house).await), (4, before.clone()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refill_that_takes_too_long_breaks_off_and_a_dispatcher_goes_on_with_it() {
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&server)).await;
+    let messages = house.queue(60).await;
+    let pool = house.app.ledger.pool();
+    assert_eq!(dispatcher::refill(pool).await.unwrap(), 60);
+    let cursor = async || -> i64 {
+        let cursor = "SELECT position FROM dispatch.cursors WHERE organization_id = $1";
+        sqlx::query_scalar(cursor).bind(house.organization.uuid()).fetch_one(pool).await.unwrap()
+    };
+    let head = cursor().await;
+
+    // Somebody holds the row of the last message, and does not let go.
+    let mut holding = pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM dispatch.work WHERE message_id = $1 FOR UPDATE")
+        .bind(messages.last().unwrap().uuid())
+        .execute(&mut *holding)
+        .await
+        .unwrap();
+    let portion = Portion { positions: 40, within: Duration::from_secs(2) };
+    let broken_off = dispatcher::refill_by(pool, portion).await;
+    assert!(broken_off.as_ref().is_err_and(FeedError::is_timeout), "{broken_off:?}");
+    let reached = cursor().await;
+    assert!(reached < head, "{reached} of {head}");
+    assert_eq!(rows(&house).await.len(), 60, "nothing is missing while it is filled");
+    holding.rollback().await.unwrap();
+
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    assert_eq!(house.settled(&messages).await, Standing::from([(SENT, 60)]));
+    assert!(arrived(&server).values().all(|count| *count == 1));
+    eventually("a feed that has caught up", || async { (cursor().await >= head).then_some(()) }).await;
 }

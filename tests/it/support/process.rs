@@ -156,8 +156,12 @@ impl Spoken {
     /// Sends a message.
     pub async fn say(&mut self, mut message: serde_json::Value) {
         message["jsonrpc"] = "2.0".into();
-        let line = format!("{message}\n");
-        self.child.stdin.as_mut().unwrap().write_all(line.as_bytes()).await.unwrap();
+        self.say_line(message.to_string().as_bytes()).await;
+    }
+
+    /// Sends a line, whatever it says.
+    pub async fn say_line(&mut self, line: &[u8]) {
+        self.child.stdin.as_mut().unwrap().write_all(&[line, b"\n"].concat()).await.unwrap();
     }
 
     /// The next message.

@@ -10,7 +10,7 @@ use crate::channels::{Code, Outcome};
 /// Where in the conversation the server refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Connecting, TLS from the start, the greeting.
+    /// The greeting of a connection.
     Connect,
     /// `STARTTLS`.
     StartTls,
@@ -67,7 +67,7 @@ pub fn outcome(stage: Stage, error: &Error, never: &[&str]) -> Outcome {
     let Some(code) = error.status() else {
         let what = match stage {
             Stage::Connect | Stage::StartTls if error.is_tls() || tls_failed(error) => {
-                "no secure connection to the mail server came about"
+                return insecure();
             }
             Stage::Connect => "the mail server was not connected",
             _ if error.is_response() => "the mail server answered what is no SMTP",
@@ -92,6 +92,11 @@ pub fn outcome(stage: Stage, error: &Error, never: &[&str]) -> Outcome {
         _ => Code::Refused,
     };
     Outcome::rejected(known.unwrap_or(by_stage), reason)
+}
+
+/// No connection came about that is encrypted with a trusted server: nothing was sent.
+pub fn insecure() -> Outcome {
+    Outcome::retry(Code::Unavailable, "no secure connection to the mail server came about")
 }
 
 /// rustls' errors arrive as those of the connection.

@@ -1,0 +1,209 @@
+//! What was sent, before the protocol's own library reads it; the same for every door.
+//!
+//! That library takes the last of a key that appears twice, calls parameters that are none an unknown method, and says
+//! nothing at all of a line that is no JSON. Here a message is read as strictly as a body of the HTTP surface: what
+//! cannot be read is a parse error of JSON-RPC (-32700), JSON that is no message an invalid request (-32600), a call
+//! without a name or with arguments that are no object one of invalid parameters (-32602). All else goes on as it came.
+
+use serde_json::{Value, json};
+
+use super::calling::BODY_MAX;
+use crate::json::{self, Fault};
+
+/// Levels of a message: those that the deepest call may have, and those around it.
+const LEVELS: usize = 100;
+
+/// Why a message is none, as its sender is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mistake {
+    kind: Kind,
+    message: String,
+    /// The rule that was broken, where it is one of reading.
+    rule: Option<&'static str>,
+    /// The id of the request, null where it cannot be told.
+    id: Value,
+}
+
+/// The kinds of mistake that JSON-RPC knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The bytes are no message.
+    Unreadable,
+    /// The JSON is no message.
+    InvalidRequest,
+    /// The parameters of a method are none of its.
+    InvalidParams,
+}
+
+impl Kind {
+    const fn code(self) -> i64 {
+        match self {
+            Self::Unreadable => -32700,
+            Self::InvalidRequest => -32600,
+            Self::InvalidParams => -32602,
+        }
+    }
+}
+
+impl Mistake {
+    /// The bytes cannot be read, or did not arrive; `rule` names for machines why.
+    pub fn unreadable(rule: &'static str, message: impl Into<String>) -> Self {
+        Self { kind: Kind::Unreadable, message: message.into(), rule: Some(rule), id: Value::Null }
+    }
+
+    /// The message is longer than one may be.
+    pub fn too_long() -> Self {
+        Self::unreadable("BODY_TOO_LARGE", format!("the body is larger than {BODY_MAX} bytes"))
+    }
+
+    /// The JSON is no message of the protocol.
+    pub fn invalid_request(message: impl Into<String>, id: Value) -> Self {
+        Self { kind: Kind::InvalidRequest, message: message.into(), rule: None, id }
+    }
+
+    fn invalid_params(message: &str, id: &Value) -> Self {
+        Self { kind: Kind::InvalidParams, message: message.to_owned(), rule: None, id: id.clone() }
+    }
+
+    /// The answer of JSON-RPC.
+    pub fn answer(&self) -> Value {
+        let mut error = json!({ "code": self.kind.code(), "message": self.message });
+        if let Some(rule) = self.rule {
+            error["data"] = json!({ "errorCode": rule });
+        }
+        json!({ "jsonrpc": "2.0", "id": self.id, "error": error })
+    }
+}
+
+impl From<&Fault> for Mistake {
+    fn from(fault: &Fault) -> Self {
+        Self::unreadable(fault.code(), fault.to_string())
+    }
+}
+
+/// Whether the bytes are a message that may go on.
+pub fn judge(bytes: &[u8]) -> Result<(), Mistake> {
+    let message = match json::read_within(bytes, LEVELS) {
+        Ok(message) => message,
+        Err(fault @ (Fault::NotUtf8 | Fault::Syntax { .. } | Fault::DuplicateKey { .. })) => {
+            return Err(Mistake::from(&fault));
+        }
+        // A text or number that is not taken: the tool says so to the model, if the call still has it. If it has not,
+        // a key that is there twice hid it.
+        Err(fault) => {
+            let lenient: Value = serde_json::from_slice(bytes).map_err(|_| Mistake::from(&fault))?;
+            let hidden = json::read_within(lenient.to_string().as_bytes(), LEVELS).is_ok();
+            if hidden {
+                return Err(Mistake::from(&fault));
+            }
+            lenient
+        }
+    };
+    let id = shape(&message)?;
+    if message["method"] != "tools/call" {
+        return Ok(());
+    }
+    let params = &message["params"];
+    let invalid = |words: &str| Err(Mistake::invalid_params(words, &id));
+    match (&params["name"], &params["arguments"]) {
+        _ if !params.is_object() => invalid("params must be an object with the tool's name"),
+        (Value::String(_), Value::Object(_) | Value::Null) => Ok(()),
+        (Value::String(_), _) => invalid("params.arguments must be an object"),
+        _ => invalid("params.name must be the name of a tool"),
+    }
+}
+
+/// The id of what has the shape of a message, null where it has none: a request, a notification, a result or an error.
+fn shape(message: &Value) -> Result<Value, Mistake> {
+    let invalid = |words: &str, id: &Value| Err(Mistake::invalid_request(words, id.clone()));
+    let Some(members) = message.as_object() else {
+        return invalid("a message must be an object, and one to itself", &Value::Null);
+    };
+    let id = members.get("id");
+    let named = |id: &&Value| id.is_string() || id.is_i64();
+    // Only what could be the id of a request is given back as one.
+    let told = id.filter(named).cloned().unwrap_or_default();
+    if message["jsonrpc"] != "2.0" {
+        return invalid("jsonrpc must be \"2.0\"", &told);
+    }
+    match members.get("method") {
+        Some(Value::String(_)) => (),
+        Some(_) => return invalid("method must be a text", &told),
+        // What went wrong at the client need not have an id.
+        None if members.contains_key("error") => return Ok(told),
+        None if members.contains_key("result") => (),
+        None => return invalid("a message must have a method, a result or an error", &told),
+    }
+    if id.is_some_and(|id| !named(&id)) {
+        return invalid("id must be a text or a whole number", &told);
+    }
+    Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNREADABLE: i64 = Kind::Unreadable.code();
+    const INVALID_REQUEST: i64 = Kind::InvalidRequest.code();
+    const INVALID_PARAMS: i64 = Kind::InvalidParams.code();
+
+    #[test]
+    fn what_cannot_be_read_what_is_no_message_and_what_is_no_call_are_told_apart() {
+        let call =
+            |params: &str| format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}"#);
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        for (message, code, rule, id) in [
+            ("{".to_owned(), UNREADABLE, "MALFORMED_JSON", Value::Null),
+            (String::new(), UNREADABLE, "MALFORMED_JSON", Value::Null),
+            (call("{\"name\":\"a\u{0}\"}"), UNREADABLE, "MALFORMED_JSON", Value::Null),
+            (call(r#"{"name":"a","arguments":{"x":1e400}}"#), UNREADABLE, "MALFORMED_JSON", Value::Null),
+            (call(r#"{"name":"a","arguments":{"x":"\ud800"}}"#), UNREADABLE, "MALFORMED_JSON", Value::Null),
+            (call(r#"{"name":"a","arguments":{"x":1,"x":2}}"#), UNREADABLE, "DUPLICATE_KEY", Value::Null),
+            (call(r#"{"name":"a","name":"b"}"#), UNREADABLE, "DUPLICATE_KEY", Value::Null),
+            (
+                call(r#"{"name":"a","arguments":{"x":"\u0000","x":2}}"#),
+                UNREADABLE,
+                "CONTROL_CHARACTER",
+                Value::Null,
+            ),
+            (call(&format!(r#"{{"name":"a","arguments":{deep}}}"#)), UNREADABLE, "TOO_DEEP", Value::Null),
+            ("1".to_owned(), INVALID_REQUEST, "", Value::Null),
+            (format!("[{}]", call(r#"{"name":"a"}"#)), INVALID_REQUEST, "", Value::Null),
+            ("{}".to_owned(), INVALID_REQUEST, "", Value::Null),
+            (r#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#.to_owned(), INVALID_REQUEST, "", json!(7)),
+            (r#"{"jsonrpc":"2.0","id":7,"method":1}"#.to_owned(), INVALID_REQUEST, "", json!(7)),
+            (r#"{"jsonrpc":"2.0","id":"a"}"#.to_owned(), INVALID_REQUEST, "", json!("a")),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#.to_owned(), INVALID_REQUEST, "", Value::Null),
+            (r#"{"jsonrpc":"2.0","id":1.5,"result":{}}"#.to_owned(), INVALID_REQUEST, "", Value::Null),
+            (call(r#"{"name":"a","arguments":[]}"#), INVALID_PARAMS, "", json!(7)),
+            (call(r#"{"name":"a","arguments":"{}"}"#), INVALID_PARAMS, "", json!(7)),
+            (call(r#"{"arguments":{}}"#), INVALID_PARAMS, "", json!(7)),
+            (call(r#"{"name":1}"#), INVALID_PARAMS, "", json!(7)),
+            (call("[]"), INVALID_PARAMS, "", json!(7)),
+        ] {
+            let told = judge(message.as_bytes()).expect_err(&message).answer();
+            let error = &told["error"];
+            assert_eq!((&error["code"], &told["id"]), (&json!(code), &id), "{message}: {told}");
+            assert_eq!(error["data"]["errorCode"].as_str().unwrap_or(""), rule, "{message}: {told}");
+        }
+        assert_eq!(judge(b"\"\xff\"").unwrap_err(), Mistake::from(&Fault::NotUtf8));
+    }
+
+    #[test]
+    fn what_is_a_message_goes_on_as_it_came() {
+        for message in [
+            r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"a"}}"#,
+            r#"{"jsonrpc":"2.0","id":"b","method":"tools/call","params":{"name":"a","arguments":{}}}"#,
+            // What a model can mend is told to the model.
+            r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"a","arguments":{"x":"\u0000"}}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"a","arguments":{"x":9007199254740993}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no"}}"#,
+        ] {
+            assert_eq!(judge(message.as_bytes()), Ok(()), "{message}");
+        }
+    }
+}
