@@ -4,8 +4,8 @@
 //! with. The signature is checked over the raw body before anything of it is read. A message is found by our own
 //! reference where the provider repeats it, else by the provider's id, else, for what a person writes, by the last
 //! message that they had got when they wrote it. What a person wrote is known by the provider's id of it, so that it is
-//! put down once, however often and late it is told. What is about nothing of ours is taken and forgotten, unless a message of this outbox is being
-//! handed over: then the notice may be about that one, and the provider is asked to come again.
+//! put down once, however often and late it is told. What is about nothing of ours is taken and forgotten, unless a message
+//! of this outbox is being handed over: then the notice may be about that one, and the provider is asked to come again.
 
 use docket_aggregates::Timestamp;
 use docket_aggregates::channel::Channel;
@@ -34,6 +34,8 @@ use crate::service::{Call, ServiceError};
 
 /// How long after a hand-over its outcome may take to be recorded, in milliseconds.
 const HANDING_OVER_MILLIS: i64 = 10 * 60 * 1_000;
+/// Notices of one webhook that cannot be recorded, before the others are not tried any more: the ledger is away then.
+const FAILURES_MAX: u32 = 3;
 /// Characters of a reply that are kept with the message.
 const REPLY_CHARACTERS_MAX: usize = 2_000;
 
@@ -151,6 +153,7 @@ pub async fn take(app: &App, door: Door, headers: &HeaderMap, body: &[u8]) -> Re
     let told = listening::read(door.channel, headers, &secret, body, app.clock.now())?;
     let mut taken = Taken::default();
     let mut refused = None;
+    let mut failures = 0;
     for delivery in told {
         match one(app, door, delivery).await {
             Ok(true) => taken.recorded += 1,
@@ -160,7 +163,13 @@ pub async fn take(app: &App, door: Door, headers: &HeaderMap, body: &[u8]) -> Re
             Err(WebhookRefusal::TooEarly) => {
                 refused.get_or_insert(WebhookRefusal::TooEarly);
             }
-            Err(refusal) => refused = Some(refusal),
+            Err(refusal) => {
+                refused = Some(refusal);
+                failures += 1;
+                if failures == FAILURES_MAX {
+                    break;
+                }
+            }
         }
     }
     refused.map_or(Ok(taken), Err)
