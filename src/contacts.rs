@@ -7,7 +7,7 @@ use docket_aggregates::ids::ContactId;
 use crate::app::App;
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::{AppendError, Decided};
-use crate::normalise::{Country, normalise_email, normalise_phone};
+use crate::normalise::{Country, normalise_email, normalise_phone, one_form};
 use crate::service::{Call, ServiceError};
 
 /// For numbers that are written without a country code. Stored numbers never are.
@@ -39,9 +39,10 @@ fn comparable(address: &str) -> String {
     }
     let phone = COUNTRY.parse::<Country>().ok().and_then(|home| normalise_phone(address, home).ok());
     match phone {
-        // A suppressed number is suppressed at every extension.
-        Some(phone) => phone.e164().to_owned(),
-        None => address.trim().to_lowercase(),
+        // A suppressed number is suppressed at every extension, and in each form that it has.
+        Some(phone) => one_form(phone.e164()).into_owned(),
+        // What no plan holds may be the form that WhatsApp has of a number.
+        None => one_form(&address.trim().to_lowercase()).into_owned(),
     }
 }
 
@@ -82,6 +83,10 @@ mod tests {
             ("+33612345678", "+33 6 12 34 56 78"),
             ("+33123456789;ext=12", "+33123456789"),
             ("@Handle", "@handle"),
+            ("+52 1 55 1234 5678", "+52 55 1234 5678"),
+            ("+54 9 11 1234 5678", "+54 11 1234 5678"),
+            ("+55 11 91234 5678", "+551112345678"),
+            ("+55 11 98765 4321", "+55 11 8765 4321"),
         ] {
             assert_eq!(comparable(one), comparable(other), "{one}");
         }
@@ -93,6 +98,8 @@ mod tests {
             ("ada+news@example.com", "ada@example.com"),
             ("ada@example.com", "ada@example.org"),
             ("+33612345678", "+33612345679"),
+            ("+5215512345678", "+5215512345679"),
+            ("+14155551234", "+4155551234"),
         ] {
             assert_ne!(comparable(one), comparable(other), "{one}");
         }

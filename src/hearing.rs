@@ -10,13 +10,17 @@
 //! asked to come again ([`HearError::TooEarly`]).
 
 pub mod mail;
+mod own_words;
 pub mod webhooks;
 
 use docket_aggregates::approval::{Approval, ApprovalCommand};
+use docket_aggregates::bucket::{Bucket, BucketCommand};
 use docket_aggregates::channel::Channel;
-use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
+use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand, Heard as Word};
 use docket_aggregates::ids::{MessageId, OrganizationId};
-use docket_aggregates::message::{Delivery, DispatchState, Message, MessageCommand, MessageEvent, SettledBy};
+use docket_aggregates::message::{
+    Delivery, DispatchState, Message, MessageCommand, MessageEvent, MessageStatus, SettledBy,
+};
 use docket_aggregates::suppression::SuppressionReason;
 use docket_aggregates::{Decides, Timestamp};
 use serde_json::Value;
@@ -32,6 +36,8 @@ use crate::suppressions::{Target, suppressing};
 
 /// How often a decision that lost a race is made anew.
 const TRIES: usize = 5;
+/// How far the clock of a provider may be from ours, in milliseconds. Some tell only the second, and that as its beginning.
+pub const CLOCKS_APART_MILLIS: i64 = 2_000;
 
 /// Why a piece of news is not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +55,11 @@ type Heard = Result<Option<Appended>, ServiceError<HearError>>;
 /// The keyed hash of the id that a provider gave a message: what its news are matched by.
 pub fn provider_hash(keys: &OrganizationKeys, channel: Channel, provider_message_id: &str) -> String {
     hex::encode(keys.hash("provider_message", &[channel.name(), provider_message_id]))
+}
+
+/// The keyed hash of the id that a provider gave to something that a person wrote: what a repetition is told by.
+fn notice_hash(keys: &OrganizationKeys, channel: Channel, notice: &str) -> String {
+    hex::encode(keys.hash("notice", &[channel.name(), notice]))
 }
 
 /// Whether it is known when somebody last wrote: the channel has a window, and the outbox's provider tells us. `config` is
@@ -77,6 +88,8 @@ enum Standing {
     Accepted,
     /// This became of it.
     Became(Delivery),
+    /// The provider did not send it.
+    NotSent,
     /// Nothing.
     Nothing,
 }
@@ -98,6 +111,8 @@ struct News {
     person: Option<(String, Option<String>)>,
     /// By which channel the person wrote to us.
     wrote: Option<Channel>,
+    /// Keyed hash of the provider's id of what they wrote.
+    notice_hash: Option<String>,
 }
 
 /// Records a piece of news with everything that follows from it, in one append.
@@ -148,6 +163,9 @@ async fn writes(
         let detail = news.detail.clone().filter(|_| !erased);
         let said = said_of(&message.state, news, detail)?;
         let settled = said.iter().any(|event| matches!(event, MessageEvent::MessageSettled { .. }));
+        if settled && news.standing == Standing::NotSent {
+            writes.extend(given_back(app, organization, id, &message.state).await?);
+        }
         let asked = message.state.approval_id().filter(|_| settled && !message.state.approved());
         if let Some(asked) = asked {
             // It was to be asked for again, and arrived all the same: there is nothing to be answered any more.
@@ -155,7 +173,8 @@ async fn writes(
             let superseded = approval.state.decide(ApprovalCommand::Supersede { by: None });
             writes.push(approval.write(superseded.unwrap_or_default()));
         }
-        writes.push(message.write(said));
+        // First, because it is what a race is lost on.
+        writes.insert(0, message.write(said));
     }
     let Some((hash, text)) = person else { return Ok(writes) };
     if let Some(reason) = news.suppress {
@@ -168,11 +187,17 @@ async fn writes(
         let target = Target::known(organization, hash.clone(), text, contact);
         writes.extend(suppressing(app, organization, vec![target], reason).await?);
     }
-    if let Some(channel) = news.wrote.filter(|channel| has_window(*channel)) {
+    if let Some(channel) = news.wrote {
         let stream = organization.correspondence(&hash);
         let correspondence = app.ledger.load::<Correspondence>(organization, stream).await?;
         // The provider's clock opens no window beyond ours.
-        let hear = CorrespondenceCommand::Hear { channel, at: news.at.min(call.at) };
+        let hear = CorrespondenceCommand::Hear(Word {
+            channel,
+            at: news.at.min(call.at),
+            notice_hash: news.notice_hash.clone(),
+            address_hash: hash,
+            contact_id: contact,
+        });
         writes.push(correspondence.write(correspondence.state.decide(hear).unwrap_or_default()));
     }
     Ok(writes)
@@ -193,12 +218,45 @@ fn said_of(
             message.decide(MessageCommand::Settle { sent: true, by: SettledBy::Webhook, evidence: detail })
         }
         (Standing::Accepted, _) => Ok(vec![]),
+        (Standing::NotSent, DispatchState::InFlight) => {
+            return Err(ServiceError::Refused(HearError::TooEarly));
+        }
+        (Standing::NotSent, DispatchState::Unknown) => {
+            message.decide(MessageCommand::Settle { sent: false, by: SettledBy::Webhook, evidence: detail })
+        }
+        // It had taken it first, and then did not send it: what came of it is nothing.
+        (Standing::NotSent, DispatchState::Done) if message.status() == MessageStatus::Sent => {
+            message.decide(MessageCommand::Report { delivery: Delivery::Bounced, at: news.at, detail })
+        }
+        (Standing::NotSent, _) => Ok(vec![]),
         (Standing::Became(delivery), _) => {
             message.decide(MessageCommand::Report { delivery, at: news.at, detail })
         }
     };
     // Of what was never handed over there can be no news that mean anything.
     Ok(decided.unwrap_or_default())
+}
+
+/// What a message that was not sent gives back: its charge, and its place in the recipient's count.
+async fn given_back(
+    app: &App,
+    organization: OrganizationId,
+    id: MessageId,
+    message: &Message,
+) -> Result<Vec<Write>, ReadError> {
+    let mut writes = Vec::new();
+    if let Some(bucket) = message.bucket_id() {
+        let bucket = app.ledger.load::<Bucket>(organization, bucket).await?;
+        let refund = BucketCommand::Refund { message_ids: vec![id], because: "not_sent" };
+        writes.push(bucket.write(bucket.state.decide(refund).unwrap_or_default()));
+    }
+    if let Some(recipient) = message.recipient_hash() {
+        let stream = organization.correspondence(recipient);
+        let counted = app.ledger.load::<Correspondence>(organization, stream).await?;
+        let uncount = CorrespondenceCommand::Uncount { message_id: id };
+        writes.push(counted.write(counted.state.decide(uncount).unwrap_or_default()));
+    }
+    Ok(writes)
 }
 
 /// The address that a message went to, while it is known. From the message's own stream: read models may not have come to
@@ -223,6 +281,7 @@ pub async fn unsubscribe(app: &App, organization: OrganizationId, message: Messa
         suppress: Some(SuppressionReason::Unsubscribe),
         person: None,
         wrote: None,
+        notice_hash: None,
     };
     record(app, &call, &news).await
 }

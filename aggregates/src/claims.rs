@@ -199,7 +199,7 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
 /// to be known by whoever decides for a model: the latter until the matter is opened again.
 fn of_qualification(event: &QualificationEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
     let of_conversation = |execution: &Option<ScriptExecutionId>| {
-        execution.map(|execution| ClaimKey::qualified_conversation(execution))
+        execution.map(ClaimKey::qualified_conversation)
     };
     let ensured = |key| ClaimChange::Ensure(key, aggregate_id);
     match event {

@@ -8,14 +8,14 @@
 
 mod event;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 pub use event::CorrespondenceEvent;
 
 use crate::channel::Channel;
-use crate::ids::MessageId;
+use crate::ids::{ContactId, MessageId};
 use crate::sending_control::{FREQUENCY_DAYS_MAX, FREQUENCY_MESSAGES_MAX, FrequencyCap};
 use crate::stored::aggregate;
 use crate::time::Timestamp;
@@ -23,6 +23,8 @@ use crate::time::Timestamp;
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 /// Messages that are remembered: no cap asks for more.
 const REMEMBERED: usize = FREQUENCY_MESSAGES_MAX as usize;
+/// Words of one recipient whose ids are remembered: providers repeat within days, and nobody writes more meanwhile.
+const NOTICES_MAX: usize = 64;
 
 /// Orders about one recipient.
 #[derive(Clone, Debug)]
@@ -41,13 +43,23 @@ pub enum CorrespondenceCommand {
         /// The message.
         message_id: MessageId,
     },
-    /// They wrote to us. What is older than what is known says nothing new.
-    Hear {
-        /// By which channel.
-        channel: Channel,
-        /// When.
-        at: Timestamp,
-    },
+    /// They wrote to us. What is older than what is known, or was told before, says nothing new.
+    Hear(Heard),
+}
+
+/// What somebody wrote to us, without its words.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// By which channel.
+    pub channel: Channel,
+    /// When.
+    pub at: Timestamp,
+    /// Keyed hash of the provider's id of it, where there is one.
+    pub notice_hash: Option<String>,
+    /// Keyed hash of the address.
+    pub address_hash: String,
+    /// The contact that the message was for which they most probably answered.
+    pub contact_id: Option<ContactId>,
 }
 
 /// Why a recipient gets no more.
@@ -64,6 +76,9 @@ pub struct Correspondence {
     counted: BTreeMap<MessageId, Timestamp>,
     #[serde(default)]
     heard: BTreeMap<Channel, Timestamp>,
+    /// Keyed hashes of what they wrote, the latest last.
+    #[serde(default)]
+    notices: VecDeque<String>,
 }
 
 aggregate!(Correspondence, "Correspondence", CorrespondenceCommand, CorrespondenceEvent, CorrespondenceError);
@@ -88,10 +103,21 @@ impl Correspondence {
                 Ok(vec![CorrespondenceEvent::CorrespondenceUncounted { message_id }])
             }
             CorrespondenceCommand::Uncount { .. } => Ok(vec![]),
-            CorrespondenceCommand::Hear { channel, at } => match self.heard(channel) {
-                Some(known) if known >= at => Ok(vec![]),
-                _ => Ok(vec![CorrespondenceEvent::CorrespondentHeard { channel, at }]),
-            },
+            CorrespondenceCommand::Hear(heard) => {
+                let told = heard.notice_hash.as_deref().is_some_and(|notice| self.was_told(notice));
+                if told || self.heard(heard.channel).is_some_and(|known| known >= heard.at) {
+                    return Ok(vec![]);
+                }
+                let Heard { channel, at, notice_hash, address_hash, contact_id } = heard;
+                let address_hash = Some(address_hash);
+                Ok(vec![CorrespondenceEvent::CorrespondentHeard {
+                    channel,
+                    at,
+                    notice_hash,
+                    address_hash,
+                    contact_id,
+                }])
+            }
         }
     }
 
@@ -111,8 +137,12 @@ impl Correspondence {
             CorrespondenceEvent::CorrespondenceUncounted { message_id } => {
                 self.counted.remove(&message_id);
             }
-            CorrespondenceEvent::CorrespondentHeard { channel, at } => {
+            CorrespondenceEvent::CorrespondentHeard { channel, at, notice_hash, .. } => {
                 self.heard.insert(channel, at);
+                self.notices.extend(notice_hash);
+                while self.notices.len() > NOTICES_MAX {
+                    self.notices.pop_front();
+                }
             }
         }
     }
@@ -120,6 +150,16 @@ impl Correspondence {
     /// When they last wrote to us by this channel; none if they never did, or nobody listened.
     pub fn heard(&self, channel: Channel) -> Option<Timestamp> {
         self.heard.get(&channel).copied()
+    }
+
+    /// Whether they wrote to us at that instant or later, by whatever channel.
+    pub fn heard_since(&self, at: Timestamp) -> bool {
+        self.heard.values().any(|heard| *heard >= at)
+    }
+
+    /// Whether what the provider calls so was told before; of what is long ago, it is not known any more.
+    pub fn was_told(&self, notice_hash: &str) -> bool {
+        self.notices.iter().any(|known| known == notice_hash)
     }
 
     /// Messages within the cap's days before an instant.
@@ -193,8 +233,8 @@ mod tests {
 
     #[test]
     fn the_last_word_is_the_latest_one_by_each_channel() {
-        let hear = |channel, at| CorrespondenceCommand::Hear { channel, at };
-        let heard = |channel, at| CorrespondenceEvent::CorrespondentHeard { channel, at };
+        let hear = |channel, at| hear(channel, at, None);
+        let heard = |channel, at| heard(channel, at, None);
         let history = || vec![heard(Channel::Whatsapp, day(2))];
         for (channel, at, new) in [
             (Channel::Whatsapp, day(3), true),
@@ -205,6 +245,48 @@ mod tests {
             let expected = if new { vec![heard(channel, at)] } else { vec![] };
             Given::with(()).given(history()).when(hear(channel, at)).then_expect_events(expected);
         }
+    }
+
+    fn hear(channel: Channel, at: Timestamp, notice: Option<&str>) -> CorrespondenceCommand {
+        CorrespondenceCommand::Hear(Heard {
+            channel,
+            at,
+            notice_hash: notice.map(str::to_owned),
+            address_hash: "a1".into(),
+            contact_id: None,
+        })
+    }
+
+    fn heard(channel: Channel, at: Timestamp, notice: Option<&str>) -> CorrespondenceEvent {
+        CorrespondenceEvent::CorrespondentHeard {
+            channel,
+            at,
+            notice_hash: notice.map(str::to_owned),
+            address_hash: Some("a1".into()),
+            contact_id: None,
+        }
+    }
+
+    #[test]
+    fn what_was_told_once_is_not_told_again_at_another_time() {
+        let history = vec![heard(Channel::Linkedin, day(1), Some("n1"))];
+        for (at, notice, new) in
+            [(day(2), Some("n1"), false), (day(2), Some("n2"), true), (day(2), None, true)]
+        {
+            let expected = if new { vec![heard(Channel::Linkedin, at, notice)] } else { vec![] };
+            Given::with(())
+                .given(history.clone())
+                .when(hear(Channel::Linkedin, at, notice))
+                .then_expect_events(expected);
+        }
+        let mut correspondence = Correspondence::default();
+        for number in 0..2 * NOTICES_MAX {
+            let notice = number.to_string();
+            correspondence.evolve(heard(Channel::Linkedin, day(1), Some(&notice)));
+        }
+        assert_eq!(correspondence.notices.len(), NOTICES_MAX);
+        assert!(correspondence.was_told("127") && !correspondence.was_told("1"));
+        assert!(correspondence.heard_since(day(1)) && !correspondence.heard_since(day(1).plus_millis(1)));
     }
 
     #[test]

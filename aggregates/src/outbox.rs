@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use event::{OutboxEvent, OutboxSettings};
-pub use pasted::pasted_secret;
+pub use pasted::{is_secret, pasted_secret};
 
 use crate::channel::Channel;
 use crate::credential::SecretRef;

@@ -30,7 +30,7 @@ CREATE INDEX qualifications_campaign ON qualifications (organization_id, campaig
 CREATE INDEX messages_by_time ON messages (organization_id, created_at, message_id);
 CREATE INDEX messages_open ON messages (organization_id, dispatch_state, created_at, message_id) WHERE dispatch_state <> 'done';
 CREATE INDEX messages_by_provider ON messages (organization_id, provider_hash) WHERE provider_hash IS NOT NULL;
-CREATE INDEX messages_by_recipient ON messages (organization_id, recipient_hash, message_id);
+CREATE INDEX messages_by_recipient ON messages (organization_id, recipient_hash, handed_over_at);
 CREATE INDEX messages_in_flight ON messages (organization_id, outbox_id) WHERE dispatch_state = 'in_flight';
 CREATE INDEX messages_by_contact ON messages (organization_id, contact_id, message_id) WHERE contact_id IS NOT NULL;
 CREATE INDEX decisions_by_time ON decisions (organization_id, at, position);

@@ -389,6 +389,7 @@ CREATE TABLE messages (
     attempts        bigint NOT NULL,
     next_attempt_at timestamptz,
     bucket_id       uuid,
+    handed_over_at  timestamptz,
     sent_at         timestamptz,
     provider_hash   text,
     provider_message_id text,

@@ -88,6 +88,8 @@ pub struct MessageRow {
     pub next_attempt_at: Option<Timestamp>,
     /// Where the last hand-over was charged.
     pub bucket_id: Option<BucketId>,
+    /// When it was last handed to its channel.
+    pub handed_over_at: Option<Timestamp>,
     /// When its channel took it.
     pub sent_at: Option<Timestamp>,
     /// Keyed hash of the provider's id.
@@ -212,17 +214,21 @@ pub async fn by_provider_hash(
     recordset::read(conn, query).await
 }
 
-/// The message that somebody on a channel most probably answers: the last one that was handed over to them.
-pub async fn last_to(
+/// The message that somebody on a channel most probably answers at an instant: of those that they have, or may have, the
+/// last one that was handed over by then. Ids do not tell: those of steps are derived and not minted.
+pub async fn answered_at(
     conn: &mut PgConnection,
     organization: OrganizationId,
     channel: Channel,
     recipient_hash: &str,
+    at: Timestamp,
 ) -> sqlx::Result<Option<MessageRow>> {
     let mut query = recordset::of::<MessageRow>(organization);
     query.push(" AND t.recipient_hash = ").push_bind(recipient_hash.to_owned());
     query.push(" AND t.channel = ").push_bind(channel.name());
-    query.push(" AND t.attempts > 0 ORDER BY t.message_id DESC LIMIT 1");
+    query.push(" AND t.handed_over_at <= ").push_bind(At(at));
+    query.push(" AND (t.status = 'sent' OR t.dispatch_state IN ('in_flight', 'unknown'))");
+    query.push(" ORDER BY t.handed_over_at DESC, t.message_id DESC LIMIT 1");
     Ok(recordset::read(conn, query).await?.pop())
 }
 
@@ -403,6 +409,7 @@ fn drafted(event: &MessageEvent, recorded: &Recorded) -> Option<MessageRow> {
         attempts: 0,
         next_attempt_at: None,
         bucket_id: None,
+        handed_over_at: None,
         sent_at: None,
         provider_hash: None,
         provider_message_id: None,
@@ -478,9 +485,10 @@ impl MessageRow {
                 self.approved_by = *by;
             }
             MessageEvent::MessageQueued { not_before } => self.next_attempt_at = *not_before,
-            MessageEvent::MessageSending { attempt, bucket_id, .. } => {
+            MessageEvent::MessageSending { attempt, bucket_id, at, .. } => {
                 self.attempts = *attempt;
                 self.bucket_id = Some(*bucket_id);
+                self.handed_over_at = Some(*at);
             }
             // The status says it all.
             MessageEvent::MessageTakenBack { .. } => (),

@@ -59,6 +59,15 @@ pub enum Happening {
         /// Why, in one sentence. Holds no address.
         reason: String,
     },
+    /// The provider could not or would not send it.
+    NotSent {
+        /// Whether writing there again is pointless.
+        permanent: bool,
+        /// Why, for machines.
+        code: Code,
+        /// Why, in one sentence. Holds no address.
+        reason: String,
+    },
     /// The recipient called it spam.
     Complained,
     /// The recipient does not want to be written to.
@@ -97,6 +106,37 @@ pub enum Happening {
     },
 }
 
+impl Delivery {
+    /// Without the characters that nothing can store: what is around them is read all the same.
+    pub(super) fn storable(mut self) -> Self {
+        for text in [
+            &mut self.about.provider_message_id,
+            &mut self.about.person,
+            &mut self.about.account,
+            &mut self.notice,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            strip_nul(text);
+        }
+        match &mut self.happening {
+            Happening::Bounced { reason, .. } | Happening::NotSent { reason, .. } => strip_nul(reason),
+            Happening::Replied { text: Some(text) } => strip_nul(text),
+            _ => (),
+        }
+        self
+    }
+}
+
+/// Takes U+0000 out, which the ledger does not store. Whoever sends it, as in UTF-16 without its label, means what is
+/// around it.
+pub(super) fn strip_nul(text: &mut String) {
+    if text.contains('\0') {
+        text.retain(|c| c != '\0');
+    }
+}
+
 /// Why a webhook is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
@@ -133,7 +173,7 @@ pub(super) fn bounded(body: &[u8]) -> Result<(), WebhookError> {
 
 /// The beginning of a reply.
 pub(super) fn beginning(text: &str) -> String {
-    text.chars().take(TEXT_CHARACTERS_MAX).collect()
+    text.chars().filter(|c| *c != '\0').take(TEXT_CHARACTERS_MAX).collect()
 }
 
 /// Seconds since 1970, as text or number.

@@ -161,7 +161,7 @@ impl Payload {
         let reply_to = fields.optional("replyTo", mailbox);
         let headers = fields.optional("headers", headers).unwrap_or_default();
         let has_body =
-            payload.get("text").or_else(|| payload.get("html")).is_some_and(|body| !body.is_null());
+            ["text", "html"].into_iter().any(|name| payload.get(name).is_some_and(|body| !body.is_null()));
         if !has_body {
             fields.problem("text", "REQUIRED", "or html is required");
         }
@@ -217,6 +217,18 @@ pub struct Letter {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn either_of_text_and_html_may_be_null() {
+        for (text, html, taken) in [
+            (Value::Null, json!("<p>Hello</p>"), true),
+            (json!("Hello"), Value::Null, true),
+            (Value::Null, Value::Null, false),
+        ] {
+            let payload = json!({ "subject": "Hi", "text": text, "html": html });
+            assert_eq!(Payload::read(&payload).is_ok(), taken, "{payload}");
+        }
+    }
 
     #[test]
     fn a_payload_cannot_smuggle_headers_in() {

@@ -159,7 +159,7 @@ pub async fn deliver(http: &Http, base: Option<&reqwest::Url>, outgoing: &Outgoi
             // Unipile does not always know the ids yet; the object says that it was done.
             Some(sent) if matches!(sent.object.as_str(), "ChatStarted" | "UserInvitationSent") => {
                 let id = sent.message_id.or(sent.invitation_id).or(sent.chat_id);
-                Outcome::Accepted { provider_message_id: id.filter(|id| !id.is_empty()) }
+                id.map_or(Outcome::Accepted { provider_message_id: None }, Outcome::accepted)
             }
             _ => answer.by_status(PROVIDER),
         };

@@ -71,14 +71,15 @@ pub fn read(
     body: &[u8],
     now: Timestamp,
 ) -> Result<Vec<Delivery>, WebhookError> {
-    match channel {
+    let told = match channel {
         Channel::Email => email::resend::webhook::read(headers, secret, body, now),
         Channel::CalCom => cal_com::webhook::read(headers, secret, body),
         Channel::Linkedin => linkedin::webhook::read(headers, secret, body),
         Channel::Whatsapp => whatsapp::webhook::read(headers, secret, body),
         Channel::Instagram => instagram::webhook::read(headers, secret, body),
         Channel::DryRun => Err(WebhookError::Malformed),
-    }
+    };
+    Ok(told?.into_iter().map(Delivery::storable).collect())
 }
 
 /// The answer to a provider that asks whether the address is ours.

@@ -7,6 +7,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use super::delivery::strip_nul;
+
 /// Characters of a reason, at most.
 const REASON_CHARACTERS_MAX: usize = 300;
 
@@ -114,7 +116,9 @@ impl std::str::FromStr for Code {
 impl Outcome {
     /// Taken, under this id.
     pub fn accepted(id: impl Into<String>) -> Self {
-        Self::Accepted { provider_message_id: Some(id.into()) }
+        let mut id = id.into();
+        strip_nul(&mut id);
+        Self::Accepted { provider_message_id: Some(id).filter(|id| !id.is_empty()) }
     }
 
     /// Refused for good.
@@ -149,7 +153,7 @@ impl Outcome {
 }
 
 fn bounded(reason: impl Display) -> String {
-    reason.to_string().chars().take(REASON_CHARACTERS_MAX).collect()
+    reason.to_string().chars().filter(|c| *c != '\0').take(REASON_CHARACTERS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -162,6 +166,15 @@ mod tests {
             assert_eq!(code.name().parse(), Ok(code));
         }
         assert!("Recipient".parse::<Code>().is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_left_out() {
+        for (id, kept) in [("a\0b", Some("ab")), ("\0", None)] {
+            let kept = kept.map(str::to_owned);
+            assert_eq!(Outcome::accepted(id), Outcome::Accepted { provider_message_id: kept });
+        }
+        assert_eq!(Outcome::unknown("a\0b"), Outcome::Unknown { reason: "ab".into() });
     }
 
     #[test]

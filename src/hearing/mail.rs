@@ -13,6 +13,7 @@ use docket_aggregates::message::{Delivery, Message};
 use docket_aggregates::suppression::SuppressionReason;
 use tokio::net::TcpListener;
 
+use super::own_words::own_words;
 use super::webhooks::beginning;
 use super::{HearError, News, Standing, record};
 use crate::app::App;
@@ -68,11 +69,17 @@ pub async fn take(app: &App, incoming: Incoming) -> Verdict {
         suppress,
         person: None,
         wrote: None,
+        notice_hash: None,
     };
     match record(app, &call, &news).await {
         Ok(_) => counted(kind, Verdict::Kept),
         Err(ServiceError::Refused(HearError::UnknownMessage)) => counted("unknown", Verdict::Refused),
         Err(ServiceError::Append(AppendError::UnknownOrganization)) => counted("unknown", Verdict::Refused),
+        // Coming again would not help it, and its writer is not to blame.
+        Err(ServiceError::Append(error @ (AppendError::Unstorable(_) | AppendError::TooLarge { .. }))) => {
+            tracing::error!(%error, "a mail can never be recorded");
+            counted("unrecordable", Verdict::Kept)
+        }
         Err(error) => {
             tracing::warn!(%error, "a mail could not be recorded");
             counted("unavailable", Verdict::Later)
@@ -83,33 +90,4 @@ pub async fn take(app: &App, incoming: Incoming) -> Verdict {
 fn counted(kind: &'static str, verdict: Verdict) -> Verdict {
     metrics::counter!("docket_mail_heard_total", "kind" => kind).increment(1);
     verdict
-}
-
-/// What somebody wrote above the mail that they quote.
-fn own_words(text: &str) -> String {
-    let quoted = |line: &&str| {
-        let line = line.trim();
-        !(line.starts_with('>') || line.starts_with("--") || line.starts_with("____") || line.ends_with(':'))
-    };
-    text.lines().take_while(quoted).collect::<Vec<_>>().join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_quoted_is_not_said() {
-        for (text, stop) in [
-            ("STOP\r\n", true),
-            ("Unsubscribe\n\nOn Sat, 21 Nov 2026 Ops wrote:\n> Hello", true),
-            ("stop\n\n> Reply STOP to end this", true),
-            ("Stop\n\n-----Original Message-----\nFrom: ops", true),
-            ("Yes please\n\n> stop", false),
-            ("> stop", false),
-            ("Let us stop by on Monday.", false),
-        ] {
-            assert_eq!(is_stop(&own_words(text)), stop, "{text:?}");
-        }
-    }
 }

@@ -3,11 +3,13 @@
 //! The address of a webhook names channel, company and outbox; the outbox's configuration names the secret that it is signed
 //! with. The signature is checked over the raw body before anything of it is read. A message is found by our own
 //! reference where the provider repeats it, else by the provider's id, else, for what a person writes, by the last
-//! message to that person. What is about nothing of ours is taken and forgotten, unless a message of this outbox is being
-//! handed over: then the notice may be about that one, and the provider is asked to come again.
+//! message that they had got when they wrote it. What a person wrote is known by the provider's id of it, so that it is
+//! put down once, however often and late it is told. What is about nothing of ours is taken and forgotten, unless a message
+//! of this outbox is being handed over: then the notice may be about that one, and the provider is asked to come again.
 
 use docket_aggregates::Timestamp;
 use docket_aggregates::channel::Channel;
+use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::credential::SecretRef;
 use docket_aggregates::ids::{MessageId, OrganizationId, OutboxId};
 use docket_aggregates::message::{self, Message};
@@ -17,7 +19,7 @@ use docket_projections::messages;
 use hyper::HeaderMap;
 use serde_json::Value;
 
-use super::{HearError, News, Standing, provider_hash, record};
+use super::{CLOCKS_APART_MILLIS, HearError, News, Standing, notice_hash, provider_hash, record};
 use crate::app::App;
 use crate::channels::listening::{self, is_stop};
 use crate::channels::signature::SignatureError;
@@ -32,6 +34,8 @@ use crate::service::{Call, ServiceError};
 
 /// How long after a hand-over its outcome may take to be recorded, in milliseconds.
 const HANDING_OVER_MILLIS: i64 = 10 * 60 * 1_000;
+/// Notices of one webhook that cannot be recorded, before the others are not tried any more: the ledger is away then.
+const FAILURES_MAX: u32 = 3;
 /// Characters of a reply that are kept with the message.
 const REPLY_CHARACTERS_MAX: usize = 2_000;
 
@@ -148,17 +152,27 @@ pub async fn take(app: &App, door: Door, headers: &HeaderMap, body: &[u8]) -> Re
     let secret = door.secret(app, listening.secret, "webhookSecretRef").await?;
     let told = listening::read(door.channel, headers, &secret, body, app.clock.now())?;
     let mut taken = Taken::default();
-    let mut too_early = false;
+    let mut refused = None;
+    let mut failures = 0;
     for delivery in told {
         match one(app, door, delivery).await {
             Ok(true) => taken.recorded += 1,
             Ok(false) => taken.passed_over += 1,
-            // The others are recorded; that they come again with this one adds nothing.
-            Err(WebhookRefusal::TooEarly) => too_early = true,
-            Err(refusal) => return Err(refusal),
+            // The others are recorded; that they come again with this one adds nothing. What the ledger cannot take for now
+            // says more than that something is too early.
+            Err(WebhookRefusal::TooEarly) => {
+                refused.get_or_insert(WebhookRefusal::TooEarly);
+            }
+            Err(refusal) => {
+                refused = Some(refusal);
+                failures += 1;
+                if failures == FAILURES_MAX {
+                    break;
+                }
+            }
         }
     }
-    if too_early { Err(WebhookRefusal::TooEarly) } else { Ok(taken) }
+    refused.map_or(Ok(taken), Err)
 }
 
 /// Records one notice; says whether there was anything new in it.
@@ -167,16 +181,32 @@ async fn one(app: &App, door: Door, delivery: Delivery) -> Result<bool, WebhookR
     let person = person(app, door, &delivery.about).await?;
     let by_person =
         matches!(delivery.happening, Happening::Replied { .. } | Happening::Connected | Happening::OptedOut);
-    let found = find(app, door, &delivery.about, person.as_ref().filter(|_| by_person)).await?;
+    let keys = app.ledger.keys().organization(door.organization).await?;
+    let replied = matches!(delivery.happening, Happening::Replied { .. });
+    let notice = delivery.notice.as_deref().filter(|_| replied);
+    let notice = notice.map(|notice| notice_hash(&keys, door.channel, notice));
+    let repeated = was_told(app, door, person.as_ref(), notice.as_deref()).await?;
+    let at = delivery.at.unwrap_or(call.at).min(call.at);
+    let answered_by = person.as_ref().filter(|_| by_person && !repeated).map(|(hash, _)| (hash.as_str(), at));
+    let found = find(app, door, &delivery.about, answered_by).await?;
     if found.is_none() && !by_person && may_be_on_its_way(app, door, call.at).await? {
         return Err(WebhookRefusal::TooEarly);
     }
-    let news = news(door.channel, delivery, found, person, call.at);
+    let mut news = news(door.channel, delivery, found, person, call.at);
+    news.notice_hash = notice;
+    if repeated {
+        news.wrote = None;
+    }
     metrics::counter!("docket_heard_total", "channel" => door.channel.name(), "matched" => if found.is_some() { "yes" } else { "no" })
         .increment(1);
     match record(app, &call, &news).await {
         Ok(appended) => Ok(appended.is_some()),
         Err(ServiceError::Append(AppendError::UnknownOrganization)) => Err(WebhookRefusal::UnknownOutbox),
+        // Coming again would not help it.
+        Err(ServiceError::Append(error @ (AppendError::Unstorable(_) | AppendError::TooLarge { .. }))) => {
+            tracing::error!(%error, "a notice can never be recorded");
+            Ok(false)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -193,17 +223,34 @@ async fn person(
         Channel::Whatsapp if !text.starts_with('+') => format!("+{text}"),
         _ => text.clone(),
     };
-    let Ok(recipient) = Recipient::read(door.channel, &text) else { return Ok(None) };
+    let read = Recipient::read(door.channel, &text).map(|recipient| recipient.to);
+    // Its ids of people are not always numbers that one could dial.
+    let is_id = text.len() <= 16 && text.bytes().skip(1).all(|byte| byte.is_ascii_digit());
+    let known = read.ok().or_else(|| Some(text).filter(|_| door.channel == Channel::Whatsapp && is_id));
+    let Some(to) = known else { return Ok(None) };
     let keys = app.ledger.keys().organization(door.organization).await?;
-    Ok(Some((address_hash(&keys, &recipient.to), Some(recipient.to))))
+    Ok(Some((address_hash(&keys, &to), Some(to))))
 }
 
-/// The message that a notice is about.
+/// Whether what a person wrote was told before.
+async fn was_told(
+    app: &App,
+    door: Door,
+    person: Option<&(String, Option<String>)>,
+    notice: Option<&str>,
+) -> Result<bool, WebhookRefusal> {
+    let (Some((hash, _)), Some(notice)) = (person, notice) else { return Ok(false) };
+    let stream = door.organization.correspondence(hash);
+    let words = app.ledger.load::<Correspondence>(door.organization, stream).await?;
+    Ok(words.state.was_told(notice))
+}
+
+/// The message that a notice is about; for what a person wrote and quoted nothing, the one that they had got last.
 async fn find(
     app: &App,
     door: Door,
     about: &About,
-    answered_by: Option<&(String, Option<String>)>,
+    answered_by: Option<(&str, Timestamp)>,
 ) -> Result<Option<MessageId>, WebhookRefusal> {
     if let Some(reference) = about.reference.filter(|reference| reference.organization == door.organization) {
         let id = MessageId(reference.message);
@@ -234,8 +281,9 @@ async fn find(
             return Ok(Some(row.message_id));
         }
     }
-    let Some((hash, _)) = answered_by else { return Ok(None) };
-    let last = messages::last_to(&mut view, door.organization, door.channel, hash)
+    let Some((hash, at)) = answered_by else { return Ok(None) };
+    let by_then = at.plus_millis(CLOCKS_APART_MILLIS);
+    let last = messages::answered_at(&mut view, door.organization, door.channel, hash, by_then)
         .await
         .map_err(|error| unavailable(&error))?;
     Ok(last.map(|row| row.message_id))
@@ -270,6 +318,7 @@ fn news(
         suppress: None,
         person,
         wrote: None,
+        notice_hash: None,
     };
     (news.standing, news.detail) = match delivery.happening {
         Happening::Accepted | Happening::Booked { confirmed: false, .. } => {
@@ -284,6 +333,10 @@ fn news(
         Happening::Bounced { permanent, code, reason } => {
             news.suppress = permanent.then_some(SuppressionReason::Bounce);
             (Standing::Became(D::Bounced), Some(format!("{}: {reason}", code.name())))
+        }
+        Happening::NotSent { permanent, code, reason } => {
+            news.suppress = permanent.then_some(SuppressionReason::Bounce);
+            (Standing::NotSent, Some(format!("{}: {reason}", code.name())))
         }
         Happening::Complained => {
             news.suppress = Some(SuppressionReason::Complaint);

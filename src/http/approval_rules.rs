@@ -16,7 +16,9 @@ use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::content_pieces::tag;
 use super::error::ApiError;
-use super::input::{Body, Fields, among, boolean, instant, integer, line, list as list_of, one_of, path_id};
+use super::input::{
+    Body, Fields, among, boolean, instant, line, list as list_of, one_of, path_id, whole_number,
+};
 use super::outboxes::niche;
 use super::reply;
 use super::spec::{Spec, object, schema};
@@ -77,7 +79,8 @@ fn predicate(fields: &mut Fields) -> Predicate {
 }
 
 fn priority(value: Value) -> Result<u32, super::input::Problem> {
-    integer(0, i64::from(PRIORITY_MAX))(value).map(|priority| u32::try_from(priority).unwrap_or(PRIORITY_MAX))
+    whole_number(0, i64::from(PRIORITY_MAX))(value)
+        .map(|priority| u32::try_from(priority).unwrap_or(PRIORITY_MAX))
 }
 
 fn tags_shape() -> Value {

@@ -9,7 +9,7 @@ use docket_aggregates::membership::CallOutcome;
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
-use super::input::{Body, Fields, id, integer, lines, one_of, recent};
+use super::input::{Body, Fields, id, lines, one_of, recent, whole_number};
 use super::spec::{Spec, object, schema};
 use crate::calls::{self, CallView, NewCall, WorkRefusal};
 use crate::shapes;
@@ -77,7 +77,7 @@ pub async fn log(
     let agent_id = fields.required("agentId", id);
     let outcome = fields.required("outcome", |value| one_of::<CallOutcome>(value).map(Some));
     let started_at = fields.required("startedAt", recent);
-    let duration_seconds = fields.optional("durationSeconds", integer(0, DURATION_MAX));
+    let duration_seconds = fields.optional("durationSeconds", whole_number(0, DURATION_MAX));
     let note = fields.optional("note", lines(NOTE_MAX));
     let follow_up_at = fields.optional("followUpAt", recent);
     if started_at > admitted.at.plus_millis(AHEAD_MILLIS) {

@@ -365,7 +365,15 @@ pub fn boolean(value: Value) -> Result<bool, Problem> {
     value.as_bool().ok_or(("WRONG_TYPE", "must be true or false".into()))
 }
 
-/// A whole number from `min` to `max`; in a query it is written in digits.
+/// A whole number from `min` to `max` in a body, where a text is none.
+pub fn whole_number(min: i64, max: i64) -> impl Fn(Value) -> Result<i64, Problem> {
+    move |value| match value {
+        Value::String(_) => Err(("WRONG_TYPE", "must be a number, not a text".into())),
+        value => integer(min, max)(value),
+    }
+}
+
+/// A whole number from `min` to `max` in a query, where it is written in digits.
 pub fn integer(min: i64, max: i64) -> impl Fn(Value) -> Result<i64, Problem> {
     move |value| {
         let number = match &value {
@@ -548,7 +556,10 @@ mod tests {
             json!(true),
         ] {
             assert!(integer(1, 100)(value.clone()).is_err(), "{value}");
+            assert!(whole_number(1, 100)(value.clone()).is_err(), "{value}");
         }
+        assert!(whole_number(1, 100)(json!(1)).is_ok());
+        assert_eq!(whole_number(1, 100)(json!("1")).unwrap_err().0, "WRONG_TYPE");
     }
 
     #[test]

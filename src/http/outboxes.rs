@@ -7,7 +7,7 @@ use docket_aggregates::channel::Channel;
 use docket_aggregates::credential::{CredentialError, DAILY_CAP_MAX, SecretRef};
 use docket_aggregates::ids::OutboxId;
 use docket_aggregates::labels::check_niche;
-use docket_aggregates::outbox::{OutboxError, OutboxPatch, OutboxSettings};
+use docket_aggregates::outbox::{OutboxError, OutboxPatch, OutboxSettings, is_secret};
 use docket_projections::Keyset;
 use docket_projections::outboxes as rows;
 use serde_json::{Value, json};
@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::{ApiError, FieldProblem};
-use super::input::{Body, Fields, Problem, id, integer, line, object, one_of, path_id};
+use super::input::{Body, Fields, Problem, id, integer, line, object, one_of, path_id, whole_number};
 use super::reply;
+use super::secrets::ITSELF;
 use super::spec::{self, Spec, schema};
 use crate::channels::{self, Listening};
 use crate::outboxes::{self, Limits, OutboxRefusal, OutboxView};
@@ -70,11 +71,14 @@ pub fn niche(value: Value) -> Result<String, Problem> {
 fn secret_ref(value: Value) -> Result<Option<SecretRef>, Problem> {
     let text = value.as_str().unwrap_or_default();
     let read: Result<SecretRef, _> = text.parse();
+    if read.as_ref().is_ok_and(|read| is_secret(&read.secret_id)) {
+        return Err(("LOOKS_LIKE_A_SECRET", ITSELF.to_owned()));
+    }
     read.map(Some).map_err(|error| ("NOT_A_SECRET_REF", error.to_string()))
 }
 
 fn limits(fields: &mut Fields) -> Limits {
-    let cap = |value| integer(0, DAILY_CAP_MAX.cast_signed())(value).map(i64::unsigned_abs);
+    let cap = |value| whole_number(0, DAILY_CAP_MAX.cast_signed())(value).map(i64::unsigned_abs);
     Limits { daily_cap: fields.clearable("dailyCap", cap), time_zone: fields.patched("timeZone", line(64)) }
 }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
-use super::input::{Body, Fields, among, id, integer, line};
+use super::input::{Body, Fields, among, id, line, whole_number};
 use super::reply;
 use super::spec::{Spec, object, schema};
 use crate::pauses::{self, FrequencyCapView, PauseRefusal, PauseView};
@@ -147,7 +147,7 @@ pub async fn cap_frequency(
 ) -> Result<Response, ApiError> {
     let call = admitted.call(&body)?;
     let mut fields = Fields::of_body(body)?;
-    let number = |max: u32| move |value| integer(1, max.into())(value);
+    let number = |max: u32| move |value| whole_number(1, max.into())(value);
     // To lift the cap must be said, not forgotten.
     let messages = fields.clearable("messages", number(FREQUENCY_MESSAGES_MAX));
     let days = fields.clearable("days", number(FREQUENCY_DAYS_MAX));

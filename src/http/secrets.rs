@@ -4,6 +4,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use docket_aggregates::credential::{CredentialError, SecretRef};
+use docket_aggregates::outbox::is_secret;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -29,6 +30,9 @@ impl From<CredentialError> for ApiError {
         Self::new(StatusCode::BAD_REQUEST, code, error.to_string())
     }
 }
+
+/// What is said of an id that looks like a key; never the id itself.
+pub const ITSELF: &str = "looks like the secret itself; give it a name, and store the key as its value";
 
 /// A value as it stands: nothing is trimmed or composed.
 fn value(value: Value) -> Result<Zeroizing<String>, Problem> {
@@ -61,6 +65,9 @@ pub async fn store(
     if !SecretRef::is_id(&secret_id) {
         // It may be the value itself, put in the wrong place: it is not repeated.
         return Err(ApiError::field("secretId", "INVALID_SECRET_ID", CredentialError::NotAnId.to_string()));
+    }
+    if is_secret(&secret_id) {
+        return Err(ApiError::field("secretId", "LOOKS_LIKE_A_SECRET", ITSELF));
     }
     let mut fields = Fields::of_body(body)?;
     let value = Secret::from(fields.required("value", value));

@@ -18,7 +18,9 @@ use uuid::Uuid;
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::{ApiError, FieldProblem};
-use super::input::{Body, Fields, Problem, boolean, id, integer, line, object, one_of, path_id, some_of};
+use super::input::{
+    Body, Fields, Problem, boolean, id, integer, line, object, one_of, path_id, some_of, whole_number,
+};
 use super::reply;
 use super::spec::{self, Spec, schema};
 use crate::readside::Consistency;
@@ -93,7 +95,7 @@ impl From<SequenceError> for ApiError {
 }
 
 fn window(fields: &mut Fields) -> WeeklyHours {
-    let weekday = |value| integer(1, 7)(value).map(|day| u8::try_from(day).unwrap_or_default());
+    let weekday = |value| whole_number(1, 7)(value).map(|day| u8::try_from(day).unwrap_or_default());
     WeeklyHours {
         hours: HoursOfDay {
             start: fields.required("start", line(5)),
@@ -107,7 +109,7 @@ fn window(fields: &mut Fields) -> WeeklyHours {
 
 /// One step of a body.
 fn step(fields: &mut Fields) -> NewStep {
-    let wait = integer(0, i64::from(WAIT_MINUTES_MAX));
+    let wait = whole_number(0, i64::from(WAIT_MINUTES_MAX));
     NewStep {
         outbox_id: fields.required("outboxId", id::<OutboxId>),
         channel: fields.optional("channel", one_of::<Channel>),

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use docket_aggregates::campaign::CampaignEvent;
 use docket_aggregates::contact::ContactEvent;
+use docket_aggregates::correspondence::CorrespondenceEvent;
 use docket_aggregates::enrollment::{EnrollmentEvent, StopReason};
 use docket_aggregates::ids::{CampaignId, ContactId, OrganizationId, SequenceId};
 use docket_aggregates::message::{Delivery, DispatchState, MessageEvent, standing_after};
@@ -37,6 +38,7 @@ const HEEDED: &[&str] = &[
     "MessageGivenUp",
     "MessageSettled",
     "DeliveryReported",
+    "CorrespondentHeard",
     "ContactOptedOut",
     "ContactSuppressed",
     "SuppressionAdded",
@@ -214,6 +216,18 @@ async fn take_in(
             | CampaignEvent::CampaignCompleted {}
             | CampaignEvent::CampaignArchived {},
         ) => look(Kin::Campaign(CampaignId(stream))),
+        // Whether it answers something, whoever looks finds out.
+        AnyEvent::Correspondence(CorrespondenceEvent::CorrespondentHeard {
+            address_hash,
+            contact_id,
+            ..
+        }) => {
+            if let Some(contact) = contact_id {
+                changes.kin(connection, Kin::Contact(*contact), at, None).await?;
+            }
+            let Some(hash) = address_hash else { return Ok(()) };
+            look(Kin::Address(hash.clone()))
+        }
         AnyEvent::Roster(RosterEvent::ContactsRemoved { campaign_id, contact_ids, .. }) => {
             end(Kin::Contacts(*campaign_id, contact_ids.clone()), StopReason::Removed)
         }

@@ -56,7 +56,7 @@ pub async fn look(
         .collect();
     let earlier: Vec<MessageId> = earlier.into_iter().collect();
     let fates: BTreeMap<MessageId, _> =
-        earlier.iter().copied().zip(fates(app, organization, &earlier).await?).collect();
+        earlier.iter().copied().zip(fates(app, organization, &earlier).await?.fates).collect();
 
     let mut looked = BTreeMap::new();
     for ((message, sequence, _), id) in steps.iter().zip(&led) {

@@ -5,7 +5,7 @@
 //! acknowledged before it makes it lose, and it is then decided anew. Suppressed addresses are refused by the append itself,
 //! as with every draft.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use docket_aggregates::campaign::{Campaign, CampaignStatus};
 use docket_aggregates::contact::Contact;
@@ -14,13 +14,14 @@ use docket_aggregates::enrollment::{
     StepBefore, StopReason,
 };
 use docket_aggregates::ids::{CampaignId, MessageId, OrganizationId};
-use docket_aggregates::message::Message;
+use docket_aggregates::message::{Message, MessageEvent};
 use docket_aggregates::roster::Roster;
 use docket_aggregates::sequence::{Sequence, SequenceStatus};
 use docket_aggregates::{AnyEvent, Decides, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::answers::Answers;
 use super::due::{DueRow, Next};
 use super::{reach, withdrawing, words};
 use crate::app::App;
@@ -84,6 +85,8 @@ struct Look<'a> {
     roster: Option<Guard>,
     /// Its messages with what became of each, in order.
     fates: Vec<(Guard, Fate)>,
+    /// What the contact wrote that names none of them.
+    answers: Answers,
 }
 
 impl<'a> Look<'a> {
@@ -109,10 +112,14 @@ impl<'a> Look<'a> {
             let version = rosters.get(&(organization, campaign_id)).copied().unwrap_or(0);
             roster = Some(Guard { stream, version });
         }
-        let fates = fates(app, organization, state.messages()).await?;
+        let Fates { fates, answerable } = fates(app, organization, state.messages()).await?;
         let sequence = app.ledger.load::<Sequence>(organization, sequence_id).await?;
         let contact = app.ledger.load::<Contact>(organization, contact_id).await?;
-        Ok(Some(Self { app, row, at, enrollment, sequence, contact, campaign, roster, fates }))
+        let answers = match answerable {
+            None => Answers::default(),
+            Some(written) => Answers::read(app, organization, &contact.state, written).await?,
+        };
+        Ok(Some(Self { app, row, at, enrollment, sequence, contact, campaign, roster, fates, answers }))
     }
 
     async fn go_on(&self) -> Result<Next, LookError> {
@@ -147,6 +154,7 @@ impl<'a> Look<'a> {
     /// Why no further step is taken, if there is a reason beside the last message.
     fn end(&self) -> Option<StopReason> {
         let told = self.fates.iter().find_map(|(_, fate)| fate.ends());
+        let told = told.or_else(|| self.answers.answered.then_some(StopReason::Replied));
         let opted_out = self.contact.state.opted_out().then_some(StopReason::Unsubscribed);
         let marked = || {
             let ends = self.row.ends.as_deref()?;
@@ -168,6 +176,7 @@ impl<'a> Look<'a> {
         guards.extend(self.campaign.as_ref().map(Versioned::guard));
         guards.extend(self.roster);
         guards.extend(self.fates.iter().map(|(guard, _)| *guard));
+        guards.extend(&self.answers.guards);
         guards
     }
 
@@ -265,18 +274,28 @@ impl<'a> Look<'a> {
     }
 }
 
+/// What became of the messages of an enrollment.
+#[derive(Default)]
+pub(super) struct Fates {
+    /// Of each, in order.
+    pub fates: Vec<(Guard, Fate)>,
+    /// Since when the contact may answer to one of them, and the keyed hashes of where they went; none if none arrived.
+    answerable: Option<(Timestamp, BTreeSet<String>)>,
+}
+
 /// What became of these messages. Nothing personal is opened.
 pub(super) async fn fates(
     app: &App,
     organization: OrganizationId,
     messages: &[MessageId],
-) -> Result<Vec<(Guard, Fate)>, ReadError> {
+) -> Result<Fates, ReadError> {
     if messages.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Fates::default());
     }
     const MESSAGE: &str = <Message as cqrs_es::Aggregate>::TYPE;
     let ids = messages.iter().map(|message| message.uuid());
     let mut known: BTreeMap<Uuid, (u64, Fate)> = BTreeMap::new();
+    let mut addresses = BTreeSet::new();
     for stored in read::streams(app.ledger.pool(), organization, MESSAGE, ids).await? {
         let at = stored.occurred_at;
         let recorded = read::recorded(organization, stored)?;
@@ -284,13 +303,18 @@ pub(super) async fn fates(
         *version += 1;
         if let AnyEvent::Message(event) = &recorded.event {
             fate.take_in(event, at);
+            if let MessageEvent::MessageDrafted { recipient_hash, .. } = event {
+                addresses.insert(recipient_hash.clone());
+            }
         }
     }
-    Ok(messages
+    let since = known.values().filter_map(|(_, fate)| fate.answerable_since()).min();
+    let fates = messages
         .iter()
         .map(|message| {
             let (version, fate) = known.get(&message.uuid()).copied().unwrap_or_default();
             (Guard { stream: Stream::of::<Message>(*message), version }, fate)
         })
-        .collect())
+        .collect();
+    Ok(Fates { fates, answerable: since.map(|since| (since, addresses)) })
 }

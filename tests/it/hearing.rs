@@ -4,6 +4,8 @@ mod fixtures;
 mod linking;
 mod mail;
 mod marking;
+mod replies;
+mod stopping;
 mod suppressing;
 mod unsubscribing;
 mod webhooks;
@@ -82,20 +84,34 @@ impl Story {
     /// A message that got so far, by the orders that the dispatcher gives.
     async fn message(
         &self,
-        (channel, outbox_id): (Channel, OutboxId),
+        outbox: (Channel, OutboxId),
         to: &str,
         contact_id: Option<ContactId>,
         provider_id: Option<&str>,
         got: Got,
     ) -> MessageId {
-        let app = self.app();
-        let organization = self.organization();
         // Ids are made of the time: what is sent later has a larger one.
         self.app.clock.advance(1);
+        let message_id = self.app().clock.mint();
+        self.message_of(message_id, outbox, to, contact_id, provider_id, got).await;
+        message_id
+    }
+
+    /// The same, under an id of its own: those of steps say nothing of the time.
+    async fn message_of(
+        &self,
+        message_id: MessageId,
+        (channel, outbox_id): (Channel, OutboxId),
+        to: &str,
+        contact_id: Option<ContactId>,
+        provider_id: Option<&str>,
+        got: Got,
+    ) {
+        let app = self.app();
+        let organization = self.organization();
         let keys = app.ledger.keys().organization(organization).await.unwrap();
         let recipient = Recipient::read(channel, to).unwrap();
         let recipient_hash = recipient.keys(&keys).address;
-        let message_id: MessageId = app.clock.mint();
         let subject = contact_id
             .map_or_else(|| organization.correspondent(&recipient_hash), |contact| contact.uuid().into());
         self.order(
@@ -128,7 +144,7 @@ impl Story {
         )
         .await;
         if got == Got::Queued {
-            return message_id;
+            return;
         }
         let send = MessageCommand::Send {
             bucket_id: app.clock.mint::<BucketId>(),
@@ -144,7 +160,6 @@ impl Story {
             }
             Got::Sent => self.accept(message_id, channel, provider_id).await,
         }
-        message_id
     }
 
     async fn accept(&self, message_id: MessageId, channel: Channel, provider_id: Option<&str>) {

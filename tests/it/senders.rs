@@ -114,10 +114,16 @@ async fn what_is_no_outbox_is_refused_and_a_secret_never_told_back() {
         with("niche", json!("Not a slug")),
         with("secretRef", json!(key)),
         with("secretRef", json!("secret://smtp:0")),
+        with("secretRef", json!(format!("secret://{key}:latest"))),
+        with(
+            "config",
+            json!({ "fromAddress": "ops@example.com", "webhookSecretRef": format!("secret://{key}:1") }),
+        ),
         with("config", json!({})),
         with("config", json!({ "fromAddress": "ops@example.com", "apiKey": key })),
         with("config", json!({ "fromAddress": "ops@example.com", "note": key })),
         with("dailyCap", json!(-1)),
+        with("dailyCap", json!("5")),
         with("timeZone", json!("Europe/Lutetia")),
         with("surplus", json!(1)),
     ] {
@@ -125,6 +131,13 @@ async fn what_is_no_outbox_is_refused_and_a_secret_never_told_back() {
         assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{body} {}", answer.1);
         assert!(!answer.1.to_string().contains(key), "{}", answer.1);
     }
+    let path = format!("/api/companies/{}/secrets/{key}", client.organization);
+    let headers = [("content-type", "application/json")];
+    let stored = client.send(Method::PUT, &path, &headers, br#"{"value":"x"}"#.to_vec()).await.unwrap();
+    assert_eq!(refused(&stored), (400, "VALIDATION_FAILED"));
+    assert!(!stored.1.to_string().contains(key), "{}", stored.1);
+    let rule = json!({ "predicate": {}, "action": "queue_for_manual", "priority": "1" });
+    assert_eq!(refused(&post(&client, "approval-rules", rule).await), (400, "VALIDATION_FAILED"));
     let (_, opened) = post(&client, "outboxes", mail("smtp")).await;
     let path = format!("outboxes/{}", text(&opened["id"]));
     let answer = ask(&client, Method::PATCH, &path, json!({ "channel": "whatsapp" })).await;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::channel::Channel;
-use crate::ids::MessageId;
+use crate::ids::{ContactId, MessageId};
 use crate::stored::stored_events;
 use crate::time::Timestamp;
 
@@ -29,6 +29,15 @@ pub enum CorrespondenceEvent {
         channel: Channel,
         /// When.
         at: Timestamp,
+        /// Keyed hash of the provider's id of what they wrote, by which a repetition is told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        notice_hash: Option<String>,
+        /// Keyed hash of the address.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address_hash: Option<String>,
+        /// The contact that the message was for which they most probably answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        contact_id: Option<ContactId>,
     },
 }
 

@@ -14,6 +14,7 @@ pub struct Fate {
     dispatch: DispatchState,
     delivery: Delivery,
     since: Timestamp,
+    handed_over: Option<Timestamp>,
 }
 
 impl Default for Fate {
@@ -23,6 +24,7 @@ impl Default for Fate {
             dispatch: DispatchState::None,
             delivery: Delivery::Unknown,
             since: Timestamp::default(),
+            handed_over: None,
         }
     }
 }
@@ -33,9 +35,18 @@ impl Fate {
         if let Some((status, dispatch)) = standing_after(event) {
             (self.status, self.dispatch, self.since) = (status, dispatch, at);
         }
-        if let MessageEvent::DeliveryReported { delivery, .. } = event {
-            self.delivery = *delivery;
+        match event {
+            MessageEvent::DeliveryReported { delivery, .. } => self.delivery = *delivery,
+            MessageEvent::MessageSending { at, .. } => self.handed_over = Some(*at),
+            _ => (),
         }
+    }
+
+    /// When it was handed to its channel for the last time, if the recipient has it or may have it: from then on they may
+    /// answer.
+    pub fn answerable_since(&self) -> Option<Timestamp> {
+        let away = matches!(self.dispatch, DispatchState::InFlight | DispatchState::Unknown);
+        self.handed_over.filter(|_| away || self.status == MessageStatus::Sent)
     }
 
     /// What the next step waits for.
@@ -123,6 +134,33 @@ mod tests {
             (vec![queued, decided(MessageStatus::BlockedByQuota)], StepBefore::OutOfQuota(at(2))),
         ] {
             assert_eq!(fate(&events).before(), before, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_got_is_not_answered() {
+        let sending = MessageEvent::MessageSending {
+            attempt: 1,
+            bucket_id: crate::ids::BucketId::default(),
+            provider_key: "k".into(),
+            keyed: None,
+            at: at(7),
+        };
+        let accepted = MessageEvent::MessageAccepted { attempt: 1, provider_hash: None, answer: None };
+        let given_up = MessageEvent::MessageGivenUp {
+            attempt: 1,
+            code: "unavailable".into(),
+            answer: None,
+            dedup_key: None,
+        };
+        for (events, since) in [
+            (vec![], None),
+            (vec![decided(MessageStatus::SentDryrun)], None),
+            (vec![sending.clone()], Some(at(7))),
+            (vec![sending.clone(), accepted], Some(at(7))),
+            (vec![sending, given_up], None),
+        ] {
+            assert_eq!(fate(&events).answerable_since(), since, "{events:?}");
         }
     }
 

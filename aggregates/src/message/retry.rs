@@ -3,12 +3,15 @@
 //! Eight times within 24 hours of the first try, at growing pauses. Randomness comes from outside and only ever shortens
 //! a pause, by a fifth at most, so that many messages deferred at once do not come back at once and the whole never
 //! takes longer than it may.
+//!
+//! A channel that says when it may be asked again is asked no sooner. What it says within those 24 hours holds up to a day
+//! from then: a daily limit is met in the first hour or in the last, and there is one more try after it.
 
 use crate::time::Timestamp;
 
 /// Tries after the first.
 pub const RETRIES: u32 = 8;
-/// No try begins later than this after the first.
+/// No try begins later than this after the first, but for one that the channel itself put off.
 pub const RETRY_WITHIN_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 
 /// A channel that takes an idempotency key remembers it for 24 hours; the last hour is not relied on.
@@ -44,7 +47,9 @@ pub fn retry_at(
     let pause = PAUSES.get(index)?;
     let shortened = pause * (4_000 + i64::from(jitter.min(JITTER_MAX))) / 5_000;
     let next = now.plus_millis(shortened).max(not_before.unwrap_or(Timestamp::MIN));
-    (next <= first.plus_millis(RETRY_WITHIN_MILLIS)).then_some(next)
+    let last = first.plus_millis(RETRY_WITHIN_MILLIS);
+    let put_off = not_before == Some(next) && now <= last && next <= now.plus_millis(RETRY_WITHIN_MILLIS);
+    (next <= last || put_off).then_some(next)
 }
 
 #[cfg(test)]
@@ -77,6 +82,21 @@ mod tests {
         let day = FIRST.plus_millis(RETRY_WITHIN_MILLIS);
         assert_eq!(retry_at(FIRST, 1, FIRST, Some(day), 0), Some(day));
         assert_eq!(retry_at(FIRST, 1, FIRST, Some(day.plus_millis(1)), 0), None);
+    }
+
+    #[test]
+    fn a_daily_limit_is_asked_again_after_it_and_once() {
+        let day = RETRY_WITHIN_MILLIS;
+        // The answer comes after the hand-over, so that a day from it is more than a day from the first try.
+        for (attempt, answered) in [(1, 1), (1, 300), (5, 3_600_000), (8, day)] {
+            let now = FIRST.plus_millis(answered);
+            let tomorrow = now.plus_millis(day);
+            assert_eq!(retry_at(FIRST, attempt, now, Some(tomorrow), 0), Some(tomorrow), "{answered}");
+            assert_eq!(retry_at(FIRST, attempt, now, Some(tomorrow.plus_millis(1)), 0), None, "{answered}");
+            let again = tomorrow.plus_millis(1);
+            assert_eq!(retry_at(FIRST, attempt, again, Some(again.plus_millis(day)), 0), None, "{answered}");
+            assert_eq!(retry_at(FIRST, RETRIES + 1, now, Some(tomorrow), 0), None, "{answered}");
+        }
     }
 
     #[test]

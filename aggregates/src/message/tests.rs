@@ -547,6 +547,20 @@ fn after_eight_retries_it_is_given_up() {
 }
 
 #[test]
+fn a_daily_limit_does_not_end_a_message_at_its_first_try() {
+    let answered = NOW.plus_millis(300);
+    let tomorrow = answered.plus_millis(RETRY_WITHIN_MILLIS);
+    let limited = Outcome::Retry { code: "rate_limited".into(), answer: None, not_before: Some(tomorrow) };
+    let told = MessageCommand::Record { attempt: 1, outcome: limited, at: answered, jitter: 0 };
+    Given::with(()).given(in_flight()).when(told).then_expect_events(vec![MessageEvent::MessageDeferred {
+        attempt: 1,
+        code: "rate_limited".into(),
+        next_attempt_at: tomorrow,
+        answer: None,
+    }]);
+}
+
+#[test]
 fn what_is_unknown_holds_its_key_until_it_is_settled() {
     let lost_track = || after(in_flight(), &[unknown(1)]);
     let settle = |sent, by| MessageCommand::Settle { sent, by, evidence: None };

@@ -56,7 +56,10 @@ pub fn pasted_secret(config: &Value) -> Option<String> {
             .iter()
             .enumerate()
             .find_map(|(index, item)| pasted_secret(item).map(|place| format!("[{index}]{place}"))),
-        Value::String(text) => is_marked(text).then(String::new),
+        Value::String(text) => {
+            let id = text.strip_prefix("secret://").and_then(|rest| rest.rsplit_once(':'));
+            (is_marked(text) || id.is_some_and(|(id, _)| is_secret(id))).then(String::new)
+        }
         _ => None,
     }
 }
@@ -68,6 +71,16 @@ fn holds_text(value: &Value) -> bool {
 fn is_secret_name(name: &str) -> bool {
     let plain: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     NAMES.contains(&plain.as_str())
+}
+
+/// Whether a text that is to be the id of a secret looks like the secret itself: it begins as those of a provider do, and has
+/// a run of letters and digits that nobody calls anything.
+pub fn is_secret(id: &str) -> bool {
+    let drawn = |run: &str| {
+        let has = |kind: fn(&u8) -> bool| run.bytes().any(|byte| kind(&byte));
+        run.len() >= 8 && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
+    };
+    MARKS.iter().any(|mark| id.strip_prefix(mark).is_some_and(|rest| rest.split(['_', '-']).any(drawn)))
 }
 
 fn is_marked(text: &str) -> bool {
@@ -102,8 +115,29 @@ mod tests {
             (json!({"note": "re_AbCdEfGh1234567890"}), ".note"),
             (json!({"key": "-----BEGIN PRIVATE KEY-----\nMII"}), ".key"),
             (json!({"x": "Bearer abcdef0123456789"}), ".x"),
+            (
+                json!({"webhookSecretRef": "secret://sk_live_51HabcdefGHIJKLMNOPqrstuv:latest"}),
+                ".webhookSecretRef",
+            ),
         ] {
             assert_eq!(pasted_secret(&config).as_deref(), Some(place), "{config}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_no_name_for_itself() {
+        for (id, refused) in [
+            ("re_AbCdEfGh_1234567890abcdefghij", true),
+            ("sk_live_51HabcdefGHIJKLMNOPqrstuv", true),
+            ("key-3ax6xnjp29jd6fds4gc373sgvjxteol0", true),
+            ("EAAGm0PX4ZCpsBAKZCZCqVZCZA8ZB", true),
+            ("re_production_2026", false),
+            ("resend", false),
+            ("sk_live_", false),
+            ("key-of-the-northern-office", false),
+            ("smtp1", false),
+        ] {
+            assert_eq!(is_secret(id), refused, "{id}");
         }
     }
 

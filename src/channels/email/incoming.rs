@@ -2,9 +2,11 @@
 //!
 //! A mail is matched to the message it answers by the address it was sent to (the return path of that message), else
 //! by `In-Reply-To` and `References`, else by the original that a bounce carries. What kind it is follows from what
-//! its sender declares: a report (RFC 3464, RFC 5965) or an automatic answer (RFC 3834). Only what declares neither
-//! is taken for a person's reply: a sequence must not stop because somebody is on holiday.
+//! its sender declares: a report (RFC 3464, RFC 5965) or an automatic answer (RFC 3834, or as `automatic` knows it). Only
+//! what declares neither is taken for a person's reply: a sequence must not stop because somebody is on holiday.
 
+mod automatic;
+mod html;
 mod parts;
 mod report;
 
@@ -73,16 +75,13 @@ pub fn read(sender: &str, recipient: &str, mail: &[u8]) -> Incoming {
         Some(Report::Failed { status }) => bounce(status.as_deref()),
         Some(Report::Abuse) => Kind::Complaint,
         Some(Report::Other) => Kind::Other,
-        None if automatic(&message) => {
-            if answers {
-                Kind::AutomaticReply
-            } else {
-                Kind::Other
-            }
+        // The null return path declares that nobody is to answer. From a server to an address of ours it is a bounce of
+        // one that does not write reports: what exactly failed, it does not say.
+        None if sender.is_empty() && addressed.is_some() && from_a_server(&message) => bounce(None),
+        // From anybody else it is an automatic answer, which is to have that return path (RFC 3834, 3.3).
+        None if automatic::is_automatic(&message) || (sender.is_empty() && addressed.is_some()) => {
+            if answers { Kind::AutomaticReply } else { Kind::Other }
         }
-        // The null return path declares that nobody is to answer. To an address of ours it is a bounce of a server
-        // that does not write reports: what exactly failed, it does not say.
-        None if sender.is_empty() && addressed.is_some() => bounce(None),
         None if sender.is_empty() || from_a_daemon(&message) => Kind::Other,
         None if answers => Kind::Reply {
             text: parts::text(&parts).map(|text| beginning(&text)).filter(|text| !text.is_empty()),
@@ -130,19 +129,9 @@ fn ids(message: &Message<'_>, header: HeaderName<'static>) -> Vec<String> {
     ids
 }
 
-/// Whether the mail declares that a machine wrote it (RFC 3834), in one of the forms that machines use.
-fn automatic(message: &Message<'_>) -> bool {
-    let text = |name: &'static str| message.header_raw(name).map(|value| value.trim().to_ascii_lowercase());
-    if text("Auto-Submitted").is_some_and(|value| !value.starts_with("no")) {
-        return true;
-    }
-    if ["X-Autoreply", "X-Autorespond", "X-Auto-Reply-From", "X-Mail-Autoreply"]
-        .into_iter()
-        .any(|name| text(name).is_some())
-    {
-        return true;
-    }
-    text("Precedence").is_some_and(|value| matches!(value.as_str(), "auto_reply" | "bulk" | "junk" | "list"))
+/// Whether a mail server wrote it, by its address or by the mark that Exim has.
+fn from_a_server(message: &Message<'_>) -> bool {
+    from_a_daemon(message) || message.header_raw("X-Failed-Recipients").is_some()
 }
 
 fn from_a_daemon(message: &Message<'_>) -> bool {

@@ -22,8 +22,11 @@ pub fn verdict(code: i64, _subcode: Option<i64>) -> Option<Verdict> {
         131_016 | 133_004 => Unknown,
         131_047 => Rejected(Code::WindowClosed),
         131_050 => Rejected(Code::OptedOut),
-        // Not on WhatsApp, not allowed for a test number, oneself, or in a country that may not be written to.
-        131_021 | 131_026 | 131_030 | 130_497 => Rejected(Code::Recipient),
+        // Not on WhatsApp.
+        131_026 => Rejected(Code::Recipient),
+        // Oneself, not on the list of a test number, or in a country that this account may not write to: of the address it
+        // says nothing.
+        131_021 | 131_030 | 130_497 => Rejected(Code::Refused),
         131_005 => Rejected(Code::Credential),
         368 | 131_031 | 131_037 | 131_042 | 131_045 | 133_010 => Rejected(Code::Account),
         // A parameter, the type, the media, the template or the flow in it.
@@ -40,6 +43,9 @@ mod tests {
     fn the_window_the_recipient_and_the_limit_are_not_mixed_up() {
         assert_eq!(verdict(131_047, None), Some(Verdict::Rejected(Code::WindowClosed)));
         assert_eq!(verdict(131_026, None), Some(Verdict::Rejected(Code::Recipient)));
+        for about_us in [131_021, 131_030, 130_497] {
+            assert_eq!(verdict(about_us, None), Some(Verdict::Rejected(Code::Refused)), "{about_us}");
+        }
         assert_eq!(verdict(131_051, None), Some(Verdict::Rejected(Code::Content)));
         assert_eq!(verdict(131_056, None), Some(Verdict::Retry(Code::RateLimited, Some(6))));
         assert_eq!(verdict(131_048, None), Some(Verdict::Retry(Code::RateLimited, Some(DAY))));

@@ -27,13 +27,13 @@ use crate::support::PATIENCE;
 const ADDRESS: &str = "ann@example.org";
 
 /// A server that takes mail in, until it is dropped.
-struct Lmtp {
+pub(super) struct Lmtp {
     address: SocketAddr,
     _ending: oneshot::Sender<()>,
 }
 
 impl Lmtp {
-    async fn start(story: &Story) -> Self {
+    pub(super) async fn start(story: &Story) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (ending, ended) = oneshot::channel();
@@ -44,7 +44,7 @@ impl Lmtp {
     }
 
     /// Hands one mail over, and gives the answers for its recipients.
-    async fn take(&self, sender: &str, recipients: &[&str], mail: &[u8]) -> Vec<String> {
+    pub(super) async fn take(&self, sender: &str, recipients: &[&str], mail: &[u8]) -> Vec<String> {
         let mut said = format!("LHLO mx.example.com\r\nMAIL FROM:<{sender}>\r\n").into_bytes();
         for recipient in recipients {
             said.extend_from_slice(format!("RCPT TO:<{recipient}>\r\n").as_bytes());
@@ -62,7 +62,7 @@ impl Lmtp {
     }
 }
 
-async fn outbox(story: &Story) -> (Channel, OutboxId) {
+pub(super) async fn outbox(story: &Story) -> (Channel, OutboxId) {
     let config = json!({ "fromAddress": "ops@example.com", "returnPathDomain": "bounces.example.com" });
     (Channel::Email, story.outbox(Channel::Email, config).await)
 }
@@ -140,6 +140,11 @@ async fn mail_that_is_none_of_ours_is_answered_for_each_recipient() {
     assert_eq!(answers, ["550", "250", "550", "250"]);
     assert_eq!(story.standing(message).await, sent(Delivery::Replied));
     assert_eq!(story.events().await, before + 1);
+
+    let other = story.message(outbox, ADDRESS, None, None, Got::Sent).await;
+    let capitals = return_path(story.reference(other)).to_uppercase();
+    assert_eq!(lmtp.take("x@example.org", &[&capitals], b"From: x\r\n\r\nhi").await, ["250"]);
+    assert_eq!(story.standing(other).await, sent(Delivery::Replied));
 }
 
 #[tokio::test]

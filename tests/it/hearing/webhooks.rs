@@ -17,7 +17,7 @@ use sha2::Sha256;
 
 use super::{Got, Story, sent};
 
-const KEY: &str = "app-secret";
+pub(super) const KEY: &str = "app-secret";
 /// A key as Standard Webhooks writes it.
 const STANDARD_KEY: &[u8] = b"0123456789abcdef01234567";
 const NOTHING: &str = "0190a0f0-0000-7000-8000-00000000000f";
@@ -63,7 +63,7 @@ fn config(channel: Channel) -> Value {
     config
 }
 
-fn recipient(channel: Channel) -> &'static str {
+pub(super) fn recipient(channel: Channel) -> &'static str {
     match channel {
         Channel::Whatsapp => "+33612345678",
         Channel::Instagram => "17841400000000001",
@@ -73,7 +73,7 @@ fn recipient(channel: Channel) -> &'static str {
 }
 
 /// An outbox whose provider tells.
-async fn listening(story: &Story, channel: Channel) -> (Channel, OutboxId) {
+pub(super) async fn listening(story: &Story, channel: Channel) -> (Channel, OutboxId) {
     let key = match channel {
         Channel::Email => format!("whsec_{}", STANDARD.encode(STANDARD_KEY)),
         _ => KEY.to_owned(),
@@ -87,7 +87,11 @@ fn path(story: &Story, (channel, outbox): (Channel, OutboxId)) -> String {
     format!("/webhooks/{}/{}/{outbox}", channel.name(), story.organization())
 }
 
-async fn tell(story: &Story, outbox: (Channel, OutboxId), body: &Value) -> (u16, HeaderMap, Value) {
+pub(super) async fn tell(
+    story: &Story,
+    outbox: (Channel, OutboxId),
+    body: &Value,
+) -> (u16, HeaderMap, Value) {
     let body = body.to_string();
     let headers = signed(story, outbox.0, &body, KEY);
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -95,13 +99,13 @@ async fn tell(story: &Story, outbox: (Channel, OutboxId), body: &Value) -> (u16,
     (status, headers, serde_json::from_str(&answer).unwrap_or_default())
 }
 
-async fn recorded(story: &Story, outbox: (Channel, OutboxId), body: &Value) -> u64 {
+pub(super) async fn recorded(story: &Story, outbox: (Channel, OutboxId), body: &Value) -> u64 {
     let (status, _, answer) = tell(story, outbox, body).await;
     assert_eq!(status, 200, "{answer}");
     answer["recorded"].as_u64().unwrap()
 }
 
-fn whatsapp(value: &Value) -> Value {
+pub(super) fn whatsapp(value: &Value) -> Value {
     json!({ "object": "whatsapp_business_account", "entry": [{ "id": "1", "changes": [
         { "field": "messages", "value": { "messaging_product": "whatsapp", "metadata": { "phone_number_id": "106" },
           "statuses": value["statuses"].as_array().cloned().unwrap_or_default(),
@@ -115,11 +119,13 @@ fn status(id: &str, status: &str) -> Value {
 }
 
 fn wrote(text: &str, at: &str) -> Value {
-    whatsapp(&json!({ "messages": [{ "from": "33612345678", "id": format!("wamid.{at}"), "timestamp": at,
-        "type": "text", "text": { "body": text } }] }))
+    whatsapp(
+        &json!({ "messages": [{ "from": "33612345678", "id": format!("wamid.{at}.{text}"), "timestamp": at,
+        "type": "text", "text": { "body": text } }] }),
+    )
 }
 
-fn resend(kind: &str, reference: &str, more: Value) -> Value {
+pub(super) fn resend(kind: &str, reference: &str, more: Value) -> Value {
     let mut data =
         json!({ "email_id": "e-1", "to": ["ann@example.org"], "tags": { "docket_reference": reference } });
     data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -3,7 +3,9 @@
 use docket::contacts;
 use docket::ledger::Origin;
 use docket::service::Call;
-use docket_aggregates::ids::{BucketId, MessageId};
+use docket_aggregates::channel::Channel;
+use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand, Heard};
+use docket_aggregates::ids::{BucketId, ContactId, MessageId};
 use docket_aggregates::message::{Delivery, Message, MessageCommand, Outcome};
 use serde_json::{Value, json};
 use sqlx::Row;
@@ -33,6 +35,26 @@ impl Company {
     pub(super) async fn reported(&self, message: MessageId, delivery: Delivery) {
         let at = self.app.clock.now();
         self.tell(message, MessageCommand::Report { delivery, at, detail: None }).await;
+    }
+
+    /// Says that somebody wrote to us from an address, as a provider would.
+    async fn wrote(&self, address: &str, contact: ContactId, at: docket_aggregates::Timestamp) {
+        let app = &self.app.app;
+        let keys = app.ledger.keys().organization(self.organization()).await.unwrap();
+        let address_hash = contacts::address_hash(&keys, address);
+        let stream = self.organization().correspondence(&address_hash);
+        let hear = CorrespondenceCommand::Hear(Heard {
+            channel: Channel::Whatsapp,
+            at,
+            notice_hash: None,
+            address_hash,
+            contact_id: Some(contact),
+        });
+        let (id, now, origin) = (app.clock.mint(), app.clock.now(), Origin::system("test"));
+        app.ledger
+            .order::<Correspondence>(self.organization(), stream, id, now, &origin, None, hear)
+            .await
+            .unwrap();
     }
 
     /// Two e-mails an hour apart; the first one was sent to everybody. Gives the sequence and its enrollments.
@@ -117,6 +139,50 @@ async fn an_answer_to_an_earlier_message_stops_it_too() {
     company.reported(first, Delivery::Replied).await;
     company.pass(2 * HOUR).await;
     assert_eq!(stopped(&company.enrollments(&id).await[0]), ("stopped", "replied", 2));
+}
+
+#[tokio::test]
+async fn a_word_that_quotes_nothing_ends_every_sequence_that_waits_for_its_writer() {
+    let row = |n: usize| format!("Name{n},contact{n}@example.com,+3361234567{n}\n");
+    let rows: String = (0..4).map(row).collect();
+    let company = Company::with(format!("First name,Email,Phone\n{rows}")).await;
+    let (one, enrollments) = company.under_way().await;
+    let other = company.sequence(vec![company.mail(0), company.mail(60)]).await;
+    company.enroll(&other).await;
+    company.rest().await;
+    for enrollment in company.enrollments(&other).await {
+        company.sent(message(&enrollment)).await;
+    }
+    company.rest().await;
+
+    let now = company.app.clock.now();
+    let listed =
+        company.client.done("list_outbound_contacts", json!({ "campaignId": company.campaign })).await;
+    let address_of = |enrollment: &Value, phone: bool| {
+        let contacts = listed["contacts"].as_array().unwrap();
+        let email = contacts.iter().find(|row| row["contactId"] == enrollment["contactId"]).unwrap();
+        let email = text(&email["email"]);
+        if phone { format!("+3361234567{}", &email[7..8]) } else { email }
+    };
+    // By another channel; by the very address; before anything was sent to them; and nothing.
+    for (place, phone, at) in [(0, true, now), (1, false, now), (2, true, now.plus_millis(-HOUR))] {
+        let contact: ContactId = text(&enrollments[place]["contactId"]).parse().unwrap();
+        company.wrote(&address_of(&enrollments[place], phone), contact, at).await;
+    }
+    company.pass(2 * HOUR).await;
+    for sequence in [&one, &other] {
+        let mut came_to: Vec<_> = Vec::new();
+        for before in &enrollments {
+            let now = company.enrollments(sequence).await;
+            let now = now.iter().find(|now| now["contactId"] == before["contactId"]).unwrap();
+            let (state, because, step) = stopped(now);
+            came_to.push((state.to_owned(), because.to_owned(), step));
+        }
+        let row = |state: &str, because: &str, step| (state.to_owned(), because.to_owned(), step);
+        let gone = row("stopped", "replied", 1);
+        let on = row("active", "", 2);
+        assert_eq!(came_to, [gone.clone(), gone, on.clone(), on]);
+    }
 }
 
 #[tokio::test]

@@ -9,9 +9,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use mail_parser::decoders::html::html_to_text;
 use mail_parser::parsers::MessageStream;
 use mail_parser::{ContentType, Header, HeaderName, HeaderValue, MessageParser, PartType};
+
+use super::html::readable;
 
 /// Parts of a mail that are looked at.
 const PARTS_MAX: usize = 200;
@@ -135,7 +136,7 @@ impl Part<'_> {
         let message = MessageParser::default().parse(self.raw)?;
         match &message.parts.first()?.body {
             PartType::Text(text) => Some(text.clone().into_owned()),
-            PartType::Html(html) => Some(html_to_text(html)),
+            PartType::Html(html) => Some(readable(html)),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use mail_parser::{Message, MessageParser, MimeHeaders};
 
+use super::super::smtp::Enhanced;
 use super::parts::Part;
 use crate::channels::Reference;
 
@@ -76,10 +77,28 @@ fn delivery(groups: &[Vec<(String, String)>]) -> Report {
         if field(group, "action").is_some_and(|action| action.eq_ignore_ascii_case("failed")) {
             // A comment may follow the code.
             let status = field(group, "status").and_then(|status| status.split_whitespace().next());
+            let said = field(group, "diagnostic-code").and_then(|diagnostic| enhanced_in(diagnostic));
+            // Some servers, Exim among them, only say that it failed, and leave why to what they were told.
+            let status = match (status, said) {
+                (None, Some(said)) => Some(said),
+                (Some(vague), Some(said)) if vague.ends_with(".0.0") && vague.get(..1) == said.get(..1) => {
+                    Some(said)
+                }
+                (status, _) => status,
+            };
             return Report::Failed { status: status.map(str::to_owned) };
         }
     }
     Report::Other
+}
+
+/// The enhanced status code that follows the reply code in a diagnostic: `smtp; 550 5.1.1 …` or `smtp; 550-5.1.1 …`.
+fn enhanced_in(diagnostic: &str) -> Option<&str> {
+    let mut words = diagnostic.split(|c: char| c.is_whitespace() || matches!(c, ';' | '-'));
+    let is_reply = |word: &str| word.len() == 3 && word.starts_with(['4', '5']);
+    words.find(|word| is_reply(word) && word.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let code = words.find(|word| !word.is_empty())?.trim_end_matches([':', ',']);
+    Enhanced::parse(code).map(|_| code)
 }
 
 fn field<'a>(group: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -88,7 +107,7 @@ fn field<'a>(group: &'a [(String, String)], name: &str) -> Option<&'a str> {
 
 /// Fields in groups that empty lines divide; names in lower case, values unfolded.
 fn groups(contents: &[u8]) -> Vec<Vec<(String, String)>> {
-    let text = String::from_utf8_lossy(contents);
+    let text = String::from_utf8_lossy(contents).replace('\0', "");
     let mut groups = vec![Vec::<(String, String)>::new()];
     for line in text.lines().take(2_000) {
         if line.trim().is_empty() {

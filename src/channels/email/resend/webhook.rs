@@ -58,12 +58,12 @@ pub fn read(
         "email.delivered" => Happening::Delivered,
         "email.complained" => Happening::Complained,
         "email.bounced" => bounced(data.bounce.as_ref()),
-        "email.failed" => Happening::Bounced {
+        "email.failed" => Happening::NotSent {
             permanent: false,
             code: Code::Refused,
             reason: format!("{PROVIDER} could not send it"),
         },
-        "email.suppressed" => Happening::Bounced {
+        "email.suppressed" => Happening::NotSent {
             permanent: true,
             code: Code::Recipient,
             reason: format!("{PROVIDER} does not write to this recipient any more"),

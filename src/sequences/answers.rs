@@ -1,0 +1,58 @@
+//! Whether a contact answered in words that name none of a sequence's messages.
+//!
+//! On WhatsApp, Instagram and LinkedIn people write without quoting anything, and what they write is put down to the last
+//! message that they got. Every sequence that waits for them ends with it, also one whose own message was an earlier one, or
+//! went by another channel. Each word is recorded on its address's own stream: it is read here for every address of the
+//! contact, and the append of the next step rests on what was read.
+
+use std::collections::BTreeSet;
+
+use docket_aggregates::Timestamp;
+use docket_aggregates::channel::Channel;
+use docket_aggregates::contact::Contact;
+use docket_aggregates::correspondence::Correspondence;
+use docket_aggregates::ids::OrganizationId;
+
+use super::reach;
+use crate::app::App;
+use crate::contacts::address_hash;
+use crate::hearing::CLOCKS_APART_MILLIS;
+use crate::ledger::Guard;
+use crate::ledger::read::ReadError;
+use crate::sending::Recipient;
+
+/// What a contact wrote since an enrollment's first message.
+#[derive(Default)]
+pub struct Answers {
+    /// Whether they wrote.
+    pub answered: bool,
+    /// That they wrote no more than that.
+    pub guards: Vec<Guard>,
+}
+
+impl Answers {
+    /// Reads it, for a contact who has got messages `since` then, at the addresses of these keyed hashes.
+    pub async fn read(
+        app: &App,
+        organization: OrganizationId,
+        contact: &Contact,
+        (since, written_to): (Timestamp, BTreeSet<String>),
+    ) -> Result<Self, ReadError> {
+        let keys = app.ledger.keys().organization(organization).await?;
+        let mut hashes = written_to;
+        if let Some(profile) = contact.profile() {
+            let channels = [Channel::Email, Channel::Whatsapp, Channel::Instagram, Channel::Linkedin];
+            hashes.extend(channels.into_iter().filter_map(|channel| {
+                let recipient = Recipient::read(channel, reach::address(profile, channel)?).ok()?;
+                Some(address_hash(&keys, &recipient.to))
+            }));
+        }
+        let streams: Vec<_> = hashes.iter().map(|hash| organization.correspondence(hash)).collect();
+        let heard = app.ledger.load_many::<Correspondence>(organization, &streams).await?;
+        let since = since.plus_millis(-CLOCKS_APART_MILLIS);
+        Ok(Self {
+            answered: heard.iter().any(|words| words.state.heard_since(since)),
+            guards: heard.iter().map(|words| words.guard()).collect(),
+        })
+    }
+}
