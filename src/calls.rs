@@ -28,6 +28,7 @@ use crate::ledger::{AppendError, Guard, Stream, Versioned, Write};
 use crate::readside::Consistency;
 use crate::service::{Call, Done, ServiceError};
 use crate::shapes::{Instant, OneOf};
+use crate::suppressions;
 
 /// How often a call is decided anew because something that it rests on changed.
 const TRIES: usize = 5;
@@ -336,6 +337,10 @@ async fn log_once(
             .decide(ContactCommand::OptOut { via: "call", addresses })
             .map_err(|error| ServiceError::Refused(error.into()))?;
         writes.extend(cancelled_follow_ups(app, call.organization, &[new.contact_id]).await?);
+        // What was said on the telephone stands on the same list as what was said in a mail.
+        if let Some(profile) = contact.state.profile() {
+            writes.extend(suppressions::of_contact(app, call.organization, new.contact_id, profile).await?);
+        }
     }
     // Either the contact is written to, or it must still be one that may be called.
     if opted_out.is_empty() {

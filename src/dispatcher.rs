@@ -18,6 +18,7 @@
 
 mod batch;
 mod call;
+mod candidate;
 mod feed;
 mod ground;
 mod hand_over;

@@ -79,12 +79,18 @@ pub struct Meta {
     /// The fields that are wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field_errors: Option<Vec<FieldError>>,
+    /// How many more are wrong than are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field_errors_omitted: Option<usize>,
     /// More about the refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
     /// How long the call took.
     pub duration_ms: u64,
 }
+
+/// Fields at fault that a refusal tells of, at most: it is read by a model, which corrects these and is told the rest.
+const FIELD_ERRORS_MAX: usize = 50;
 
 /// What a surface sends, and what it tells the access log.
 #[derive(Clone, Debug)]
@@ -132,11 +138,14 @@ impl Answer {
                 tracing::warn!(tool, code = told.code, %audit_id, error, "tool {tool} is not available");
             }
         }
-        let field_errors = refusal.field_errors();
+        let mut field_errors = refusal.field_errors();
+        let omitted = field_errors.len().saturating_sub(FIELD_ERRORS_MAX);
+        field_errors.truncate(FIELD_ERRORS_MAX);
         let meta = Meta {
             hint: Some(told.hint),
             error_code: Some(told.code),
             field_errors: (!field_errors.is_empty()).then_some(field_errors),
+            field_errors_omitted: (omitted > 0).then_some(omitted),
             details: refusal.details(),
             ..meta
         };
@@ -155,6 +164,17 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_tells_fifty_faults_and_how_many_more_there_are() {
+        for (faults, told, omitted) in [(1, 1, Value::Null), (50, 50, Value::Null), (494, 50, json!(444))] {
+            let fault = |n: usize| FieldError::new(&format!("steps[{n}].id"), "INVALID_NODE_ID", "is none");
+            let refusal = Refusal::Fields((0..faults).map(fault).collect());
+            let meta = Answer::refusal(None, &refusal, Meta::default()).body["meta"].take();
+            assert_eq!(meta["fieldErrors"].as_array().map(Vec::len), Some(told), "{faults}");
+            assert_eq!(meta["fieldErrorsOmitted"], omitted, "{faults}");
+        }
+    }
 
     #[test]
     fn a_success_has_no_error_and_a_refusal_no_data() {

@@ -13,7 +13,7 @@ pub mod cursors;
 use std::time::Duration;
 
 use docket_aggregates::ids::OrganizationId;
-use sqlx::PgConnection;
+use sqlx::{Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -22,6 +22,8 @@ use crate::ledger::read::{self, ReadError, Stored};
 
 /// How often it is looked for what other processes appended.
 const LOOK: Duration = Duration::from_millis(500);
+/// Pause between two looks: while a ledger grows all the time, a handful of commands is followed with one look.
+const REST: Duration = Duration::from_millis(50);
 /// Ledgers that are looked up at once.
 const ORGANIZATIONS: i64 = 1_000;
 /// Events that are handled in one transaction.
@@ -69,6 +71,7 @@ pub async fn follow(ledger: &Ledger, handler: &impl Handler, ending: &Cancellati
         if let Err(error) = catch_up(ledger, handler, ending).await {
             tracing::warn!(handler = name_of(handler), error = %error, "events could not be followed");
         }
+        tokio::time::sleep(REST).await;
     }
 }
 
@@ -137,6 +140,10 @@ async fn step<H: Handler>(
     let events = read::of_types(&mut transaction, organization, (cursor, to), &wanted, EVENTS).await?;
     let whole = i64::try_from(events.len()).is_ok_and(|read| read < EVENTS);
     let reached = if whole { to } else { events.last().map_or(to, |event| event.position) };
+    if events.is_empty() {
+        // Nothing but the cursor is written: what a crash loses of it is passed over once more.
+        transaction.execute("SET LOCAL synchronous_commit TO off").await?;
+    }
     let reached = handler.take(&mut transaction, organization, &events).await?.unwrap_or(reached);
     sqlx::query("UPDATE ledger.followers SET position = $3 WHERE organization_id = $1 AND handler = $2")
         .bind(organization.uuid())

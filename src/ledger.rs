@@ -31,7 +31,7 @@ mod weighed;
 use std::sync::Arc;
 use std::time::Duration;
 
-use docket_aggregates::ids::{OrganizationId, PrincipalId};
+use docket_aggregates::ids::{CommandId, OrganizationId, PrincipalId};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgPool, Row};
 use tokio::sync::oneshot;
@@ -284,6 +284,33 @@ impl Ledger {
         let answer = row.try_get(1).map_err(read)?;
         open_answer(&keys, answer, &key_hash, row.try_get(2).map_err(read)?, row.try_get(3).map_err(read)?)
             .map(Some)
+    }
+
+    /// What the request was answered that a command came from, whoever asked and under which name; none where the command
+    /// was not recorded, or answered no request.
+    pub async fn answer_of(
+        &self,
+        organization: OrganizationId,
+        command: CommandId,
+    ) -> Result<Option<StoredAnswer>, AppendError> {
+        let row = sqlx::query(
+            "SELECT key_hash, answer, position FROM ledger.requests \
+             WHERE organization_id = $1 AND command_id = $2 AND expires_at > $3",
+        )
+        .bind(organization.uuid())
+        .bind(command.uuid())
+        .bind(Instant(self.inner.clock.now()))
+        .fetch_optional(&self.inner.pool)
+        .await
+        .map_err(|_| AppendError::Unavailable)?;
+        let Some(row) = row else { return Ok(None) };
+        let keys = self.inner.keys.organization(organization).await?;
+        let read = |_: sqlx::Error| AppendError::Unavailable;
+        let key_hash = row.try_get::<&[u8], _>(0).map_err(read)?;
+        let key_hash: [u8; 32] =
+            key_hash.try_into().map_err(|_| AppendError::Unstorable("a stored answer is damaged".into()))?;
+        let answer = row.try_get(1).map_err(read)?;
+        open_answer(&keys, answer, &key_hash, command.uuid(), row.try_get(2).map_err(read)?).map(Some)
     }
 
     /// Takes no more commands, writes what waits, and ends the lanes. Bounded by `within`.

@@ -24,6 +24,7 @@ pub mod deduplication;
 pub mod demo;
 pub mod dispatcher;
 pub mod envelope;
+pub mod flights;
 pub mod follow_ups;
 pub mod following;
 pub mod hearing;

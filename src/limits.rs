@@ -68,10 +68,12 @@ impl Rate {
         (u64::from(calls) * 60).div_ceil(u64::from(self.per_minute.get()))
     }
 
-    /// The header `RateLimit-Policy` (IETF draft, structured field).
+    /// The header `RateLimit-Policy` (IETF draft, structured field): so many calls at once, and the seconds in which as
+    /// many come back. A quota of a minute would not be true: in its first minute a token may make those of the burst
+    /// beside those that come back.
     pub fn policy(self) -> String {
-        let Self { per_minute, burst } = self;
-        format!("\"minute\";q={per_minute};w=60, \"burst\";q={burst};w={}", self.refill_seconds(burst.get()))
+        let burst = self.burst.get();
+        format!("\"burst\";q={burst};w={}", self.refill_seconds(burst))
     }
 }
 
@@ -204,7 +206,7 @@ mod tests {
     fn a_rate_is_two_numbers_or_off() {
         let rate: MaybeRate = "600/100".parse().unwrap();
         assert_eq!(rate.0, Some(Rate::default()));
-        assert_eq!(rate.0.unwrap().policy(), "\"minute\";q=600;w=60, \"burst\";q=100;w=10");
+        assert_eq!(rate.0.unwrap().policy(), "\"burst\";q=100;w=10");
         assert_eq!("off".parse::<MaybeRate>().unwrap().0, None);
         for text in ["", "600", "0/1", "1/0", "-1/1", "a/b", "600/100/1", "60001/1"] {
             assert_eq!(text.parse::<MaybeRate>(), Err(NotARate), "{text}");

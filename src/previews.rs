@@ -1,7 +1,8 @@
 //! Previews: what a change would do, kept for a day so that it can be applied exactly as shown.
 //!
 //! A preview is a sealed row beside the ledger, found by the hash of its token. It holds the input, what was shown,
-//! what would be affected, and the seed of every id and time, so that what was shown comes true.
+//! what would be affected, and the seed of every id and time, so that what was shown comes true. It is never written
+//! again: what was answered when it was applied is kept by the ledger, with the command that follows from the seed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -39,8 +40,6 @@ pub struct Shown {
     pub data: Value,
     /// The warnings.
     pub warnings: Vec<Warning>,
-    /// Whether it was applied, and the answer is the one that was given then.
-    pub applied: bool,
 }
 
 /// A stored preview.
@@ -92,24 +91,6 @@ pub async fn load(ledger: &Ledger, organization: OrganizationId, token: &str) ->
     decode(&body).ok_or_else(damaged)
 }
 
-/// Replaces what was shown by what was answered when it was applied.
-pub async fn settle(
-    ledger: &Ledger,
-    organization: OrganizationId,
-    token: &str,
-    preview: &Preview,
-) -> ToolResult<()> {
-    let hash = hash(token);
-    let body = seal(ledger, organization, &hash, preview).await?;
-    sqlx::query("UPDATE ledger.previews SET body = $3 WHERE organization_id = $1 AND token_hash = $2")
-        .bind(organization.uuid())
-        .bind(hash.as_slice())
-        .bind(body)
-        .execute(ledger.pool())
-        .await?;
-    Ok(())
-}
-
 fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
@@ -154,9 +135,8 @@ mod tests {
                 at: Timestamp::from_millis(1_000),
                 data: json!({"campaign": {"name": "é"}}),
                 warnings: vec![],
-                applied: false,
             },
-            effects: Effects::one(Uuid::from_u128(1), "CREATED"),
+            effects: Effects::one(Uuid::from_u128(1), "CREATED", &1),
         };
         let body = encode(&preview).unwrap();
         assert_eq!(decode(&body), Some(preview));

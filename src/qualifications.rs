@@ -2,9 +2,10 @@
 //!
 //! What is decided here is not yet recorded: whoever asked shows it as a preview or appends it. A qualification and the
 //! move of its contact are one command, fenced by the campaign, its roster, the contact and the record itself. That
-//! no second one is open for the same stay is a claim of the ledger; the read models are only asked so that it can
-//! be said before.
+//! no second one is open for the same contact in the campaign is a claim of the ledger; the read models are only asked
+//! so that it can be said before.
 
+mod portable;
 pub mod schema;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use docket_aggregates::Decides;
 use docket_aggregates::ids::{
     CampaignId, ContactId, OrganizationId, QualificationId, QualificationTemplateId, ScriptExecutionId,
 };
-use docket_aggregates::membership::MembershipCommand;
+use docket_aggregates::membership::{MembershipCommand, Stay};
 use docket_aggregates::qualification::{
     Pinned, Provenance, Qualification, QualificationCommand, QualificationError, QualificationEvent,
     QualificationPatch, QualificationStatus,
@@ -58,7 +59,7 @@ pub enum QualificationRefusal {
     /// The script execution is one with another contact, or in another campaign.
     #[error("script execution is not one with this contact in this campaign")]
     OtherConversation,
-    /// Another one is open for the same stay of the same contact.
+    /// Another one is open for the same contact in the campaign; it may be one of an earlier stay.
     #[error("qualification {0} of this contact in this campaign is still open")]
     Open(QualificationId),
     /// The contact cannot be worked on.
@@ -204,7 +205,7 @@ pub async fn open(
         conversation(app, organization, execution, &ground).await?;
     }
     let mut view = app.readside.view(organization, Consistency::STRONG).await?;
-    let other = rows::open(&mut view, organization, ground.stay).await?;
+    let other = rows::open(&mut view, organization, new.campaign_id, new.contact_id).await?;
     drop(view);
     if let Some(other) = other.filter(|other| *other != qualification_id) {
         return refused(QualificationRefusal::Open(other));
@@ -281,7 +282,8 @@ pub async fn changed(
         events.iter().any(|event| matches!(event, QualificationEvent::QualificationReopened { .. }));
     if reopened {
         let mut view = app.readside.view(organization, Consistency::STRONG).await?;
-        if let Some(other) = rows::open(&mut view, organization, about.stay).await? {
+        let Stay { campaign_id, contact_id, .. } = about.stay;
+        if let Some(other) = rows::open(&mut view, organization, campaign_id, contact_id).await? {
             return refused(QualificationRefusal::Open(other));
         }
     }
@@ -317,7 +319,7 @@ pub async fn changed(
 fn verdict(events: &[QualificationEvent]) -> Option<bool> {
     events.iter().find_map(|event| match event {
         QualificationEvent::QualificationConcluded { verdict, .. }
-        | QualificationEvent::QualificationOverturned { verdict } => {
+        | QualificationEvent::QualificationOverturned { verdict, .. } => {
             Some(*verdict == QualificationStatus::Qualified)
         }
         QualificationEvent::QualificationOpened { .. }

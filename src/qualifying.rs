@@ -3,18 +3,26 @@
 //! Three steps, and no database transaction is open during the second: what was said is read and made a payload; the
 //! model is asked, once; its answer is held against the form and recorded, if conversation, record and form still
 //! stand as they did. Without a model there is a payload and no result: nothing is made up.
+//!
+//! A model never overrules a person. What a person answered, confirmed or took away stays; where a person judged the
+//! contact's stay in the campaign, the model is not asked, and what it was asked meanwhile is not recorded. Whoever wants a
+//! model to judge all the same opens the record again. A conversation comes to one record. Both rest on claims of the
+//! ledger, which the append itself looks at, so that no order of events gets around them.
 
 pub mod answer;
 pub mod payload;
 
 use std::sync::Arc;
 
-use docket_aggregates::ids::{AgentId, QualificationId, QualificationTemplateId, ScriptExecutionId};
+use docket_aggregates::claims::ClaimKey;
+use docket_aggregates::ids::{
+    AgentId, OrganizationId, QualificationId, QualificationTemplateId, ScriptExecutionId,
+};
 use docket_aggregates::membership::Stay;
-use docket_aggregates::qualification::{ByModel, Provenance, Qualification, QualificationStatus};
+use docket_aggregates::qualification::{About, ByModel, Provenance, Qualification, QualificationStatus};
 use docket_aggregates::qualification_template::{Answers, QualificationForm};
 use docket_aggregates::script_execution::ScriptExecution;
-use docket_projections::{qualifications as rows, script_template_versions};
+use docket_projections::script_template_versions;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -140,12 +148,68 @@ struct Prepared {
     template_id: QualificationTemplateId,
     template_version: u64,
     form: Arc<QualificationForm>,
-    /// The open qualification, if there is one.
-    open: Option<(QualificationId, Versioned<Qualification>)>,
-    /// What this conversation came to before, if that is decided. A model does not decide it again: whoever wants that
-    /// opens the record first.
-    decided: Option<(QualificationId, Versioned<Qualification>)>,
+    /// What was recorded before.
+    before: Before,
     payload: Payload,
+}
+
+/// What a conversation finds recorded.
+enum Before {
+    /// Nothing that stands in the way of a new record.
+    Nothing,
+    /// The contact's open qualification in the campaign.
+    Open(QualificationId, Versioned<Qualification>),
+    /// What this conversation came to, or how a person judged the contact's stay. A model does not decide it again: whoever
+    /// wants that opens the record first.
+    Decided(QualificationId, Versioned<Qualification>),
+}
+
+impl Before {
+    /// The claims that a new record of a model's rests on: none of them may be owned.
+    fn claims(execution_id: ScriptExecutionId, stay: Stay) -> [ClaimKey; 2] {
+        [ClaimKey::qualified_conversation(execution_id), ClaimKey::judged_by_person(stay)]
+    }
+
+    /// As the ledger has it now: an open record before a decided one.
+    async fn read(
+        app: &App,
+        organization: OrganizationId,
+        execution_id: ScriptExecutionId,
+        stay: Stay,
+    ) -> Result<Self> {
+        let open = ClaimKey::open_qualification(stay.campaign_id, stay.contact_id);
+        let [conversation, judged] = Self::claims(execution_id, stay);
+        let owners = app.ledger.owners(organization, &[open, conversation, judged]).await?;
+        let Some(id) = owners.iter().flatten().copied().map(QualificationId).next() else {
+            return Ok(Self::Nothing);
+        };
+        // Whether it is open is what its own stream says: it may have been closed, or opened again, since the claims were
+        // read, and what is recorded rests on that stream.
+        let record = app.ledger.load::<Qualification>(organization, id).await?;
+        if record.state.status() != QualificationStatus::Draft {
+            return Ok(Self::Decided(id, record));
+        }
+        // One that was left open when the contact was taken out is in the way of any other, and what is said now does not
+        // belong into it.
+        if record.state.about().is_some_and(|about| about.stay != stay) {
+            return refused(QualificationRefusal::Open(id));
+        }
+        Ok(Self::Open(id, record))
+    }
+
+    fn open(&self) -> Option<&Versioned<Qualification>> {
+        match self {
+            Self::Open(_, record) => Some(record),
+            Self::Nothing | Self::Decided(..) => None,
+        }
+    }
+
+    fn about(&self) -> Option<About> {
+        match self {
+            Self::Open(_, record) | Self::Decided(_, record) => record.state.about(),
+            Self::Nothing => None,
+        }
+    }
 }
 
 /// The id of the qualification that a model begins for a conversation. It follows from the conversation, so that of any
@@ -181,8 +245,8 @@ pub async fn qualify(app: &App, call: &Call, wanted: Wanted) -> Result<Done<Qual
     let (Some(model), Some(by_model), false) = (&app.model, by_model, wanted.dry_run) else {
         return Ok(Done { entity: shown, appended: None });
     };
-    if let Some((id, decided)) = &prepared.decided {
-        return standing(app, call, *id, decided, &prepared.form, shown).await;
+    if let Before::Decided(id, decided) = &prepared.before {
+        return standing(app, call, *id, decided, shown).await;
     }
     let answer = ask(model, &prepared).await?;
     let provenance = Provenance { by_model, payload_sha256: prepared.payload.sha256.clone() };
@@ -208,25 +272,12 @@ async fn prepare(app: &App, call: &Call, wanted: Wanted) -> Result<Prepared> {
     let mut view = app.readside.view(organization, Consistency::STRONG).await?;
     let (script, version) = (begun.script_template_id, begun.script_template_version);
     let content = script_template_versions::get(&mut view, organization, script, version).await?;
-    let open = rows::open(&mut view, organization, ground.stay).await?;
-    let earlier = rows::of_execution(&mut view, organization, wanted.execution_id, ground.stay).await?;
     drop(view);
     let Some(content) = content.and_then(|version| version.content) else {
         return refused(QualifyingRefusal::Erased);
     };
-    let open = match open {
-        Some(id) => Some((id, app.ledger.load::<Qualification>(organization, id).await?)),
-        None => None,
-    };
-    let decided = match open {
-        Some(_) => None,
-        None => {
-            let id = earlier.unwrap_or_else(|| begun_for(wanted.execution_id));
-            let earlier = app.ledger.load::<Qualification>(organization, id).await?;
-            earlier.exists().then_some((id, earlier))
-        }
-    };
-    let about = open.as_ref().or(decided.as_ref()).and_then(|(_, record)| record.state.about());
+    let before = Before::read(app, organization, wanted.execution_id, ground.stay).await?;
+    let about = before.about();
     if about.is_some_and(|about| wanted.template_id.is_some_and(|id| id != about.template_id)) {
         return refused(QualifyingRefusal::OtherTemplate);
     }
@@ -247,8 +298,7 @@ async fn prepare(app: &App, call: &Call, wanted: Wanted) -> Result<Prepared> {
         template_id,
         template_version: pinned.version,
         form: pinned.form,
-        open,
-        decided,
+        before,
         payload,
         execution,
     })
@@ -277,19 +327,20 @@ async fn record(
 ) -> Result<Done<Qualified>> {
     let organization = call.organization;
     let none = Answers::new();
-    let known = prepared.open.as_ref().and_then(|(_, open)| open.state.record());
+    let open = prepared.before.open();
+    let known = open.and_then(|open| open.state.record());
     let before = known.map_or(&none, |record| &record.answers);
-    // What a person answered is not overruled; what a model answered is.
-    let of_people = prepared.open.as_ref().map(|(_, open)| open.state.answers_of_people());
-    let news = answer.beside(of_people.as_ref().unwrap_or(&none));
+    // What a person said of an answer is not overruled; what a model answered is.
+    let settled = open.map(|open| open.state.settled_by_people()).unwrap_or_default();
+    let news = answer.beside(&settled);
     let status =
         answer.status(&prepared.form, before, &news).map_err(|error| ServiceError::Refused(error.into()))?;
-    let noted = prepared.open.as_ref().is_some_and(|(_, open)| open.state.notes_are_a_persons());
+    let noted = open.is_some_and(|open| open.state.notes_settled_by_a_person());
     let notes = answer.summary.filter(|_| !noted);
     let fresh = begun_for(shown.execution_id);
     for _ in 0..TRIES {
-        let planned = match &prepared.open {
-            Some((id, open)) => {
+        let planned = match &prepared.before {
+            Before::Open(id, open) => {
                 let change = Change {
                     answers: news.clone(),
                     status: Some(status),
@@ -299,7 +350,7 @@ async fn record(
                 };
                 qualifications::changed(app, organization, *id, open, change).await
             }
-            None => {
+            Before::Nothing | Before::Decided(..) => {
                 let new = NewQualification {
                     campaign_id: prepared.stay.campaign_id,
                     contact_id: prepared.stay.contact_id,
@@ -315,22 +366,34 @@ async fn record(
             }
         };
         let planned = planned.map_err(widened)?;
+        // Whoever was taken out and put in again meanwhile is talked to anew.
+        if planned.after.about().is_none_or(|about| about.stay != prepared.stay) {
+            return refused(QualifyingRefusal::Changed);
+        }
         let recorded = Recorded::of(planned.qualification_id, &planned.after, planned.version, &planned.form);
         let entity = Qualified { qualification: Some(recorded), ..shown.clone() };
         let mut guards = planned.guards;
         guards.push(prepared.execution.guard());
         let request = call.request(&entity)?;
-        match app.ledger.append(call.command(planned.writes, guards, request)).await {
+        let mut command = call.command(planned.writes, guards, request);
+        if open.is_none() {
+            command.absent = Before::claims(shown.execution_id, prepared.stay).into();
+        }
+        match app.ledger.append(command).await {
             Ok(appended) => return Ok(Done { entity, appended: Some(appended) }),
-            Err(error @ (AppendError::Conflict | AppendError::Taken(_))) => {
-                // Another run began the record of this conversation: that one stands.
-                if let Some(begun) = begun_meanwhile(app, call, prepared, fresh).await? {
-                    return standing(app, call, fresh, &begun, &prepared.form, shown).await;
+            Err(AppendError::Conflict | AppendError::Taken(_) | AppendError::Present(_)) => {
+                if !stands(app, call, prepared, shown.execution_id).await? {
+                    return refused(QualifyingRefusal::Changed);
                 }
-                match error {
-                    AppendError::Conflict if stands(app, call, prepared, shown.execution_id).await? => (),
-                    AppendError::Conflict => return refused(QualifyingRefusal::Changed),
-                    error => return Err(error.into()),
+                // What another run or a person recorded meanwhile stands.
+                match Before::read(app, organization, shown.execution_id, prepared.stay).await? {
+                    Before::Decided(id, decided) => return standing(app, call, id, &decided, shown).await,
+                    // Another run began the record, and left it open.
+                    Before::Open(id, begun) if open.is_none() && id == fresh => {
+                        return standing(app, call, id, &begun, shown).await;
+                    }
+                    Before::Open(..) if open.is_none() => return refused(QualifyingRefusal::Changed),
+                    Before::Open(..) | Before::Nothing => (),
                 }
             }
             Err(error) => return Err(error.into()),
@@ -360,30 +423,21 @@ impl Recorded {
     }
 }
 
-/// The record that another run began for the same conversation while the model was asked, if one did.
-async fn begun_meanwhile(
-    app: &App,
-    call: &Call,
-    prepared: &Prepared,
-    id: QualificationId,
-) -> Result<Option<Versioned<Qualification>>> {
-    if prepared.open.is_some() {
-        return Ok(None);
-    }
-    let begun = app.ledger.load::<Qualification>(call.organization, id).await?;
-    Ok(begun.exists().then_some(begun))
-}
-
 /// Answers with what is recorded already, and keeps that as the answer to the request.
 async fn standing(
     app: &App,
     call: &Call,
     id: QualificationId,
     recorded: &Versioned<Qualification>,
-    form: &QualificationForm,
     shown: Qualified,
 ) -> Result<Done<Qualified>> {
-    let recorded = Recorded::of(id, &recorded.state, recorded.version, form);
+    // It is under a form of its own, which need not be the one that the model was asked with.
+    let about = recorded.state.about().ok_or(ServiceError::Refused(QualificationRefusal::Unknown.into()))?;
+    let (template, version) = (about.template_id, Some(about.template_version));
+    let Some((pinned, _)) = qualifications::form(app, call.organization, template, version).await? else {
+        return refused(QualificationRefusal::UnknownTemplate);
+    };
+    let recorded = Recorded::of(id, &recorded.state, recorded.version, &pinned.form);
     let entity = Qualified { qualification: Some(recorded), ..shown };
     let appended = match call.request(&entity)? {
         None => None,
@@ -400,11 +454,11 @@ async fn stands(
     execution_id: ScriptExecutionId,
 ) -> Result<bool> {
     let execution = app.ledger.load::<ScriptExecution>(call.organization, execution_id).await?;
-    let record = match &prepared.open {
-        Some((id, open)) => {
+    let record = match &prepared.before {
+        Before::Open(id, open) => {
             app.ledger.load::<Qualification>(call.organization, *id).await?.version == open.version
         }
-        None => true,
+        Before::Nothing | Before::Decided(..) => true,
     };
     Ok(execution.version == prepared.execution.version && record)
 }

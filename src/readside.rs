@@ -230,7 +230,13 @@ impl ReadSide {
         consistency: Consistency,
     ) -> Result<View, ReadSideError> {
         let started = Stopwatch::now();
-        let (view, at) = self.look(organization).await?;
+        // Where there is something to fold for certain, a view would be closed again at once.
+        let (view, at) = if consistency != Consistency::Eventual && self.behind(organization) {
+            (None, self.standing(organization).await?)
+        } else {
+            let (view, at) = self.look(organization).await?;
+            (Some(view), at)
+        };
         let target = match consistency {
             Consistency::Eventual => 0,
             Consistency::Strong { min_position: Some(wanted) } if wanted > at.head => {
@@ -238,7 +244,7 @@ impl ReadSide {
             }
             Consistency::Strong { .. } => at.head,
         };
-        let (mut view, mut parked) = (Some(view), at.parked);
+        let (mut view, mut parked) = (view, at.parked);
         let mut looked = started;
         if at.folded < target {
             self.ledger.heads().wanted(organization);
@@ -248,7 +254,7 @@ impl ReadSide {
             tokio::pin!(folded);
             folded.as_mut().enable();
 
-            if self.progress.position(organization) >= target && view.is_none() {
+            if self.progress.position(organization).max(at.folded) >= target && view.is_none() {
                 view = Some(self.look(organization).await?.0);
             } else if view.is_none() && looked.elapsed() >= LOOK {
                 // Another process may have folded: the database is asked now and then, not at every fold of this one.
@@ -277,9 +283,9 @@ impl ReadSide {
         }
     }
 
-    /// A campaign as a strong view shows it, and the position of that view. A view takes four round trips and the end of a
+    /// A campaign with its counts as of the head, and that position. A strong view takes four round trips and the end of a
     /// fold; a change that only wants to show counts beside its own decision shares them with everybody who asks
-    /// meanwhile.
+    /// meanwhile. The campaign's own fields may be older.
     pub async fn campaign(
         &self,
         organization: OrganizationId,
@@ -291,6 +297,11 @@ impl ReadSide {
     /// A connection for one single statement on the live read models, as new as they happen to be.
     pub async fn peek(&self) -> Result<PoolConnection<Postgres>, ReadSideError> {
         Ok(self.peeks.acquire().await?)
+    }
+
+    /// Whether this process appended something that it has not folded yet: a hint, no more.
+    fn behind(&self, organization: OrganizationId) -> bool {
+        self.ledger.heads().last(organization) > self.progress.position(organization)
     }
 
     async fn look(&self, organization: OrganizationId) -> Result<(View, Standing), ReadSideError> {

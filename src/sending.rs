@@ -14,6 +14,7 @@ pub mod recipient;
 pub mod refusal;
 pub mod revising;
 pub mod settling;
+pub mod vouching;
 
 pub use activity::Activity;
 pub use drafting::{SendRequest, draft};

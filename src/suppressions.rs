@@ -23,7 +23,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use docket_aggregates::allowlist::EntryKind;
-use docket_aggregates::contact::ContactCommand;
+use docket_aggregates::contact::{ContactCommand, ContactProfile};
 use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
 use docket_aggregates::personal::Personal;
 use docket_aggregates::suppression::{Suppression, SuppressionCommand, SuppressionError, SuppressionReason};
@@ -270,6 +270,33 @@ pub(crate) async fn suppressing<R>(
     let promised = cancelled_follow_ups(app, organization, &contacts.newly_left_alone()).await;
     writes.extend(heeded(reason, promised)?);
     writes.extend(contacts.writes());
+    Ok(writes)
+}
+
+/// The entries of a contact that says by another way than a message that it is not to be contacted: each of its addresses,
+/// for ever. The contact's own stream is written beside by whoever heard it.
+pub(crate) async fn of_contact<R>(
+    app: &App,
+    organization: OrganizationId,
+    contact: ContactId,
+    profile: &ContactProfile,
+) -> Result<Vec<Write>, ServiceError<R>> {
+    let keys = app.ledger.keys().organization(organization).await?;
+    let addresses = [&profile.email, &profile.phone].into_iter().flatten();
+    let mut targets: Vec<Target> = addresses
+        .map(|text| Target::known(organization, address_hash(&keys, text), Some(text.clone()), Some(contact)))
+        .collect();
+    forget_erased(app, organization, &mut targets).await?;
+    let mut writes = Vec::new();
+    for Target { hash, address, contacts, .. } in targets {
+        let list = app.ledger.load::<Suppression>(organization, organization.suppression(&hash)).await?;
+        let reason = SuppressionReason::Unsubscribe;
+        let command =
+            SuppressionCommand::Suppress { address_hash: hash, address, reason, contact_ids: contacts };
+        // Putting an address on the list is never refused.
+        writes.push(list.write(list.state.decide(command).unwrap_or_default()));
+    }
+    writes.retain(|write| !write.events.is_empty());
     Ok(writes)
 }
 

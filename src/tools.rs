@@ -29,7 +29,7 @@ mod script_executions;
 mod script_templates;
 pub mod workspace;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::LazyLock;
@@ -106,6 +106,10 @@ pub const CONTRACT: [&str; 37] = [
 type Running<T> = Pin<Box<dyn Future<Output = ToolResult<T>> + Send>>;
 type ReadFn = Box<dyn Fn(ToolContext, Value) -> Running<Value> + Send + Sync>;
 type PlanFn = Box<dyn Fn(ToolContext, Value, Mint) -> Running<Plan<Value>> + Send + Sync>;
+
+/// Looks at as much of an input as can be read, although its schema refuses it: whoever writes a script is told of
+/// everything at once.
+type Authoring = fn(&Value) -> Vec<FieldError>;
 
 /// What a tool does when it is called.
 enum Run {
@@ -301,10 +305,12 @@ pub struct Draft {
     pages: bool,
     confirm: Confirm,
     repeatable: bool,
+    adds: bool,
     whole: bool,
     levels: usize,
     open_world: bool,
     examples: Vec<Example>,
+    authoring: Option<Authoring>,
     input: fn(Map<String, Value>) -> Result<InputSchema, String>,
     output: fn() -> Value,
     run: Run,
@@ -319,10 +325,12 @@ impl Draft {
             pages: false,
             confirm: Confirm::Never,
             repeatable: risk == Risk::Read,
+            adds: false,
             whole: false,
             levels: json::DEPTH_MAX,
             open_world: false,
             examples: Vec::new(),
+            authoring: None,
             input: InputSchema::new::<I>,
             output: schema::output::<O>,
             run,
@@ -390,9 +398,14 @@ impl Draft {
         Self { confirm, ..self }
     }
 
-    /// Applying twice changes no more than applying once.
+    /// Applying twice changes no more than applying once, whatever the input: a client may repeat it by itself.
     fn repeatable(self) -> Self {
         Self { repeatable: true, ..self }
+    }
+
+    /// It only adds: whatever was there before stays as it is.
+    fn adding(self) -> Self {
+        Self { adds: true, ..self }
     }
 
     /// Its texts are never shortened: they are there to be sent back.
@@ -403,6 +416,11 @@ impl Draft {
     /// Its body may be nested so deep.
     fn levels(self, levels: usize) -> Self {
         Self { levels, ..self }
+    }
+
+    /// What else is wrong with an input that the schema refuses.
+    fn authored(self, authoring: Authoring) -> Self {
+        Self { authoring: Some(authoring), ..self }
     }
 
     /// It may reach services beyond Docket.
@@ -457,6 +475,8 @@ pub struct Tool {
     pub confirm: Confirm,
     /// Whether applying twice changes no more than applying once.
     pub repeatable: bool,
+    /// Whether it only adds to what is there.
+    pub adds: bool,
     /// Whether its texts are never shortened.
     pub whole: bool,
     /// Levels of arrays and objects within each other that its body may have.
@@ -469,6 +489,7 @@ pub struct Tool {
     pub input: InputSchema,
     /// What is answered.
     pub output: Value,
+    authoring: Option<Authoring>,
     run: Run,
 }
 
@@ -507,12 +528,14 @@ impl Tool {
             pages: draft.pages,
             confirm: draft.confirm,
             repeatable: draft.repeatable,
+            adds: draft.adds,
             whole: draft.whole,
             levels: draft.levels,
             open_world: draft.open_world,
             examples: draft.examples,
             input,
             output,
+            authoring: draft.authoring,
             run: draft.run,
         })
     }
@@ -527,6 +550,12 @@ impl Tool {
         matches!(self.risk, Risk::BulkWrite | Risk::Destructive)
     }
 
+    /// Whether it may replace or take away what is there. The protocol's `destructiveHint` means this: false there says
+    /// that a tool only adds.
+    pub fn overwrites(&self) -> bool {
+        self.mutating() && !self.adds
+    }
+
     /// Whether applying this input needs `confirm: true`.
     pub fn gated(&self, input: &Value) -> bool {
         match self.confirm {
@@ -534,6 +563,17 @@ impl Tool {
             Confirm::Always => true,
             Confirm::With(field) => input.get(field).is_some_and(|value| !value.is_null()),
         }
+    }
+
+    /// Everything that is wrong with the input, which is normalised first.
+    fn faults(&self, input: &mut Value) -> Vec<FieldError> {
+        let mut faults = self.input.check(input);
+        if let (false, Some(authoring)) = (faults.is_empty(), self.authoring) {
+            let others = authoring(input);
+            let told: HashSet<String> = faults.iter().map(|fault| fault.path.clone()).collect();
+            faults.extend(others.into_iter().filter(|fault| !told.contains(&fault.path)));
+        }
+        faults
     }
 
     /// What the tool is searched by.
@@ -560,7 +600,7 @@ impl Tool {
             "hints": {
                 "readOnly": !self.mutating(),
                 "idempotent": self.repeatable,
-                "destructive": self.risk == Risk::Destructive,
+                "destructive": self.overwrites(),
                 "openWorld": self.open_world,
             },
             "inputSchema": self.input.schema,
@@ -819,6 +859,27 @@ mod tests {
             assert_eq!(properties.contains_key("dryRun"), tool.mutating(), "{}", tool.name);
             assert_eq!(properties.contains_key("confirm"), tool.confirm != Confirm::Never, "{}", tool.name);
             assert_eq!(properties.contains_key("asOf"), !tool.mutating(), "{}", tool.name);
+        }
+    }
+
+    #[test]
+    fn only_what_adds_and_nothing_else_is_called_harmless() {
+        let adding = |tool: &&Tool| tool.mutating() && !tool.overwrites();
+        let adding: Vec<&str> = catalog().iter().filter(adding).map(|tool| tool.name).collect();
+        assert_eq!(
+            adding,
+            [
+                "create_outbound_campaign",
+                "bulk_add_contacts_to_campaign_by_filter",
+                "create_script_template",
+                "create_qualification_template",
+            ]
+        );
+        for tool in catalog().iter() {
+            let hints = tool.capability(&Known::default())["hints"].clone();
+            assert_eq!(hints["destructive"], tool.overwrites(), "{}", tool.name);
+            assert!(tool.risk != Risk::Destructive || tool.overwrites(), "{}", tool.name);
+            assert!(tool.mutating() || tool.repeatable, "{}", tool.name);
         }
     }
 

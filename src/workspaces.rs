@@ -56,4 +56,11 @@ impl Workspaces {
         };
         Ok(found.state.exists().then_some(found.state))
     }
+
+    /// Whether the organization's CRM module is on. While it is off nothing goes out and no step is taken, and all of it
+    /// waits.
+    pub async fn is_on(&self, ledger: &Ledger, organization: OrganizationId) -> Result<bool, ReadError> {
+        let found = self.get(ledger, organization).await?;
+        Ok(found.is_some_and(|organization| organization.crm_enabled()))
+    }
 }

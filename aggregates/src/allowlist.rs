@@ -35,6 +35,8 @@ pub struct NewEntry {
 pub struct RecipientKeys {
     /// Of its address.
     pub address: String,
+    /// Of its mailbox: the address, without its tag where it has one after a plus.
+    pub mailbox: String,
     /// Of `@` and the domain of its address, where it has one.
     pub domain: Option<String>,
     /// Of everything as which it may be suppressed: the address, where it has a tag after a plus the address without it,
@@ -210,6 +212,7 @@ mod tests {
     fn to(address: &str, domain: Option<&str>) -> RecipientKeys {
         RecipientKeys {
             address: address.into(),
+            mailbox: address.into(),
             domain: domain.map(Into::into),
             suppressed_as: vec![address.into()],
         }

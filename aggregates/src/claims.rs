@@ -11,8 +11,9 @@ use crate::any::AnyEvent;
 use crate::bucket::BucketEvent;
 use crate::contact::ContactEvent;
 use crate::content_piece::ContentPieceEvent;
-use crate::ids::{CampaignId, ContactId, MessageId};
+use crate::ids::{CampaignId, ContactId, MessageId, ScriptExecutionId};
 use crate::import::ImportEvent;
+use crate::membership::Stay;
 use crate::message::MessageEvent;
 use crate::organization::OrganizationEvent;
 use crate::qualification::QualificationEvent;
@@ -30,8 +31,12 @@ pub enum Scope {
     SuppressedAddress,
     /// The one open script execution of a contact within a campaign.
     OpenExecution,
-    /// The one open qualification of a contact's stay in a campaign.
+    /// The one open qualification of a contact within a campaign.
     OpenQualification,
+    /// The qualification that follows from a conversation.
+    QualifiedConversation,
+    /// The qualification by which a person, and no model, judged a contact's stay in a campaign.
+    JudgedByPerson,
     /// An address on the suppression list, from which it may be taken.
     ListedAddress,
     /// A caller's deduplication key: the one message that stands for it.
@@ -53,6 +58,8 @@ impl Scope {
             Self::SuppressedAddress => "suppressed_address",
             Self::OpenExecution => "open_execution",
             Self::OpenQualification => "open_qualification",
+            Self::QualifiedConversation => "qualified_conversation",
+            Self::JudgedByPerson => "judged_by_person",
             Self::ListedAddress => "listed_address",
             Self::MessageDedup => "message_dedup",
             Self::QuotaCharge => "quota_charge",
@@ -86,9 +93,20 @@ impl ClaimKey {
         Self::new(Scope::OpenExecution, &format!("{campaign}/{contact}"))
     }
 
-    /// The claim of the open qualification of a contact's stay.
-    pub fn open_qualification(campaign: CampaignId, contact: ContactId, epoch: u64) -> Self {
-        Self::new(Scope::OpenQualification, &format!("{campaign}/{contact}/{epoch}"))
+    /// The claim of the open qualification of a contact within a campaign. One that was left open when the contact was
+    /// taken out stays the one that is open.
+    pub fn open_qualification(campaign: CampaignId, contact: ContactId) -> Self {
+        Self::new(Scope::OpenQualification, &format!("{campaign}/{contact}"))
+    }
+
+    /// The claim of the qualification that follows from a conversation.
+    pub fn qualified_conversation(execution: ScriptExecutionId) -> Self {
+        Self::new(Scope::QualifiedConversation, &execution.to_string())
+    }
+
+    /// The claim of the qualification by which a person judged a contact's stay.
+    pub fn judged_by_person(Stay { campaign_id, contact_id, epoch }: Stay) -> Self {
+        Self::new(Scope::JudgedByPerson, &format!("{campaign_id}/{contact_id}/{epoch}"))
     }
 
     /// What stands against a send to an address, by its keyed hash: its owner's word, and the list.
@@ -149,21 +167,7 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
             }
             ScriptExecutionEvent::ScriptAnswersRecorded { .. } => vec![],
         },
-        AnyEvent::Qualification(
-            QualificationEvent::QualificationOpened { campaign_id, contact_id, epoch, .. }
-            | QualificationEvent::QualificationReopened { campaign_id, contact_id, epoch },
-        ) => {
-            let key = ClaimKey::open_qualification(*campaign_id, *contact_id, *epoch);
-            vec![ClaimChange::Take(key, aggregate_id)]
-        }
-        AnyEvent::Qualification(QualificationEvent::QualificationConcluded {
-            campaign_id,
-            contact_id,
-            epoch,
-            verdict: _,
-        }) => {
-            vec![ClaimChange::Release(ClaimKey::open_qualification(*campaign_id, *contact_id, *epoch))]
-        }
+        AnyEvent::Qualification(event) => of_qualification(event, aggregate_id),
         AnyEvent::Suppression(SuppressionEvent::SuppressionAdded { address_hash, reason, .. }) => {
             let listed = ClaimKey::new(Scope::ListedAddress, address_hash);
             let own_word = ClaimKey::new(Scope::SuppressedAddress, address_hash);
@@ -188,6 +192,51 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
             .collect(),
         AnyEvent::ContentPiece(event) => of_content_piece(event, aggregate_id),
         _ => vec![],
+    }
+}
+
+/// An open one holds its contact within the campaign. Which conversation it follows from, and that a person judged, is there
+/// to be known by whoever decides for a model: the latter until the matter is opened again.
+fn of_qualification(event: &QualificationEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
+    let of_conversation = |execution: &Option<ScriptExecutionId>| {
+        execution.map(|execution| ClaimKey::qualified_conversation(execution))
+    };
+    let ensured = |key| ClaimChange::Ensure(key, aggregate_id);
+    match event {
+        QualificationEvent::QualificationOpened { campaign_id, contact_id, script_execution_id, .. } => {
+            let open = ClaimKey::open_qualification(*campaign_id, *contact_id);
+            let taken = ClaimChange::Take(open, aggregate_id);
+            std::iter::once(taken).chain(of_conversation(script_execution_id).map(ensured)).collect()
+        }
+        QualificationEvent::QualificationAnswered { script_execution_id, confirmed, .. } => {
+            let judged = confirmed.as_ref().and_then(|confirmed| confirmed.verdict);
+            let judged = judged.map(ClaimKey::judged_by_person);
+            of_conversation(script_execution_id).into_iter().chain(judged).map(ensured).collect()
+        }
+        QualificationEvent::QualificationConcluded {
+            campaign_id,
+            contact_id,
+            epoch,
+            verdict: _,
+            by_model,
+        } => {
+            let stay = Stay { campaign_id: *campaign_id, contact_id: *contact_id, epoch: *epoch };
+            let judged = by_model.is_none().then(|| ensured(ClaimKey::judged_by_person(stay)));
+            let open = ClaimKey::open_qualification(*campaign_id, *contact_id);
+            std::iter::once(ClaimChange::Release(open)).chain(judged).collect()
+        }
+        QualificationEvent::QualificationOverturned { stay: Some(stay), verdict: _, by_model: None } => {
+            vec![ensured(ClaimKey::judged_by_person(*stay))]
+        }
+        QualificationEvent::QualificationOverturned { .. } => vec![],
+        QualificationEvent::QualificationReopened { campaign_id, contact_id, epoch } => {
+            let stay = Stay { campaign_id: *campaign_id, contact_id: *contact_id, epoch: *epoch };
+            let open = ClaimKey::open_qualification(*campaign_id, *contact_id);
+            vec![
+                ClaimChange::Release(ClaimKey::judged_by_person(stay)),
+                ClaimChange::Take(open, aggregate_id),
+            ]
+        }
     }
 }
 

@@ -1,8 +1,10 @@
-//! What one address gets, and when it was last heard of: the messages that count to its frequency cap, and the word that
+//! What one recipient gets, and when it was last heard of: the messages that count to its frequency cap, and the word that
 //! opens a channel's window for answers.
 //!
-//! Messages are counted only while a cap is in force, and decided on from this stream alone: a message is counted in the
-//! append that hands it over, on the version that the decision saw, so that two at once cannot both be the last one.
+//! A recipient is a contact, and it is an address: a message is counted to both, so that neither another channel nor a
+//! second contact with the same address earns one more. Every message is counted, whether or not a cap is in force, so that
+//! a cap holds from its first day on; and it is decided on from these streams alone: a message is counted in the append
+//! that hands it over, on the version that the decision saw, so that two at once cannot both be the last one.
 
 mod event;
 
@@ -14,15 +16,17 @@ pub use event::CorrespondenceEvent;
 
 use crate::channel::Channel;
 use crate::ids::{ContactId, MessageId};
-use crate::sending_control::{FREQUENCY_DAYS_MAX, FrequencyCap};
+use crate::sending_control::{FREQUENCY_DAYS_MAX, FREQUENCY_MESSAGES_MAX, FrequencyCap};
 use crate::stored::aggregate;
 use crate::time::Timestamp;
 
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 /// Words of one address whose ids are remembered: providers repeat within days, and nobody writes more meanwhile.
 const NOTICES_MAX: usize = 64;
+/// Messages that are remembered: no cap asks for more.
+const REMEMBERED: usize = FREQUENCY_MESSAGES_MAX as usize;
 
-/// Orders about one address.
+/// Orders about one recipient.
 #[derive(Clone, Debug)]
 pub enum CorrespondenceCommand {
     /// Count a message, unless the cap is reached. One that is counted already stays counted once.
@@ -30,7 +34,7 @@ pub enum CorrespondenceCommand {
         /// The message.
         message_id: MessageId,
         /// The cap in force.
-        cap: FrequencyCap,
+        cap: Option<FrequencyCap>,
         /// When.
         at: Timestamp,
     },
@@ -58,7 +62,7 @@ pub struct Heard {
     pub contact_id: Option<ContactId>,
 }
 
-/// Why an address gets no more.
+/// Why a recipient gets no more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CorrespondenceError {
     /// The cap is reached.
@@ -90,7 +94,7 @@ impl Correspondence {
                 Ok(vec![])
             }
             CorrespondenceCommand::Count { message_id, cap, at } => {
-                if self.within(cap, at) >= u64::from(cap.messages) {
+                if cap.is_some_and(|cap| self.within(cap, at) >= u64::from(cap.messages)) {
                     return Err(CorrespondenceError::Enough);
                 }
                 Ok(vec![CorrespondenceEvent::CorrespondenceCounted { message_id, at }])
@@ -124,6 +128,11 @@ impl Correspondence {
                 let oldest = at.plus_millis(-i64::from(FREQUENCY_DAYS_MAX) * DAY_MILLIS);
                 self.counted.retain(|_, counted| *counted > oldest);
                 self.counted.insert(message_id, at);
+                while self.counted.len() > REMEMBERED {
+                    let Some((first, _)) = self.counted.iter().min_by_key(|(_, at)| **at) else { break };
+                    let first = *first;
+                    self.counted.remove(&first);
+                }
             }
             CorrespondenceEvent::CorrespondenceUncounted { message_id } => {
                 self.counted.remove(&message_id);
@@ -174,7 +183,7 @@ mod tests {
     }
 
     fn count(message: u128, at: Timestamp) -> CorrespondenceCommand {
-        CorrespondenceCommand::Count { message_id: MessageId(Uuid::from_u128(message)), cap: CAP, at }
+        CorrespondenceCommand::Count { message_id: MessageId(Uuid::from_u128(message)), cap: Some(CAP), at }
     }
 
     fn counted(message: u128, at: Timestamp) -> CorrespondenceEvent {
@@ -197,6 +206,21 @@ mod tests {
             .given(history())
             .when(count(3, day(17)))
             .then_expect_events(vec![counted(3, day(17))]);
+    }
+
+    #[test]
+    fn without_a_cap_everything_is_counted_and_nothing_refused() {
+        let count = |message: u128| CorrespondenceCommand::Count {
+            message_id: MessageId(Uuid::from_u128(message)),
+            cap: None,
+            at: day(1),
+        };
+        let history: Vec<_> = (1..=1_200).map(|message| counted(message, day(1))).collect();
+        let next = vec![counted(1_201, day(1))];
+        Given::with(()).given(history.clone()).when(count(1_201)).then_expect_events(next);
+        let mut state = Correspondence::default();
+        history.into_iter().for_each(|event| cqrs_es::Aggregate::apply(&mut state, event));
+        assert_eq!(state.counted.len(), REMEMBERED, "the largest cap is still known to be reached");
     }
 
     #[test]

@@ -171,6 +171,11 @@ impl OrganizationId {
         self.natural(&format!("correspondence/{address_hash}"))
     }
 
+    /// The stream that counts what one contact gets, at whatever address.
+    pub fn correspondence_with(self, contact: ContactId) -> Uuid {
+        self.natural(&format!("correspondence/contact/{contact}"))
+    }
+
     /// Whom a value is about that names an address and no contact: the keyed hash of the address says who, and
     /// nobody can tell the address from it.
     pub fn correspondent(self, address_hash: &str) -> SubjectId {
@@ -215,6 +220,7 @@ mod tests {
             (organization.hook_registry().to_string(), "474c4f3e-2fa5-54f8-8aec-51572546031a"),
             (organization.suppression("ab").to_string(), "d06037bd-3f74-5879-be0a-756d9ea5a3da"),
             (organization.correspondence("ab").to_string(), "23d1fec9-4695-5dc3-b187-071c8645ce8d"),
+            (organization.correspondence_with(contact).to_string(), "a7a672cc-ed3f-58b6-b12f-a1e6946e6c53"),
             (organization.correspondent("ab").to_string(), "852920d6-ec59-5de5-bd00-5a7a809724a1"),
             (
                 organization.enrollment(SequenceId(Uuid::from_u128(5)), contact).to_string(),

@@ -12,6 +12,7 @@ use crate::channel::Channel;
 use crate::correspondence::CorrespondenceError;
 use crate::credential::Credential;
 use crate::ids::ApprovalId;
+use crate::labels::Labels;
 use crate::message::{Grounds, Message, Reason, Ruling};
 use crate::outbox::Outbox;
 use crate::sending_control::{PauseScope, SendingControl};
@@ -73,6 +74,32 @@ fn may_be_written_to(recipient: Recipient<'_>, allowlist: &Allowlist) -> Result<
     }
 }
 
+/// Where the contact is in the sequence of which a message is a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leading {
+    /// At this very step; or the message is no step at all.
+    #[default]
+    On,
+    /// At this step, and the sequence is paused.
+    SequencePaused,
+    /// At this step, and the campaign that the contact is led through it for is paused.
+    CampaignPaused,
+    /// Not led through it any more: it answered, was taken out, or the sequence is done with.
+    Over,
+}
+
+/// What is seen of one message beside its own stream. The append of a hand-over rests on each of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Whom it is for.
+    pub recipient: Recipient<'a>,
+    /// Where its contact is in its sequence.
+    pub leading: Leading,
+    /// What the board says of its words now; none where the piece that they are from was taken out of use. What it said
+    /// when the message was drafted vouches for nothing any more.
+    pub labels: Option<&'a Labels>,
+}
+
 /// What a hand-over rests on. The append of it guards each of these versions.
 #[derive(Debug)]
 pub struct Ground<'a> {
@@ -86,6 +113,21 @@ pub struct Ground<'a> {
     pub rules: At<'a, ApprovalRules>,
     /// What holds it back.
     pub control: &'a SendingControl,
+    /// Whether the outbound CRM module of the organization is on.
+    pub module_on: bool,
+}
+
+/// What a message waits for that may go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBack {
+    /// The module to be switched on.
+    ModuleOff,
+    /// A pause of sending to be over.
+    Paused(PauseScope),
+    /// The sequence that it is a step of to go on.
+    SequencePaused,
+    /// The campaign that its contact is led through a sequence for to go on.
+    CampaignPaused,
 }
 
 /// What is to be done with a message that waits for its channel.
@@ -94,7 +136,7 @@ pub enum AtDispatch {
     /// Charge it and hand it over.
     HandOver,
     /// Leave it where it is.
-    Paused(PauseScope),
+    HeldBack(HeldBack),
     /// Decide otherwise.
     Rule(Ruling, Grounds),
 }
@@ -103,7 +145,7 @@ pub enum AtDispatch {
 /// any more and a person is to be asked after all.
 pub fn at_dispatch(
     message: &Message,
-    recipient: Recipient<'_>,
+    seen: Seen<'_>,
     ground: Ground<'_>,
     approval_id: ApprovalId,
     at: Timestamp,
@@ -111,11 +153,19 @@ pub fn at_dispatch(
     let (Some(channel), Some(outbox_id)) = (message.channel(), message.outbox_id()) else {
         return AtDispatch::Rule(Ruling::Fail(Reason::RecipientErased), Grounds::default());
     };
+    if !ground.module_on {
+        return AtDispatch::HeldBack(HeldBack::ModuleOff);
+    }
     if let Some(scope) = ground.control.holds_back(outbox_id, message.campaign_id(), message.agent_id()) {
-        return AtDispatch::Paused(scope);
+        return AtDispatch::HeldBack(HeldBack::Paused(scope));
     }
     let mut grounds =
         Grounds { allowlist_version: ground.allowlist.version, rules_version: None, rule: None };
+    match seen.leading {
+        Leading::SequencePaused => return AtDispatch::HeldBack(HeldBack::SequencePaused),
+        Leading::CampaignPaused => return AtDispatch::HeldBack(HeldBack::CampaignPaused),
+        Leading::On | Leading::Over => (),
+    }
     if ground.outbox.deleted() {
         return AtDispatch::Rule(Ruling::Fail(Reason::OutboxDeleted), grounds);
     }
@@ -124,16 +174,23 @@ pub fn at_dispatch(
     if secret.is_none() {
         return AtDispatch::Rule(Ruling::Fail(Reason::SecretMissing), grounds);
     }
-    let (Some(_), Some(labels)) = (message.content(), message.labels()) else {
+    if message.content().is_none() || message.labels().is_none() {
         return AtDispatch::Rule(Ruling::Fail(Reason::RecipientErased), grounds);
-    };
-    if let Err(ruling) = may_be_written_to(recipient, ground.allowlist.state) {
+    }
+    if let Err(ruling) = may_be_written_to(seen.recipient, ground.allowlist.state) {
         return AtDispatch::Rule(ruling, grounds);
     }
+    if seen.leading == Leading::Over {
+        return AtDispatch::Rule(Ruling::Fail(Reason::SequenceStopped), grounds);
+    }
     if message.auto_approved() {
+        grounds.rules_version = Some(ground.rules.version);
+        let Some(labels) = seen.labels else {
+            // No rule lets go what would not even be taken in now.
+            return AtDispatch::Rule(Ruling::AskAPerson(approval_id), grounds);
+        };
         let verdict = ground.rules.state.evaluate(&Facts { channel, labels: labels.clone() }, at);
         if verdict.action == Action::QueueForManual {
-            grounds.rules_version = Some(ground.rules.version);
             grounds.rule = verdict.rule;
             return AtDispatch::Rule(Ruling::AskAPerson(approval_id), grounds);
         }

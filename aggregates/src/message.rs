@@ -153,7 +153,7 @@ impl Message {
         if self.approval_id != Some(approval_id) {
             return Err(MessageError::OtherApproval);
         }
-        if by == draft.drafter {
+        if by == draft.drafter || draft.co_authors.contains(&by) {
             return Err(MessageError::SelfApproval);
         }
         if content_hash != draft.content_hash {
@@ -368,6 +368,7 @@ fn drafted(draft: Draft) -> MessageEvent {
         campaign_id,
         sequence_id,
         step,
+        co_authors,
     } = draft;
     MessageEvent::MessageDrafted {
         message_id,
@@ -385,6 +386,7 @@ fn drafted(draft: Draft) -> MessageEvent {
         campaign_id,
         sequence_id,
         step,
+        co_authors,
     }
 }
 

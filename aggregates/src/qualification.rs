@@ -1,7 +1,10 @@
 //! A qualification: what was found out about one contact of a campaign, and whether that makes it one to win.
 //!
 //! It is recorded under one version of a form and stays under it, whatever becomes of the form. At most one is open
-//! for a contact's stay in a campaign at a time; which one is a claim, so that two who begin at once do not both.
+//! for a contact in a campaign at a time; which one is a claim, so that two who begin at once do not both.
+//!
+//! Whose word each answer, the notes and the verdict are is kept: a model may go back on its own, and a person's word
+//! holds against it. A person's word is also what a person confirmed, and an answer that a person took away.
 
 mod event;
 
@@ -11,12 +14,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use event::{ByModel, QualificationEvent, QualificationRecord};
+pub use event::{ByModel, Confirmed, QualificationEvent, QualificationRecord};
 
 use crate::ids::{AgentId, QualificationId, QualificationTemplateId, ScriptExecutionId};
 use crate::membership::Stay;
 use crate::personal::Personal;
-use crate::qualification_template::{Answers, FormFault, QualificationForm};
+use crate::qualification_template::{FormFault, QualificationForm};
 use crate::stored::aggregate;
 
 /// Characters of the notes, at most.
@@ -178,6 +181,15 @@ struct OfModel {
     answers: BTreeSet<String>,
     /// Whether the notes are its own.
     notes: bool,
+    /// Whether the verdict is its own.
+    #[serde(default)]
+    verdict: bool,
+    /// Keys that are without an answer because a person took it away: a model does not fill them again.
+    #[serde(default)]
+    kept_blank: BTreeSet<String>,
+    /// Whether there are no notes because a person took them away.
+    #[serde(default)]
+    notes_kept_blank: bool,
 }
 
 impl OfModel {
@@ -188,10 +200,21 @@ impl OfModel {
         if by_model {
             let differs = |(key, answer): &(&String, _)| before.answers.get(*key) != Some(*answer);
             self.answers.extend(after.answers.iter().filter(differs).map(|(key, _)| key.clone()));
+        } else {
+            self.kept_blank.extend(before.answers.keys().cloned());
         }
+        self.kept_blank.retain(|key| !after.answers.contains_key(key));
         if after.notes != before.notes {
             self.notes = by_model && after.notes.is_some();
+            self.notes_kept_blank = !by_model && after.notes.is_none();
         }
+    }
+
+    /// Whoever confirms something is its author from then on.
+    fn confirmed(&mut self, confirmed: &Confirmed) {
+        self.answers.retain(|key| !confirmed.answers.contains(key));
+        self.notes &= !confirmed.notes;
+        self.verdict &= confirmed.verdict.is_none();
     }
 }
 
@@ -218,6 +241,7 @@ impl Qualification {
             ) => {
                 let blank = QualificationRecord { notes, ..QualificationRecord::default() };
                 let record = filled(&pinned.form, blank, &answers, status, provenance.as_ref())?;
+                let by_model = provenance.map(|provenance| provenance.by_model);
                 let opened = QualificationEvent::QualificationOpened {
                     qualification_id,
                     campaign_id: stay.campaign_id,
@@ -228,9 +252,9 @@ impl Qualification {
                     template_version: pinned.version,
                     script_execution_id,
                     record: Personal::known(stay.contact_id.uuid(), record),
-                    by_model: provenance.map(|provenance| provenance.by_model),
+                    by_model: by_model.clone(),
                 };
-                let moved = moved(stay, QualificationStatus::Draft, status);
+                let moved = moved(stay, QualificationStatus::Draft, status, by_model);
                 Ok(std::iter::once(opened).chain(moved).collect())
             }
             (QualificationCommand::Change(_), None) => Err(QualificationError::Unknown),
@@ -249,26 +273,50 @@ impl Qualification {
         let known = self.record.as_ref().and_then(Personal::value).ok_or(QualificationError::Erased)?;
         let status = patch.status.unwrap_or(self.status);
         let mut before = known.clone();
-        if let Some(notes) = patch.notes {
-            before.notes = notes;
+        if let Some(notes) = &patch.notes {
+            before.notes.clone_from(notes);
         }
         let record = filled(&patch.pinned.form, before, &patch.answers, status, patch.provenance.as_ref())?;
 
+        let confirmed = self.confirmed(about, &record, &patch);
         let mut events = Vec::new();
-        // Who gave the answers is news only where there are other answers, or a model gives them again.
-        let same =
-            patch.provenance.is_none() && (&record.answers, &record.notes) == (&known.answers, &known.notes);
+        // Who gave the answers is news only where there are other answers, a person stands by a model's, or a model
+        // gives them again.
+        let same = patch.provenance.is_none()
+            && confirmed.is_none()
+            && (&record.answers, &record.notes) == (&known.answers, &known.notes);
+        let by_model = patch.provenance.map(|provenance| provenance.by_model);
         if !same {
             events.push(QualificationEvent::QualificationAnswered {
                 record: Personal::known(about.stay.contact_id.uuid(), record),
                 script_execution_id: patch
                     .script_execution_id
                     .filter(|execution| Some(*execution) != self.script_execution_id),
-                by_model: patch.provenance.map(|provenance| provenance.by_model),
+                by_model: by_model.clone(),
+                confirmed,
             });
         }
-        events.extend(moved(about.stay, self.status, status));
+        events.extend(moved(about.stay, self.status, status, by_model));
         Ok(events)
+    }
+
+    /// What of a model's word a patch repeats, where a person sends it.
+    fn confirmed(
+        &self,
+        about: &About,
+        after: &QualificationRecord,
+        patch: &QualificationPatch,
+    ) -> Option<Confirmed> {
+        let known = self.record().filter(|_| patch.provenance.is_none())?;
+        let repeated = |key: &&String| {
+            self.of_model.answers.contains(*key) && after.answers.get(*key) == known.answers.get(*key)
+        };
+        let confirmed = Confirmed {
+            answers: patch.answers.keys().filter(repeated).cloned().collect(),
+            notes: self.of_model.notes && patch.notes.is_some() && after.notes == known.notes,
+            verdict: (self.of_model.verdict && patch.status == Some(self.status)).then_some(about.stay),
+        };
+        (confirmed != Confirmed::default()).then_some(confirmed)
     }
 
     fn evolve(&mut self, event: QualificationEvent) {
@@ -299,19 +347,33 @@ impl Qualification {
                     of_model,
                 };
             }
-            QualificationEvent::QualificationAnswered { record, script_execution_id, by_model } => {
+            QualificationEvent::QualificationAnswered {
+                record,
+                script_execution_id,
+                by_model,
+                confirmed,
+            } => {
                 if let (Some(before), Some(after)) = (self.record(), record.value()) {
                     let mut of_model = self.of_model.clone();
                     of_model.recorded(before, after, by_model.is_some());
                     self.of_model = of_model;
                 }
+                if let Some(confirmed) = confirmed {
+                    self.of_model.confirmed(&confirmed);
+                }
                 self.record = Some(record);
                 self.script_execution_id = script_execution_id.or(self.script_execution_id);
                 self.by_model = by_model;
             }
-            QualificationEvent::QualificationConcluded { verdict, .. }
-            | QualificationEvent::QualificationOverturned { verdict } => self.status = verdict,
-            QualificationEvent::QualificationReopened { .. } => self.status = QualificationStatus::Draft,
+            QualificationEvent::QualificationConcluded { verdict, by_model, .. }
+            | QualificationEvent::QualificationOverturned { verdict, by_model, .. } => {
+                self.status = verdict;
+                self.of_model.verdict = by_model.is_some();
+            }
+            QualificationEvent::QualificationReopened { .. } => {
+                self.status = QualificationStatus::Draft;
+                self.of_model.verdict = false;
+            }
         }
     }
 
@@ -340,16 +402,17 @@ impl Qualification {
         self.by_model.as_ref()
     }
 
-    /// The answers that a person gave, or that nobody but a person changed since.
-    pub fn answers_of_people(&self) -> Answers {
-        let answers = self.record().into_iter().flat_map(|record| &record.answers);
-        let theirs = answers.filter(|(key, _)| !self.of_model.answers.contains(*key));
-        theirs.map(|(key, answer)| (key.clone(), answer.clone())).collect()
+    /// Keys of the form of which a person had the last word: answered, confirmed, or taken away.
+    pub fn settled_by_people(&self) -> BTreeSet<String> {
+        let answered = self.record().into_iter().flat_map(|record| record.answers.keys());
+        let theirs = answered.filter(|key| !self.of_model.answers.contains(*key));
+        theirs.chain(&self.of_model.kept_blank).cloned().collect()
     }
 
-    /// Whether there are notes and a person wrote them.
-    pub fn notes_are_a_persons(&self) -> bool {
-        !self.of_model.notes && self.record().is_some_and(|record| record.notes.is_some())
+    /// Whether a person had the last word on the notes.
+    pub fn notes_settled_by_a_person(&self) -> bool {
+        let noted = self.record().is_some_and(|record| record.notes.is_some());
+        if noted { !self.of_model.notes } else { self.of_model.notes_kept_blank }
     }
 }
 
@@ -384,17 +447,28 @@ fn filled(
     })
 }
 
-fn moved(stay: Stay, from: QualificationStatus, to: QualificationStatus) -> Option<QualificationEvent> {
+fn moved(
+    stay: Stay,
+    from: QualificationStatus,
+    to: QualificationStatus,
+    by_model: Option<ByModel>,
+) -> Option<QualificationEvent> {
     let Stay { campaign_id, contact_id, epoch } = stay;
     match (from, to) {
         _ if from == to => None,
         (_, QualificationStatus::Draft) => {
             Some(QualificationEvent::QualificationReopened { campaign_id, contact_id, epoch })
         }
-        (QualificationStatus::Draft, verdict) => {
-            Some(QualificationEvent::QualificationConcluded { campaign_id, contact_id, epoch, verdict })
+        (QualificationStatus::Draft, verdict) => Some(QualificationEvent::QualificationConcluded {
+            campaign_id,
+            contact_id,
+            epoch,
+            verdict,
+            by_model,
+        }),
+        (_, verdict) => {
+            Some(QualificationEvent::QualificationOverturned { stay: Some(stay), verdict, by_model })
         }
-        (_, verdict) => Some(QualificationEvent::QualificationOverturned { verdict }),
     }
 }
 

@@ -151,7 +151,9 @@ pub struct Sequence {
     version: u32,
     steps: Vec<Step>,
     words: Option<Personal<SequenceWords>>,
-    author: Option<PrincipalId>,
+    /// Of each step, everybody who had a hand in its words, the last one first.
+    #[serde(default)]
+    authors: Vec<Vec<PrincipalId>>,
     status: SequenceStatus,
 }
 
@@ -209,8 +211,8 @@ impl Sequence {
         match event {
             SequenceEvent::SequenceCreated { version, steps, words, author, .. }
             | SequenceEvent::SequenceChanged { version, steps, words, author } => {
+                self.authors = self.authors_of(&words, steps.len(), author);
                 self.version = version;
-                self.author = Some(author);
                 self.steps = steps;
                 self.words = Some(words);
             }
@@ -235,15 +237,50 @@ impl Sequence {
         &self.steps
     }
 
-    /// Whose words they are.
-    pub fn author(&self) -> Option<PrincipalId> {
-        self.author
+    /// Who wrote the words of a step, by its index: everybody who had a hand in them, the last one first.
+    pub fn authors(&self, step: usize) -> &[PrincipalId] {
+        self.authors.get(step).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whose words the steps of a new version are. Words that were there before stay those of whoever wrote them, wherever
+    /// they stand now; new ones may be made of those that went, and are theirs as well who wrote those.
+    fn authors_of(
+        &self,
+        words: &Personal<SequenceWords>,
+        steps: usize,
+        by: PrincipalId,
+    ) -> Vec<Vec<PrincipalId>> {
+        let everybody = self.authors.iter().flatten().copied();
+        let (before, after) = (self.words(), words.value());
+        let Some((before, after)) = before.zip(after) else {
+            // Of what cannot be compared any more, nobody's part is forgotten.
+            return vec![with(by, everybody); steps];
+        };
+        let went = before.payloads.iter().zip(&self.authors);
+        let went = went.filter(|(payload, _)| !after.payloads.contains(payload));
+        let new = with(by, went.flat_map(|(_, authors)| authors.iter().copied()));
+        let known = |payload: &String| {
+            let index = before.payloads.iter().position(|known| known == payload)?;
+            self.authors.get(index).cloned()
+        };
+        after.payloads.iter().map(|payload| known(payload).unwrap_or_else(|| new.clone())).collect()
     }
 
     /// Its name and payloads, while they are known.
     pub fn words(&self) -> Option<&SequenceWords> {
         self.words.as_ref().and_then(Personal::value)
     }
+}
+
+/// These people, each once, and this one first.
+fn with(first: PrincipalId, others: impl Iterator<Item = PrincipalId>) -> Vec<PrincipalId> {
+    let mut all = vec![first];
+    for other in others {
+        if !all.contains(&other) {
+            all.push(other);
+        }
+    }
+    all
 }
 
 fn check(steps: &[Step], words: &SequenceWords) -> Result<(), SequenceError> {
@@ -360,6 +397,55 @@ mod tests {
         ]);
         let patch = SequencePatch { name: Some("Nurture".into()), ..Default::default() };
         Given::with(()).given(vec![created()]).when(change(patch)).then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn words_stay_those_of_whoever_wrote_them() {
+        let said = |payloads: &[&str]| SequenceWords {
+            name: "Nurture".into(),
+            payloads: payloads.iter().map(|payload| (*payload).to_owned()).collect(),
+        };
+        let changed = |payloads: &[&str], author| SequenceEvent::SequenceChanged {
+            version: 2,
+            steps: vec![step(0); payloads.len()],
+            words: Personal::known(ID.uuid(), said(payloads)),
+            author,
+        };
+        let erased = SequenceEvent::SequenceChanged {
+            version: 3,
+            steps: vec![step(0); 2],
+            words: Personal::erased(ID.uuid()),
+            author: EDITOR,
+        };
+        let (both, one, other) = (vec![EDITOR, AUTHOR], vec![AUTHOR], vec![EDITOR]);
+        for (changes, authors) in [
+            // Another name, another wait: nobody's words.
+            (vec![changed(&["a", "b"], EDITOR)], vec![one.clone(), one.clone()]),
+            (vec![changed(&["b", "a"], EDITOR)], vec![one.clone(), one.clone()]),
+            (vec![changed(&["a", "b", "c"], EDITOR)], vec![one.clone(), one.clone(), other.clone()]),
+            (vec![changed(&["a", "b2"], EDITOR)], vec![one.clone(), both.clone()]),
+            (vec![changed(&["b2", "a"], EDITOR)], vec![both.clone(), one.clone()]),
+            (
+                vec![changed(&["a", "b2"], EDITOR), changed(&["a", "b3"], AUTHOR)],
+                vec![one.clone(), vec![AUTHOR, EDITOR]],
+            ),
+            (vec![erased], vec![both.clone(), both]),
+        ] {
+            let mut sequence = Sequence::default();
+            let created = SequenceEvent::SequenceCreated {
+                sequence_id: ID,
+                version: 1,
+                steps: vec![step(0), step(60)],
+                words: Personal::known(ID.uuid(), said(&["a", "b"])),
+                author: AUTHOR,
+            };
+            for event in std::iter::once(created).chain(changes) {
+                cqrs_es::Aggregate::apply(&mut sequence, event);
+            }
+            let found: Vec<_> =
+                (0..sequence.steps().len()).map(|step| sequence.authors(step).to_vec()).collect();
+            assert_eq!(found, authors);
+        }
     }
 
     #[test]

@@ -113,6 +113,26 @@ pub async fn count(
     Ok(count.max(0).cast_unsigned())
 }
 
+/// How many each of the contacts has; those without any are left out.
+pub async fn count_each(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    campaign: CampaignId,
+    contacts: &[ContactId],
+) -> sqlx::Result<Vec<(ContactId, u64)>> {
+    let rows = sqlx::query(
+        "SELECT contact_id, count(*) AS calls FROM UNNEST($3::uuid[]) AS wanted (contact_id)
+         JOIN calls USING (contact_id)
+         WHERE calls.organization_id = $1 AND calls.campaign_id = $2 AND NOT calls.detached GROUP BY contact_id",
+    )
+    .bind(organization.uuid())
+    .bind(campaign.uuid())
+    .bind(uuids(contacts))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| Ok((row.id("contact_id")?, row.count("calls")?))).collect()
+}
+
 fn row(row: &PgRow) -> sqlx::Result<CallRow> {
     let small = |column: &str| -> sqlx::Result<Option<u32>> {
         Ok(row.try_get::<Option<i64>, _>(column)?.and_then(|n| u32::try_from(n).ok()))

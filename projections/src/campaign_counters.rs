@@ -4,16 +4,18 @@
 //! rows, never over the memberships. A counter that reaches zero is deleted, so that the rows depend on the
 //! memberships alone and not on how they came about.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::LazyLock;
 
+use docket_aggregates::AnyEvent;
 use docket_aggregates::ids::{AgentId, CampaignId, OrganizationId};
 use docket_aggregates::membership::MembershipStatus;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::ReadModel;
 use crate::columns::{Columns, uuids};
 use crate::memberships::{ContactSource, status_code, status_column};
+use crate::{ReadModel, stays};
 
 /// The tables written here.
 pub const MODEL: ReadModel = ReadModel { name: "campaign_counters", tables: &["campaign_counters"] };
@@ -145,6 +147,15 @@ pub async fn open_loads(
     Ok(agents.iter().map(|agent| loads.get(agent).copied().unwrap_or(0)).collect())
 }
 
+/// Whether an event of this stored type may change a counter; one that this version does not know may.
+pub fn changed_by(event_type: &str) -> bool {
+    stays::moves(event_type) || !KNOWN.contains(event_type)
+}
+
+/// The events that this version knows.
+static KNOWN: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| AnyEvent::stored().into_iter().map(|(_, event_type, _)| event_type).collect());
+
 /// Adds to the counters.
 pub(crate) async fn write(
     conn: &mut PgConnection,
@@ -200,4 +211,23 @@ pub(crate) async fn write(
         .await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_version_knows_may_change_a_counter() {
+        for (event_type, may) in [
+            ("ContactsAdded", true),
+            ("CallLogged", true),
+            ("ContactOptedOut", true),
+            ("CampaignChanged", false),
+            ("ContactCreated", false),
+            ("FromTheFuture", true),
+        ] {
+            assert_eq!(changed_by(event_type), may, "{event_type}");
+        }
+    }
 }

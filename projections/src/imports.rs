@@ -101,6 +101,15 @@ pub async fn list(
     rows.iter().map(row).collect()
 }
 
+/// Whether contacts are being made of a folder at the moment.
+pub async fn any_committing(conn: &mut PgConnection, organization: OrganizationId) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM imports WHERE organization_id = $1 AND stage = $2)")
+        .bind(organization.uuid())
+        .bind(stage_name(ImportStage::Committing))
+        .fetch_one(conn)
+        .await
+}
+
 const fn stage_name(stage: ImportStage) -> &'static str {
     match stage {
         ImportStage::Unknown => "unknown",

@@ -373,6 +373,7 @@ fn drafted(event: &MessageEvent, recorded: &Recorded) -> Option<MessageRow> {
         campaign_id,
         sequence_id,
         step,
+        co_authors: _,
     } = event
     else {
         return None;
@@ -557,6 +558,7 @@ mod tests {
                 campaign_id: None,
                 sequence_id: None,
                 step: None,
+                co_authors: vec![],
             },
             MessageEvent::MessageDecided {
                 decision: Decision {

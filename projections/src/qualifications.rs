@@ -159,44 +159,21 @@ pub async fn latest(
     found.as_ref().map(row).transpose()
 }
 
-/// The open qualification of a contact's stay in a campaign.
+/// The open qualification of a contact in a campaign, of whichever stay.
 pub async fn open(
     conn: &mut PgConnection,
     organization: OrganizationId,
-    stay: Stay,
+    campaign: CampaignId,
+    contact: ContactId,
 ) -> sqlx::Result<Option<QualificationId>> {
     let found = sqlx::query(
         "SELECT qualification_id FROM qualifications
-         WHERE organization_id = $1 AND contact_id = $2 AND campaign_id = $3 AND epoch = $4 AND status = 'draft'
+         WHERE organization_id = $1 AND contact_id = $2 AND campaign_id = $3 AND status = 'draft'
          LIMIT 1",
     )
     .bind(organization.uuid())
-    .bind(stay.contact_id.uuid())
-    .bind(stay.campaign_id.uuid())
-    .bind(signed(stay.epoch))
-    .fetch_optional(conn)
-    .await?;
-    found.map(|row| row.id("qualification_id")).transpose()
-}
-
-/// The latest qualification that follows from a conversation.
-pub async fn of_execution(
-    conn: &mut PgConnection,
-    organization: OrganizationId,
-    execution: ScriptExecutionId,
-    stay: Stay,
-) -> sqlx::Result<Option<QualificationId>> {
-    let found = sqlx::query(
-        "SELECT qualification_id FROM qualifications
-         WHERE organization_id = $1 AND contact_id = $2 AND campaign_id = $3 AND epoch = $4
-           AND script_execution_id = $5
-         ORDER BY created_at DESC, qualification_id DESC LIMIT 1",
-    )
-    .bind(organization.uuid())
-    .bind(stay.contact_id.uuid())
-    .bind(stay.campaign_id.uuid())
-    .bind(signed(stay.epoch))
-    .bind(execution.uuid())
+    .bind(contact.uuid())
+    .bind(campaign.uuid())
     .fetch_optional(conn)
     .await?;
     found.map(|row| row.id("qualification_id")).transpose()
@@ -278,13 +255,13 @@ fn plan(
         row.updated_at = recorded.occurred_at;
         match event {
             QualificationEvent::QualificationOpened { .. } => (),
-            QualificationEvent::QualificationAnswered { record, script_execution_id, by_model } => {
+            QualificationEvent::QualificationAnswered { record, script_execution_id, by_model, .. } => {
                 row.record = record.value().cloned();
                 row.script_execution_id = script_execution_id.or(row.script_execution_id);
                 row.by_model.clone_from(by_model);
             }
             QualificationEvent::QualificationConcluded { verdict, .. }
-            | QualificationEvent::QualificationOverturned { verdict } => row.status = *verdict,
+            | QualificationEvent::QualificationOverturned { verdict, .. } => row.status = *verdict,
             QualificationEvent::QualificationReopened { .. } => row.status = QualificationStatus::Draft,
         }
     }
@@ -389,6 +366,10 @@ mod tests {
         }
     }
 
+    fn overturned(verdict: QualificationStatus) -> QualificationEvent {
+        QualificationEvent::QualificationOverturned { stay: None, verdict, by_model: None }
+    }
+
     #[test]
     fn any_batches_give_the_same_row() {
         let execution = ScriptExecutionId(Uuid::from_u128(5));
@@ -396,9 +377,9 @@ mod tests {
             record: Personal::erased(Uuid::from_u128(2)),
             script_execution_id: Some(execution),
             by_model: None,
+            confirmed: None,
         };
-        let overturned =
-            QualificationEvent::QualificationOverturned { verdict: QualificationStatus::NotQualified };
+        let overturned = overturned(QualificationStatus::NotQualified);
         let batch: Vec<Recorded> = [opened(), answered, overturned]
             .into_iter()
             .zip(1..)
@@ -417,8 +398,7 @@ mod tests {
 
     #[test]
     fn what_was_never_begun_is_an_orphan() {
-        let overturned =
-            QualificationEvent::QualificationOverturned { verdict: QualificationStatus::Qualified };
+        let overturned = overturned(QualificationStatus::Qualified);
         let refused = plan(&[Recorded::sample(7, ID, 2, overturned)], vec![]);
         assert!(matches!(refused, Err(FoldError::Orphan { position: 7, .. })));
     }

@@ -63,6 +63,14 @@ pub(crate) async fn fold(
     Ok(())
 }
 
+/// Whether an event of this stored type may change who is in a campaign, or how they stand there.
+pub(crate) fn moves(event_type: &str) -> bool {
+    let is_of = |stored: &[(&str, &str)]| stored.iter().any(|(known, _)| *known == event_type);
+    matches!(event_type, "ContactOptedOut" | "ContactSuppressed")
+        || is_of(RosterEvent::STORED)
+        || is_of(MembershipEvent::STORED)
+}
+
 /// What must be known before a batch can be planned.
 #[derive(Debug, Default)]
 struct Needs {
@@ -82,28 +90,23 @@ impl Needs {
         let mut needs = Self { nothing: true, ..Self::default() };
         let mut created: HashSet<ContactId> = HashSet::new();
         for recorded in batch {
-            match &recorded.event {
-                AnyEvent::Contact(ContactEvent::ContactCreated { contact_id, .. }) => {
-                    created.insert(*contact_id);
+            let event = &recorded.event;
+            if let AnyEvent::Contact(ContactEvent::ContactCreated { contact_id, .. }) = event {
+                created.insert(*contact_id);
+            }
+            if !moves(event.event_type()) {
+                continue;
+            }
+            needs.nothing = false;
+            match event {
+                AnyEvent::Contact(_) => needs.sets.push(ContactId(recorded.aggregate_id)),
+                AnyEvent::Roster(RosterEvent::ContactsAdded { contact_ids, .. }) => {
+                    needs.flags.extend(contact_ids);
+                    needs.sets.extend(contact_ids);
                 }
-                AnyEvent::Contact(
-                    ContactEvent::ContactOptedOut { .. } | ContactEvent::ContactSuppressed { .. },
-                ) => {
-                    needs.nothing = false;
-                    needs.sets.push(ContactId(recorded.aggregate_id));
+                AnyEvent::Roster(RosterEvent::ContactsRemoved { contact_ids, .. }) => {
+                    needs.sets.extend(contact_ids);
                 }
-                AnyEvent::Roster(event) => {
-                    needs.nothing = false;
-                    match event {
-                        RosterEvent::ContactsAdded { contact_ids, .. } => {
-                            needs.flags.extend(contact_ids);
-                            needs.sets.extend(contact_ids);
-                        }
-                        RosterEvent::ContactsRemoved { contact_ids, .. } => needs.sets.extend(contact_ids),
-                        RosterEvent::ContactsAssigned { .. } => (),
-                    }
-                }
-                AnyEvent::Membership(_) => needs.nothing = false,
                 _ => (),
             }
         }

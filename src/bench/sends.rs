@@ -175,6 +175,7 @@ async fn draft(
                     campaign_id: None,
                     sequence_id: None,
                     step: None,
+                    co_authors: vec![],
                 })),
                 MessageCommand::Decide {
                     ruling: Ruling::AskAPerson(approval_id),

@@ -36,6 +36,7 @@ use crate::demo::data::{DemoData, demo_data};
 use crate::demo::mailbox::Mailbox;
 use crate::demo::{self, Loaded};
 use crate::hooks::Hooks;
+use crate::language_model::LanguageModel;
 use crate::outgoing_webhooks::Webhooks;
 use crate::postgres::Postgres;
 
@@ -93,6 +94,8 @@ struct Told {
 
 impl Demo {
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
+        // First: an address that is none is told before anything is loaded.
+        let model = LanguageModel::open(&self.config.language_model)?;
         let folder = config.data_dir()?.join(FOLDER);
         let own = Config {
             database_url: None,
@@ -135,6 +138,7 @@ impl Demo {
             let app = App {
                 hooks: Hooks::new(own.hooks_file(self.config.hooks_file.as_ref())),
                 webhooks: Webhooks::new(Poster::open(&Limits::default(), Targets::this_machine(), &[])?),
+                model,
                 public_url: settings.public_url.as_deref().map(Into::into),
                 ..opened.app.clone()
             };
@@ -406,6 +410,28 @@ mod tests {
         assert!(lines.contains("export DOCKET_TOKEN='dkt_a'\n"));
         assert!(lines.contains("export DOCKET_INSTANCE_ADMIN_TOKEN='dkt_b'\n"));
         assert!(lines.contains(r"export DOCKET_DEMO_DIR='/data of o'\''brien/demo'"), "{lines}");
+    }
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        demo: Demo,
+    }
+
+    #[tokio::test]
+    async fn the_model_that_is_named_is_the_one_that_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config {
+            database_url: None,
+            data_dir: Some(folder.path().to_owned()),
+            master_key: None,
+            log: "warn".to_owned(),
+            json: false,
+        };
+        let line = ["demo", "--listen", "127.0.0.1:0", "--llm-url", "ftp://model", "--llm-model", "m"];
+        let demo = <Line as clap::Parser>::parse_from(line).demo;
+        let refused = demo.run(&config).await.unwrap_err();
+        assert_eq!(refused.to_string(), "DOCKET_LLM_URL is not an http or https address");
     }
 
     #[test]

@@ -64,13 +64,7 @@ fn markdown() -> String {
             write!(page, "\n### {}\n\n{}\n\n{}\n", tool.name, tool.input.description, nature(&capability));
         let _ = write!(page, "\n| Input | Type | |\n|---|---|---|\n");
         let schema = &capability["inputSchema"];
-        let required: Vec<&str> =
-            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        for (field, property) in schema["properties"].as_object().into_iter().flatten() {
-            let mark = if required.contains(&field.as_str()) { ", required" } else { "" };
-            let described = property["description"].as_str().unwrap_or_default();
-            let _ = writeln!(page, "| `{field}` | {}{mark} | {} |", kind(property, schema), cell(described));
-        }
+        rows(&mut page, schema, schema, "", &mut Vec::new());
         for example in &tool.examples {
             let input = serde_json::to_string(&example.input).unwrap_or_default();
             let _ = write!(page, "\n{}:\n\n```json\n{input}\n```\n", example.title);
@@ -84,6 +78,52 @@ fn markdown() -> String {
         let _ = writeln!(page, "- {name}");
     }
     page
+}
+
+/// A row for each field, and below it those within it: `filter.city`, `steps[].text`. What contains itself (steps within
+/// the branches of steps) is told once.
+fn rows(page: &mut String, schema: &Value, root: &Value, within: &str, told: &mut Vec<*const Value>) {
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+        let mark = if required.contains(&field.as_str()) { ", required" } else { "" };
+        let described = property["description"].as_str();
+        let described = described.or_else(|| referred(property, root)["description"].as_str());
+        let kind = kind(property, root);
+        let _ =
+            writeln!(page, "| `{within}{field}` | {kind}{mark} | {} |", cell(described.unwrap_or_default()));
+        let (inner, lists) = inside(property, root);
+        let itself = std::ptr::from_ref(inner);
+        if inner["properties"].is_object() && !told.contains(&itself) {
+            told.push(itself);
+            rows(page, inner, root, &format!("{within}{field}{}.", "[]".repeat(lists)), told);
+            told.pop();
+        }
+    }
+}
+
+/// The schema that is referred to, if it is a reference.
+fn referred<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
+    let pointer = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
+    pointer.and_then(|pointer| root.pointer(pointer)).unwrap_or(schema)
+}
+
+/// The object that a property is made of, and within how many lists it stands.
+fn inside<'a>(property: &'a Value, root: &'a Value) -> (&'a Value, usize) {
+    let mut schema = referred(property, root);
+    let mut lists = 0;
+    loop {
+        let several = schema["anyOf"].as_array().or(schema["oneOf"].as_array());
+        let mut objects = several.into_iter().flatten().map(|one| referred(one, root));
+        if let Some(object) = objects.find(|one| one["properties"].is_object()) {
+            return (object, lists);
+        }
+        if !schema["items"].is_object() {
+            return (schema, lists);
+        }
+        schema = referred(&schema["items"], root);
+        lists += 1;
+    }
 }
 
 /// One line on what a tool may do to the world.
@@ -167,6 +207,18 @@ mod tests {
         let page = markdown();
         for tool in catalog().iter() {
             assert!(page.contains(&format!("\n### {}\n", tool.name)), "{}", tool.name);
+        }
+        for nested in [
+            "filter.customFields",
+            "filter.tagsAny",
+            "responses[].nodeId",
+            "steps[].branches[].label",
+            "patch.steps[].options",
+            "fields[].key",
+            "scoring.rules[].points",
+            "settings.callWindow.start",
+        ] {
+            assert!(page.contains(&format!("\n| `{nested}` | ")), "{nested}");
         }
         assert!(!page.contains("| object, required |  |"));
         assert!(!page.contains("|  |\n"), "a field without a description");

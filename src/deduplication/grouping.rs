@@ -28,7 +28,7 @@ pub(super) fn group(
     options: &Options,
     each: impl FnMut(Group),
 ) -> Summary {
-    yield_to_rivals(columns, &mut edges);
+    let mut seconds = yield_to_rivals(columns, &mut edges);
     let mut clusters = Clusters::new(columns.nodes.len());
     edges.sort_by(|one, other| {
         other.weighed.bits.total_cmp(&one.weighed.bits).then((one.a, one.b).cmp(&(other.a, other.b)))
@@ -49,12 +49,26 @@ pub(super) fn group(
     }
     drop(edges);
     let scales = Scales::new(columns, options);
-    Assembly { columns, scales, clusters, near, asked: asked(options) }.hand_out(each)
+    // A chain may have brought the two together all the same.
+    seconds.retain(|second| clusters.root(second.row) != clusters.root(second.contact));
+    Assembly { columns, scales, clusters, near, seconds, asked: asked(options) }.hand_out(each)
 }
 
+/// A row, and a contact that it likely is by an address, a number or an id, although a better pair was found for it.
+struct Second {
+    row: u32,
+    contact: u32,
+    bits: f32,
+}
+
+/// What names a record rather than describing it.
+const NAMED_BY: u8 = bit(MatchOn::Email) | bit(MatchOn::Phone) | bit(MatchOn::ExternalId);
+
 /// Weakens pairs whose names contradict each other where one of the two has a better pair, and drops what is merely
-/// likely where a contact has been found with far more certainty.
-fn yield_to_rivals(columns: &Columns, edges: &mut Vec<Edge>) {
+/// likely where a contact has been found with far more certainty. What is dropped and names another contact is told: a
+/// row that matches two contacts is a person's to settle, however much better the one is.
+fn yield_to_rivals(columns: &Columns, edges: &mut Vec<Edge>) -> Vec<Second> {
+    let mut seconds = Vec::new();
     let mut best = vec![f32::NEG_INFINITY; columns.nodes.len()];
     for edge in edges.iter().filter(|edge| !edge.weighed.conflict) {
         for node in [edge.a, edge.b] {
@@ -73,8 +87,17 @@ fn yield_to_rivals(columns: &Columns, edges: &mut Vec<Edge>) {
         let bits = edge.weighed.bits;
         let dropped = (0.0..confident).contains(&bits)
             && (outdone(best_a) && free(edge.b, best_b) || outdone(best_b) && free(edge.a, best_a));
+        if dropped && !edge.weighed.conflict && edge.weighed.agreed & NAMED_BY != 0 {
+            let is_contact = |node: u32| columns.nodes[node as usize].is_contact;
+            match (is_contact(edge.a), is_contact(edge.b)) {
+                (false, true) => seconds.push(Second { row: edge.a, contact: edge.b, bits }),
+                (true, false) => seconds.push(Second { row: edge.b, contact: edge.a, bits }),
+                (false, false) | (true, true) => {}
+            }
+        }
         !dropped
     });
+    seconds
 }
 
 /// Sets of nodes that are one.
@@ -170,12 +193,23 @@ impl Members {
     }
 }
 
+/// What stands beside a group and is not of it.
+struct Beside {
+    /// The bits of the likeliest record that it more likely is not.
+    nearest: Option<f32>,
+    near: Vec<RecordKey>,
+    /// Whether a row of it likely is a contact that is not of it.
+    another_contact: bool,
+}
+
 struct Assembly<'a> {
     columns: &'a Columns,
     scales: Scales<'a>,
     clusters: Clusters,
     /// A record alone, another that it is more likely not, and the bits.
     near: Vec<(u32, u32, f32)>,
+    /// Contacts that rows match beside those of their groups.
+    seconds: Vec<Second>,
     asked: u8,
 }
 
@@ -199,6 +233,16 @@ impl Assembly<'_> {
             one.0.cmp(&other.0).then(other.2.total_cmp(&one.2)).then(one.1.cmp(&other.1))
         });
         near.dedup_by_key(|(group, other, _)| (*group, *other));
+        let mut seconds = std::mem::take(&mut self.seconds);
+        for second in &mut seconds {
+            second.row = places[self.clusters.root(second.row) as usize];
+        }
+        seconds.sort_by(|one, other| {
+            one.row
+                .cmp(&other.row)
+                .then(other.bits.total_cmp(&one.bits))
+                .then(one.contact.cmp(&other.contact))
+        });
         let records_of_node = self.first_records();
         let mut summary = Summary {
             rows: columns.node_of_row.len() as u64,
@@ -210,12 +254,19 @@ impl Assembly<'_> {
             let from = near.partition_point(|(group, _, _)| *group < number);
             let to = near.partition_point(|(group, _, _)| *group <= number);
             let nearest = near[from..to].first().map(|(_, _, bits)| *bits);
-            let nearby: Vec<RecordKey> = near[from..to]
-                .iter()
-                .take(NEAR_MAX)
-                .filter_map(|(_, node, _)| records_of_node[*node as usize])
-                .collect();
-            each(self.group(rows.of(place), contacts.of(place), nearest, nearby, &mut summary));
+            let seconds_from = seconds.partition_point(|second| second.row < number);
+            let seconds_to = seconds.partition_point(|second| second.row <= number);
+            let seconds = &seconds[seconds_from..seconds_to];
+            let mut nearby: Vec<RecordKey> = Vec::new();
+            let nodes =
+                seconds.iter().map(|second| second.contact).chain(near[from..to].iter().map(|near| near.1));
+            for key in nodes.filter_map(|node| records_of_node[node as usize]) {
+                if nearby.len() < NEAR_MAX && !nearby.contains(&key) {
+                    nearby.push(key);
+                }
+            }
+            let beside = Beside { nearest, near: nearby, another_contact: !seconds.is_empty() };
+            each(self.group(rows.of(place), contacts.of(place), beside, &mut summary));
         }
         summary
     }
@@ -247,14 +298,7 @@ impl Assembly<'_> {
         first
     }
 
-    fn group(
-        &mut self,
-        rows: &[u32],
-        contacts: &[u32],
-        nearest: Option<f32>,
-        near: Vec<RecordKey>,
-        summary: &mut Summary,
-    ) -> Group {
+    fn group(&mut self, rows: &[u32], contacts: &[u32], beside: Beside, summary: &mut Summary) -> Group {
         let node = self.columns.node_of_row[rows[0] as usize].expect("a group's rows are valid");
         let root = self.clusters.root(node) as usize;
         let (identical, alike) = self.identical(rows);
@@ -264,7 +308,7 @@ impl Assembly<'_> {
         }
         let agreed = self.clusters.agreed[root] | alike;
         let claimed = weakest >= bits_of(LIKELY);
-        let confidence = probability(weakest.min(nearest.unwrap_or(f32::INFINITY)));
+        let confidence = probability(weakest.min(beside.nearest.unwrap_or(f32::INFINITY)));
         let mut members: Vec<RecordKey> = rows.iter().map(|row| RecordKey::Row(*row)).collect();
         let contact = |contact: &u32| &self.columns.contacts[*contact as usize];
         let mut contact_keys: Vec<RecordKey> = contacts.iter().map(|one| contact(one).key).collect();
@@ -290,7 +334,7 @@ impl Assembly<'_> {
             summary.suppressed += rows.iter().filter(|row| asked_not_to(row)).count() as u64;
         }
 
-        let suggested_action = if contacts.len() > 1 || confidence < CONFIDENT {
+        let suggested_action = if contacts.len() > 1 || beside.another_contact || confidence < CONFIDENT {
             Action::Review
         } else if suppressed || !contacts.is_empty() && self.adds_nothing(rows, contacts[0]) {
             Action::Skip
@@ -306,7 +350,7 @@ impl Assembly<'_> {
             confidence: (confidence * 10_000.0).round() / 10_000.0,
             matched_on: MatchOn::ALL.into_iter().filter(|kind| agreed & bit(*kind) != 0).collect(),
             members,
-            near,
+            near: beside.near,
             suggested_action,
         }
     }

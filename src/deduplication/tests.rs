@@ -202,6 +202,21 @@ fn a_row_that_matches_two_contacts_is_for_review() {
 }
 
 #[test]
+fn a_contact_that_a_row_matches_less_well_is_shown_and_settled_by_a_person() {
+    let held = ["Ann|Lee|ann@x.com|0611111111", "Bob|Moreau|bob@x.com|0622222222"];
+    for texts in [&["||ann@x.com|0622222222"][..], &["||ann@x.com|0622222222", "||ann@x.com"]] {
+        let analysis = analysed(texts, &held, &defaults());
+        assert_eq!(analysis.groups.len(), 1, "{texts:?}");
+        let group = &analysis.groups[0];
+        assert!(group.members.contains(&contact(0)), "{group:?}");
+        assert_eq!((group.suggested_action, &group.near), (Action::Review, &vec![contact(1)]), "{group:?}");
+    }
+    // Whoever goes by another name is somebody else on the same number.
+    let analysis = analysed(&["Ann|Lee|ann@x.com|0622222222"], &held, &defaults());
+    assert_eq!(groups(&analysis), [(vec![row(0), contact(0)], Action::Update)]);
+}
+
+#[test]
 fn contacts_are_not_joined_by_what_they_hold_alone() {
     let analysis = analysed(&["||bob@x.com"], &["||ann@x.com", "||ann@x.com"], &defaults());
     assert_eq!(groups(&analysis), [(vec![row(0)], Action::Create)]);

@@ -11,9 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use docket_aggregates::campaign::CampaignEvent;
 use docket_aggregates::ids::{MessageId, OrganizationId, OutboxId};
 use docket_aggregates::message::{DispatchState, MessageEvent, standing_after};
 use docket_aggregates::sending_control::SendingControlEvent;
+use docket_aggregates::sequence::SequenceEvent;
 use docket_aggregates::{AnyEvent, Timestamp};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -24,6 +26,8 @@ use crate::ledger::instant::Instant as Stored;
 
 /// How often it looks by itself, for what other processes appended.
 const LOOK: Duration = Duration::from_millis(500);
+/// Pause after a look that fed nothing: a ledger that grows without messages is not looked at for each of its commands.
+const REST: Duration = Duration::from_millis(10);
 /// How far each organization's events are in the work table.
 const CURSORS: Cursors = Cursors("dispatch.cursors");
 /// Positions that are read in one transaction, at most.
@@ -70,14 +74,21 @@ pub async fn run(shared: Arc<Shared>) {
             },
         }
         moved.extend(news.take());
+        let mut fed = false;
         for organization in moved.into_iter().filter(|id| *id != OrganizationId::INSTANCE) {
             match catch_up(pool, organization).await {
-                Ok(true) => shared.fed.notify_one(),
+                Ok(true) => {
+                    fed = true;
+                    shared.fed.notify_one();
+                }
                 Ok(false) => (),
                 Err(error) => {
                     tracing::warn!(organization.id = %organization, error = %error, "the work table is not fed");
                 }
             }
+        }
+        if !fed {
+            tokio::time::sleep(REST).await;
         }
     }
 }
@@ -216,7 +227,8 @@ async fn step(pool: &PgPool, organization: OrganizationId, portion: Portion) -> 
     let rows = sqlx::query(&format!(
         "SELECT {COLUMNS} FROM (SELECT * FROM ledger.events \
              WHERE organization_id = $1 AND position > $2 AND position <= $3 ORDER BY position OFFSET 0) stretch \
-         WHERE aggregate_type IN ('Message', 'SendingControl')"
+         WHERE aggregate_type IN ('Message', 'SendingControl') \
+             OR event_type IN ('SequenceResumed', 'CampaignActivated')"
     ))
     .bind(organization.uuid())
     .bind(cursor)
@@ -276,7 +288,9 @@ impl Changes {
                     None => drop(self.messages.insert(id, Change { outbox, place })),
                 }
             }
-            AnyEvent::SendingControl(SendingControlEvent::SendingResumed { .. }) => self.resumed = true,
+            AnyEvent::SendingControl(SendingControlEvent::SendingResumed { .. })
+            | AnyEvent::Sequence(SequenceEvent::SequenceResumed {})
+            | AnyEvent::Campaign(CampaignEvent::CampaignActivated {}) => self.resumed = true,
             _ => (),
         }
     }

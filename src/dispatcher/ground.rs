@@ -42,6 +42,8 @@ pub struct Ground {
     pub allowlist: Versioned<Allowlist>,
     pub rules: Versioned<ApprovalRules>,
     pub control: Versioned<SendingControl>,
+    /// Whether the organization's CRM module is on. Its stream is another ledger's, which no append can guard.
+    pub module_on: bool,
     pub sender: Sender,
 }
 
@@ -90,6 +92,7 @@ impl Ground {
             credential_id,
             credential,
             control,
+            module_on: shared.app.workspaces.is_on(ledger, organization).await?,
             sender,
         })
     }

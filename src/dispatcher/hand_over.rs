@@ -7,22 +7,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant as Stopwatch};
 
 use docket_aggregates::Timestamp;
-use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::bucket::Bucket;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::{BucketId, MessageId};
+use docket_aggregates::judgement::Leading;
 use docket_aggregates::message::Message;
 use docket_aggregates::sending_control::SendingControl;
 use uuid::Uuid;
 
 use super::Shared;
+use super::candidate::{self, Candidate};
 use super::ground::{Ground, LookError};
-use super::plan::{self, Candidate, Handing, Plan, Seen, Today};
+use super::plan::{self, Handing, Plan, Seen, Today};
 use super::work::Lane;
 use crate::channels::{self, Outgoing};
+use crate::hearing;
 use crate::ledger::{AppendError, Command, Lane as AppendLane, Ledger, Origin, TRIES, Versioned};
-use crate::{hearing, sending};
+use crate::sequences::leading::{self, Led, StepOf};
 
 /// How long an append of which it is not known whether it was recorded is asked for again.
 const ASKED_FOR: Duration = Duration::from_secs(30);
@@ -79,13 +81,24 @@ pub async fn hand_over(
         }
         let now = shared.app.clock.now();
         let (plan, bucket_id) = look_and_decide(shared, lane, ids, now, attempt > 0).await?;
-        let Plan { writes, guards, absent, handing, let_go, put_off, held_back, held_until, control } = plan;
+        let Plan {
+            writes,
+            guards,
+            absent,
+            handing,
+            let_go,
+            put_off,
+            held_back,
+            resting,
+            held_until,
+            control,
+        } = plan;
         let work = &shared.work;
         work.let_go(lane.organization, holder, &let_go).await?;
         work.put_off(lane.organization, holder, &put_off).await?;
         if !held_back.is_empty() {
             work.give_up(lane.organization, holder, &held_back, held_until).await?;
-            resumed_meanwhile(shared, lane, control).await?;
+            resumed_meanwhile(shared, lane, control, &resting).await?;
         }
         if writes.is_empty() {
             return Ok(nothing(&[]));
@@ -125,10 +138,18 @@ pub async fn hand_over(
 
 /// What was held back on a pause that was over by the time it was written down is ready again: the feed may have looked
 /// before it was written.
-async fn resumed_meanwhile(shared: &Shared, lane: Lane, seen: u64) -> Result<(), HandOverError> {
+async fn resumed_meanwhile(
+    shared: &Shared,
+    lane: Lane,
+    seen: u64,
+    resting: &[StepOf],
+) -> Result<(), HandOverError> {
     let organization = lane.organization;
     let control = shared.app.ledger.load::<SendingControl>(organization, organization.sending_control());
-    if control.await.map_err(LookError::from)?.version != seen {
+    let resumed = control.await.map_err(LookError::from)?.version != seen;
+    let led = leading::look(&shared.app, organization, resting).await.map_err(LookError::from)?;
+    let goes_on = |led: &Led| !matches!(led.leading, Leading::SequencePaused | Leading::CampaignPaused);
+    if resumed || led.values().any(goes_on) {
         shared.work.resume(organization).await?;
         shared.fed.notify_one();
     }
@@ -172,11 +193,13 @@ async fn look_and_decide(
         return Ok((plan, None));
     }
     let ground = Ground::look(shared, lane, fresh).await?;
-    let mut candidates = Vec::with_capacity(found.len());
-    for (id, message) in found {
-        let keys = recipient(&ground, &message.state);
-        candidates.push(Candidate { id, message, keys });
+    if !ground.module_on {
+        // The lane has no turn until it is on again.
+        plan.held_back.extend(found.into_iter().map(|(id, _)| id));
+        (plan.held_until, plan.control) = (now, ground.control.version);
+        return Ok((plan, None));
     }
+    let candidates = candidate::look(shared, lane, &ground, found).await?;
 
     let against: BTreeSet<ClaimKey> = candidates.iter().flat_map(Candidate::against).collect();
     let suppressed = ledger.present(organization, &against).await?;
@@ -186,15 +209,14 @@ async fn look_and_decide(
     let bucket_ids: BTreeSet<BucketId> =
         charged_in.chain(today.as_ref().map(|today| today.bucket_id)).collect();
     let buckets = many::<Bucket, _>(ledger, lane, &bucket_ids, |id| id.uuid()).await?;
-    let capped = ground.control.state.frequency().is_some();
     let windowed = channel.is_some_and(|channel| hearing::hears(channel, &ground.sender.config));
-    let addresses: BTreeSet<String> = candidates
+    let heard = candidates
         .iter()
-        .filter(|candidate| capped || windowed || candidate.message.state.attempts() > 0)
-        .map(|candidate| candidate.keys.address.clone())
-        .collect();
-    let by_address = |hash: &String| organization.correspondence(hash);
-    let correspondences = many::<Correspondence, _>(ledger, lane, &addresses, by_address).await?;
+        .filter(|_| windowed)
+        .map(|candidate| organization.correspondence(&candidate.keys.address));
+    let counted = candidates.iter().flat_map(|candidate| candidate.counted_in.iter().copied());
+    let words: BTreeSet<Uuid> = counted.chain(heard).collect();
+    let correspondences = many::<Correspondence, _>(ledger, lane, &words, |id| *id).await?;
 
     let bucket_id = today.as_ref().map(|today| today.bucket_id);
     let seen = Seen { shared, lane, ground: &ground, now, buckets, correspondences, suppressed };
@@ -202,7 +224,8 @@ async fn look_and_decide(
     Ok((plan, bucket_id))
 }
 
-async fn many<A, K: Ord + Clone>(
+/// Each of these aggregates, by its key.
+pub async fn many<A, K: Ord + Clone>(
     ledger: &Ledger,
     lane: Lane,
     keys: &BTreeSet<K>,
@@ -217,15 +240,4 @@ where
     let streams: Vec<Uuid> = keys.iter().map(stream).collect();
     let found = ledger.load_many::<A>(lane.organization, &streams).await?;
     Ok(keys.iter().cloned().zip(found).collect())
-}
-
-/// The hashes by which lists know the recipient. Of one who was erased only that of the address is left.
-fn recipient(ground: &Ground, message: &Message) -> RecipientKeys {
-    let read = message.channel().zip(message.content()).and_then(|(channel, content)| {
-        sending::Recipient::read(channel, &content.to).ok().map(|recipient| recipient.keys(&ground.keys))
-    });
-    read.unwrap_or_else(|| {
-        let address = message.recipient_hash().unwrap_or_default().to_owned();
-        RecipientKeys { suppressed_as: vec![address.clone()], address, domain: None }
-    })
 }

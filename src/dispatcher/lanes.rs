@@ -181,6 +181,10 @@ impl Lanes {
             return true;
         }
         let ledger = &shared.app.ledger;
+        if shared.app.workspaces.is_on(ledger, lane.organization).await.is_ok_and(|on| !on) {
+            self.paused.insert(lane, Stopwatch::now());
+            return true;
+        }
         let whole = |control: &SendingControl| {
             control.is_paused(PauseScope::All) || control.is_paused(PauseScope::Outbox(lane.outbox))
         };

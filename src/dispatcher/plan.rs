@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cqrs_es::Aggregate as _;
-use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::approval::{Approval, ApprovalCommand};
 use docket_aggregates::bucket::{Bucket, BucketCommand, BucketEvent};
 use docket_aggregates::channel::Channel;
@@ -15,47 +14,30 @@ use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand, CorrespondenceEvent};
 use docket_aggregates::credential::{CredentialCommand, CredentialEvent, SendingDay};
 use docket_aggregates::ids::{ApprovalId, BucketId, MessageId};
-use docket_aggregates::judgement::{self, At, AtDispatch, Recipient};
+use docket_aggregates::judgement::{self, At, AtDispatch, Leading, Recipient};
 use docket_aggregates::message::{
     DispatchState, Grounds, Keyed, Message, MessageCommand, MessageError, MessageEvent, Outcome, Reason,
     Ruling,
 };
 use docket_aggregates::sending_control::FrequencyCap;
 use docket_aggregates::{Decides, Timestamp};
+use uuid::Uuid;
 
 use super::Shared;
 use super::call;
+use super::candidate::Candidate;
 use super::feed::abandoned_at;
 use super::ground::Ground;
 use super::work::Lane;
 use crate::channels::{self, LastHeard, Outgoing, Reference};
 use crate::hearing;
 use crate::ledger::{Guard, Stream, Versioned, Write};
+use crate::sequences::leading::StepOf;
 
 /// How long what is paused is left alone, if nobody resumes it before.
 const PAUSED_MILLIS: i64 = 60_000;
 /// How long a message is left alone that cannot be decided, which is a defect.
 const PUZZLING_MILLIS: i64 = 10 * 60_000;
-
-/// A message that is to be decided on, and whom it is for.
-pub struct Candidate {
-    pub id: MessageId,
-    pub message: Versioned<Message>,
-    pub keys: RecipientKeys,
-}
-
-impl Candidate {
-    /// The claims of which each stands against it: on its address, in every spelling, and on the contact that it is for,
-    /// who may have spoken of another address. The append of the hand-over rests on none of them being there.
-    pub fn against(&self) -> impl Iterator<Item = ClaimKey> {
-        let of_address = self.keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash));
-        of_address.chain(self.left_alone())
-    }
-
-    fn left_alone(&self) -> Option<ClaimKey> {
-        self.message.state.contact_id().map(ClaimKey::left_alone)
-    }
-}
 
 /// A message that is handed over by the plan's append.
 pub struct Handing {
@@ -73,8 +55,8 @@ pub struct Seen<'a> {
     pub now: Timestamp,
     /// Buckets in which messages are charged, and the one of today.
     pub buckets: BTreeMap<BucketId, Versioned<Bucket>>,
-    /// Of the recipients of the batch, by the keyed hash of their address.
-    pub correspondences: BTreeMap<String, Versioned<Correspondence>>,
+    /// Of the recipients of the batch.
+    pub correspondences: BTreeMap<Uuid, Versioned<Correspondence>>,
     /// Claims that stand against recipients of the batch.
     pub suppressed: BTreeSet<ClaimKey>,
 }
@@ -92,6 +74,8 @@ pub struct Plan {
     pub put_off: Vec<(MessageId, Option<Timestamp>)>,
     /// These are held back until then, or until sending is resumed.
     pub held_back: Vec<MessageId>,
+    /// Those of them that wait for their sequence to go on.
+    pub resting: Vec<StepOf>,
     pub held_until: Timestamp,
     /// The version of the pauses that this rests on.
     pub control: u64,
@@ -167,8 +151,8 @@ pub fn decide(seen: &Seen<'_>, today: Option<Today>, candidates: Vec<Candidate>,
 struct Deciding<'a, 'b> {
     seen: &'a Seen<'b>,
     plan: &'a mut Plan,
-    /// What the frequency cap counts, and gives back, by address.
-    counted: BTreeMap<String, (Correspondence, Vec<CorrespondenceEvent>)>,
+    /// What the frequency cap counts, and gives back.
+    counted: BTreeMap<Uuid, (Correspondence, Vec<CorrespondenceEvent>)>,
     refunds: BTreeMap<(BucketId, &'static str), Vec<MessageId>>,
     charged: Vec<MessageId>,
     rests_on_rules: bool,
@@ -189,24 +173,32 @@ impl Deciding<'_, '_> {
         };
         let judged = judgement::at_dispatch(
             message,
-            recipient,
+            judgement::Seen { recipient, leading: candidate.led.leading, labels: candidate.labels.as_ref() },
             judgement::Ground {
                 outbox: &ground.outbox.state,
                 credential: &ground.credential.state,
                 allowlist: At { state: &ground.allowlist.state, version: ground.allowlist.version },
                 rules: At { state: &ground.rules.state, version: ground.rules.version },
                 control: &ground.control.state,
+                module_on: ground.module_on,
             },
             seen.shared.app.clock.mint::<ApprovalId>(),
             seen.now,
         );
         match (message.dispatch_state(), judged) {
             (DispatchState::InFlight | DispatchState::Unknown, judged) => self.again(candidate, judged),
-            (_, AtDispatch::Paused(_)) => self.plan.held_back.push(candidate.id),
+            (_, AtDispatch::HeldBack(_)) => self.hold_back(&candidate),
             (_, AtDispatch::Rule(ruling, grounds)) => self.rule(candidate, ruling, grounds),
             (_, AtDispatch::HandOver) => return Some(candidate),
         }
         None
+    }
+
+    fn hold_back(&mut self, candidate: &Candidate) {
+        self.plan.held_back.push(candidate.id);
+        let rests = matches!(candidate.led.leading, Leading::SequencePaused | Leading::CampaignPaused);
+        let step = candidate.message.state.step_of().filter(|_| rests);
+        self.plan.resting.extend(step.map(|(sequence, contact)| (candidate.id, sequence, contact)));
     }
 
     /// A hand-over of which nobody knows what became. It is repeated only under the key and with the secret of the last time,
@@ -230,7 +222,7 @@ impl Deciding<'_, '_> {
                 self.write(&candidate, decided);
             }
             (AtDispatch::HandOver, Some(at), _) => self.plan.put_off.push((candidate.id, Some(at))),
-            (AtDispatch::Paused(_), Some(_), _) => self.plan.held_back.push(candidate.id),
+            (AtDispatch::HeldBack(_), Some(_), _) => self.hold_back(&candidate),
             // A look-up, a webhook or a person settles it.
             _ => self.plan.let_go.push(candidate.id),
         }
@@ -304,7 +296,7 @@ impl Deciding<'_, '_> {
                 self.rule(candidate, ruling, grounds);
                 continue;
             }
-            if cap.is_some_and(|cap| !self.count(&candidate, cap)) {
+            if !self.count(&candidate, cap) {
                 let (ruling, grounds) = quota(Reason::FrequencyCap);
                 self.rule(candidate, ruling, grounds);
                 continue;
@@ -325,7 +317,8 @@ impl Deciding<'_, '_> {
     fn outgoing(&self, candidate: &Candidate) -> Result<Outgoing, channels::Outcome> {
         let Seen { shared, lane, ground, now, .. } = *self.seen;
         let message = &candidate.message.state;
-        let words = self.seen.correspondences.get(&candidate.keys.address).map(|words| &*words.state);
+        let words = lane.organization.correspondence(&candidate.keys.address);
+        let words = self.seen.correspondences.get(&words).map(|words| &*words.state);
         let last_heard = match message.channel() {
             Some(channel) => hearing::last_heard(channel, &ground.sender.config, words),
             None => LastHeard::NotTracked,
@@ -360,7 +353,8 @@ impl Deciding<'_, '_> {
         }
         self.rests_on_rules |= candidate.message.state.auto_approved();
         self.plan.absent.extend(candidate.against());
-        let Candidate { id, message: before, .. } = candidate;
+        let Candidate { id, message: before, led, piece, .. } = candidate;
+        self.plan.guards.extend(led.guards.into_iter().chain(piece));
         self.plan.handing.push(Handing { id, before, events, outgoing });
         true
     }
@@ -395,7 +389,7 @@ impl Deciding<'_, '_> {
     }
 
     /// Counts a message to its recipient's frequency cap; false if there have been enough.
-    fn count(&mut self, candidate: &Candidate, cap: FrequencyCap) -> bool {
+    fn count(&mut self, candidate: &Candidate, cap: Option<FrequencyCap>) -> bool {
         let at = self.seen.now;
         self.correspond(candidate, CorrespondenceCommand::Count { message_id: candidate.id, cap, at })
     }
@@ -404,15 +398,24 @@ impl Deciding<'_, '_> {
         self.correspond(candidate, CorrespondenceCommand::Uncount { message_id: candidate.id });
     }
 
+    /// Says it to each stream that counts what the recipient gets, or to none if one refuses.
     fn correspond(&mut self, candidate: &Candidate, command: CorrespondenceCommand) -> bool {
-        let hash = &candidate.keys.address;
-        let Some(before) = self.seen.correspondences.get(hash) else { return true };
-        let (state, events) =
-            self.counted.entry(hash.clone()).or_insert_with(|| ((*before.state).clone(), Vec::new()));
-        let Ok(decided) = state.decide(command) else { return false };
-        for event in decided {
-            state.apply(event.clone());
-            events.push(event);
+        let mut said = Vec::with_capacity(candidate.counted_in.len());
+        for id in &candidate.counted_in {
+            let Some(before) = self.seen.correspondences.get(id) else { continue };
+            let state = self.counted.get(id).map_or(&*before.state, |(state, _)| state);
+            match state.decide(command.clone()) {
+                Ok(decided) => said.push((*id, before, decided)),
+                Err(_) => return false,
+            }
+        }
+        for (id, before, decided) in said.into_iter().filter(|(.., decided)| !decided.is_empty()) {
+            let (state, events) =
+                self.counted.entry(id).or_insert_with(|| ((*before.state).clone(), Vec::new()));
+            for event in decided {
+                state.apply(event.clone());
+                events.push(event);
+            }
         }
         true
     }
@@ -471,8 +474,8 @@ impl Deciding<'_, '_> {
             plan.writes.extend(buckets.get(&bucket_id).map(|bucket| bucket.write(events)));
         }
         plan.writes.extend(last);
-        for (hash, (_, events)) in self.counted {
-            plan.writes.extend(correspondences.get(&hash).map(|before| before.write(events)));
+        for (id, (_, events)) in self.counted {
+            plan.writes.extend(correspondences.get(&id).map(|before| before.write(events)));
         }
         plan.writes.retain(|write| !write.events.is_empty());
         plan.guards.extend([ground.outbox.guard(), ground.allowlist.guard(), ground.control.guard()]);
@@ -482,5 +485,8 @@ impl Deciding<'_, '_> {
         if self.rests_on_rules {
             plan.guards.push(ground.rules.guard());
         }
+        // Steps of one sequence rest on the same streams.
+        plan.guards.sort_by_key(|guard| guard.stream);
+        plan.guards.dedup();
     }
 }

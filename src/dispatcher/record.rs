@@ -24,6 +24,7 @@ use crate::channels::Outcome;
 use crate::hearing::provider_hash;
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::{AppendError, Command, Lane, Origin, Versioned, Write};
+use crate::sending::recipient::counted_for;
 
 /// How long it is tried to record an outcome.
 const RECORDED_WITHIN: Duration = Duration::from_secs(40);
@@ -187,6 +188,7 @@ async fn writes(
     part: &[Record],
 ) -> Result<Vec<Write>, LookError> {
     let ledger = &shared.app.ledger;
+    let keys = ledger.keys().organization(organization).await?;
     let mut writes = Vec::new();
     let mut refunds: BTreeMap<BucketId, Vec<docket_aggregates::ids::MessageId>> = BTreeMap::new();
     let mut uncounts = BTreeSet::new();
@@ -210,7 +212,8 @@ async fn writes(
         if let (true, Some(bucket_id)) = (unsent, state.bucket_id()) {
             let message_id = docket_aggregates::ids::MessageId(record.id);
             refunds.entry(bucket_id).or_default().push(message_id);
-            uncounts.extend(state.recipient_hash().map(|hash| (hash.to_owned(), message_id)));
+            let counted = counted_for(organization, &keys, state);
+            uncounts.extend(counted.into_iter().map(|id| (id, message_id)));
         }
         if !events.is_empty() {
             writes.push(record.message.write(events));
@@ -223,11 +226,11 @@ async fn writes(
             let refund = BucketCommand::Refund { message_ids, because: "not_sent" };
             writes.push(bucket.write(bucket.state.decide(refund).unwrap_or_default()));
         }
-        let addresses: BTreeSet<&String> = uncounts.iter().map(|(hash, _)| hash).collect();
-        let ids: Vec<Uuid> = addresses.iter().map(|hash| organization.correspondence(hash)).collect();
+        let ids: BTreeSet<Uuid> = uncounts.iter().map(|(id, _)| *id).collect();
+        let ids: Vec<Uuid> = ids.into_iter().collect();
         let counted = ledger.load_many::<Correspondence>(organization, &ids).await?;
-        for (correspondence, address) in counted.iter().zip(addresses) {
-            let of_it = uncounts.iter().filter(|(hash, _)| hash == address);
+        for (correspondence, stream) in counted.iter().zip(ids) {
+            let of_it = uncounts.iter().filter(|(id, _)| *id == stream);
             let uncount = |message_id| {
                 let uncount = CorrespondenceCommand::Uncount { message_id };
                 correspondence.state.decide(uncount).unwrap_or_default()

@@ -216,7 +216,8 @@ fn listed(name: &str, route: &Route, spec: &Spec, input: Value) -> Value {
         "inputSchema": input,
         "annotations": {
             "readOnlyHint": asks,
-            "destructiveHint": route.effect == Effect::TakesAway,
+            // In the protocol's sense: false says that a call only adds.
+            "destructiveHint": route.effect == Effect::TakesAway || matches!(route.method, Method::PATCH | Method::PUT),
             // A second POST may find something else, or make another one.
             "idempotentHint": asks || route.method != Method::POST,
             "openWorldHint": route.deadline == Deadline::Asking,

@@ -374,7 +374,7 @@ fn headers() -> Map<String, Value> {
     let text = |about: &str| json!({ "description": about, "schema": { "type": "string" } });
     let Value::Object(headers) = json!({
         "RateLimit": text("Calls that the token may make at once now, and seconds until all are there again."),
-        "RateLimit-Policy": text("The token's allowance: calls in a minute, and at once."),
+        "RateLimit-Policy": text("The token's allowance: calls at once (q), and the seconds in which as many come back (w)."),
         "Retry-After": {
             "description": "Seconds to wait before the same call is made again; absent where waiting does not help.",
             "schema": { "type": "integer", "minimum": 1 },

@@ -1,5 +1,7 @@
 //! Conversations that a model is to qualify.
 
+use std::time::Duration;
+
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -12,11 +14,15 @@ use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
 use super::input::{Body, Fields, boolean, id, path_id};
 use super::spec::{Spec, object};
+use crate::flights::FlightKey;
 use crate::language_model::LanguageModelError;
 use crate::qualifications::QualificationRefusal;
 use crate::qualifying::payload::NoPayload;
 use crate::qualifying::{self, QualifyingRefusal, Wanted};
 use crate::shapes;
+
+/// How long a request waits for another one that is the same: a model has half a minute for its answer.
+const FLIGHT_WITHIN: Duration = Duration::from_secs(35);
 
 impl From<QualificationRefusal> for ApiError {
     fn from(refusal: QualificationRefusal) -> Self {
@@ -118,6 +124,15 @@ pub async fn auto_qualify(
     let template_id = fields.optional("templateId", id);
     let dry_run = fields.optional("dryRun", boolean).unwrap_or(false);
     fields.finish()?;
+    // Of calls that are one request one asks the model, which may cost money, and the others wait for its answer.
+    let _flight = match &call.idempotency {
+        Some(idempotency) => {
+            let (principal, tool) = (call.origin.actor.principal, &call.origin.tool);
+            let key = FlightKey::of(call.organization, principal, tool, &idempotency.key);
+            Some(state.app.flights.enter(key, FLIGHT_WITHIN).await)
+        }
+        None => None,
+    };
     if let Some(answer) = replay(&state, &call, StatusCode::OK).await? {
         return Ok(answer);
     }

@@ -349,8 +349,6 @@ impl<'a> Commit<'a> {
             let mut command = self.command(id, writes);
             // That these addresses are still on the list, so that whoever takes one off finds the contacts that have it.
             command.guards = ready.listed.values().copied().collect();
-            // And that none of the others has been put there, so that whoever does finds the contacts as well.
-            command.absent.clone_from(&ready.unclaimed);
             match append_patiently(&self.app.ledger, &command).await {
                 Ok(appended) => {
                     self.folder = self.app.ledger.after(self.organization, &self.folder, events);
@@ -363,7 +361,7 @@ impl<'a> Commit<'a> {
                     }
                     return Ok(true);
                 }
-                Err(AppendError::Conflict | AppendError::Present(_)) => {
+                Err(AppendError::Conflict) => {
                     self.folder = self.app.ledger.load::<Import>(self.organization, self.import_id).await?;
                     if self.folder.state.chunks().1 != number {
                         // Another process did this chunk, and made contacts that this one does not know.
@@ -592,17 +590,6 @@ impl Plan {
     }
 }
 
-/// What stands against addresses.
-#[derive(Default)]
-struct Claimed {
-    /// Those that must not be contacted for ever.
-    suppressed: HashSet<String>,
-    /// Those on the list.
-    listed: HashSet<String>,
-    /// The claims that nobody has.
-    not: Vec<ClaimKey>,
-}
-
 /// Where the chunks of a folder are read from.
 struct Source {
     app: App,
@@ -623,8 +610,6 @@ struct Ready {
     /// The hash of the domain of each row's e-mail address.
     domains: Vec<Option<String>>,
     suppressed: HashSet<String>,
-    /// What would stand against them and does not.
-    unclaimed: Vec<ClaimKey>,
     /// Those of them that the board or a complaint put on the list, and that they still are.
     listed: BTreeMap<String, Guard>,
 }
@@ -648,7 +633,6 @@ impl Source {
             hashes: vec![],
             domains: vec![],
             suppressed: HashSet::new(),
-            unclaimed: vec![],
             listed: BTreeMap::new(),
         };
         let profiles: Vec<&ContactProfile> = ready.rows().map(|(_, contact)| &contact.profile).collect();
@@ -657,15 +641,14 @@ impl Source {
         let domain = |profile: &&ContactProfile| domain_of(&self.keys, profile.email.as_deref()?);
         let domains: Vec<Option<String>> = profiles.iter().map(domain).collect();
         let claimed = self.claimed(hashes.iter().flatten().chain(domains.iter().flatten())).await?;
-        let listed = self.listed(claimed.listed).await?;
+        let (suppressed, listed) = (claimed.0, self.listed(claimed.1).await?);
         let mut view = match view {
             Some(view) => view,
             None => self.app.readside.view(self.organization, Consistency::Eventual).await?,
         };
         let known = Known::read(&mut view, self.organization, &profiles).await?;
         (ready.known, ready.position) = (known, view.position);
-        (ready.hashes, ready.domains, ready.listed) = (hashes, domains, listed);
-        (ready.suppressed, ready.unclaimed) = (claimed.suppressed, claimed.not);
+        (ready.hashes, ready.domains, ready.suppressed, ready.listed) = (hashes, domains, suppressed, listed);
         Ok(ready)
     }
 
@@ -697,14 +680,18 @@ impl Source {
         Ok(listed.map(|(hash, list)| (hash, list.guard())).collect())
     }
 
-    /// What stands against these addresses. Asked of the claims, which outlive an erasure.
-    async fn claimed<'h>(&self, hashes: impl Iterator<Item = &'h String>) -> Result<Claimed, Error> {
-        let mut by_key: BTreeMap<[u8; 32], (Scope, &String)> = hashes
+    /// Which of these addresses must not be contacted for ever, and which are on the list. Asked of the claims, which outlive an
+    /// erasure.
+    async fn claimed<'h>(
+        &self,
+        hashes: impl Iterator<Item = &'h String>,
+    ) -> Result<(HashSet<String>, HashSet<String>), Error> {
+        let by_key: BTreeMap<[u8; 32], (Scope, &String)> = hashes
             .flat_map(|hash| ClaimKey::against(hash).map(|key| (key.hash, (key.scope, hash))))
             .collect();
-        let mut claimed = Claimed::default();
+        let (mut suppressed, mut listed) = (HashSet::new(), HashSet::new());
         if by_key.is_empty() {
-            return Ok(claimed);
+            return Ok((suppressed, listed));
         }
         let scopes: Vec<&str> = by_key.values().map(|(scope, _)| scope.name()).collect();
         let keys: Vec<&[u8]> = by_key.keys().map(<[u8; 32]>::as_slice).collect();
@@ -718,17 +705,11 @@ impl Source {
         .bind(keys)
         .fetch_all(self.app.ledger.pool())
         .await?;
-        for key in &found {
-            let key = <[u8; 32]>::try_from(key.as_slice()).ok();
-            let Some((scope, hash)) = key.and_then(|key| by_key.remove(&key)) else { continue };
-            let of_scope = match scope {
-                Scope::SuppressedAddress => &mut claimed.suppressed,
-                _ => &mut claimed.listed,
-            };
-            of_scope.insert(hash.clone());
+        for (scope, hash) in found.iter().filter_map(|key| by_key.get(key.as_slice())) {
+            let of_scope = if *scope == Scope::SuppressedAddress { &mut suppressed } else { &mut listed };
+            of_scope.insert((*hash).clone());
         }
-        claimed.not = by_key.into_iter().map(|(hash, (scope, _))| ClaimKey { scope, hash }).collect();
-        Ok(claimed)
+        Ok((suppressed, listed))
     }
 }
 

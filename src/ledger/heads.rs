@@ -3,7 +3,7 @@
 //! A nudge, never the truth: another process's appends do not appear here, and nobody relies on it. It saves the
 //! wait until the next look at the database.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use docket_aggregates::ids::OrganizationId;
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 /// Organizations whose heads moved since somebody last looked.
 #[derive(Debug, Default)]
 pub struct Heads {
+    last: Mutex<HashMap<OrganizationId, i64>>,
     folded: News,
     followers: Mutex<Vec<Weak<News>>>,
 }
@@ -43,11 +44,19 @@ impl News {
 impl Heads {
     /// Says that heads moved.
     pub fn moved(&self, heads: impl IntoIterator<Item = (OrganizationId, i64)>) {
+        let heads: Vec<(OrganizationId, i64)> = heads.into_iter().collect();
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).extend(heads.iter().copied());
         let heads: Vec<OrganizationId> = heads.into_iter().map(|(organization, _)| organization).collect();
         let followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         followers.iter().filter_map(Weak::upgrade).for_each(|follower| follower.tell(heads.iter().copied()));
         drop(followers);
         self.folded.tell(heads);
+    }
+
+    /// Where this process's last append to an organization ended; 0 if it made none.
+    pub fn last(&self, organization: OrganizationId) -> i64 {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get(&organization).copied().unwrap_or(0)
     }
 
     /// Says that somebody waits for an organization to be folded.

@@ -49,8 +49,6 @@ pub enum Outcome {
     Answered(Answer),
     /// A person must say yes first.
     Question(Question),
-    /// There is no such tool, which is the client's mistake and not the model's.
-    UnknownTool(String),
 }
 
 /// What a person is asked.
@@ -113,13 +111,18 @@ impl Desk {
         answer
     }
 
+    /// What a client is told that names a tool which does not exist: that is the client's mistake and not the model's.
+    pub fn unknown(caller: &Caller, name: &str) -> Option<String> {
+        match tools::admit(caller, name) {
+            Err(refusal @ (Refusal::UnknownTool { .. } | Refusal::ToolNotYet(_))) => {
+                Some(refusal.to_string())
+            }
+            _ => None,
+        }
+    }
+
     /// Makes the call. `can_ask`: whether the client can put a question to a person.
     pub async fn call(&self, caller: &Caller, asked: &Asked, can_ask: bool, progress: Progress) -> Outcome {
-        if let Err(refusal @ (Refusal::UnknownTool { .. } | Refusal::ToolNotYet(_))) =
-            tools::admit(caller, &asked.name)
-        {
-            return Outcome::UnknownTool(refusal.to_string());
-        }
         let asks = can_ask && asked.would_only_show();
         let answer = self.answer(caller, asked, Listener { progress, asks }).await;
         let data = &answer.body["data"];

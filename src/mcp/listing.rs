@@ -43,7 +43,7 @@ fn described(tool: &Tool) -> Value {
         "outputSchema": output(tool),
         "annotations": {
             "readOnlyHint": !tool.mutating(),
-            "destructiveHint": tool.risk == crate::tools::Risk::Destructive,
+            "destructiveHint": tool.overwrites(),
             "idempotentHint": tool.repeatable,
             "openWorldHint": tool.open_world,
         },

@@ -100,6 +100,9 @@ impl ServerHandler for Server {
         if let Some(wait) = self.desk.wait(&caller) {
             return Ok(written(self.desk.too_many(&caller, &asked.name, wait).await).into());
         }
+        if let Some(message) = Desk::unknown(&caller, &asked.name) {
+            return Err(ErrorData::invalid_params(message, None));
+        }
         let mut teller = Teller::of(&context);
         if let Some(preview_token) = request.request_state {
             let said = request.input_responses.as_ref().and_then(|said| said.get(CONFIRM));
@@ -113,7 +116,6 @@ impl ServerHandler for Server {
             .telling(async |progress| self.desk.call(&caller, &asked, can_ask(&context), progress).await);
         let outcome = outcome.await;
         match outcome {
-            Outcome::UnknownTool(message) => Err(ErrorData::invalid_params(message, None)),
             Outcome::Answered(answer) => Ok(written(answer).into()),
             Outcome::Question(question) if is_stateless(&context) => {
                 let form = form(&question)?;

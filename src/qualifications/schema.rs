@@ -1,7 +1,12 @@
 //! A form as JSON Schema: what answers to it look like, for agents and for models.
+//!
+//! The schema compiles in every language. A pattern that engines read differently is therefore not in it as `pattern`:
+//! the description says it instead, and an answer is held to it when it is recorded.
 
 use docket_aggregates::qualification_template::{FieldType, FormField, QualificationForm, TEXT_MAX};
 use serde_json::{Map, Value, json};
+
+use super::portable::portable;
 
 /// The schema of a form's answers (draft 2020-12). What is required is required of a contact that is qualified; a
 /// draft may leave it out.
@@ -76,10 +81,15 @@ fn of_field(field: &FormField) -> Value {
     if let Some(max) = field.max {
         schema["maximum"] = Value::Number(max.into());
     }
-    if let Some(pattern) = &field.pattern {
-        schema["pattern"] = pattern.as_str().into();
+    schema["description"] = match &field.pattern {
+        Some(pattern) if portable(pattern) => {
+            schema["pattern"] = pattern.as_str().into();
+            field.label.clone()
+        }
+        Some(pattern) => format!("{} Must match {pattern} (RE2 syntax).", field.label),
+        None => field.label.clone(),
     }
-    schema["description"] = field.label.as_str().into();
+    .into();
     schema
 }
 
@@ -148,6 +158,19 @@ mod tests {
             assert_eq!(validator.is_valid(&answers), fits, "{key}: {value}");
         }
         assert!(!validator.is_valid(&json!({})), "what is required is required");
+    }
+
+    #[test]
+    fn a_pattern_that_other_engines_read_differently_is_said_and_not_in_the_schema() {
+        let mut form = form();
+        let told = |form: &QualificationForm| of(form)["properties"]["text"].clone();
+        assert_eq!(told(&form)["pattern"], "^[a-z]+$");
+        assert_eq!(told(&form)["description"], "What is the text?");
+        form.fields[0].pattern = Some(r"(?i)^a\p{L}*$".into());
+        assert!(told(&form)["pattern"].is_null());
+        assert_eq!(told(&form)["description"], r"What is the text? Must match (?i)^a\p{L}*$ (RE2 syntax).");
+        let given = json!({ "number": 5, "text": "b" });
+        assert!(form.answered(&Answers::new(), given.as_object().unwrap()).is_err(), "and it still holds");
     }
 
     #[test]

@@ -215,12 +215,17 @@ async fn step(
     let Some(last) = batch.last() else { return Ok(Step::LeftToOthers) };
     let (position, count) = (last.position, batch.len());
     docket_projections::fold(&mut transaction, organization, &batch).await?;
-    move_cursor(&mut transaction, organization, position).await?;
+    let head = move_cursor(&mut transaction, organization, position).await?;
     transaction.commit().await?;
     readside.progress.reached(organization, position);
     metrics::histogram!("docket_fold_seconds").record(started.elapsed().as_secs_f64());
     metrics::counter!("docket_fold_events_total").increment(count as u64);
-    Ok(if stopped_at_unknown { Step::LeftToOthers } else { Step::More })
+    Ok(match position {
+        _ if stopped_at_unknown => Step::LeftToOthers,
+        // What is appended from now on is told of, or found by the next look.
+        position if position >= head => Step::Done,
+        _ => Step::More,
+    })
 }
 
 /// Opens and decodes; stops before an event that this binary does not know.
@@ -229,7 +234,9 @@ pub(super) async fn open(
     organization: OrganizationId,
     mut stored: Vec<read::Stored>,
 ) -> Result<(Vec<Recorded>, bool), StepError> {
+    const INLINE: usize = 100;
     read::open_held(readside.ledger.keys(), organization, &mut stored).await?;
+    let small = stored.len() <= INLINE;
     let decode = move || {
         let mut batch = Vec::with_capacity(stored.len());
         for event in stored {
@@ -243,6 +250,9 @@ pub(super) async fn open(
         }
         Ok((batch, false))
     };
+    if small {
+        return Ok(decode()?);
+    }
     // Decoding is plain work; thousands of events must not hold up the tasks of this thread.
     match tokio::task::spawn_blocking(decode).await {
         Ok(decoded) => Ok(decoded?),
@@ -284,21 +294,22 @@ async fn lock_cursor(
     row.map(cursor).transpose()
 }
 
+/// Moves the cursor and says where the ledger ends by now.
 pub(super) async fn move_cursor(
     connection: &mut PgConnection,
     organization: OrganizationId,
     position: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
         "INSERT INTO cursors (organization_id, position) VALUES ($1, $2) \
          ON CONFLICT (organization_id) DO UPDATE SET position = excluded.position, failures = 0, \
-             parked_position = NULL, parked_reason = NULL",
+             parked_position = NULL, parked_reason = NULL \
+         RETURNING coalesce((SELECT position FROM ledger.heads WHERE organization_id = $1), 0)",
     )
     .bind(organization.uuid())
     .bind(position)
-    .execute(connection)
+    .fetch_one(connection)
     .await
-    .map(drop)
 }
 
 /// Counts a failure of the next event; true once the organization is parked.

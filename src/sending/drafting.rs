@@ -66,6 +66,8 @@ pub struct SendRequest {
     pub step: Option<u32>,
     /// Who drafted it, where that is not who calls: whoever wrote the words of a sequence.
     pub drafter: Option<PrincipalId>,
+    /// Who had a hand in the words beside the drafter.
+    pub co_authors: Vec<PrincipalId>,
     /// The caller who drafted it, where it was one.
     pub agent_id: Option<AgentId>,
     /// Not to be handed over before this instant, if no person is asked.
@@ -92,6 +94,7 @@ impl SendRequest {
             sequence_id: None,
             step: None,
             drafter: None,
+            co_authors: vec![],
             agent_id: None,
             not_before: None,
             beside: vec![],
@@ -221,6 +224,7 @@ impl Asked {
             campaign_id: request.campaign_id,
             sequence_id: request.sequence_id,
             step: request.step,
+            co_authors: request.co_authors.clone(),
         };
         let mut message = Message::default();
         let mut events = decide(&mut message, MessageCommand::Draft(Box::new(draft)))?;

@@ -8,9 +8,11 @@
 
 use docket_aggregates::allowlist::{EntryKind, NewEntry, RecipientKeys};
 use docket_aggregates::channel::Channel;
-use docket_aggregates::ids::{OrganizationId, SubjectId};
+use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
+use docket_aggregates::message::Message;
 use docket_aggregates::personal::Personal;
 use docket_projections::searchable::{self, MatchKeys};
+use uuid::Uuid;
 
 use crate::contacts::address_hash;
 use crate::ledger::keys::OrganizationKeys;
@@ -90,18 +92,52 @@ impl Recipient {
     /// The hashes by which it is known.
     pub fn keys(&self, keys: &OrganizationKeys) -> RecipientKeys {
         let address = address_hash(keys, &self.to);
+        let mut mailbox = address.clone();
         let mut suppressed_as = vec![address.clone()];
         let mut domain = None;
         if let (EntryKind::Address, Some((local, host))) = (self.kind, self.to.rsplit_once('@')) {
             let hash = domain_hash(keys, host);
             suppressed_as.push(hash.clone());
             domain = Some(hash);
-            if let Some((mailbox, _)) = local.split_once('+').filter(|(mailbox, _)| !mailbox.is_empty()) {
-                suppressed_as.push(address_hash(keys, &format!("{mailbox}@{host}")));
+            if let Some((untagged, _)) = local.split_once('+').filter(|(untagged, _)| !untagged.is_empty()) {
+                mailbox = address_hash(keys, &format!("{untagged}@{host}"));
+                suppressed_as.push(mailbox.clone());
             }
         }
-        RecipientKeys { address, domain, suppressed_as }
+        RecipientKeys { address, mailbox, domain, suppressed_as }
     }
+}
+
+/// The streams that count what a recipient gets: of the mailbox, whatever tag is written to, and of the contact, at whatever
+/// address.
+pub fn counted_in(
+    organization: OrganizationId,
+    keys: &RecipientKeys,
+    contact: Option<ContactId>,
+) -> Vec<Uuid> {
+    let contact = contact.map(|contact| organization.correspondence_with(contact));
+    [organization.correspondence(&keys.mailbox)].into_iter().chain(contact).collect()
+}
+
+/// The same of a message. Of an address that was erased the tag is not known any more.
+pub fn counted_for(organization: OrganizationId, keys: &OrganizationKeys, message: &Message) -> Vec<Uuid> {
+    counted_in(organization, &known_as(keys, message), message.contact_id())
+}
+
+/// The hashes by which lists know the recipient of a message. Of one who was erased only that of the address is left.
+pub fn known_as(keys: &OrganizationKeys, message: &Message) -> RecipientKeys {
+    let read = message.channel().zip(message.content()).and_then(|(channel, content)| {
+        Recipient::read(channel, &content.to).ok().map(|recipient| recipient.keys(keys))
+    });
+    read.unwrap_or_else(|| {
+        let address = message.recipient_hash().unwrap_or_default().to_owned();
+        RecipientKeys {
+            suppressed_as: vec![address.clone()],
+            mailbox: address.clone(),
+            address,
+            domain: None,
+        }
+    })
 }
 
 /// The keyed hash of the domain of an e-mail address, as a domain entry has it; none where there is no such address.
@@ -312,6 +348,7 @@ mod tests {
         assert!(tagged.suppressed_as.contains(&plain.address));
         assert!(tagged.suppressed_as.contains(&tagged.address));
         assert!(!plain.suppressed_as.contains(&tagged.address));
+        assert_eq!((&plain.mailbox, &tagged.mailbox), (&plain.address, &plain.address));
     }
 
     #[test]

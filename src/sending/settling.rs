@@ -7,10 +7,11 @@ use docket_aggregates::Decides;
 use docket_aggregates::bucket::{Bucket, BucketCommand};
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
 use docket_aggregates::ids::MessageId;
-use docket_aggregates::message::{Message, MessageCommand, MessageError, SettledBy};
+use docket_aggregates::message::{Message, MessageCommand, SettledBy};
 
 use super::activity::{self, Activity};
 use super::drafting::{Result, decide, foreseen};
+use super::recipient::counted_for;
 use super::refusal::SendRefusal;
 use crate::app::App;
 use crate::ledger::{AppendError, TRIES};
@@ -61,19 +62,17 @@ async fn attempt(
 
     let mut writes = vec![message.write(events)];
     if !sent {
-        let recipient = message
-            .state
-            .recipient_hash()
-            .ok_or(ServiceError::Refused(SendRefusal::Message(MessageError::Unknown)))?;
         if let Some(bucket) = message.state.bucket_id() {
             let bucket = app.ledger.load::<Bucket>(organization, bucket).await?;
             let refund = BucketCommand::Refund { message_ids: vec![message_id], because: "not_sent" };
             writes.push(bucket.write(refused(bucket.state.decide(refund))?));
         }
-        let counted = organization.correspondence(recipient);
-        let counted = app.ledger.load::<Correspondence>(organization, counted).await?;
-        let uncount = CorrespondenceCommand::Uncount { message_id };
-        writes.push(counted.write(refused(counted.state.decide(uncount))?));
+        let keys = app.ledger.keys().organization(organization).await?;
+        let counted = counted_for(organization, &keys, &message.state);
+        for counted in app.ledger.load_many::<Correspondence>(organization, &counted).await? {
+            let uncount = CorrespondenceCommand::Uncount { message_id };
+            writes.push(counted.write(refused(counted.state.decide(uncount))?));
+        }
     }
     let command = call.command(writes, vec![], call.request(&entity)?);
     let appended = app.ledger.append(command).await?;

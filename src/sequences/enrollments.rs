@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::withdrawing::withdrawing;
 use super::{SequenceRefusal, due};
 use crate::app::App;
 use crate::ledger::{AppendError, TRIES};
@@ -116,7 +117,8 @@ pub async fn stop(
         if before.state.sequence_id() != Some(sequence_id) {
             return Err(unknown());
         }
-        let stop = EnrollmentCommand::Stop { because: StopReason::Requested };
+        let because = StopReason::Requested;
+        let stop = EnrollmentCommand::Stop { because };
         let events = before.state.decide(stop).map_err(|error| ServiceError::Refused(error.into()))?;
         let mut view = app.readside.view(organization, Consistency::STRONG).await?;
         let row = rows::get(&mut view, organization, enrollment_id).await?.ok_or_else(unknown)?;
@@ -134,7 +136,9 @@ pub async fn stop(
             ..row
         };
         let entity = EnrollmentView::of(stopped, None);
-        let command = call.command(vec![before.write(events)], vec![], call.request(&entity)?);
+        let mut writes = withdrawing(&app.ledger, organization, &before.state, because).await?;
+        writes.push(before.write(events));
+        let command = call.command(writes, vec![], call.request(&entity)?);
         match app.ledger.append(command).await {
             Ok(appended) => return Ok(Done { entity, appended: Some(appended) }),
             Err(AppendError::Conflict) => (),

@@ -14,7 +14,7 @@ use docket_aggregates::contact::ContactEvent;
 use docket_aggregates::correspondence::CorrespondenceEvent;
 use docket_aggregates::enrollment::{EnrollmentEvent, StopReason};
 use docket_aggregates::ids::{CampaignId, ContactId, OrganizationId, SequenceId};
-use docket_aggregates::message::{DispatchState, MessageEvent, standing_after};
+use docket_aggregates::message::{Delivery, DispatchState, MessageEvent, standing_after};
 use docket_aggregates::roster::RosterEvent;
 use docket_aggregates::sequence::SequenceEvent;
 use docket_aggregates::suppression::{SuppressionEvent, SuppressionReason};
@@ -83,19 +83,22 @@ async fn step(pool: &PgPool, organization: OrganizationId) -> Result<bool, FeedE
     if reached == cursor {
         return Ok(false);
     }
-    let steps = steps_behind(&mut transaction, organization, &read).await?;
-    let mut changes = Changes::new(organization);
-    for event in read {
-        take_in(&mut transaction, &mut changes, &steps, event).await?;
+    let messages = behind(&mut transaction, organization, &read).await?;
+    if concerns_anybody(&mut transaction, organization, &read).await? {
+        let mut changes = Changes::new(organization);
+        for event in read {
+            take_in(&mut transaction, &mut changes, &messages, event).await?;
+        }
+        changes.write(&mut transaction).await?;
     }
-    changes.write(&mut transaction).await?;
     CURSORS.reached(&mut transaction, organization, reached).await?;
     transaction.commit().await?;
     Ok(true)
 }
 
 /// The events of a stretch that may matter, and how far it could be read: up to a type that only a newer process knows.
-/// Messages of steps are known by their ids, which are derived and not minted; all others are left out.
+/// Messages of steps are known by their ids, which are derived and not minted; of all others only that they were answered
+/// matters.
 async fn read(
     connection: &mut PgConnection,
     organization: OrganizationId,
@@ -105,7 +108,8 @@ async fn read(
     let rows = sqlx::query(&format!(
         "SELECT {COLUMNS} FROM ledger.events WHERE organization_id = $1 AND position > $2 AND position <= $3 \
              AND (aggregate_type IN ('Sequence', 'Enrollment') OR event_type = ANY($4)) \
-             AND (aggregate_type <> 'Message' OR substr(aggregate_id, 15, 1) = '5') \
+             AND (aggregate_type <> 'Message' OR substr(aggregate_id, 15, 1) = '5' \
+                  OR payload->>'delivery' = 'replied') \
          ORDER BY position"
     ))
     .bind(organization.uuid())
@@ -117,12 +121,35 @@ async fn read(
     decoded(&rows, to)
 }
 
-/// Which enrollment each message is a step of. Only the draft says so, which may be long ago.
-async fn steps_behind(
+/// Whether anybody is enrolled, now or by one of these events: in an organization without sequences nothing is due, and
+/// its campaigns come and go without a look at the table for each.
+async fn concerns_anybody(
     connection: &mut PgConnection,
     organization: OrganizationId,
     read: &[Fed],
-) -> Result<BTreeMap<Uuid, Uuid>, sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
+    if read.is_empty() || read.iter().any(|fed| matches!(fed.event, AnyEvent::Enrollment(_))) {
+        return Ok(!read.is_empty());
+    }
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM sequencing.due WHERE organization_id = $1)")
+        .bind(organization.uuid())
+        .fetch_one(connection)
+        .await
+}
+
+/// Whom a message is for, and which enrollment it is a step of.
+#[derive(Clone, Copy)]
+struct Behind {
+    contact: ContactId,
+    enrollment: Option<Uuid>,
+}
+
+/// What is behind each message. Only the draft says so, which may be long ago.
+async fn behind(
+    connection: &mut PgConnection,
+    organization: OrganizationId,
+    read: &[Fed],
+) -> Result<BTreeMap<Uuid, Behind>, sqlx::Error> {
     let messages: BTreeSet<String> = read
         .iter()
         .filter(|fed| matches!(fed.event, AnyEvent::Message(_)))
@@ -136,7 +163,7 @@ async fn steps_behind(
          FROM unnest($2::text[]) AS wanted (id) CROSS JOIN LATERAL ( \
              SELECT payload FROM ledger.events WHERE organization_id = $1 AND aggregate_type = 'Message' \
                  AND aggregate_id = wanted.id AND sequence = 1 LIMIT 1) AS e \
-         WHERE e.payload->>'sequence_id' IS NOT NULL AND e.payload->>'contact_id' IS NOT NULL",
+         WHERE e.payload->>'contact_id' IS NOT NULL",
     )
     .bind(organization.uuid())
     .bind(messages.into_iter().collect::<Vec<_>>())
@@ -144,8 +171,10 @@ async fn steps_behind(
     .await?;
     rows.iter()
         .map(|row| {
-            let (sequence, contact) = (SequenceId(row.try_get(1)?), ContactId(row.try_get(2)?));
-            Ok((row.try_get(0)?, organization.enrollment(sequence, contact)))
+            let contact = ContactId(row.try_get(2)?);
+            let sequence = row.try_get::<Option<Uuid>, _>(1)?.map(SequenceId);
+            let enrollment = sequence.map(|sequence| organization.enrollment(sequence, contact));
+            Ok((row.try_get(0)?, Behind { contact, enrollment }))
         })
         .collect()
 }
@@ -153,7 +182,7 @@ async fn steps_behind(
 async fn take_in(
     connection: &mut PgConnection,
     changes: &mut Changes,
-    steps: &BTreeMap<Uuid, Uuid>,
+    messages: &BTreeMap<Uuid, Behind>,
     Fed { stream, event, at }: Fed,
 ) -> Result<(), sqlx::Error> {
     let look = |kin| (kin, None);
@@ -164,10 +193,17 @@ async fn take_in(
             return Ok(());
         }
         AnyEvent::Message(event) => {
-            if let Some((enrollment, change)) = steps.get(&stream).zip(of_message(event, at)) {
-                changes.one(*enrollment, change);
+            let Some(Behind { contact, enrollment }) = messages.get(&stream).copied() else { return Ok(()) };
+            if let Some((enrollment, change)) = enrollment.zip(of_message(event, at)) {
+                changes.one(enrollment, change);
             }
-            return Ok(());
+            // Whatever they answer, they have answered: no sequence goes on as if they had not.
+            match event {
+                MessageEvent::DeliveryReported { delivery: Delivery::Replied, .. } => {
+                    end(Kin::Contact(contact), StopReason::Replied)
+                }
+                _ => return Ok(()),
+            }
         }
         AnyEvent::Sequence(event) => match event {
             SequenceEvent::SequenceChanged { .. }

@@ -72,7 +72,13 @@ async fn round(app: &App, stopping: &CancellationToken, turned: &mut Turned) -> 
     // What a step led to may be due at once: a rehearsal is over when it is drafted.
     feed::catch_up_all(app.ledger.pool()).await?;
     let at = app.clock.now();
-    let due = due::organizations(app.ledger.pool(), at).await?;
+    let mut due = Vec::new();
+    for organization in due::organizations(app.ledger.pool(), at).await? {
+        // What is due of a company whose module is off waits until it is on. What cannot be known is not done.
+        if app.workspaces.is_on(&app.ledger, organization).await.unwrap_or_default() {
+            due.push(organization);
+        }
+    }
     let share = (BATCH / due.len().max(1)).max(1);
     let mut any = false;
     for some in due.chunks(BATCH) {

@@ -23,10 +23,10 @@ use uuid::Uuid;
 
 use super::answers::Answers;
 use super::due::{DueRow, Next};
-use super::{reach, words};
+use super::{reach, withdrawing, words};
 use crate::app::App;
 use crate::ledger::read::{self, ReadError};
-use crate::ledger::{AppendError, Guard, Stream, TRIES, Versioned};
+use crate::ledger::{AppendError, Guard, Stream, TRIES, Versioned, Write};
 use crate::sending::{self, SendRefusal, SendRequest};
 use crate::service::{Call, ServiceError};
 
@@ -185,21 +185,25 @@ impl<'a> Look<'a> {
     }
 
     async fn stop(&self, because: StopReason) -> Result<Next, LookError> {
-        self.append(EnrollmentCommand::Stop { because }).await?;
+        let organization = self.row.organization;
+        let state = &self.enrollment.state;
+        let withdrawn = withdrawing::withdrawing(&self.app.ledger, organization, state, because).await?;
+        self.append(EnrollmentCommand::Stop { because }, withdrawn).await?;
         metrics::counter!("docket_sequence_ended_total", "because" => because.name()).increment(1);
         Ok(Next::Gone)
     }
 
     async fn finish(&self) -> Result<Next, LookError> {
-        self.append(EnrollmentCommand::Finish).await?;
+        self.append(EnrollmentCommand::Finish, vec![]).await?;
         metrics::counter!("docket_sequence_ended_total", "because" => "finished").increment(1);
         Ok(Next::Gone)
     }
 
-    async fn append(&self, command: EnrollmentCommand) -> Result<(), LookError> {
+    async fn append(&self, command: EnrollmentCommand, mut beside: Vec<Write>) -> Result<(), LookError> {
         let events = self.enrollment.state.decide(command)?;
         if !events.is_empty() {
-            let command = self.call().command(vec![self.enrollment.write(events)], vec![], None);
+            beside.push(self.enrollment.write(events));
+            let command = self.call().command(beside, vec![], None);
             self.app.ledger.append(command).await?;
         }
         Ok(())
@@ -253,13 +257,18 @@ impl<'a> Look<'a> {
         let to = reach::address(profile, step.channel)?;
         let payload = words::fill(&payload, profile).ok()?;
         let state = &self.enrollment.state;
+        let (drafter, co_authors) = match self.sequence.state.authors(index) {
+            [] => (None, vec![]),
+            [last, others @ ..] => (Some(*last), others.to_vec()),
+        };
         Some(SendRequest {
             message_id: Some(self.message_id(due)),
             contact_id: state.contact_id(),
             campaign_id: state.campaign_id(),
             sequence_id: state.sequence_id(),
             step: Some(due.step),
-            drafter: self.sequence.state.author(),
+            drafter,
+            co_authors,
             ..SendRequest::new(step.channel, step.outbox_id, to, payload)
         })
     }
@@ -267,15 +276,19 @@ impl<'a> Look<'a> {
 
 /// What became of the messages of an enrollment.
 #[derive(Default)]
-struct Fates {
+pub(super) struct Fates {
     /// Of each, in order.
-    fates: Vec<(Guard, Fate)>,
+    pub fates: Vec<(Guard, Fate)>,
     /// Since when the contact may answer to one of them, and the keyed hashes of where they went; none if none arrived.
-    answerable: Option<(Timestamp, BTreeSet<String>)>,
+    pub answerable: Option<(Timestamp, BTreeSet<String>)>,
 }
 
 /// What became of these messages. Nothing personal is opened.
-async fn fates(app: &App, organization: OrganizationId, messages: &[MessageId]) -> Result<Fates, ReadError> {
+pub(super) async fn fates(
+    app: &App,
+    organization: OrganizationId,
+    messages: &[MessageId],
+) -> Result<Fates, ReadError> {
     if messages.is_empty() {
         return Ok(Fates::default());
     }

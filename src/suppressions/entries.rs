@@ -19,6 +19,8 @@ use crate::ledger::read::Stored;
 
 /// How long after a change of an entry its contacts are looked at again: whoever changed it has marked most by then.
 const LOOKED_AT_AFTER_MILLIS: i64 = 5_000;
+/// How long after that they are looked at again while an import makes contacts.
+const ONCE_MORE_AFTER_MILLIS: i64 = 30_000;
 /// Entries of an organization that are worked off together.
 const TOGETHER: i64 = 250;
 /// How long a row is held without a sign of whoever holds it.
@@ -123,18 +125,27 @@ pub(super) async fn take_due(app: &App, after: Uuid) -> Result<Option<Held>, sql
 }
 
 impl Held {
-    /// These are done with, as far as nothing happened to them meanwhile.
-    pub async fn done(&self, app: &App, entries: &[Uuid]) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "DELETE FROM ledger.suppression_entries \
-             WHERE organization_id = $1 AND entry_id = ANY($2) AND holder = $3",
-        )
-        .bind(self.organization.uuid())
-        .bind(entries)
-        .bind(self.holder)
-        .execute(app.ledger.pool())
-        .await
-        .map(drop)
+    /// These are done with, or to be looked at once more from the beginning, as far as nothing happened to them meanwhile.
+    pub async fn looked_at(&self, app: &App, entries: &[Uuid], once_more: bool) -> Result<(), sqlx::Error> {
+        let query = if once_more {
+            let due_at = app.clock.now().plus_millis(ONCE_MORE_AFTER_MILLIS);
+            sqlx::query(
+                "UPDATE ledger.suppression_entries SET due_at = $4, reached = NULL, holder = NULL, held_until = NULL \
+                 WHERE organization_id = $1 AND entry_id = ANY($2) AND holder = $3",
+            )
+            .bind(self.organization.uuid())
+            .bind(entries)
+            .bind(self.holder)
+            .bind(Instant(due_at))
+        } else {
+            sqlx::query(
+                "DELETE FROM ledger.suppression_entries \
+                 WHERE organization_id = $1 AND entry_id = ANY($2) AND holder = $3",
+            )
+            .bind(entries)
+            .bind(self.holder)
+        };
+        query.execute(app.ledger.pool()).await.map(drop)
     }
 
     /// Notes how far a domain's contacts were looked at, and holds everything for longer; false if the entry changed.

@@ -4,8 +4,8 @@
 //! by portion. Neither is the last word. The process may be killed between two portions, and a contact may come in after
 //! it was looked for who has the address and before the address is on the list. So each event of an entry also becomes
 //! a row of work: a little later, everybody who has the address or is of the domain by then is looked at again, until all
-//! of them stand as the list says. What comes in later still sees the list itself: the append of an import is refused if
-//! an address was listed since it looked.
+//! of them stand as the list says. What comes in later sees the list itself. Only an import looks some time before it
+//! appends: while one makes contacts, the entries are looked at once more, until none does.
 //!
 //! What is marked is not marked again, so that a row (see `entries`) may be worked off twice. No send depends on any of
 //! this; it is refused by the list's own claim.
@@ -19,7 +19,7 @@ use docket_aggregates::contact::ContactCommand;
 use docket_aggregates::ids::{ContactId, OrganizationId};
 use docket_aggregates::personal::Personal;
 use docket_aggregates::suppression::{Suppression, SuppressionEvent, SuppressionReason};
-use docket_projections::contacts as contact_rows;
+use docket_projections::{contacts as contact_rows, imports};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -90,6 +90,10 @@ async fn work_off(app: &App, ending: &CancellationToken) {
 
 /// Marks the contacts of everything that is held.
 async fn mark(app: &App, held: &Held) -> Result<()> {
+    // Asked before, so that what an import makes meanwhile is not missed.
+    let mut view = app.readside.view(held.organization, Consistency::STRONG).await?;
+    let once_more = imports::any_committing(&mut view, held.organization).await?;
+    drop(view);
     let ids: BTreeSet<Uuid> = held.entries.keys().copied().collect();
     let entries = read_entries(app, held.organization, &ids).await?;
     let mut domains = Vec::new();
@@ -99,7 +103,7 @@ async fn mark(app: &App, held: &Held) -> Result<()> {
     let of_domains: BTreeSet<Uuid> = domains.iter().map(|(entry, _)| entry.id).collect();
     let addresses: Vec<Uuid> = ids.difference(&of_domains).copied().collect();
     mark_addresses(app, held.organization, &addresses).await?;
-    held.done(app, &addresses).await?;
+    held.looked_at(app, &addresses, once_more).await?;
     let call = Call::of_system(app, held.organization, "suppressions");
     'domains: for (entry, domain) in domains {
         let mut after = held.entries.get(&entry.id).copied().flatten();
@@ -109,7 +113,7 @@ async fn mark(app: &App, held: &Held) -> Result<()> {
             }
             after = Some(last);
         }
-        held.done(app, &[entry.id]).await?;
+        held.looked_at(app, &[entry.id], once_more).await?;
     }
     Ok(())
 }

@@ -5,11 +5,15 @@
 //!
 //! A read is one function. A change is planned first; here alone it is decided whether the plan is only shown, kept as
 //! a preview, compared with one, or recorded. A plan that lost a race is made anew, five times at most.
+//!
+//! Calls that are one request, by their request id or by the token of one preview, have one answer: the one that was kept
+//! with the events. One of them works while the others wait, and no refusal is told before it is certain that the
+//! change has not been recorded meanwhile.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use docket_aggregates::ids::{CommandId, OrganizationId};
+use docket_aggregates::ids::{CommandId, OrganizationId, PrincipalId};
 use docket_aggregates::token::Role;
 use docket_projections::Total;
 use serde::Deserialize;
@@ -26,6 +30,7 @@ use super::{CONTRACT, Risk, Run, Tool, catalog};
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta, Pagination, Warning};
+use crate::flights::{Flight, FlightKey};
 use crate::ledger::{AppendError, Command, Origin, Request, StoredAnswer, canonical};
 use crate::previews::{self, Preview, Shown};
 use crate::spelling::nearest;
@@ -34,6 +39,8 @@ use crate::spelling::nearest;
 const TRIES: usize = 5;
 /// How often a page that is too long is made anew with fewer rows.
 const PAGE_TRIES: usize = 3;
+/// How long a call waits for another one that is the same request, before it makes a plan of its own.
+const FLIGHT_WITHIN: Duration = Duration::from_secs(15);
 /// Input members that only say how an answer is to be made.
 const READ_OPTIONS: [&str; 6] = ["limit", "cursor", "responseFormat", "consistency", "minPosition", "asOf"];
 /// Input members that only say how a plan is to be applied.
@@ -260,7 +267,7 @@ impl Told {
         let organization = self.organization(app, caller, tool, ask.organization_id.as_ref()).await?;
         let mut input = ask.input;
         tool.input.trim(&mut input);
-        let faults = tool.input.check(&mut input);
+        let faults = tool.faults(&mut input);
         if !faults.is_empty() {
             return Err(Refusal::Fields(faults));
         }
@@ -465,18 +472,22 @@ impl Change<'_> {
         meta.dry_run = dry_run;
 
         // The answer to a repeated request comes before anything that depends on the present state. Where a plan is
-        // made quickly, the append may find that answer: a refusal is then told only if there is none.
+        // made quickly and nobody else was at it, the append may find that answer.
         // How a change is applied is no part of what is asked for: confirmed with a preview's token or without one, it is
         // the same request.
         let request_input = without(&self.input, &APPLY_OPTIONS)?;
-        let append_finds_it = self.tool.risk == Risk::Write;
+        let flight = if dry_run { None } else { self.enter().await };
+        let waited = flight.as_ref().is_some_and(Flight::waited);
+        let append_finds_it = self.tool.risk == Risk::Write && !waited;
         if (self.asks || !dry_run && !append_finds_it)
             && let Some(stored) = self.stored(&request_input).await?
         {
             return replay(stored, meta);
         }
         match self.attempt(dry_run, &request_input, meta).await {
-            Err(refusal) if !dry_run && append_finds_it => match self.stored(&request_input).await {
+            // What is refused now may be just what this request did a moment ago, at another process or in a call that
+            // was given up.
+            Err(refusal) if !dry_run => match self.answered_meanwhile(&request_input).await {
                 Ok(Some(stored)) => replay(stored, meta),
                 Err(Refusal::Append(AppendError::RequestConflict)) => {
                     Err(AppendError::RequestConflict.into())
@@ -485,6 +496,28 @@ impl Change<'_> {
             },
             answered_or_refused => answered_or_refused,
         }
+    }
+
+    /// Lets the calls of one request go on one after the other. A token is one request, whoever shows it.
+    async fn enter(&self) -> Option<Flight> {
+        let (principal, name) = match (&self.request_id, &self.options.preview_token) {
+            (Some(request_id), _) => (self.caller.principal_id, request_id.clone()),
+            (None, Some(token)) => (PrincipalId(uuid::Uuid::nil()), token.clone()),
+            (None, None) => return None,
+        };
+        let key = FlightKey::of(self.organization, principal, self.tool.name, &name);
+        Some(self.app.flights.enter(key, FLIGHT_WITHIN).await)
+    }
+
+    /// What this request was answered by now, by its request id or by its preview's token.
+    async fn answered_meanwhile(&self, request_input: &str) -> ToolResult<Option<StoredAnswer>> {
+        if let Some(stored) = self.stored(request_input).await? {
+            return Ok(Some(stored));
+        }
+        let Some(token) = &self.options.preview_token else { return Ok(None) };
+        let preview = self.preview(token, &without(&self.input, &APPLY_OPTIONS)?).await?;
+        let command = Mint::replay(preview.shown.seed, preview.shown.at).command_id();
+        Ok(self.app.ledger.answer_of(self.organization, command).await?)
     }
 
     /// The answer that this request got before.
@@ -506,14 +539,11 @@ impl Change<'_> {
             Some(preview) => Mint::replay(preview.shown.seed, preview.shown.at),
             None => Mint::fresh(&self.app.clock),
         };
-        if let (Some(preview), false) = (&preview, dry_run)
-            && let Some(position) = self.recorded(first.command_id()).await?
+        if preview.is_some()
+            && !dry_run
+            && let Some(stored) = self.app.ledger.answer_of(self.organization, first.command_id()).await?
         {
-            meta.audit_id = Some(first.command_id().uuid());
-            meta.idempotent_replay = true;
-            meta.position = Some(position);
-            meta.warnings.extend(preview.shown.warnings.iter().cloned());
-            return Ok(completed(preview.shown.data.clone(), false, Some(position)));
+            return replay(stored, meta);
         }
 
         let bound = preview.as_ref().map(|preview| Bound {
@@ -586,7 +616,6 @@ impl Change<'_> {
                             at: first.at(),
                             data: plan.answer.clone(),
                             warnings: notes.warnings.clone(),
-                            applied: false,
                         };
                         let preview = Preview { shown, effects: plan.effects };
                         previews::save(&self.app.ledger, self.organization, &preview).await?
@@ -601,6 +630,9 @@ impl Change<'_> {
                 meta.warnings.extend(notes.warnings);
                 return Ok(completed(plan.answer, false, notes.position));
             }
+            // What is applied by a token is answered alike as often as the token is shown, with a request id or without.
+            let name =
+                self.request_id.clone().or_else(|| self.options.preview_token.as_deref().map(of_token));
             let kept = json!({
                 "data": plan.answer,
                 "warnings": notes.warnings,
@@ -623,7 +655,7 @@ impl Change<'_> {
                 writes: plan.writes,
                 guards: plan.guards,
                 absent: plan.absent,
-                request: self.request_id.clone().map(|request_id| Request {
+                request: name.map(|request_id| Request {
                     request_id,
                     input: request_input.to_owned(),
                     answer: kept,
@@ -633,22 +665,17 @@ impl Change<'_> {
             match self.app.ledger.append(command).await {
                 Ok(appended) => {
                     self.progress.tell(Step::Recorded);
+                    // The same command was recorded by another call: what that one was answered counts.
+                    if appended.duplicate
+                        && let Some(stored) =
+                            self.app.ledger.answer_of(self.organization, appended.command_id).await?
+                    {
+                        return replay(stored, meta);
+                    }
                     meta.audit_id = Some(appended.command_id.uuid());
                     meta.position = Some(appended.position);
                     meta.idempotent_replay = appended.duplicate;
-                    meta.warnings.extend(notes.warnings.clone());
-                    if let (Some(token), Some(mut preview)) = (&self.options.preview_token, preview) {
-                        preview.shown.data = plan.answer.clone();
-                        preview.shown.warnings = notes.warnings;
-                        preview.shown.applied = true;
-                        // What is recorded is recorded; a preview that cannot be settled shows its own answer again.
-                        if let Err(error) =
-                            previews::settle(&self.app.ledger, self.organization, token, &preview).await
-                        {
-                            let error = error.for_the_log();
-                            tracing::warn!(error, "an applied preview could not be settled");
-                        }
-                    }
+                    meta.warnings.extend(notes.warnings);
                     return Ok(completed(plan.answer, false, Some(appended.position)));
                 }
                 // Whoever lost once takes turns with the others, so that a crowd ends in an order and not in refusals.
@@ -689,21 +716,14 @@ impl Change<'_> {
             .await?;
         Ok(head)
     }
-
-    /// Position of the last event of a command that was recorded before.
-    async fn recorded(&self, command: CommandId) -> ToolResult<Option<i64>> {
-        let position = sqlx::query_scalar(
-            "SELECT max(position) FROM ledger.events WHERE organization_id = $1 AND command_id = $2",
-        )
-        .bind(self.organization.uuid())
-        .bind(command.uuid())
-        .fetch_one(self.app.ledger.pool())
-        .await?;
-        Ok(position)
-    }
 }
 
-/// The answer that the same request got before.
+/// The name of the request that a token is where the caller gave it none: no caller can write it.
+fn of_token(token: &str) -> String {
+    format!("\npreview {token}")
+}
+
+/// The answer that the same request got before. Nothing of what this call found out is told beside it.
 fn replay(stored: StoredAnswer, meta: &mut Meta) -> ToolResult<Value> {
     #[derive(Deserialize)]
     struct Kept {

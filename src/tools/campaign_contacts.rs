@@ -21,7 +21,7 @@ use docket_aggregates::roster::{Roster, RosterCommand};
 use docket_projections::agents::AgentRow;
 use docket_projections::campaigns::CampaignListed;
 use docket_projections::memberships::{self, MembershipFilter, Selected};
-use docket_projections::{agents, contacts, rosters};
+use docket_projections::{agents, campaigns, contacts, rosters};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -205,6 +205,36 @@ async fn assignable(
     }
 }
 
+/// The campaigns of a condition. An unknown one would hide nobody, or nobody but some, which its caller should know.
+async fn every_campaign(
+    view: &mut View,
+    ctx: &ToolContext,
+    given: &[GivenCampaign],
+) -> ToolResult<Vec<CampaignId>> {
+    if given.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (given, _) = distinct(given);
+    let rows = campaigns::by_ids(view, ctx.organization(), &ids(&given)).await?;
+    match given.iter().find(|given| !rows.iter().any(|row| row.campaign_id == given.id)) {
+        Some(unknown) => Err(Refusal::not_found(Kind::Campaign, &unknown.text)),
+        None => Ok(ids(&given)),
+    }
+}
+
+/// The agents of a condition, active or not; an unknown one is refused as an unknown campaign is.
+async fn every_agent(view: &mut View, ctx: &ToolContext, given: &[GivenAgent]) -> ToolResult<Vec<AgentId>> {
+    if given.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (given, _) = distinct(given);
+    let rows = agents::by_ids(view, ctx.organization(), &ids(&given)).await?;
+    match given.iter().find(|given| !rows.iter().any(|row| row.agent_id == given.id)) {
+        Some(unknown) => Err(Refusal::not_found(Kind::Agent, &unknown.text)),
+        None => Ok(ids(&given)),
+    }
+}
+
 /// That none of these agents changed meanwhile: an inactive one gets nothing.
 fn unchanged(rows: &[AgentRow]) -> Vec<Guard> {
     rows.iter().map(|row| Guard { stream: Stream::of::<Agent>(row.agent_id), version: row.version }).collect()
@@ -262,16 +292,20 @@ struct MemberFilter {
 }
 
 impl MemberFilter {
-    fn resolved(self) -> MembershipFilter {
-        MembershipFilter {
+    /// The filter in ids that exist here: whoever names something else means what is not there.
+    async fn resolved(self, view: &mut View, ctx: &ToolContext) -> ToolResult<MembershipFilter> {
+        if let Some(folder) = &self.import_folder_id {
+            folder_found(view, ctx, folder).await?;
+        }
+        Ok(MembershipFilter {
             contact_ids: None,
             status_in: named(&self.status_in),
-            assigned_agent_ids: ids(&self.assigned_agent_ids),
+            assigned_agent_ids: every_agent(view, ctx, &self.assigned_agent_ids).await?,
             unassigned: self.unassigned,
-            also_in_campaign_ids: ids(&self.also_in_campaign_ids),
+            also_in_campaign_ids: every_campaign(view, ctx, &self.also_in_campaign_ids).await?,
             source: self.source.map(Into::into),
             import_id: self.import_folder_id.map(|given| given.id),
-        }
+        })
     }
 }
 
@@ -292,10 +326,7 @@ impl Members {
         filter: MemberFilter,
         skips: &mut Skips,
     ) -> ToolResult<Self> {
-        if let Some(folder) = &filter.import_folder_id {
-            folder_found(view, ctx, folder).await?;
-        }
-        let mut filter = filter.resolved();
+        let mut filter = filter.resolved(view, ctx).await?;
         let mut not_found = Vec::new();
         let mut wanted = Vec::new();
         if let Some(given) = contact_ids {

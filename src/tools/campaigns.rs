@@ -13,7 +13,6 @@ use docket_projections::{Total, agents, campaign_counters, campaigns, enrollment
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use std::collections::BTreeMap;
@@ -44,6 +43,7 @@ pub(super) fn tools() -> Vec<Draft> {
                 json!({ "campaignId": CAMPAIGN_ID, "include": ["counts", "agents"] }),
             ),
         tool!(Write create_outbound_campaign)
+            .adding()
             .example("A draft", json!({ "name": "Spring tasting" }))
             .example(
                 "Try it out first",
@@ -405,8 +405,8 @@ pub async fn found(view: &mut View, ctx: &ToolContext, given: &GivenCampaign) ->
     listed.ok_or_else(|| Refusal::not_found(Kind::Campaign, &given.text))
 }
 
-/// The campaign as the read models show it once they are up to date, for the answer to a change of it. The change itself
-/// is decided on the campaign's own stream: only the counts and dates are theirs.
+/// The campaign with its counts as they are now, for the answer to a change of it. The change itself is decided on the
+/// campaign's own stream: only the counts and the dates are the read models'.
 async fn shown(
     ctx: &ToolContext,
     given: &GivenCampaign,
@@ -415,7 +415,7 @@ async fn shown(
     if !state.exists() {
         return Err(Refusal::not_found(Kind::Campaign, &given.text));
     }
-    let listed = ctx.glance(given.id).await?;
+    let listed = ctx.listed(given.id).await?;
     listed.ok_or_else(|| Refusal::not_found(Kind::Campaign, &given.text))
 }
 
@@ -537,7 +537,11 @@ async fn create_outbound_campaign(
     let mut state = Campaign::default();
     let events = state.decide(create).map_err(|error| refused(error, ""))?;
     events.iter().cloned().for_each(|event| state.apply(event));
-    let row = row(campaign_id, &state, 1, mint.at(), mint.at());
+    let campaign = CampaignDetail::of(&CampaignListed {
+        campaign: row(campaign_id, &state, 1, mint.at(), mint.at()),
+        contact_count: 0,
+        assigned_count: 0,
+    });
     Ok(Plan {
         writes: vec![Write {
             stream: Stream::of::<Campaign>(campaign_id),
@@ -546,15 +550,8 @@ async fn create_outbound_campaign(
         }],
         guards,
         absent: vec![],
-        effects: Effects::one(campaign_id, "CREATED"),
-        answer: CampaignCreated {
-            campaign: CampaignDetail::of(&CampaignListed {
-                campaign: row,
-                contact_count: 0,
-                assigned_count: 0,
-            }),
-            warnings: ctx.warnings(),
-        },
+        effects: Effects::one(campaign_id, "CREATED", &campaign),
+        answer: CampaignCreated { campaign, warnings: ctx.warnings() },
     })
 }
 
@@ -760,7 +757,7 @@ async fn update_outbound_campaign(
     if let Some(name) = patch.name.as_ref().filter(|name| Some(*name) != known_as) {
         same_name(&mut ctx.view().await?, &ctx, name).await?;
     }
-    let (plan, campaign) = changed(&listed, &before, patch, guards, mint)?;
+    let (mut plan, campaign) = changed(&listed, &before, patch, guards, mint)?;
     let status = campaign.campaign.status;
     // Neither takes calls or contacts any more.
     let ended = !status.takes_contacts() && before.state.status != status;
@@ -779,6 +776,10 @@ async fn update_outbound_campaign(
     } else {
         None
     };
+    // What becomes of the work that is still to do is part of what is said yes to.
+    if let Some(consequences) = &consequences {
+        plan.effects = effects(campaign.campaign.campaign_id, &plan.answer, Some(consequences));
+    }
     Ok(plan.answering(|changes| CampaignUpdated {
         campaign: CampaignDetail::of(&campaign),
         changes,
@@ -872,17 +873,15 @@ fn changed(
         ..after.clone()
     };
     let changes = differences(&CampaignDetail::of(&known), &CampaignDetail::of(&after));
-    let effects =
-        if events.is_empty() { Effects::none() } else { Effects::one(campaign_id, outcome(&changes)) };
+    let effects = if events.is_empty() { Effects::none() } else { effects(campaign_id, &changes, None) };
     let writes = if events.is_empty() { vec![] } else { vec![before.write(events)] };
     Ok((Plan { writes, guards, absent: vec![], effects, answer: changes }, after))
 }
 
-/// What a change does, in words that differ when it does something else.
-fn outcome(changes: &[FieldChange]) -> String {
+/// What a change does, and what follows from it.
+fn effects(id: CampaignId, changes: &[FieldChange], consequences: Option<&Consequences>) -> Effects {
     let fields: Vec<&str> = changes.iter().map(|change| change.field).collect();
-    let exactly = serde_json::to_vec(changes).unwrap_or_default();
-    format!("CHANGED {} #{}", fields.join(","), &hex::encode(Sha256::digest(exactly))[..12])
+    Effects::one(id, &format!("CHANGED {}", fields.join(",")), &(changes, consequences))
 }
 
 fn differences(before: &CampaignDetail, after: &CampaignDetail) -> Vec<FieldChange> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use docket_aggregates::ids::{CampaignId, OrganizationId};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::Total;
-use docket_projections::campaigns::CampaignListed;
+use docket_projections::campaigns::{self, CampaignListed};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -180,8 +180,14 @@ impl ToolContext {
         Ok(view)
     }
 
-    /// A campaign with its counts, as new as a strong view: for a change that shows them beside its own decision.
-    pub async fn glance(&self, campaign: CampaignId) -> ToolResult<Option<CampaignListed>> {
+    /// A campaign with its counts as they are now, for a change that shows them beside its own decision. Its own fields
+    /// may be older where states may be.
+    pub async fn listed(&self, campaign: CampaignId) -> ToolResult<Option<CampaignListed>> {
+        if !self.memory {
+            let mut view = self.view().await?;
+            return Ok(campaigns::get(&mut view, self.call.organization, campaign).await?);
+        }
+        self.note(|notes| notes.from_memory = true);
         let (listed, position) = self.call.app.readside.campaign(self.call.organization, campaign).await?;
         self.note(|notes| notes.position = Some(position));
         Ok(listed)

@@ -183,7 +183,7 @@ struct GroupShown {
     member_count: u32,
     /// Rows first, then contacts: 5, in a detailed answer 20.
     members: Vec<Member>,
-    /// Records that share something with this group and are more likely somebody else.
+    /// Records that share something with this group and are more likely somebody else; contacts that a row matches too.
     near: Vec<Member>,
     /// create, update, skip, merge or review.
     suggested_action: &'static str,

@@ -11,6 +11,7 @@ use docket_aggregates::Timestamp;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::ids::CommandId;
 use rand::RngCore;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -77,6 +78,12 @@ pub struct Effects {
     of: Vec<(Uuid, u16)>,
 }
 
+/// What happens to one thing, in words that differ where something else is decided of it.
+pub fn outcome(word: &str, decided: &impl Serialize) -> String {
+    let exactly = serde_json::to_vec(decided).unwrap_or_default();
+    format!("{word} #{}", &hex::encode(Sha256::digest(exactly))[..12])
+}
+
 /// Effects shown as samples of a drift, at most.
 const SAMPLES: usize = 20;
 
@@ -86,9 +93,12 @@ impl Effects {
         Self::default()
     }
 
-    /// One effect.
-    pub fn one(id: impl Into<Uuid>, outcome: impl Into<String>) -> Self {
-        Self { outcomes: vec![outcome.into()], of: vec![(id.into(), 0)] }
+    /// One effect: what happens in a word, and of the shown answer everything that this change decides and that an apply
+    /// must not do otherwise, such as a verdict, the version of a form, or who else is affected. What other changes may
+    /// move beside it is left out, so that they are no drift: other fields of the same thing, its version, counts, and
+    /// warnings about its neighbours.
+    pub fn one(id: impl Into<Uuid>, word: &str, decided: &impl Serialize) -> Self {
+        Self { outcomes: vec![outcome(word, decided)], of: vec![(id.into(), 0)] }
     }
 
     /// Each effect once; of two on the same thing the first counts.
@@ -286,6 +296,15 @@ mod tests {
         let many: Vec<_> = (10..100).map(|id| (id, "ADDED")).collect();
         let drift = shown.drift(&effects(&many)).unwrap();
         assert_eq!((drift.added, drift.sample_added.len(), drift.removed), (90, 20, 3));
+    }
+
+    #[test]
+    fn one_effect_is_all_that_is_decided() {
+        let one = |decided: &[u64]| Effects::one(Uuid::from_u128(1), "MADE", &decided);
+        assert!(one(&[1, 2]).drift(&one(&[1, 2])).is_none());
+        let drift = one(&[1, 2]).drift(&one(&[1, 3])).unwrap();
+        assert_eq!((drift.added, drift.removed), (1, 1));
+        assert!(drift.sample_added[0].outcome.starts_with("MADE #"));
     }
 
     #[test]

@@ -6,6 +6,8 @@
 mod document;
 mod exchanging;
 
+use std::collections::BTreeSet;
+
 use cqrs_es::Aggregate;
 use docket_aggregates::Decides;
 use docket_aggregates::ids::{OrganizationId, QualificationTemplateId};
@@ -21,7 +23,6 @@ use docket_projections::qualification_templates::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use self::document::{FieldDocument, FormDocument, ScoringDocument, told};
@@ -44,6 +45,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example("Its newest version", json!({ "templateId": QUALIFICATION_TEMPLATE_ID }))
             .example("Its first version", json!({ "templateId": QUALIFICATION_TEMPLATE_ID, "version": 1 })),
         tool!(Write create_qualification_template)
+            .adding()
             .example(
                 "Two questions",
                 json!({
@@ -295,21 +297,19 @@ async fn create_qualification_template(
     doubts(&ctx, &form, "");
     let template_id: QualificationTemplateId = mint.id();
     let write = created(template_id, form.clone())?;
+    let template = Template {
+        template_id: template_id.uuid(),
+        form: FormDocument::of(&form),
+        version: 1,
+        created_at: mint.at().into(),
+        updated_at: mint.at().into(),
+    };
     Ok(Plan {
         writes: vec![write],
         guards: vec![],
         absent: vec![],
-        effects: Effects::one(template_id, "CREATED"),
-        answer: TemplateCreated {
-            template: Template {
-                template_id: template_id.uuid(),
-                form: FormDocument::of(&form),
-                version: 1,
-                created_at: mint.at().into(),
-                updated_at: mint.at().into(),
-            },
-            warnings: ctx.warnings(),
-        },
+        effects: Effects::one(template_id, "CREATED", &template),
+        answer: TemplateCreated { template, warnings: ctx.warnings() },
     })
 }
 
@@ -485,8 +485,12 @@ async fn update_qualification_template(
     let campaigns = rows::campaigns(&mut view, organization, id, CAMPAIGNS_SHOWN).await?;
     drop(view);
     let unchanged = writes.is_empty();
+    let affected: BTreeSet<Uuid> = campaigns.iter().map(|(campaign, _)| campaign.uuid()).collect();
     Ok(Plan {
-        effects: if unchanged { Effects::none() } else { Effects::one(id, outcome(&form, &after)) },
+        effects: match unchanged {
+            true => Effects::none(),
+            false => Effects::one(id, "REVISED", &(&form, &after, affected)),
+        },
         guards: vec![],
         absent: vec![],
         answer: TemplateUpdated {
@@ -518,10 +522,4 @@ fn revised(
     let form = state.form().map(|form| (**form).clone()).ok_or(QualificationTemplateError::Erased)?;
     let writes = if events.is_empty() { vec![] } else { vec![before.write(events)] };
     Ok((writes, form))
-}
-
-/// What a change does, in words that differ when it does something else.
-fn outcome(before: &QualificationForm, after: &QualificationForm) -> String {
-    let exactly = serde_json::to_vec(&(before, after)).unwrap_or_default();
-    format!("REVISED #{}", &hex::encode(Sha256::digest(exactly))[..12])
 }

@@ -8,7 +8,7 @@ use docket_aggregates::qualification::{ByModel, Qualification, QualificationReco
 use docket_aggregates::qualification_template::QualificationForm;
 use docket_projections::memberships::{self, MembershipFilter};
 use docket_projections::qualifications::{self as rows, QualificationFilter, QualificationRow};
-use docket_projections::{contacts, qualification_templates};
+use docket_projections::{agents, contacts, qualification_templates};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -221,8 +221,7 @@ pub async fn some_contact(
     for campaign_id in campaigns.iter().copied() {
         for member in memberships::select(view, organization, campaign_id, &everybody, 50).await? {
             let contact_id = member.contact_id;
-            let stay = docket_aggregates::membership::Stay { campaign_id, contact_id, epoch: member.epoch };
-            if rows::open(view, organization, stay).await?.is_none() {
+            if rows::open(view, organization, campaign_id, contact_id).await?.is_none() {
                 return Ok(Some((campaign_id.uuid(), contact_id.uuid())));
             }
         }
@@ -249,7 +248,8 @@ struct GetSchema {
 struct SchemaShown {
     template_id: Uuid,
     version: u64,
-    /// JSON Schema (draft 2020-12) of answers; what it requires may still be left out of a draft.
+    /// JSON Schema (draft 2020-12) of answers; what it requires may still be left out of a draft. A pattern that not every
+    /// engine reads alike is in the description.
     json_schema: Value,
     /// The fields, in their order.
     fields: Vec<FieldShown>,
@@ -419,6 +419,14 @@ async fn list_qualifications(
     let mut view = ctx.view().await?;
     if let Some(given) = &input.campaign_id {
         campaign_found(&mut view, &ctx, given).await?;
+    }
+    if let Some(given) = &input.contact_id {
+        contact_found(&mut view, &ctx, given).await?;
+    }
+    if let Some(given) = &input.agent_id
+        && agents::get(&mut view, ctx.organization(), given.id).await?.is_none()
+    {
+        return Err(Refusal::not_found(Kind::Agent, &given.text));
     }
     if let Some(given) = &input.template_id {
         version_found(&mut view, &ctx, given, None).await?;

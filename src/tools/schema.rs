@@ -40,8 +40,6 @@ pub struct InputSchema {
     pub description: String,
     validator: Validator,
     marks: Marks,
-    /// Whether the strict variant is written in another way.
-    differs: bool,
 }
 
 /// Properties by name that are treated in another way than the rest.
@@ -147,8 +145,7 @@ impl InputSchema {
             .build(&schema)
             .map_err(|error| error.to_string())?;
         let strict = strict::variant(&schema);
-        let differs = strict::differs(&schema);
-        Ok(Self { schema, strict, description, validator, marks, differs })
+        Ok(Self { schema, strict, description, validator, marks })
     }
 
     /// Takes the white space off both ends of every text, where it means nothing.
@@ -170,8 +167,7 @@ impl InputSchema {
 
     /// Everything that is wrong with the input; it is normalised first.
     pub fn check(&self, input: &mut Value) -> Vec<FieldError> {
-        if self.differs
-            && let Some(members) = input.as_object_mut()
+        if let Some(members) = input.as_object_mut()
             && members.get(strict::MARK) == Some(&Value::Bool(true))
         {
             members.remove(strict::MARK);

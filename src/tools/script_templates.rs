@@ -160,7 +160,7 @@ struct LintShown {
 struct FindingShown {
     /// A name for machines.
     code: &'static str,
-    /// Where, as steps[2].branches[1].label.
+    /// Where in the script, as steps[2].branches[1].label; meta has the place in the input, as input.steps[2].
     path: String,
     /// One sentence.
     message: String,

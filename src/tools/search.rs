@@ -15,17 +15,18 @@ use serde_json::Value;
 
 /// Fields of a document, what a word in each counts for, and how much its length takes away (b).
 const FIELDS: [(f64, f64); 6] = [
-    (3.0, 0.6),  // The name.
+    (4.0, 0.6),  // The name.
     (2.5, 0.5),  // Sayings.
     (1.5, 0.5),  // The first sentence of the description.
     (0.7, 0.5),  // The rest of the description.
     (0.6, 0.5),  // Examples.
     (0.4, 0.75), // Parameters.
 ];
-/// How soon a word that is there again adds no more (k1), as is usual.
-const SATURATION: f64 = 1.2;
+/// How soon a word that is there again adds no more (k1): a little later than is usual, because a name says more than
+/// that a word is there.
+const SATURATION: f64 = 2.0;
 /// What a concept counts for beside the word itself.
-const CONCEPT: f64 = 0.75;
+const CONCEPT: f64 = 0.9;
 
 /// What a tool is searched by.
 pub struct Entry<'a> {

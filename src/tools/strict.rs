@@ -4,7 +4,7 @@
 //! takes anything that is not named. Three things must therefore be written in another way, and an input in which they
 //! are says so with `strict: true`:
 //!
-//! - a field that null clears is null (keep it) or `{value}` (null within clears);
+//! - a field that may be left out and that null clears is null (keep it) or `{value}` (null within clears);
 //! - an object whose members have names of their own, such as answers, is a list of `{key, value}`;
 //! - an object in a list whose shape is not given, such as a template to import, is the text of its JSON.
 
@@ -44,10 +44,13 @@ pub fn with_nulls(schema: &Value) -> Value {
 }
 
 /// Whether something of the input is written in another way when it is strict.
-pub fn differs(schema: &Value) -> bool {
-    let property = |property: &Value| takes_null(property) || is_open(property) || differs(property);
+fn differs(schema: &Value) -> bool {
+    let required = required_of(schema);
+    let property = |(name, property): (&String, &Value)| {
+        takes_null(property) && !required.contains(name) || is_open(property) || differs(property)
+    };
     let item = |item: &Value| is_open(item) || differs(item);
-    schema["properties"].as_object().is_some_and(|all| all.values().any(property))
+    schema["properties"].as_object().is_some_and(|all| all.iter().any(property))
         || schema.get("items").is_some_and(item)
 }
 
@@ -83,10 +86,14 @@ fn read_within(input: &mut Value, schema: &Value, root: &Value, path: &str, repe
             }
         }
         Value::Object(members) => {
-            members.retain(|name, member| !member.is_null() || schema["properties"].get(name).is_none());
+            let required = required_of(schema);
+            members.retain(|name, member| {
+                !member.is_null() || required.contains(name) || schema["properties"].get(name).is_none()
+            });
             for (name, member) in members {
                 let Some(property) = schema["properties"].get(name.as_str()) else { continue };
                 if takes_null(property)
+                    && !required.contains(name)
                     && let Some(wrapped) = member.as_object_mut()
                     && wrapped.len() == 1
                     && let Some(value) = wrapped.remove("value")
@@ -132,6 +139,11 @@ fn takes_null(schema: &Value) -> bool {
     let null = |kind: &Value| kind == "null";
     schema["type"].as_array().is_some_and(|kinds| kinds.iter().any(null))
         || schema["anyOf"].as_array().is_some_and(|several| several.iter().any(|one| one["type"] == "null"))
+}
+
+fn required_of(schema: &Value) -> Vec<String> {
+    let names = schema["required"].as_array().into_iter().flatten();
+    names.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn properties_of(schema: &Value) -> Value {
@@ -183,13 +195,7 @@ fn as_text() -> Value {
 }
 
 fn tighten(schema: &mut Value) {
-    let required: Vec<String> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect();
+    let required = required_of(schema);
     let Some(keywords) = schema.as_object_mut() else { return };
     keywords.retain(|keyword, _| !UNKNOWN.contains(&keyword.as_str()));
     if let Some(several) = keywords.remove("oneOf") {
@@ -212,7 +218,8 @@ fn tighten(schema: &mut Value) {
     }
     if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
         for (name, property) in properties {
-            let cleared = takes_null(property);
+            // What must be said is null where null is meant: there is nothing to tell it from.
+            let cleared = takes_null(property) && !required.contains(name);
             if is_open(property) {
                 *property = listed(property);
             } else {
@@ -237,13 +244,7 @@ fn tighten(schema: &mut Value) {
 }
 
 fn allow_nulls(schema: &mut Value) {
-    let required: Vec<String> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect();
+    let required = required_of(schema);
     let Some(keywords) = schema.as_object_mut() else { return };
     if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
         for (name, property) in properties {
@@ -394,7 +395,11 @@ mod tests {
             let value = match members.get(name) {
                 _ if name == MARK => true.into(),
                 None => Value::Null,
-                Some(value) if takes_null(&plain["properties"][name]) => json!({ "value": value }),
+                Some(value)
+                    if takes_null(&plain["properties"][name]) && !required_of(plain).contains(name) =>
+                {
+                    json!({ "value": value })
+                }
                 Some(value) => strictly(value, (&plain["properties"][name], property), roots),
             };
             written.insert(name.clone(), value);
@@ -416,6 +421,14 @@ mod tests {
             (
                 "bulk_add_contacts_to_campaign_by_filter",
                 json!({ "campaignId": "x", "filter": { "source": "crm", "customFields": { "floor": "2" } } }),
+            ),
+            (
+                "upsert_script_execution",
+                json!({
+                    "campaignId": "x",
+                    "contactId": "y",
+                    "responses": [{ "nodeId": "own", "value": null }, { "nodeId": "size", "value": "large" }],
+                }),
             ),
         ];
         let examples =
@@ -461,5 +474,18 @@ mod tests {
         let mut input = json!({ "campaignId": "x", "patch": patch, "strict": true });
         assert_eq!(tool.input.check(&mut input), []);
         assert_eq!(input, json!({ "campaignId": "x", "patch": { "description": null } }));
+    }
+
+    #[test]
+    fn null_is_itself_where_something_must_be_said() {
+        let tool = catalog().get("upsert_script_execution").unwrap();
+        let plain =
+            json!({ "campaignId": "x", "contactId": "y", "responses": [{ "nodeId": "own", "value": null }] });
+        let mut input = plain.clone();
+        input["strict"] = true.into();
+        assert_eq!(tool.input.check(&mut input), []);
+        assert_eq!(input, plain);
+        let value = &tool.input.strict["properties"]["responses"]["items"]["properties"]["value"];
+        assert!(takes_null(value) && value["properties"].is_null(), "{value}");
     }
 }

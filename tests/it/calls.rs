@@ -206,6 +206,19 @@ async fn whoever_asks_not_to_be_contacted_is_not_called_again() {
             .await
             .unwrap();
     assert_eq!(suppressed, 2, "the address and the number");
+
+    // What was said on the telephone is on the list, too, and nobody takes it off.
+    let (status, listed) = desk.client.get(&desk.client.crm("suppressions")).await;
+    let listed = listed.as_array().unwrap();
+    assert_eq!((status, listed.len()), (200, 2), "{listed:?}");
+    for entry in listed {
+        assert_eq!(entry["reason"], json!("unsubscribe"), "{entry}");
+        let body = json!({ "address": entry["address"] }).to_string().into_bytes();
+        let path = desk.client.crm("suppressions");
+        let headers = [("content-type", "application/json")];
+        let (status, answer) = desk.client.send(hyper::Method::DELETE, &path, &headers, body).await.unwrap();
+        assert_eq!((status, &answer["code"]), (422, &json!("OPTED_OUT")), "{answer}");
+    }
 }
 
 #[tokio::test]

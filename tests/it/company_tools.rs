@@ -84,7 +84,9 @@ async fn a_role_sees_the_routes_that_it_may_call() {
                 .unwrap();
             let hints = &tool["annotations"];
             assert_eq!(hints["readOnlyHint"], json!(route.effect == Effect::Asks), "{}", route.name);
-            assert_eq!(hints["destructiveHint"], json!(route.effect == Effect::TakesAway), "{}", route.name);
+            let overwrites = matches!(route.method, Method::PATCH | Method::PUT);
+            let destructive = route.effect == Effect::TakesAway || overwrites;
+            assert_eq!(hints["destructiveHint"], json!(destructive), "{}", route.name);
             assert!(hints["idempotentHint"].is_boolean() && hints["openWorldHint"].is_boolean());
             assert!(jsonschema::validator_for(&tool["inputSchema"]).is_ok(), "{}", route.name);
         }

@@ -133,6 +133,7 @@ impl Story {
                 campaign_id: None::<CampaignId>,
                 sequence_id: None,
                 step: None,
+                co_authors: vec![],
             })),
         )
         .await;

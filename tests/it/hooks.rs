@@ -76,6 +76,7 @@ impl Story {
             campaign_id: None,
             sequence_id: None,
             step: None,
+            co_authors: vec![],
         };
         let grounds = Grounds::default();
         let dry = channel == Channel::DryRun;

@@ -312,6 +312,10 @@ async fn a_tool_that_does_not_exist_is_the_clients_mistake() {
     for tool in ["no_such_tool", "list_campaign", ""] {
         let answer = call(&client, tool, json!({})).await;
         assert_eq!(answer["error"]["code"], json!(-32602), "{tool}: {answer}");
+        // Nor does it become one by the state of a question that was never put.
+        let params = json!({ "name": tool, "arguments": {}, "requestState": "prv_of_nothing" });
+        let answer = ask(&client, "tools/call", params, json!({ "elicitation": {} })).await;
+        assert_eq!(answer["error"]["code"], json!(-32602), "{tool}: {answer}");
     }
     let answer = ask(&client, "tools/steal", json!({}), json!({})).await;
     assert_eq!(answer["error"]["code"], json!(-32601), "{answer}");

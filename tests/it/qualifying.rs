@@ -231,6 +231,49 @@ impl Story {
         sqlx::query_scalar("SELECT count(*) FROM ledger.events").fetch_one(&pool).await.unwrap()
     }
 
+    /// A person judges the contact not to be one to win; the id of the record.
+    async fn decided_by_a_person(&self, names_it: bool) -> Value {
+        let mut input = json!({
+            "campaignId": self.campaign, "contactId": self.contact,
+            "answers": { "owner": false }, "status": "not_qualified",
+        });
+        if names_it {
+            input["scriptExecutionId"] = json!(self.execution);
+        }
+        self.agent.done("create_qualification", input).await["qualification"]["qualificationId"].clone()
+    }
+
+    /// A person begins a record; its id.
+    async fn drafted_by_a_person(&self) -> Value {
+        let input = json!({ "campaignId": self.campaign, "contactId": self.contact, "answers": {} });
+        self.agent.done("create_qualification", input).await["qualification"]["qualificationId"].clone()
+    }
+
+    async fn patch(&self, id: &Value, patch: Value) {
+        self.agent.done("update_qualification", json!({ "qualificationId": id, "patch": patch })).await;
+    }
+
+    /// Ends the conversation and begins another one; its id.
+    async fn talked_to_again(&self) -> String {
+        for (status, answered) in [("completed", "gaz"), ("in_progress", "fioul")] {
+            let responses =
+                json!([{ "nodeId": "owner", "value": "Oui" }, { "nodeId": "fuel", "value": answered }]);
+            let input = json!({
+                "campaignId": self.campaign, "contactId": self.contact, "responses": responses, "status": status,
+            });
+            self.agent.done("upsert_script_execution", input).await;
+        }
+        let pair = json!({ "campaignId": self.campaign, "contactId": self.contact });
+        text(&self.agent.done("get_script_execution", pair).await["execution"]["executionId"])
+    }
+
+    /// Checks where the contact stands in the campaign, which has no other.
+    async fn stands_as(&self, status: &str) {
+        let counts = json!({ "campaignIds": [self.campaign] });
+        let counts = self.agent.done("bulk_get_campaign_contact_counts", counts).await;
+        assert_eq!(counts["counts"][0]["byStatus"][status], json!(1), "{counts}");
+    }
+
     async fn latest(&self) -> Value {
         let pair = json!({
             "campaignId": self.campaign, "contactId": self.contact, "responseFormat": "detailed",
@@ -505,18 +548,137 @@ async fn one_conversation_comes_to_one_record_however_often_it_is_judged() {
 
 #[tokio::test]
 async fn a_model_does_not_decide_again_what_a_person_decided() {
+    for names_it in [true, false] {
+        let model = Model::start().await;
+        let story = Story::begin(Some(model.client())).await;
+        let decided = story.decided_by_a_person(names_it).await;
+        model.says(&answer(json!({ "owner": true, "fuel": "oil" }), "qualified"));
+        let (status, told) = story.qualify(json!({})).await;
+        assert_eq!((status, &told["sent"]), (200, &json!(false)), "{told}");
+        assert_eq!(told["qualification"]["qualificationId"], decided);
+        assert_eq!(told["qualification"]["status"], json!("not_qualified"));
+        assert!(model.requests().is_empty());
+        story.stands_as("not_interested").await;
+    }
+}
+
+/// What a person does while the model is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meanwhile {
+    /// Decides at once, and names the conversation or does not.
+    Decides { names_it: bool },
+    /// Begins a record, and then decides.
+    BeginsAndDecides,
+    /// Begins a record.
+    Begins,
+}
+
+#[tokio::test]
+async fn a_model_does_not_overrule_whoever_decides_while_it_is_asked() {
+    for meanwhile in [
+        Meanwhile::Decides { names_it: true },
+        Meanwhile::Decides { names_it: false },
+        Meanwhile::BeginsAndDecides,
+        Meanwhile::Begins,
+    ] {
+        let model = Model::start().await;
+        let story = Story::begin(Some(model.client())).await;
+        let until = Arc::new(Notify::new());
+        let said = answer(json!({ "owner": true, "fuel": "oil" }), "qualified").to_string();
+        model.will(Plan::Held(until.clone(), completion(&said)));
+        let person = async {
+            model.asked.notified().await;
+            let id = match meanwhile {
+                Meanwhile::Decides { names_it } => story.decided_by_a_person(names_it).await,
+                Meanwhile::BeginsAndDecides => {
+                    let id = story.drafted_by_a_person().await;
+                    story.patch(&id, json!({ "status": "not_qualified" })).await;
+                    id
+                }
+                Meanwhile::Begins => story.drafted_by_a_person().await,
+            };
+            until.notify_one();
+            id
+        };
+        let ((status, told), id) = tokio::join!(story.qualify(json!({})), person);
+        if meanwhile == Meanwhile::Begins {
+            assert_eq!((status, &told["code"]), (409, &json!("QUALIFICATION_OPEN")), "{told}");
+            story.stands_as("in_progress").await;
+        } else {
+            assert_eq!(status, 200, "{told}");
+            assert_eq!(told["qualification"]["qualificationId"], id, "{meanwhile:?}");
+            assert_eq!(told["qualification"]["status"], json!("not_qualified"), "{meanwhile:?}");
+            story.stands_as("not_interested").await;
+        }
+        let listed = story.agent.done("list_qualifications", json!({})).await;
+        assert_eq!(listed["qualifications"].as_array().unwrap().len(), 1, "{meanwhile:?}");
+        assert_eq!(listed["qualifications"][0]["qualificationId"], id, "{meanwhile:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_confirmed_or_took_away_is_kept() {
     let model = Model::start().await;
     let story = Story::begin(Some(model.client())).await;
-    let decided = json!({
-        "campaignId": story.campaign, "contactId": story.contact, "scriptExecutionId": story.execution,
-        "answers": { "owner": false }, "status": "not_qualified",
-    });
-    let decided = story.agent.done("create_qualification", decided).await["qualification"].clone();
-    model.says(&answer(json!({ "owner": true, "fuel": "oil" }), "qualified"));
+    model.says(&answer(json!({ "owner": true, "fuel": "oil", "area": 5 }), "undecided"));
+    // Until the model has the last word of its own, nobody has confirmed anything.
+    let (_, told) = story.qualify(json!({})).await;
+    let id = told["qualification"]["qualificationId"].clone();
+    story.patch(&id, json!({ "status": "draft" })).await;
+    let patch = json!({ "answers": { "owner": true, "fuel": null }, "notes": null });
+    story.patch(&id, patch.clone()).await;
+    let before = story.events().await;
+    story.patch(&id, patch).await;
+    assert_eq!(story.events().await, before, "what is confirmed once is confirmed");
+
+    model.says(&answer(json!({ "owner": false, "fuel": "gas", "area": 6 }), "undecided"));
     let (status, told) = story.qualify(json!({})).await;
-    assert_eq!((status, &told["sent"]), (200, &json!(false)), "{told}");
-    assert_eq!(told["qualification"]["qualificationId"], decided["qualificationId"]);
-    assert_eq!(told["qualification"]["status"], json!("not_qualified"));
+    assert_eq!(status, 200, "{told}");
+    let recorded = story.latest().await;
+    assert_eq!(recorded["answers"], json!({ "owner": true, "area": 6 }), "a model may correct itself alone");
+    assert_eq!(recorded["notes"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_verdict_that_a_person_confirmed_stands_for_every_conversation() {
+    for confirms in [true, false] {
+        let model = Model::start().await;
+        let story = Story::begin(Some(model.client())).await;
+        model.says(&answer(json!({ "owner": false, "fuel": "oil" }), "not_qualified"));
+        let (_, told) = story.qualify(json!({})).await;
+        let id = told["qualification"]["qualificationId"].clone();
+        if confirms {
+            story.patch(&id, json!({ "status": "not_qualified" })).await;
+        }
+        // The same contact is talked to once more.
+        let again = story.talked_to_again().await;
+        model.says(&answer(json!({ "owner": true, "fuel": "oil" }), "qualified"));
+        let path = story.board.crm(&format!("script-executions/{again}/auto-qualify"));
+        let (status, told) = story.board.post(&path, json!({})).await;
+        assert_eq!((status, &told["sent"]), (200, &json!(!confirms)), "{told}");
+        assert_eq!(told["qualification"]["qualificationId"] == id, confirms, "{told}");
+        story.stands_as(if confirms { "not_interested" } else { "qualified" }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_draft_of_an_earlier_stay_is_told_before_the_model_is_asked() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    let draft = story.drafted_by_a_person().await;
+    let remove = json!({ "campaignId": story.campaign, "contactIds": [story.contact], "confirm": true });
+    story.agent.done("bulk_remove_contacts_from_campaign", remove).await;
+    let add = json!({ "campaignId": story.campaign, "filter": { "source": "crm" }, "maxContacts": 5 });
+    story.agent.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+    let responses = json!([{ "nodeId": "owner", "value": "Non" }]);
+    let input = json!({ "campaignId": story.campaign, "contactId": story.contact, "responses": responses });
+    let begun = story.agent.done("upsert_script_execution", input).await;
+    let path = story
+        .board
+        .crm(&format!("script-executions/{}/auto-qualify", text(&begun["execution"]["executionId"])));
+    let (status, told) = story.board.post(&path, json!({})).await;
+    assert_eq!((status, &told["code"]), (409, &json!("QUALIFICATION_OPEN")), "{told}");
+    assert!(told.to_string().contains(&text(&draft)), "{told}");
     assert!(model.requests().is_empty());
 }
 
@@ -532,6 +694,22 @@ async fn the_same_request_is_answered_once() {
     let again = send().await.unwrap();
     assert_eq!((first.0, &first), (200, &again));
     assert_eq!(model.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_comes_five_times_at_once_asks_the_model_once() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    model.says(&answer(json!({ "owner": true }), "qualified"));
+    let headers = [("content-type", "application/json"), ("idempotency-key", "qualify-1")];
+    let path = story.path();
+    let send = || story.board.send(hyper::Method::POST, &path, &headers, b"{}".to_vec());
+    let answers = join_all((0..5).map(|_| send())).await;
+    let first = answers[0].as_ref().unwrap();
+    for told in &answers {
+        assert_eq!(told.as_ref().unwrap(), first);
+    }
+    assert_eq!((first.0, model.requests().len()), (200, 1));
 }
 
 #[tokio::test]

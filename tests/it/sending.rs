@@ -1,7 +1,11 @@
 //! Sending: from a request to what became of it.
 
 mod activities;
+mod frequency;
+mod rechecked;
 mod send;
+
+use std::sync::Arc;
 
 use docket_aggregates::token::Role;
 use hyper::Method;
@@ -46,7 +50,7 @@ async fn positions(client: &Client) -> usize {
 
 /// A company that can send: one e-mail outbox, and whoever is on the allowlist.
 struct Company {
-    app: TestApp,
+    app: Arc<TestApp>,
     board: Client,
     outbox: String,
 }
@@ -54,7 +58,11 @@ struct Company {
 impl Company {
     /// With these entries on its allowlist.
     async fn allowing(entries: &[&str]) -> Self {
-        let app = TestApp::start().await;
+        Self::begin(Arc::new(TestApp::start().await), entries).await
+    }
+
+    /// The same beside others in one product.
+    async fn begin(app: Arc<TestApp>, entries: &[&str]) -> Self {
         let organization = app.organization().await;
         let board = app.client(Role::Board, organization).await;
         let body = json!({

@@ -6,6 +6,7 @@ mod nights;
 mod routes;
 mod steps;
 mod stopping;
+mod waiting;
 
 use docket::app::App;
 use docket::sequences::runner;

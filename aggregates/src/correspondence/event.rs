@@ -1,4 +1,4 @@
-//! Stored events of what one address gets. A change here is a change of a stored format.
+//! Stored events of what one recipient gets. A change here is a change of a stored format.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::ids::{ContactId, MessageId};
 use crate::stored::stored_events;
 use crate::time::Timestamp;
 
-/// The facts of what one address gets. The stream's id is made of the keyed hash of the address.
+/// The facts of what one recipient gets. The stream's id is made of the keyed hash of an address, or of a contact's id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum CorrespondenceEvent {

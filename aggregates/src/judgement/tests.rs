@@ -1,6 +1,6 @@
 use super::*;
 use crate::allowlist::{AllowedEntry, AllowlistEvent, EntryKind};
-use crate::approval_rules::{ApprovalRulesEvent, Predicate};
+use crate::approval_rules::{ApprovalRulesEvent, NicheIs, Predicate};
 use crate::credential::{CredentialEvent, SecretRef};
 use crate::ids::{CredentialId, MessageId, OutboxId, PrincipalId, RuleId, SubjectId};
 use crate::labels::Labels;
@@ -26,10 +26,18 @@ struct World {
     message: Message,
     suppressed: bool,
     left_alone: bool,
+    leading: Leading,
+    labels: Option<Labels>,
+    module_on: bool,
 }
 
 fn keys() -> RecipientKeys {
-    RecipientKeys { address: "ann@a".into(), domain: Some("@a".into()), suppressed_as: vec!["ann@a".into()] }
+    RecipientKeys {
+        address: "ann@a".into(),
+        mailbox: "ann@a".into(),
+        domain: Some("@a".into()),
+        suppressed_as: vec!["ann@a".into()],
+    }
 }
 
 fn facts(channel: Channel) -> Facts {
@@ -47,6 +55,9 @@ impl World {
             message: Message::default(),
             suppressed: false,
             left_alone: false,
+            leading: Leading::On,
+            labels: Some(Labels::default()),
+            module_on: true,
         };
         let entry = AllowedEntry {
             kind: EntryKind::Domain,
@@ -89,6 +100,7 @@ impl World {
             campaign_id: None,
             sequence_id: None,
             step: None,
+            co_authors: vec![],
         })));
         let (ruling, grounds) = world.of_draft(Channel::Email);
         world.order(MessageCommand::Decide { ruling, grounds, not_before: None });
@@ -103,6 +115,19 @@ impl World {
             predicate: Personal::known(rule_id.uuid(), Predicate::default()),
             action,
             priority: 100 - self.rules.rules().len() as u32,
+        });
+    }
+
+    /// One rule alone, which lets go what it matches.
+    fn only_let_go(&mut self, predicate: Predicate) {
+        self.rules = ApprovalRules::default();
+        let rule_id = RuleId(Uuid::from_u128(99));
+        self.rules.apply(ApprovalRulesEvent::ApprovalRuleAdded {
+            rule_id,
+            version: 1,
+            predicate: Personal::known(rule_id.uuid(), predicate),
+            action: Action::AutoApprove,
+            priority: 1,
         });
     }
 
@@ -130,11 +155,20 @@ impl World {
             allowlist: At { state: &self.allowlist, version: 4 },
             rules: At { state: &self.rules, version: 7 },
             control: &self.control,
+            module_on: self.module_on,
         };
         let keys = keys();
         at_dispatch(
             &self.message,
-            Recipient { keys: &keys, suppressed: self.suppressed, left_alone: self.left_alone },
+            Seen {
+                recipient: Recipient {
+                    keys: &keys,
+                    suppressed: self.suppressed,
+                    left_alone: self.left_alone,
+                },
+                leading: self.leading,
+                labels: self.labels.as_ref(),
+            },
             ground,
             APPROVAL,
             NOW,
@@ -177,7 +211,7 @@ fn the_grounds_name_what_was_looked_at() {
 fn everything_is_looked_at_again_at_the_hand_over() {
     assert_eq!(World::new().at_dispatch(), AtDispatch::HandOver);
     type Change = fn(&mut World);
-    let rows: [(Change, Ruling); 8] = [
+    let rows: [(Change, Ruling); 11] = [
         (|world| world.left_alone = true, Ruling::BlockedByAllowlist(Reason::DoNotContact)),
         (|world| world.suppressed = true, Ruling::BlockedByAllowlist(Reason::Suppressed)),
         (World::empty_allowlist, Ruling::BlockedByAllowlist(Reason::AllowlistEmpty)),
@@ -202,6 +236,16 @@ fn everything_is_looked_at_again_at_the_hand_over() {
                 world.outbox.apply(OutboxEvent::OutboxDeleted {});
             },
             Ruling::Fail(Reason::OutboxDeleted),
+        ),
+        (|world| world.leading = Leading::Over, Ruling::Fail(Reason::SequenceStopped)),
+        // The piece was taken out of use: whatever the rules say, they said it of another draft.
+        (|world| world.labels = None, Ruling::AskAPerson(APPROVAL)),
+        (
+            |world| {
+                world.only_let_go(Predicate { niche: Some(NicheIs::Absent), ..Predicate::default() });
+                world.labels = Some(Labels { niche: Some("roofs".into()), tags: vec![] });
+            },
+            Ruling::AskAPerson(APPROVAL),
         ),
     ];
     for (change, ruling) in rows {
@@ -230,7 +274,36 @@ fn while_it_is_paused_nothing_is_decided() {
         scope: PauseScope::Outbox(OUTBOX),
         reason: Personal::known(OUTBOX.uuid(), "holidays".into()),
     });
-    assert_eq!(world.at_dispatch(), AtDispatch::Paused(PauseScope::Outbox(OUTBOX)));
+    let paused = AtDispatch::HeldBack(HeldBack::Paused(PauseScope::Outbox(OUTBOX)));
+    assert_eq!(world.at_dispatch(), paused);
+    world.module_on = false;
+    assert_eq!(world.at_dispatch(), AtDispatch::HeldBack(HeldBack::ModuleOff));
+}
+
+#[test]
+fn a_step_rests_with_its_sequence_and_its_campaign() {
+    let mut world = World::new();
+    for (leading, held_back) in [
+        (Leading::SequencePaused, HeldBack::SequencePaused),
+        (Leading::CampaignPaused, HeldBack::CampaignPaused),
+    ] {
+        world.leading = leading;
+        assert_eq!(world.at_dispatch(), AtDispatch::HeldBack(held_back));
+    }
+    world.leading = Leading::On;
+    assert_eq!(world.at_dispatch(), AtDispatch::HandOver);
+}
+
+#[test]
+fn what_a_person_read_needs_no_piece_any_more() {
+    let mut world = World::new();
+    world.let_rules(Action::QueueForManual);
+    let AtDispatch::Rule(ruling, grounds) = world.at_dispatch() else { panic!("it is not let go any more") };
+    world.order(MessageCommand::Decide { ruling, grounds, not_before: None });
+    let by = PrincipalId(Uuid::from_u128(9));
+    world.order(MessageCommand::Approve { approval_id: APPROVAL, by, content_hash: "c1".into() });
+    world.labels = None;
+    assert_eq!(world.at_dispatch(), AtDispatch::HandOver);
 }
 
 #[test]

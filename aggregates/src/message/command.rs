@@ -46,6 +46,8 @@ pub struct Draft {
     pub sequence_id: Option<SequenceId>,
     /// Which step, from 1.
     pub step: Option<u32>,
+    /// Who had a hand in its words beside the drafter.
+    pub co_authors: Vec<PrincipalId>,
 }
 
 /// On what a decision rests, for whoever asks later.

@@ -129,6 +129,9 @@ pub enum MessageEvent {
         sequence_id: Option<SequenceId>,
         /// Which step, from 1.
         step: Option<u32>,
+        /// Who had a hand in its words beside the drafter: none of them approves it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        co_authors: Vec<PrincipalId>,
     },
     /// Its payload is another. The approval that was asked for is superseded in the same append.
     MessageRevised {

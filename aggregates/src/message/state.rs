@@ -8,7 +8,7 @@ use super::status::{Delivery, DispatchState, MessageStatus, Reason, standing_aft
 use crate::channel::Channel;
 use crate::ids::{
     AgentId, ApprovalId, BucketId, CampaignId, ContactId, ContentPieceId, MessageId, OutboxId, PrincipalId,
-    SubjectId,
+    SequenceId, SubjectId,
 };
 use crate::labels::Labels;
 use crate::personal::Personal;
@@ -56,6 +56,8 @@ pub(super) struct Drafted {
     pub(super) agent_id: Option<AgentId>,
     pub(super) contact_id: Option<ContactId>,
     pub(super) campaign_id: Option<CampaignId>,
+    pub(super) sequence_id: Option<SequenceId>,
+    pub(super) co_authors: Vec<PrincipalId>,
 }
 
 impl Message {
@@ -79,7 +81,9 @@ impl Message {
                 agent_id,
                 contact_id,
                 campaign_id,
-                ..
+                sequence_id,
+                co_authors,
+                step: _,
             } => {
                 self.draft = Some(Drafted {
                     message_id,
@@ -96,6 +100,8 @@ impl Message {
                     agent_id,
                     contact_id,
                     campaign_id,
+                    sequence_id,
+                    co_authors,
                 });
             }
             MessageEvent::MessageRevised { content, content_hash, labels } => {
@@ -292,6 +298,11 @@ impl Message {
         self.draft.as_ref().map(|draft| draft.drafter)
     }
 
+    /// Who had a hand in its words beside the drafter.
+    pub fn co_authors(&self) -> &[PrincipalId] {
+        self.draft.as_ref().map_or(&[], |draft| &draft.co_authors)
+    }
+
     /// The caller who drafted it, where it was one.
     pub fn agent_id(&self) -> Option<AgentId> {
         self.draft.as_ref().and_then(|draft| draft.agent_id)
@@ -305,6 +316,11 @@ impl Message {
     /// The campaign that it is for.
     pub fn campaign_id(&self) -> Option<CampaignId> {
         self.draft.as_ref().and_then(|draft| draft.campaign_id)
+    }
+
+    /// The sequence that it is a step of, and the contact that is led through it.
+    pub fn step_of(&self) -> Option<(SequenceId, ContactId)> {
+        self.draft.as_ref().and_then(|draft| draft.sequence_id.zip(draft.contact_id))
     }
 }
 

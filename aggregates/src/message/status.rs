@@ -169,11 +169,13 @@ pub enum Reason {
     SettledAsFailed,
     /// An e-mail needs an unsubscribe link, and the server does not know its own address.
     NoPublicUrl,
+    /// It is a step of a sequence that its contact is not led through any more.
+    SequenceStopped,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NotOnAllowlist,
         Self::AllowlistEmpty,
         Self::Suppressed,
@@ -189,6 +191,7 @@ impl Reason {
         Self::RetriesExhausted,
         Self::SettledAsFailed,
         Self::NoPublicUrl,
+        Self::SequenceStopped,
     ];
 
     /// The stored name.
@@ -209,6 +212,7 @@ impl Reason {
             Self::RetriesExhausted => "retries_exhausted",
             Self::SettledAsFailed => "settled_as_failed",
             Self::NoPublicUrl => "no_public_url",
+            Self::SequenceStopped => "sequence_stopped",
         }
     }
 
@@ -232,6 +236,7 @@ impl Reason {
             Self::RetriesExhausted => "the channel did not take it in all tries",
             Self::SettledAsFailed => "it was found not to have been sent",
             Self::NoPublicUrl => "an e-mail needs an unsubscribe link, and DOCKET_PUBLIC_URL is not set",
+            Self::SequenceStopped => "its contact is not led through its sequence any more",
         }
     }
 }

@@ -36,6 +36,7 @@ fn draft(channel: Channel) -> Draft {
         campaign_id: None,
         sequence_id: None,
         step: None,
+        co_authors: vec![],
     }
 }
 

@@ -1,11 +1,14 @@
 //! Stored events of a qualification. A change here is a change of a stored format.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::QualificationStatus;
 use crate::ids::{
     AgentId, CampaignId, ContactId, QualificationId, QualificationTemplateId, ScriptExecutionId,
 };
+use crate::membership::Stay;
 use crate::personal::Personal;
 use crate::qualification_template::Answers;
 use crate::stored::stored_events;
@@ -36,6 +39,20 @@ pub struct ByModel {
     pub endpoint: String,
 }
 
+/// What of a model's word a person stood by, without a change of it. It is the person's from then on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// Keys of answers. They are the form's words and tell nothing of what was answered.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub answers: BTreeSet<String>,
+    /// Whether the notes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notes: bool,
+    /// The stay of which the verdict, if that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Stay>,
+}
+
 /// The facts of a qualification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
@@ -64,7 +81,7 @@ pub enum QualificationEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by_model: Option<ByModel>,
     },
-    /// Other answers or notes.
+    /// Other answers or notes, or the same ones as a person's instead of a model's.
     QualificationAnswered {
         /// All that is known now. The subject is the contact.
         record: Personal<QualificationRecord>,
@@ -74,6 +91,9 @@ pub enum QualificationEvent {
         /// The model that gave them, if one did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by_model: Option<ByModel>,
+        /// What of a model's word a person stood by with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirmed: Option<Confirmed>,
     },
     /// The matter is decided.
     QualificationConcluded {
@@ -85,11 +105,20 @@ pub enum QualificationEvent {
         epoch: u64,
         /// `qualified` or `not_qualified`.
         verdict: QualificationStatus,
+        /// The model that decided it, if no person did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by_model: Option<ByModel>,
     },
     /// The matter was decided, and is decided otherwise now.
     QualificationOverturned {
+        /// Of whom.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stay: Option<Stay>,
         /// `qualified` or `not_qualified`.
         verdict: QualificationStatus,
+        /// The model that decided it, if no person did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by_model: Option<ByModel>,
     },
     /// The matter was decided, and is open again.
     QualificationReopened {

@@ -88,7 +88,34 @@ fn opened(owner: Option<bool>) -> QualificationEvent {
 
 fn concluded(verdict: QualificationStatus) -> QualificationEvent {
     let Stay { campaign_id, contact_id, epoch } = STAY;
-    QualificationEvent::QualificationConcluded { campaign_id, contact_id, epoch, verdict }
+    QualificationEvent::QualificationConcluded { campaign_id, contact_id, epoch, verdict, by_model: None }
+}
+
+fn overturned(verdict: QualificationStatus) -> QualificationEvent {
+    QualificationEvent::QualificationOverturned { stay: Some(STAY), verdict, by_model: None }
+}
+
+fn by_model() -> ByModel {
+    ByModel { model: "m".into(), endpoint: "models.example".into() }
+}
+
+/// The same command as a model's.
+fn of_model(command: QualificationCommand) -> QualificationCommand {
+    let provenance = Some(Provenance { by_model: by_model(), payload_sha256: "ab".into() });
+    match command {
+        QualificationCommand::Change(patch) => {
+            QualificationCommand::Change(Box::new(QualificationPatch { provenance, ..*patch }))
+        }
+        QualificationCommand::Open { .. } => panic!("that is no change"),
+    }
+}
+
+/// The state after these commands.
+fn after(commands: Vec<QualificationCommand>) -> Qualification {
+    commands.into_iter().fold(Qualification::default(), |mut state, command| {
+        state.decide(command).unwrap().into_iter().for_each(|event| state.evolve(event));
+        state
+    })
 }
 
 fn reopened() -> QualificationEvent {
@@ -163,6 +190,7 @@ fn a_change_records_only_what_differs() {
         record: record(owner),
         script_execution_id: None,
         by_model: None,
+        confirmed: None,
     };
     for (given, status, expected) in [
         (json!({}), None, vec![]),
@@ -187,7 +215,7 @@ fn a_verdict_may_be_overturned_and_the_matter_reopened() {
     Given::with(())
         .given(decided())
         .when(change(json!({}), Some(S::NotQualified)))
-        .then_expect_events(vec![QualificationEvent::QualificationOverturned { verdict: S::NotQualified }]);
+        .then_expect_events(vec![overturned(S::NotQualified)]);
     Given::with(())
         .given(decided())
         .when(change(json!({}), Some(S::Draft)))
@@ -238,8 +266,8 @@ fn each_answer_is_its_own_authors() {
         });
         let events = state.decide(QualificationCommand::Change(patch)).unwrap();
         events.into_iter().for_each(|event| state.evolve(event));
-        let of_people: Vec<String> = state.answers_of_people().into_keys().collect();
-        (of_people, state.notes_are_a_persons())
+        let of_people: Vec<String> = state.settled_by_people().into_iter().collect();
+        (of_people, state.notes_settled_by_a_person())
     };
     let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
     state.evolve(opened(Some(false)));
@@ -250,7 +278,8 @@ fn each_answer_is_its_own_authors() {
         (json!({ "remark": "b" }), None, true, (keys(&["owner"]), true)),
         // A person corrects the model, and then takes the answer away.
         (json!({ "remark": "c" }), None, false, (keys(&["owner", "remark"]), true)),
-        (json!({ "remark": null }), None, false, (keys(&["owner"]), true)),
+        (json!({ "remark": null }), None, false, (keys(&["owner", "remark"]), true)),
+        // Should a model fill it all the same, it is the model's.
         (json!({ "remark": "d" }), Some("the model's"), true, (keys(&["owner"]), false)),
         (json!({}), Some("mine again"), false, (keys(&["owner"]), true)),
     ] {
@@ -274,13 +303,113 @@ fn an_erased_record_takes_no_changes() {
 #[test]
 fn an_open_one_is_claimed_and_a_verdict_releases_it() {
     let claims = |event: QualificationEvent| changes_of(&AnyEvent::Qualification(event), ID.uuid());
-    let key = ClaimKey::open_qualification(STAY.campaign_id, STAY.contact_id, STAY.epoch);
+    let key = ClaimKey::open_qualification(STAY.campaign_id, STAY.contact_id);
+    let judged = ClaimKey::judged_by_person(STAY);
     assert_eq!(claims(opened(None)), [ClaimChange::Take(key.clone(), ID.uuid())]);
-    assert_eq!(claims(reopened()), [ClaimChange::Take(key.clone(), ID.uuid())]);
-    assert_eq!(claims(concluded(QualificationStatus::Qualified)), [ClaimChange::Release(key.clone())]);
+    assert_eq!(
+        claims(reopened()),
+        [ClaimChange::Release(judged.clone()), ClaimChange::Take(key.clone(), ID.uuid())]
+    );
+    assert_eq!(
+        claims(concluded(QualificationStatus::Qualified)),
+        [ClaimChange::Release(key.clone()), ClaimChange::Ensure(judged.clone(), ID.uuid())]
+    );
     // Whoever overturns a verdict does not hold the claim: another one may be open meanwhile.
-    let overturned = QualificationEvent::QualificationOverturned { verdict: QualificationStatus::Qualified };
-    assert_eq!(claims(overturned), []);
-    // A contact that was taken out and put in again begins anew.
-    assert_ne!(key, ClaimKey::open_qualification(STAY.campaign_id, STAY.contact_id, STAY.epoch + 1));
+    let overturned = overturned(QualificationStatus::Qualified);
+    assert_eq!(claims(overturned), [ClaimChange::Ensure(judged, ID.uuid())]);
+    // A contact that was taken out and put in again is judged anew.
+    assert_ne!(
+        ClaimKey::judged_by_person(STAY),
+        ClaimKey::judged_by_person(Stay { epoch: STAY.epoch + 1, ..STAY })
+    );
+}
+
+#[test]
+fn a_model_s_verdict_is_no_persons() {
+    use QualificationStatus as S;
+    let judged = ClaimKey::judged_by_person(STAY);
+    let ensured = |state: &Qualification, command: QualificationCommand| {
+        let events = state.decide(command).unwrap();
+        let changes =
+            events.into_iter().flat_map(|event| changes_of(&AnyEvent::Qualification(event), ID.uuid()));
+        changes.filter(|change| *change == ClaimChange::Ensure(judged.clone(), ID.uuid())).count()
+    };
+    let draft = after(vec![open(json!({ "owner": true }), S::Draft)]);
+    assert_eq!(ensured(&draft, change(json!({}), Some(S::Qualified))), 1);
+    assert_eq!(ensured(&draft, of_model(change(json!({}), Some(S::Qualified)))), 0);
+    let decided = after(vec![
+        open(json!({ "owner": true }), S::Draft),
+        of_model(change(json!({}), Some(S::Qualified))),
+    ]);
+    for (status, expected) in
+        [(None, 0), (Some(S::Qualified), 1), (Some(S::NotQualified), 1), (Some(S::Draft), 0)]
+    {
+        assert_eq!(ensured(&decided, change(json!({}), status)), expected, "{status:?}");
+    }
+}
+
+#[test]
+fn a_conversation_is_that_of_the_record_that_named_it_first() {
+    let conversation = ScriptExecutionId(Uuid::from_u128(7));
+    let key = ClaimKey::qualified_conversation(conversation);
+    let mut named = opened(None);
+    if let QualificationEvent::QualificationOpened { script_execution_id, .. } = &mut named {
+        *script_execution_id = Some(conversation);
+    }
+    let answered = QualificationEvent::QualificationAnswered {
+        record: record(None),
+        script_execution_id: Some(conversation),
+        by_model: None,
+        confirmed: None,
+    };
+    for event in [named, answered] {
+        let changes = changes_of(&AnyEvent::Qualification(event), ID.uuid());
+        assert!(changes.contains(&ClaimChange::Ensure(key.clone(), ID.uuid())));
+    }
+}
+
+#[test]
+fn what_a_person_confirms_is_the_persons() {
+    use QualificationStatus as S;
+    let noted = |command: QualificationCommand, notes: Option<&str>| match command {
+        QualificationCommand::Change(patch) => QualificationCommand::Change(Box::new(QualificationPatch {
+            notes: Some(notes.map(str::to_owned)),
+            ..*patch
+        })),
+        other => other,
+    };
+    let by_the_model = |status| {
+        let said = noted(of_model(change(json!({ "owner": true }), Some(status))), Some("the model's"));
+        after(vec![open(json!({}), S::Draft), said])
+    };
+    let confirmed = |answers: &[&str], notes, verdict| {
+        let answers = answers.iter().map(|key| (*key).to_owned()).collect();
+        Some(Confirmed { answers, notes, verdict })
+    };
+    for (status, command, expected) in [
+        (S::Draft, change(json!({ "owner": true }), None), confirmed(&["owner"], false, None)),
+        (S::Draft, change(json!({ "owner": true }), Some(S::Draft)), confirmed(&["owner"], false, None)),
+        (S::Draft, noted(change(json!({}), None), Some("the model's")), confirmed(&[], true, None)),
+        (S::Qualified, change(json!({}), Some(S::Qualified)), confirmed(&[], false, Some(STAY))),
+        (S::Qualified, change(json!({}), None), None),
+        (S::Draft, change(json!({ "remark": null }), None), None),
+        (S::Draft, change(json!({}), Some(S::Draft)), None),
+    ] {
+        let mut state = by_the_model(status);
+        let events = state.decide(command.clone()).unwrap();
+        let told = events.iter().find_map(|event| match event {
+            QualificationEvent::QualificationAnswered { confirmed, .. } => confirmed.clone(),
+            _ => None,
+        });
+        assert_eq!((told, events.len()), (expected.clone(), usize::from(expected.is_some())), "{command:?}");
+        events.into_iter().for_each(|event| state.evolve(event));
+        assert_eq!(state.decide(command.clone()).unwrap(), [], "once is enough: {command:?}");
+        let settled = expected.as_ref().is_some_and(|expected| expected.answers.contains("owner"));
+        assert_eq!(state.settled_by_people().contains("owner"), settled, "{command:?}");
+    }
+    // What is taken away is a person's word as well, of answers and of notes.
+    let mut state = by_the_model(S::Draft);
+    let away = noted(change(json!({ "owner": null }), None), None);
+    state.decide(away).unwrap().into_iter().for_each(|event| state.evolve(event));
+    assert!(state.settled_by_people().contains("owner") && state.notes_settled_by_a_person());
 }

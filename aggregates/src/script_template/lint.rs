@@ -184,14 +184,19 @@ impl<'a> Linter<'a> {
             self.error(&path, "EMPTY_TEXT", "a step says something".into());
         }
         self.length(&path, &node.text, TEXT_MAX);
-        if let Some(phrase) = admin_text(&node.text) {
+        self.reminder(&path, &node.text);
+        if node.text.chars().any(invisible) {
+            self.warn(&path, "INVISIBLE_CHARACTER", "the text has characters that nobody sees".into());
+        }
+    }
+
+    /// Whatever the caller reads out or chooses from is part of the call.
+    fn reminder(&mut self, path: &str, text: &str) {
+        if let Some(phrase) = admin_text(text) {
             let message = format!(
                 "{phrase:?} is a reminder to the team and no text of a call; capture the data with a qualification template"
             );
-            self.warn(&path, "ADMIN_TEXT_IN_SCRIPT", message);
-        }
-        if node.text.chars().any(invisible) {
-            self.warn(&path, "INVISIBLE_CHARACTER", "the text has characters that nobody sees".into());
+            self.warn(path, "ADMIN_TEXT_IN_SCRIPT", message);
         }
     }
 
@@ -209,6 +214,8 @@ impl<'a> Linter<'a> {
             let path = format!("{path}.options[{nth}]");
             self.answer(&format!("{path}.value"), &option.value);
             self.length(&format!("{path}.label"), option.shown(), OPTION_MAX);
+            let read_out = if option.shown() == option.value { "value" } else { "label" };
+            self.reminder(&format!("{path}.{read_out}"), option.shown());
             if let Some(first) = first.get(option.value.as_str()) {
                 let message = format!("option {first} has the value {:?} too", shortened(&option.value));
                 self.error(&format!("{path}.value"), "DUPLICATE_OPTION", message);

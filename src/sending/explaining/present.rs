@@ -6,10 +6,11 @@ use docket_aggregates::allowlist::Allowlist;
 use docket_aggregates::approval_rules::{ApprovalRules, Facts};
 use docket_aggregates::bucket::Bucket;
 use docket_aggregates::channel::Channel;
+use docket_aggregates::content_piece::ContentPiece;
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
 use docket_aggregates::credential::Credential;
 use docket_aggregates::ids::{ApprovalId, MessageId, OrganizationId};
-use docket_aggregates::judgement::{self, At, AtDispatch, Ground};
+use docket_aggregates::judgement::{self, At, AtDispatch, Ground, HeldBack, Leading, Seen};
 use docket_aggregates::labels::Labels;
 use docket_aggregates::message::{DispatchState, Message, MessageStatus, Reason, Ruling};
 use docket_aggregates::outbox::Outbox;
@@ -24,7 +25,9 @@ use crate::app::App;
 use crate::hearing;
 use crate::sending::addressee::Addressee;
 use crate::sending::drafting::Result;
-use crate::sending::recipient::Recipient;
+use crate::sending::recipient::{Recipient, counted_in};
+use crate::sending::vouching::labels_now;
+use crate::sequences::leading;
 
 /// What would become of a message now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -82,6 +85,10 @@ struct Present {
     allowlist: (Allowlist, u64),
     rules: (ApprovalRules, u64),
     control: SendingControl,
+    module_on: bool,
+    leading: Leading,
+    /// What the board says of its words now.
+    labels: Option<Labels>,
     addressee: Option<(Addressee, bool)>,
 }
 
@@ -107,7 +114,7 @@ pub async fn prospect(
         return present.of_a_new_send(app, organization, message, row, at).await;
     }
     match present.judged(message, at) {
-        AtDispatch::Paused(scope) => Ok(present.paused(ITSELF, scope)),
+        AtDispatch::HeldBack(by) => Ok(present.held_back(ITSELF, by)),
         AtDispatch::Rule(ruling, _) => Ok(of_ruling(ruling)),
         AtDispatch::HandOver => {
             let met = present.quota(app, organization, message, row, ITSELF, at).await?;
@@ -176,12 +183,21 @@ impl Present {
                 Some((found, suppressed))
             }
         };
+        let step = message.step_of().map(|(sequence, contact)| (row.message_id, sequence, contact));
+        let mut led = leading::look(app, organization, step.as_slice()).await?;
+        let piece = match message.content_piece_id() {
+            Some(piece) => Some(ledger.load::<ContentPiece>(organization, piece).await?),
+            None => None,
+        };
         Ok(Self {
-            outbox: (*outbox.state).clone(),
             credential,
             allowlist: ((*allowlist.state).clone(), allowlist.version),
             rules: ((*rules.state).clone(), rules.version),
             control: (*control.state).clone(),
+            module_on: app.workspaces.is_on(ledger, organization).await?,
+            leading: led.remove(&row.message_id).unwrap_or_default().leading,
+            labels: labels_now(message, &outbox.state, piece.as_ref().map(|piece| &*piece.state)),
+            outbox: (*outbox.state).clone(),
             addressee,
         })
     }
@@ -197,9 +213,11 @@ impl Present {
             allowlist: At { state: &self.allowlist.0, version: self.allowlist.1 },
             rules: At { state: &self.rules.0, version: self.rules.1 },
             control: &self.control,
+            module_on: self.module_on,
         };
         let recipient = addressee.judged(*suppressed);
-        judgement::at_dispatch(message, recipient, ground, ApprovalId::default(), at)
+        let seen = Seen { recipient, leading: self.leading, labels: self.labels.as_ref() };
+        judgement::at_dispatch(message, seen, ground, ApprovalId::default(), at)
     }
 
     /// What a new send of the same to the same would meet: first as a draft, then when it is handed over.
@@ -233,11 +251,14 @@ impl Present {
             let sentence = "A new send would need another outbox, because its own was deleted.";
             return Ok(Prospect::new("failed", Some(Reason::OutboxDeleted.name()), sentence));
         }
+        if !self.module_on {
+            return Ok(self.held_back(A_NEW_SEND, HeldBack::ModuleOff));
+        }
         if row.channel != Channel::DryRun {
             let outbox_id = row.outbox_id;
             if let Some(scope) = self.control.holds_back(outbox_id, message.campaign_id(), message.agent_id())
             {
-                return Ok(self.paused(A_NEW_SEND, scope));
+                return Ok(self.held_back(A_NEW_SEND, HeldBack::Paused(scope)));
             }
             if self.secret_version().is_none() {
                 return Ok(A_NEW_SEND.against("failed", Reason::SecretMissing));
@@ -256,10 +277,12 @@ impl Present {
         Ok(Prospect::new(next.0, None, next.1))
     }
 
-    fn paused(&self, what: Meant, scope: PauseScope) -> Prospect {
-        let why = self.control.pauses().find(|(paused, _)| *paused == scope).and_then(|(_, why)| why);
-        let sentence = format!("{}, because {}.", what.held_back, words::pause(scope, why));
-        Prospect::new("held_back", Some("paused"), sentence)
+    fn held_back(&self, what: Meant, by: HeldBack) -> Prospect {
+        let paused = |scope: PauseScope| HeldBack::Paused(scope) == by;
+        let why = self.control.pauses().find(|(scope, _)| paused(*scope)).and_then(|(_, why)| why);
+        let (reason, because) = words::held_back(by, why);
+        let sentence = format!("{}, because {because}.", what.held_back);
+        Prospect::new("held_back", Some(reason), sentence)
     }
 
     fn secret_version(&self) -> Option<u32> {
@@ -318,11 +341,12 @@ impl Present {
                 return Ok(Some(Prospect::new("blocked", Some(Reason::DailyCap.name()), sentence)));
             }
         }
-        if let (Some(cap), Some(recipient)) = (self.control.frequency(), message.recipient_hash()) {
-            let counted = organization.correspondence(recipient);
-            let counted = app.ledger.load::<Correspondence>(organization, counted).await?.state;
-            let count = CorrespondenceCommand::Count { message_id, cap, at };
-            if counted.decide(count).is_err() {
+        if let (Some(cap), Some((addressee, _))) = (self.control.frequency(), &self.addressee) {
+            let contact = message.contact_id().or(addressee.contact_id());
+            let counted = counted_in(organization, &addressee.keys, contact);
+            let counted = app.ledger.load_many::<Correspondence>(organization, &counted).await?;
+            let count = CorrespondenceCommand::Count { message_id, cap: Some(cap), at };
+            if counted.iter().any(|counted| counted.state.decide(count.clone()).is_err()) {
                 return Ok(Some(what.against("blocked", Reason::FrequencyCap)));
             }
         }

@@ -1,5 +1,6 @@
 //! Names of closed sets in words.
 
+use docket_aggregates::judgement::HeldBack;
 use docket_aggregates::message::Reason;
 use docket_aggregates::sending_control::PauseScope;
 
@@ -13,8 +14,25 @@ pub fn reason(name: &str) -> String {
     }
 }
 
+/// What a message waits for, as a name of a closed set, and as it reads on after "because". `why` is what was said of a
+/// pause.
+pub fn held_back(by: HeldBack, why: Option<&str>) -> (&'static str, String) {
+    match by {
+        HeldBack::Paused(scope) => ("paused", pause(scope, why)),
+        HeldBack::ModuleOff => {
+            ("module_off", "the outbound CRM module is switched off for the company".to_owned())
+        }
+        HeldBack::SequencePaused => {
+            ("sequence_paused", "the sequence that it is a step of is paused".to_owned())
+        }
+        HeldBack::CampaignPaused => {
+            ("campaign_paused", "the campaign that its sequence leads through is paused".to_owned())
+        }
+    }
+}
+
 /// What is paused, as it reads on after "because".
-pub fn pause(scope: PauseScope, why: Option<&str>) -> String {
+fn pause(scope: PauseScope, why: Option<&str>) -> String {
     let what = match scope {
         PauseScope::All => "sending is paused for the whole company",
         PauseScope::Outbox(_) => "sending is paused for its outbox",

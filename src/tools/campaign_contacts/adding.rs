@@ -3,32 +3,32 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use docket_aggregates::ids::{AgentId, CampaignId, ContactId, ImportId};
+use docket_aggregates::ids::{AgentId, ContactId, ImportId};
 use docket_aggregates::roster::{RosterCommand, Spread, distribute};
 use docket_projections::agents::AgentRow;
+use docket_projections::campaign_counters;
 use docket_projections::selection::{self, Against, Candidate, ContactFilter};
-use docket_projections::{campaign_counters, campaigns};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    BulkResult, GivenContacts, Skips, agent_of, assignable, left_out, roster_writes, shown, takes_contacts,
-    to_agent, unchanged, unchanged_campaign,
+    BulkResult, GivenContacts, Skips, agent_of, assignable, every_campaign, left_out, roster_writes, shown,
+    takes_contacts, to_agent, unchanged, unchanged_campaign,
 };
 use crate::readside::View;
 use crate::tools::campaigns::{found, in_order};
 use crate::tools::contacts::folder_found;
-use crate::tools::input::{Given, GivenAgent, GivenCampaign, GivenContact, Moment, Source, distinct, ids};
+use crate::tools::input::{Given, GivenAgent, GivenCampaign, GivenContact, Moment, Source};
 use crate::tools::{
-    CAMPAIGN_ID, Confirm, Draft, Effects, Kind, Mint, Plan, Refusal, ToolContext, ToolResult, tool,
+    CAMPAIGN_ID, Confirm, Draft, Effects, Mint, Plan, Refusal, ToolContext, ToolResult, tool,
 };
 
 pub(in crate::tools) fn tools() -> Vec<Draft> {
     vec![
         tool!(BulkWrite bulk_add_contacts_to_campaign_by_filter)
-            .repeatable()
+            .adding()
             .confirmed(Confirm::With("assignToAgentIds"))
             .example(
                 "Everybody in Lyon with a phone number, tried out first",
@@ -51,8 +51,9 @@ pub(in crate::tools) fn tools() -> Vec<Draft> {
 }
 
 /// Put contacts into a campaign: those that a filter means, in a stable order, up to maxContacts. Whoever is in it
-/// already, asked not to be contacted or cannot be reached is skipped, with the reason. Calling again adds nobody twice.
-/// With assignToAgentIds the contacts are assigned as well, which needs confirm true.
+/// already, asked not to be contacted or cannot be reached is skipped, with the reason. Calling again adds nobody twice;
+/// it adds the next ones where maxContacts left some. With assignToAgentIds the contacts are assigned as well, which needs
+/// confirm true.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct AddContacts {
@@ -211,7 +212,7 @@ async fn bulk_add_contacts_to_campaign_by_filter(
     if let Some(folder) = &input.filter.import_folder_id {
         folder_found(&mut view, &ctx, folder).await?;
     }
-    let others = avoided(&mut view, &ctx, &input.skip_if_in_campaign_ids).await?;
+    let others = every_campaign(&mut view, &ctx, &input.skip_if_in_campaign_ids).await?;
     let staff = match &input.assign_to_agent_ids {
         Some(given) => assignable(&mut view, &ctx, given, "assignToAgentIds").await?,
         None => Vec::new(),
@@ -264,19 +265,6 @@ async fn bulk_add_contacts_to_campaign_by_filter(
     let mut guards = unchanged(&staff);
     guards.push(unchanged_campaign(&listed));
     Ok(Plan { writes, guards, absent: vec![], effects, answer: ContactsAdded { result, per_agent } })
-}
-
-/// Campaigns that contacts must not be in. An unknown one hides nobody, which its caller should know.
-async fn avoided(view: &mut View, ctx: &ToolContext, given: &[GivenCampaign]) -> ToolResult<Vec<CampaignId>> {
-    if given.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (given, _) = distinct(given);
-    let rows = campaigns::by_ids(view, ctx.organization(), &ids(&given)).await?;
-    match given.iter().find(|given| !rows.iter().any(|row| row.campaign_id == given.id)) {
-        Some(unknown) => Err(Refusal::not_found(Kind::Campaign, &unknown.text)),
-        None => Ok(ids(&given)),
-    }
 }
 
 fn resolved(input: FilterInput, given: Option<&GivenContacts>) -> ContactFilter {

@@ -27,7 +27,6 @@ use crate::tools::{
 pub(in crate::tools) fn tools() -> Vec<Draft> {
     vec![
         tool!(BulkWrite bulk_assign_campaign_contacts)
-            .repeatable()
             .confirmed(Confirm::Always)
             .example(
                 "See who would get whom",
@@ -63,7 +62,7 @@ struct AssignContacts {
     filter: Option<MemberFilter>,
     /// How they are spread over the agents; `round_robin` if not said.
     strategy: Option<Strategy>,
-    /// Also give away contacts that belong to an agent already.
+    /// Also give away contacts that belong to an agent already. Whom the same agent would get again is skipped.
     #[serde(default)]
     reassign: bool,
     /// Open contacts of this campaign that an agent may have in the end.
@@ -74,7 +73,7 @@ struct AssignContacts {
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Strategy {
-    /// In turn: shares differ by one at most.
+    /// In turn: shares differ by one at most, counting whom an agent keeps.
     RoundRobin,
     /// Each to whoever has the fewest open contacts over all campaigns.
     LeastLoaded,
@@ -146,6 +145,10 @@ async fn bulk_assign_campaign_contacts(
     let mut released: HashMap<AgentId, u64> = HashMap::new();
     for (member, agent) in open.iter().zip(given.agents) {
         match agent {
+            // Given to whom it belongs, nothing would change.
+            Some(agent) if member.agent_id == Some(agent) => {
+                skips.skip("ALREADY_ASSIGNED", member.contact_id);
+            }
             Some(agent) => {
                 assignments.push((member.contact_id, agent));
                 if let Some(before) = member.agent_id {
@@ -190,7 +193,8 @@ struct HandedOut {
     before: Vec<u64>,
 }
 
-/// Spreads open contacts over the agents. What a preview showed holds, as long as the agent is one of those given.
+/// Spreads open contacts over the agents. What a preview showed holds, as long as the agent is one of those given; whom
+/// it did not show stays with its agent.
 async fn hand_out(
     view: &mut View,
     ctx: &ToolContext,
@@ -233,7 +237,10 @@ async fn hand_out(
         .iter()
         .zip(spread)
         .map(|(member, agent)| {
-            let promised = shown(ctx, member.contact_id).and_then(agent_of);
+            let promised = match ctx.bound() {
+                Some(_) => shown(ctx, member.contact_id).map_or(member.agent_id, agent_of),
+                None => None,
+            };
             promised.filter(|promised| agents.contains(promised)).or(agent)
         })
         .collect();

@@ -112,14 +112,21 @@ async fn bulk_remove_contacts_from_campaign(
         Vec::new()
     };
     let calls = calls::count(&mut view, organization, campaign_id, &removed).await?;
+    let detached: HashMap<ContactId, u64> = if input.detach_call_logs {
+        calls::count_each(&mut view, organization, campaign_id, &removed).await?.into_iter().collect()
+    } else {
+        HashMap::new()
+    };
     let overdue = pending.iter().filter(|follow_up| follow_up.due_at < ctx.now()).count() as u64;
 
     let mut promised: HashMap<ContactId, u64> = HashMap::new();
     pending.iter().for_each(|follow_up| *promised.entry(follow_up.contact_id).or_default() += 1);
     let effects = Effects::new(removed.iter().map(|contact| {
-        let outcome = match promised.get(contact) {
-            None => Cow::Borrowed("REMOVED"),
-            Some(n) => Cow::Owned(format!("REMOVED with {n} follow-ups")),
+        let of = |counts: &HashMap<ContactId, u64>| counts.get(contact).copied().unwrap_or(0);
+        let outcome = match (of(&promised), of(&detached)) {
+            (0, 0) => Cow::Borrowed("REMOVED"),
+            (n, 0) => Cow::Owned(format!("REMOVED with {n} follow-ups")),
+            (n, calls) => Cow::Owned(format!("REMOVED with {n} follow-ups, and {calls} calls detached")),
         };
         (contact.uuid(), outcome)
     }));

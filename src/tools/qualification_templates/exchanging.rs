@@ -16,10 +16,11 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::document::{FormDocument, told};
-use super::{Breaking, GivenQualificationTemplate, created, doubts, outcome, revised, version_found};
+use super::{Breaking, GivenQualificationTemplate, created, doubts, revised, version_found};
 use crate::json;
 use crate::ledger::{Write, canonical};
 use crate::tools::input::Moment;
+use crate::tools::plan::outcome;
 use crate::tools::schema::InputSchema;
 use crate::tools::{
     Draft, Effects, FieldError, Mint, Plan, QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
@@ -119,12 +120,27 @@ struct RevisedTemplate {
     breaking_changes: Vec<Breaking>,
 }
 
+/// Faults of one skipped template that are shown, at most.
+const ERRORS_SHOWN: usize = 20;
+
 #[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 struct SkippedTemplate {
     /// Its place in the file, from 0.
     index: usize,
     name: Option<String>,
+    /// What is wrong with it, up to 20 faults.
     errors: Vec<FieldError>,
+    /// How many more faults it has.
+    errors_omitted: Option<usize>,
+}
+
+impl SkippedTemplate {
+    fn new(index: usize, name: Option<String>, mut errors: Vec<FieldError>) -> Self {
+        let omitted = errors.len().saturating_sub(ERRORS_SHOWN);
+        errors.truncate(ERRORS_SHOWN);
+        Self { index, name, errors, errors_omitted: (omitted > 0).then_some(omitted) }
+    }
 }
 
 async fn import_qualification_templates(
@@ -189,7 +205,7 @@ struct Import {
 impl Import {
     fn fail(&mut self, index: usize, name: Option<String>, errors: Vec<FieldError>) {
         self.failed.extend(errors.iter().cloned());
-        self.skipped.push(SkippedTemplate { index, name, errors });
+        self.skipped.push(SkippedTemplate::new(index, name, errors));
     }
 
     fn create(
@@ -230,10 +246,10 @@ impl Import {
         let (writes, new) = revised(&before, patch, path)?;
         if writes.is_empty() {
             let fault = FieldError::new(path, "UNCHANGED", "the template has this form already");
-            self.skipped.push(SkippedTemplate { index, name: Some(name), errors: vec![fault] });
+            self.skipped.push(SkippedTemplate::new(index, Some(name), vec![fault]));
             return Ok(());
         }
-        self.effects.push((template_id.uuid(), outcome(&old, &new)));
+        self.effects.push((template_id.uuid(), outcome("REVISED", &(&old, &new))));
         self.updated.push(RevisedTemplate {
             index,
             template_id: template_id.uuid(),

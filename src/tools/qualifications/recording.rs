@@ -6,7 +6,6 @@ use docket_projections::qualifications as rows;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{GivenQualification, QualificationShown, Validation};
 use crate::envelope::Warning;
@@ -127,12 +126,14 @@ async fn create_qualification(
         &planned.form,
     )?;
     let validation = Validation::of(&planned.form, planned.after.record());
+    let warnings = ctx.warnings();
     Ok(Plan {
         writes: planned.writes,
         guards: planned.guards,
         absent: vec![],
-        effects: Effects::one(id, format!("RECORDED {}", planned.after.status().name())),
-        answer: QualificationCreated { qualification: shown, validation, warnings: ctx.warnings() },
+        // The warnings say what the verdict does to the contact.
+        effects: Effects::one(id, "RECORDED", &(&shown, &validation, &warnings)),
+        answer: QualificationCreated { qualification: shown, validation, warnings },
     })
 }
 
@@ -162,7 +163,8 @@ fn doubts(ctx: &ToolContext, planned: &Planned) {
 
 /// Change a qualification: answers are merged, null clears one; absent keeps. A verdict may be given, overturned or
 /// taken back to draft, and moves the contact as `create_qualification` says. It stays under the version of the template
-/// that it was begun under. A patch that changes nothing records nothing.
+/// that it was begun under. A patch that changes nothing records nothing, unless it repeats what a model said and so
+/// confirms it.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct UpdateQualification {
@@ -246,7 +248,10 @@ async fn update_qualification(
     let shown = QualificationShown::of_state(id, &planned.after, planned.version, times, &planned.form)?;
     let changes = changes(&planned.before, &planned.after);
     Ok(Plan {
-        effects: if unchanged { Effects::none() } else { Effects::one(id, outcome(&changes)) },
+        effects: match unchanged {
+            true => Effects::none(),
+            false => Effects::one(id, "CHANGED", &(&changes, ctx.warnings())),
+        },
         writes: planned.writes,
         guards: planned.guards,
         absent: vec![],
@@ -281,10 +286,4 @@ fn changes(before: &Qualification, after: &Qualification) -> Vec<Changed> {
             to: to.get(key).cloned().unwrap_or_default(),
         })
         .collect()
-}
-
-/// What a change does, in words that differ when it does something else.
-fn outcome(changes: &[Changed]) -> String {
-    let exactly = serde_json::to_vec(changes).unwrap_or_default();
-    format!("CHANGED #{}", &hex::encode(Sha256::digest(exactly))[..12])
 }

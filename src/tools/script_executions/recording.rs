@@ -26,7 +26,6 @@ use docket_projections::{contacts, rosters};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{ExecutionDetail, GivenExecution, steps_of};
 use crate::ledger::{Guard, Stream, Versioned, Write};
@@ -208,9 +207,12 @@ async fn upsert_script_execution(
         .ok_or_else(|| Refusal::Defect("an execution never began".into()))?;
 
     ctx.affects(1);
+    let mut told = HashSet::new();
+    let ignored = weighed.not_on_path.into_iter().filter(|id| told.insert(id.clone()));
+    let ignored: Vec<Ignored> = ignored.map(|node_id| Ignored { node_id, reason: "NOT_ON_PATH" }).collect();
     let effects = match &events[..] {
         [] => Effects::none(),
-        events => Effects::one(run.execution_id, outcome(created, &execution, events)),
+        events => effects(created, &execution, events, &ignored),
     };
     if !events.is_empty() {
         work.writes.push(Write {
@@ -219,19 +221,22 @@ async fn upsert_script_execution(
             events: events.into_iter().map(Into::into).collect(),
         });
     }
-    let mut told = HashSet::new();
-    let ignored = weighed.not_on_path.into_iter().filter(|id| told.insert(id.clone()));
     let answer = ScriptExecutionUpserted {
         selected_path: execution.path.clone(),
         execution,
         created,
-        ignored_responses: ignored.map(|node_id| Ignored { node_id, reason: "NOT_ON_PATH" }).collect(),
+        ignored_responses: ignored,
     };
     Ok(Plan { writes: work.writes, guards: work.guards, absent: vec![], effects, answer })
 }
 
-/// What a call does, in words that differ when it does something else. When it does it makes no difference.
-fn outcome(created: bool, execution: &ExecutionDetail, events: &[ScriptExecutionEvent]) -> String {
+/// What a call does: with which script, and where its answers lead. When it does it makes no difference.
+fn effects(
+    created: bool,
+    execution: &ExecutionDetail,
+    events: &[ScriptExecutionEvent],
+    ignored: &[Ignored],
+) -> Effects {
     let answers: Vec<(&str, &str)> = execution
         .responses
         .iter()
@@ -239,10 +244,10 @@ fn outcome(created: bool, execution: &ExecutionDetail, events: &[ScriptExecution
         .map(|response| (response.node_id.as_str(), response.value.as_str()))
         .collect();
     let kinds: Vec<&str> = events.iter().map(ScriptExecutionEvent::stored_type).collect();
-    let exactly =
-        serde_json::to_vec(&(answers, kinds, execution.script_template_version)).unwrap_or_default();
-    let what = if created { "STARTED" } else { "RECORDED" };
-    format!("{what} #{}", &hex::encode(Sha256::digest(exactly))[..12])
+    let script = (execution.script_template_id, execution.script_template_version);
+    let begun_for = created.then_some(execution.agent_id);
+    let decided = (script, begun_for, &execution.path, answers, ignored, kinds);
+    Effects::one(execution.execution_id, if created { "STARTED" } else { "RECORDED" }, &decided)
 }
 
 async fn contact(view: &mut View, ctx: &ToolContext, given: &GivenContact) -> ToolResult<ContactId> {

@@ -23,6 +23,7 @@ use crate::tools::{
 pub(super) fn tools() -> Vec<Draft> {
     vec![
         tool!(Destructive delete_script_template)
+            .repeatable()
             .confirmed(Confirm::Always)
             .example(
                 "What deleting it would mean",

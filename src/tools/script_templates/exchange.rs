@@ -19,10 +19,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::writing::{created, outcome};
+use super::writing::created;
 use super::{BODY_LEVELS, FindingShown, LintShown, version};
 use crate::ledger::Write;
 use crate::tools::input::{GivenScript, Moment};
+use crate::tools::plan::outcome;
 use crate::tools::refusal::FieldError;
 use crate::tools::{Draft, Effects, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool};
 use file::{Entry, Exported, checksum, entries, read_entry};
@@ -167,12 +168,18 @@ struct Imported {
     version: u32,
 }
 
+/// Faults of one skipped script that are shown, at most.
+const ERRORS_SHOWN: usize = 20;
+
 #[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 struct Skipped {
     /// Which of the scripts given, from 0.
     index: usize,
-    /// Everything that is wrong with it; paths begin within the script.
+    /// What is wrong with it, up to 20 faults; paths begin within the script.
     errors: Vec<FindingShown>,
+    /// How many more faults it has.
+    errors_omitted: Option<usize>,
 }
 
 async fn import_script_templates(
@@ -210,7 +217,10 @@ async fn import_script_templates(
                 };
                 FieldError::new(&path, error.code, error.message.clone())
             }));
-            import.done.skipped.push(Skipped { index, errors });
+            let omitted = errors.len().saturating_sub(ERRORS_SHOWN);
+            let errors = errors.into_iter().take(ERRORS_SHOWN).collect();
+            let errors_omitted = (omitted > 0).then_some(omitted);
+            import.done.skipped.push(Skipped { index, errors, errors_omitted });
         }
     }
     let Done { writes, created, updated, skipped, refused, effects } = import.done;
@@ -315,7 +325,7 @@ impl Import<'_> {
         let mut version = before.state.version;
         if !events.is_empty() {
             version += 1;
-            self.done.effects.push((template_id.uuid(), outcome(known, content)));
+            self.done.effects.push((template_id.uuid(), outcome("REVISED", &(known, content))));
             self.done.writes.push(before.write(events));
         }
         let name = content.name.clone();

@@ -5,11 +5,13 @@
 
 use std::borrow::Cow;
 
-use docket_aggregates::script_template::{Branch, Choice, Node, NodeKind};
+use docket_aggregates::script_template::{Branch, Choice, Node, NodeKind, ScriptContent, lint};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::tools::input::Name;
+use crate::tools::refusal::FieldError;
 
 /// One step of a script.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -80,6 +82,54 @@ struct ScriptBranch {
     label: String,
     /// Steps that are gone through only on this answer.
     steps: Vec<ScriptNode>,
+}
+
+/// What the authoring rules say of steps within an input that the schema refuses. What cannot be read there is told by
+/// the schema, and stands here for something that breaks no rule.
+pub(super) fn authoring_faults(content: &Value, path: &str) -> Vec<FieldError> {
+    let Some(steps) = content["steps"].as_array() else { return Vec::new() };
+    let mut unnamed = 0;
+    let content = ScriptContent {
+        name: "unnamed".to_owned(),
+        description: None,
+        language: "fr".to_owned(),
+        steps: steps.iter().map(|step| readable(step, &mut unnamed)).collect(),
+    };
+    let errors = lint::lint(&content).errors.into_iter();
+    errors.map(|fault| FieldError::new(&format!("{path}{}", fault.path), fault.code, fault.message)).collect()
+}
+
+/// As much of a step as can be read. Of a step of no known kind nobody knows what it may have.
+fn readable(step: &Value, unnamed: &mut usize) -> Node {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let kind = step["type"].as_str().and_then(|kind| kind.parse::<NodeKind>().ok());
+    let members = |name: &str| step[name].as_array().filter(|_| kind.is_some()).into_iter().flatten();
+    let options = members("options").filter_map(|option| match option {
+        Value::String(value) => Some(Choice::new(value, None)),
+        option => Some(Choice::new(option["value"].as_str()?, text(&option["label"]))),
+    });
+    let options: Vec<Choice> = options.collect();
+    let branches = members("branches").map(|branch| {
+        let label = text(&branch["label"]).or_else(|| Some(options.first()?.value.clone()));
+        let steps = branch["steps"].as_array().into_iter().flatten();
+        Branch {
+            label: label.unwrap_or_else(|| "Oui".to_owned()),
+            steps: steps.map(|step| readable(step, unnamed)).collect(),
+        }
+    });
+    let branches: Vec<Branch> = branches.collect();
+    let id = text(&step["id"]).unwrap_or_else(|| {
+        *unnamed += 1;
+        format!("unnamed-{unnamed}")
+    });
+    Node {
+        id,
+        kind: kind.unwrap_or(NodeKind::Question),
+        text: text(&step["text"]).unwrap_or_else(|| "unnamed".to_owned()),
+        required: kind.is_some() && step["required"] == true,
+        options,
+        branches,
+    }
 }
 
 /// The steps as they are recorded.

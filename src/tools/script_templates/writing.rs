@@ -1,5 +1,7 @@
 //! Scripts into being, and their next versions.
 
+use std::collections::BTreeSet;
+
 use cqrs_es::Aggregate as _;
 use docket_aggregates::Decides as _;
 use docket_aggregates::ids::ScriptTemplateId;
@@ -11,9 +13,9 @@ use docket_projections::script_templates;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
-use super::nodes::{ScriptNode, read_nodes};
+use super::nodes::{ScriptNode, authoring_faults, read_nodes};
 use super::{BODY_LEVELS, Imprint, LintShown, ScriptTemplateDetail, UsingCampaign, changeable, using};
 use crate::ledger::{Stream, Write};
 use crate::readside::View;
@@ -26,6 +28,8 @@ use crate::tools::{
 pub(super) fn tools() -> Vec<Draft> {
     vec![
         tool!(Write create_script_template)
+            .adding()
+            .authored(|input| authoring_faults(input, ""))
             .levels(BODY_LEVELS)
             .example(
                 "A greeting and a question",
@@ -70,6 +74,7 @@ pub(super) fn tools() -> Vec<Draft> {
             ),
         tool!(Write update_script_template)
             .repeatable()
+            .authored(|input| authoring_faults(&input["patch"], "patch."))
             .levels(BODY_LEVELS)
             .example(
                 "Another description",
@@ -135,12 +140,13 @@ async fn create_script_template(
     lint.warn(&ctx, "");
     let imprint =
         Imprint { template_id, version: 1, deleted: false, created_at: mint.at(), updated_at: mint.at() };
+    let template = ScriptTemplateDetail::of(imprint, Some(&content));
     Ok(Plan {
         writes: vec![write],
         guards: vec![],
         absent: vec![],
-        effects: Effects::one(template_id, "CREATED"),
-        answer: ScriptTemplateCreated { template: ScriptTemplateDetail::of(imprint, Some(&content)), lint },
+        effects: Effects::one(template_id, "CREATED", &template),
+        answer: ScriptTemplateCreated { template, lint },
     })
 }
 
@@ -272,6 +278,7 @@ async fn update_script_template(
     let row = script_templates::get(&mut view, organization, template_id).await?;
     let row = row.ok_or_else(|| Refusal::not_found(Kind::ScriptTemplate, &input.template_id.text))?;
     let affected = using(&mut view, organization, template_id).await?;
+    let reached: BTreeSet<Uuid> = affected.iter().map(|using| using.campaign_id.uuid()).collect();
     let lint = LintShown::of(Some(content));
     if !events.is_empty() {
         lint.warn(&ctx, "patch.");
@@ -296,14 +303,8 @@ async fn update_script_template(
     };
     let effects = match &events[..] {
         [] => Effects::none(),
-        _ => Effects::one(template_id, outcome(known, content)),
+        _ => Effects::one(template_id, "REVISED", &(known, content, reached)),
     };
     let writes = if events.is_empty() { vec![] } else { vec![before.write::<ScriptTemplateEvent>(events)] };
     Ok(Plan { writes, guards: vec![], absent: vec![], effects, answer })
-}
-
-/// What a revision does, in words that differ when it does something else.
-pub(super) fn outcome(before: &ScriptContent, after: &ScriptContent) -> String {
-    let exactly = serde_json::to_vec(&(before, after)).unwrap_or_default();
-    format!("REVISED #{}", &hex::encode(Sha256::digest(exactly))[..12])
 }

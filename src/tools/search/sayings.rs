@@ -37,9 +37,9 @@ const SAYINGS: &[(&str, &[&str])] = &[
         "bulk_get_agent_workloads",
         &[
             "who is overloaded, who has time, who is free to take more, how much work has each caller left",
-            "backlog of a rep, open contacts per agent, compare agents",
+            "backlog of a rep, open contacts per agent, compare agents, who has the most or the fewest left",
             "qui est débordé, qui est disponible, qui a du temps, charge de chaque commercial",
-            "combien de contacts par agent, travail restant",
+            "combien de contacts par agent, travail restant, qui en a le plus ou le moins",
         ],
     ),
     (
@@ -279,7 +279,9 @@ const SAYINGS: &[(&str, &[&str])] = &[
         "update_qualification",
         &[
             "change an answer, verdict or note of a qualification, correct it, overturn, reopen as draft",
+            "settle a draft, set its status, mark it as qualified or not qualified after all",
             "changer, corriger une réponse, le verdict ou la note d'une qualification, rouvrir",
+            "trancher un brouillon, changer le statut, marquer comme qualifié ou non qualifié",
         ],
     ),
     (

@@ -15,6 +15,8 @@ use crate::support::eventually;
 
 /// Longer than the list waits before it looks at the contacts of an entry once more.
 const LATER_MILLIS: i64 = 6_000;
+/// Longer than it waits after that while an import makes contacts.
+const ONCE_MORE_MILLIS: i64 = 31_000;
 
 /// Brings in contacts with these addresses.
 async fn import(story: &Story, addresses: &[String]) {
@@ -190,8 +192,8 @@ async fn who_is_listed_while_an_import_makes_the_contact_is_left_alone() {
     let story = Story::begin().await;
     let pool = story.app().ledger.pool();
     // The import has looked at the list when it comes to the contacts that are known, which nobody may read for a while.
-    let mut holding = pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE read.contacts IN ACCESS EXCLUSIVE MODE").execute(&mut *holding).await.unwrap();
+    let mut reading = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE read.contacts IN ACCESS EXCLUSIVE MODE").execute(&mut *reading).await.unwrap();
     let names = ["ann@example.org", "bob@example.net", "cleo@example.net", "dan@example.net"];
     let importing = async {
         import(&story, &names.map(str::to_owned)).await;
@@ -210,9 +212,24 @@ async fn who_is_listed_while_an_import_makes_the_contact_is_left_alone() {
         list_only(&story, "@example.org", SuppressionReason::Manual).await;
         list_only(&story, "bob@example.net", SuppressionReason::Complaint).await;
         list_only(&story, "cleo@example.net", SuppressionReason::Unsubscribe).await;
-        holding.rollback().await.unwrap();
+        // The entries are looked at while the contacts are not yet there, because nothing can be appended.
+        let mut appending = pool.begin().await.unwrap();
+        sqlx::query("SELECT FROM ledger.heads FOR UPDATE").execute(&mut *appending).await.unwrap();
+        reading.rollback().await.unwrap();
+        story.app.clock.advance(LATER_MILLIS);
+        let now = story.app().clock.now().millis();
+        eventually("the entries to be looked at", || async {
+            let due = "SELECT count(*), count(*) FILTER (WHERE due_at <= to_timestamp($1 / 1000.0)) \
+                       FROM ledger.suppression_entries";
+            let (all, due): (i64, i64) = sqlx::query_as(due).bind(now as f64).fetch_one(pool).await.unwrap();
+            (all == 3 && due == 0).then_some(())
+        })
+        .await;
+        appending.rollback().await.unwrap();
     };
     tokio::join!(importing, listing);
+    story.app.clock.advance(ONCE_MORE_MILLIS);
+    all_looked_at(&story).await;
     let mut flags = Vec::new();
     for name in names {
         flags.push(left_alone(&story, name).await);

@@ -407,7 +407,8 @@ async fn lose(company: &Company, activity: &Value) -> BucketId {
     let counted_id = organization.correspondence(message.state.recipient_hash().unwrap());
     let counted = ledger.load::<Correspondence>(organization, counted_id).await.unwrap();
     let cap = FrequencyCap { messages: 9, days: 1 };
-    let count = counted.state.decide(CorrespondenceCommand::Count { message_id, cap, at }).unwrap();
+    let count =
+        counted.state.decide(CorrespondenceCommand::Count { message_id, cap: Some(cap), at }).unwrap();
     let sending = message
         .state
         .decide(MessageCommand::Send { bucket_id, provider_key: message_id.to_string(), keyed: None, at })

@@ -1,10 +1,12 @@
 //! Taking steps: after their wait, within their window, one after the other.
 
-use serde_json::json;
+use docket_aggregates::token::Role;
+use hyper::Method;
+use serde_json::{Value, json};
 
 use super::{
-    Company, HOUR, MINUTE, assert_each_step_once, campaign, contacts, eventually, get, import, outbox, post,
-    text,
+    Company, HOUR, MINUTE, ask, assert_each_step_once, campaign, contacts, eventually, get, import, outbox,
+    post, refused, text,
 };
 
 #[tokio::test]
@@ -155,4 +157,45 @@ async fn what_is_due_is_found_again_when_the_table_is_lost() {
     company.pass(HOUR).await;
     assert_each_step_once(&company.pool, 5, 2).await;
     assert_eq!(docket::sequences::feed::refill(&company.pool).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn whoever_had_a_hand_in_the_words_of_a_step_does_not_approve_it() {
+    let company = Company::of(1).await;
+    let organization = company.organization();
+    let author = company.app.client(Role::Board, organization).await;
+    let editor = company.app.client(Role::Board, organization).await;
+    let said =
+        |words: &str| json!({ "outboxId": company.outbox, "payload": { "subject": "Hello", "text": words } });
+    let later = |minutes: u32| json!({ "outboxId": company.outbox, "waitMinutes": minutes, "payload": said("b")["payload"] });
+    for (name, change, may) in [
+        ("no change", Value::Null, true),
+        ("another name", json!({ "name": "Other" }), true),
+        ("another wait of the second step", json!({ "steps": [said("a"), later(61)] }), true),
+        ("other words", json!({ "steps": [said("a, or not"), later(60)] }), false),
+    ] {
+        let made = json!({ "name": name, "steps": [said("a"), later(60)] });
+        let (status, made) = post(&author, "sequences", made).await;
+        assert_eq!(status, 201, "{made}");
+        let path = format!("sequences/{}", text(&made["id"]));
+        if !change.is_null() {
+            assert_eq!(ask(&editor, Method::PATCH, &path, change).await.0, 200, "{name}");
+        }
+        company.enroll(&text(&made["id"])).await;
+        company.rest().await;
+        let (_, asked) = get(&author, "approvals?status=pending").await;
+        let asked = asked.as_array().unwrap().last().unwrap().clone();
+        assert_eq!(asked["sequenceId"], made["id"], "{name}");
+        let approve = async |client| {
+            let hash = json!({ "contentHash": asked["contentHash"] });
+            post(client, &format!("approvals/{}/approve", text(&asked["id"])), hash).await
+        };
+        assert_eq!(refused(&approve(&author).await), (403, "SELF_APPROVAL"), "{name}");
+        let answer = approve(&editor).await;
+        assert_eq!(answer.0, if may { 200 } else { 403 }, "{name}: {}", answer.1);
+        if !may {
+            let reject = format!("approvals/{}/reject", text(&asked["id"]));
+            assert_eq!(post(&author, &reject, json!({ "note": "a test" })).await.0, 200);
+        }
+    }
 }

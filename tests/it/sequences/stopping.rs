@@ -23,7 +23,7 @@ impl Company {
     }
 
     /// Says that a channel took a message, as a dispatcher would.
-    async fn sent(&self, message: MessageId) {
+    pub(super) async fn sent(&self, message: MessageId) {
         let at = self.app.clock.now();
         let provider_key = message.to_string();
         let send = MessageCommand::Send { bucket_id: BucketId::default(), provider_key, keyed: None, at };
@@ -32,7 +32,7 @@ impl Company {
         self.tell(message, MessageCommand::Record { attempt: 1, outcome, at, jitter: 0 }).await;
     }
 
-    async fn reported(&self, message: MessageId, delivery: Delivery) {
+    pub(super) async fn reported(&self, message: MessageId, delivery: Delivery) {
         let at = self.app.clock.now();
         self.tell(message, MessageCommand::Report { delivery, at, detail: None }).await;
     }
@@ -58,7 +58,7 @@ impl Company {
     }
 
     /// Two e-mails an hour apart; the first one was sent to everybody. Gives the sequence and its enrollments.
-    async fn under_way(&self) -> (String, Vec<Value>) {
+    pub(super) async fn under_way(&self) -> (String, Vec<Value>) {
         self.approve_and_hold().await;
         let id = self.sequence(vec![self.mail(0), self.mail(60), self.mail(60)]).await;
         self.enroll(&id).await;
@@ -72,12 +72,12 @@ impl Company {
     }
 }
 
-fn message(enrollment: &Value) -> MessageId {
+pub(super) fn message(enrollment: &Value) -> MessageId {
     text(&enrollment["activityId"]).parse().unwrap()
 }
 
 /// Why an enrollment was stopped, and after which step.
-fn stopped(enrollment: &Value) -> (&str, &str, u64) {
+pub(super) fn stopped(enrollment: &Value) -> (&str, &str, u64) {
     (
         enrollment["state"].as_str().unwrap(),
         enrollment["because"].as_str().unwrap_or_default(),

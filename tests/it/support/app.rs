@@ -4,20 +4,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use docket::app::App;
+use docket::channels::Secret;
 use docket::clock::Clock;
 use docket::credentials;
+use docket::dispatcher::Running;
 use docket::http::Settings;
 use docket::language_model::LanguageModel;
 use docket::ledger::{Origin, QueueBounds};
 use docket::organizations;
+use docket::secrets;
+use docket::service::Call;
 use docket_aggregates::Timestamp;
 use docket_aggregates::ids::{AgentId, OrganizationId, PrincipalId};
-use docket_aggregates::organization::OrganizationProfile;
+use docket_aggregates::organization::{OrganizationCommand, OrganizationProfile};
 use docket_aggregates::token::{Role, Token, TokenCommand};
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::house::{SECRET, channels};
 use super::server::master_key;
 use super::{Client, Database};
 
@@ -148,6 +153,21 @@ impl TestApp {
         let served = docket::http::serve(app.clone(), settings, listener, std::future::pending());
         let serving = tokio::spawn(async move { served.await.unwrap() });
         Self { app, clock, database, address, tasks: vec![folding, serving] }
+    }
+
+    /// Gives the credential of the organization's outboxes this mail server, and begins to dispatch. No provider is asked.
+    pub async fn dispatch(&self, organization: OrganizationId, server: SocketAddr) -> Running {
+        let call = Call::of_system(&self.app, organization, "test");
+        let secret = Secret::new(format!("smtp://{server}?tls=none"));
+        secrets::store(&self.app, &call, SECRET, &secret).await.unwrap();
+        let settings = docket::dispatcher::Settings::default();
+        docket::dispatcher::start(self.app.clone(), channels("http://127.0.0.1:9"), settings)
+    }
+
+    /// Switches the CRM module of an organization on or off.
+    pub async fn switch_module(&self, organization: OrganizationId, enabled: bool) {
+        let command = OrganizationCommand::SwitchCrmModule { enabled };
+        organizations::order(&self.app, &Origin::system("test"), None, organization, command).await.unwrap();
     }
 
     /// Founds an organization.

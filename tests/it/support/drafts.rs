@@ -111,6 +111,7 @@ pub async fn draft(app: &App, organization: OrganizationId, sketch: &Sketch) -> 
         campaign_id: None,
         sequence_id: None,
         step: None,
+        co_authors: vec![],
     }));
     let decide = MessageCommand::Decide { ruling, grounds, not_before: None };
     let mut writes = vec![following::<Message>(message.uuid(), [take_in, decide])];

@@ -196,6 +196,7 @@ impl House {
                     campaign_id,
                     sequence_id: None,
                     step: None,
+                    co_authors: vec![],
                 };
                 let content_hash = draft.content_hash.clone();
                 let mut orders = vec![MessageCommand::Draft(Box::new(draft))];

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use hyper::Method;
 use serde_json::json;
 
-use super::{JSON, LYON, Office, number};
+use super::{JSON, LYON, Office, number, with};
 
 const ASSIGN: &str = "bulk_assign_campaign_contacts";
 
@@ -58,6 +58,34 @@ async fn whoever_has_somebody_keeps_them_unless_told_otherwise() {
     assert_eq!(again["skippedByReason"], json!({ "ALREADY_ASSIGNED": LYON }));
     assert_eq!(assign(bea, true).await["applied"], json!(LYON));
     assert_eq!(office.counts(&campaign).await["byAgent"][bea.as_str()], json!(LYON));
+}
+
+#[tokio::test]
+async fn giving_somebody_to_whom_they_belong_changes_nothing() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    for (strategy, agents) in [
+        ("single", &office.agents[..1]),
+        ("round_robin", &office.agents[..]),
+        ("least_loaded", &office.agents[..]),
+    ] {
+        let input = json!({
+            "campaignId": campaign, "agentIds": agents, "contactIds": contacts, "strategy": strategy,
+            "reassign": true, "confirm": true,
+        });
+        office.done(ASSIGN, input.clone()).await;
+        let before = office.events().await;
+        let shown = office.ask(ASSIGN, with(input.clone(), "dryRun", true)).await;
+        let again = office.done(ASSIGN, input.clone()).await;
+        assert_eq!(again["skippedByReason"], json!({ "ALREADY_ASSIGNED": LYON }), "{strategy}");
+        assert_eq!((&again["matched"], &again["applied"]), (&json!(LYON), &json!(0)), "{strategy}");
+        for share in again["perAgent"].as_array().unwrap() {
+            assert_eq!((&share["added"], &share["before"]), (&json!(0), &share["after"]), "{strategy}");
+        }
+        let applied = office.done(ASSIGN, with(input, "previewToken", shown.token())).await;
+        assert_eq!(applied["applied"], json!(0), "{strategy}");
+        assert_eq!(office.events().await, before, "{strategy}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use docket_aggregates::ids::CampaignId;
 use serde_json::{Value, json};
 
 use super::catalog::office_for_examples;
-use super::{LYON, Office, script_templates, with};
+use super::{LYON, Office, qualification_templates, script_templates, with};
 use crate::support::{commands, eventually};
 
 const CREATE: &str = "create_outbound_campaign";
@@ -19,6 +19,9 @@ const IMPORT: &str = "import_script_templates";
 const REVISE: &str = "update_script_template";
 const DELETE: &str = "delete_script_template";
 const EXECUTE: &str = "upsert_script_execution";
+const FORM: &str = "create_qualification_template";
+const REFORM: &str = "update_qualification_template";
+const RECORD: &str = "create_qualification";
 
 #[tokio::test]
 async fn what_is_applied_is_what_was_shown() {
@@ -248,6 +251,149 @@ async fn a_preview_that_no_longer_holds_is_refused() {
     let refused = office.ask(UPDATE, with(rename, "previewToken", preview.token())).await;
     refused.refused(409, "PREVIEW_DRIFT");
     assert_eq!(refused.meta()["details"]["drift"]["added"], json!(1));
+}
+
+/// A preview, what happens between it and its apply, and whether that makes it another change.
+struct Between {
+    tool: &'static str,
+    input: Value,
+    /// Calls that are made in between.
+    meanwhile: Vec<(&'static str, Value)>,
+    drifts: bool,
+}
+
+#[tokio::test]
+async fn a_preview_holds_for_all_that_it_showed_of_the_change() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let on = |fields: Value| with(fields, "campaignId", campaign.clone());
+    let form = office.done(FORM, qualification_templates::heating()).await;
+    let form = form["template"]["templateId"].clone();
+    let other = with(qualification_templates::heating(), "name", "Other");
+    let other = office.done(FORM, other).await["template"]["templateId"].clone();
+    let (first, second) =
+        (script_templates::script(&office, "First").await, script_templates::script(&office, "Second").await);
+    script_templates::attach(&office, &campaign, &first).await;
+    office.done(ATTACH, on(json!({ "qualificationTemplateId": form }))).await;
+    let archived = office.campaign("Autumn").await;
+    let members = |n: usize| {
+        let filter = json!({ "source": "crm", "contactIds": contacts[..n] });
+        json!({ "campaignId": archived, "filter": filter })
+    };
+    office.done(ADD, members(2)).await;
+    let record = |contact: usize, more: Value| {
+        let mut input = on(json!({ "contactId": contacts[contact], "answers": { "fuel": "oil" } }));
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        input
+    };
+    let scoring = |points: i64| {
+        let rule = json!({ "key": "fuel", "operator": "equals", "value": "oil", "points": points });
+        json!({ "templateId": form, "patch": { "scoring": { "rules": [rule], "qualifyThreshold": 10 } } })
+    };
+    let answer = |contact: usize| {
+        on(json!({ "contactId": contacts[contact], "responses": [{ "nodeId": "notes", "value": "x" }] }))
+    };
+    for Between { tool, input, meanwhile, drifts } in [
+        // The form's score, its version, and which form it is.
+        Between {
+            tool: RECORD,
+            input: record(0, json!({ "status": "qualified" })),
+            meanwhile: vec![(REFORM, scoring(-50))],
+            drifts: true,
+        },
+        Between {
+            tool: RECORD,
+            input: record(0, json!({})),
+            meanwhile: vec![(ATTACH, on(json!({ "qualificationTemplateId": other })))],
+            drifts: true,
+        },
+        Between {
+            tool: RECORD,
+            input: record(0, json!({})),
+            meanwhile: vec![
+                (UPDATE, on(json!({ "patch": { "goal": "more" } }))),
+                (RECORD, record(1, json!({}))),
+            ],
+            drifts: false,
+        },
+        // Which script is begun, and how its next version looks.
+        Between {
+            tool: EXECUTE,
+            input: answer(2),
+            meanwhile: vec![(ATTACH, on(json!({ "scriptTemplateId": second })))],
+            drifts: true,
+        },
+        Between { tool: EXECUTE, input: answer(2), meanwhile: vec![(EXECUTE, answer(3))], drifts: false },
+        // Whom a new version reaches; their names are their own.
+        Between {
+            tool: REVISE,
+            input: json!({ "templateId": first, "patch": { "description": "new" } }),
+            meanwhile: vec![(ATTACH, on(json!({ "scriptTemplateId": first })))],
+            drifts: true,
+        },
+        Between {
+            tool: REVISE,
+            input: json!({ "templateId": first, "patch": { "description": "new" } }),
+            meanwhile: vec![(UPDATE, on(json!({ "patch": { "name": "Early spring" } })))],
+            drifts: false,
+        },
+        Between {
+            tool: REFORM,
+            input: scoring(20),
+            meanwhile: vec![(ATTACH, on(json!({ "qualificationTemplateId": form })))],
+            drifts: true,
+        },
+        // What becomes of the work that is still to do.
+        Between {
+            tool: UPDATE,
+            input: json!({ "campaignId": archived, "patch": { "status": "archived" } }),
+            meanwhile: vec![(ADD, members(7))],
+            drifts: true,
+        },
+        Between {
+            tool: UPDATE,
+            input: json!({ "campaignId": archived, "patch": { "status": "archived" } }),
+            meanwhile: vec![(UPDATE, json!({ "campaignId": archived, "patch": { "goal": "none" } }))],
+            drifts: false,
+        },
+    ] {
+        let preview = office.ask(tool, with(input.clone(), "dryRun", true)).await;
+        preview.data();
+        for (other, change) in &meanwhile {
+            office.ask(other, change.clone()).await.data();
+        }
+        let before = office.events().await;
+        let applied = office.ask(tool, with(input.clone(), "previewToken", preview.token())).await;
+        if drifts {
+            applied.refused(409, "PREVIEW_DRIFT");
+            let drift = &applied.meta()["details"]["drift"];
+            assert_eq!((&drift["added"], &drift["removed"]), (&json!(1), &json!(1)), "{tool} {input}");
+            assert_eq!(office.events().await, before, "{tool} {input}");
+            // That something is still possible makes it no part of what was shown.
+            let anyway = with(with(input.clone(), "previewToken", preview.token()), "onDrift", "intersect");
+            office.ask(tool, anyway).await.refused(409, "PREVIEW_DRIFT");
+        } else {
+            assert_eq!(applied.data()["dryRun"], json!(false), "{tool} {input}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_was_not_shown_is_not_detached() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let remove = json!({
+        "campaignId": campaign, "contactIds": contacts[..2], "detachCallLogs": true, "confirm": true,
+    });
+    let preview = office.ask(REMOVE, with(remove.clone(), "dryRun", true)).await;
+    let call = json!({
+        "campaignId": campaign, "contactId": contacts[0], "agentId": office.agents[0], "outcome": "no_answer",
+        "startedAt": "2026-11-21T10:00:00Z",
+    });
+    let (status, logged) = office.client.post(&office.client.crm("calls"), call).await;
+    assert_eq!(status, 201, "{logged}");
+    let applying = with(remove, "previewToken", preview.token());
+    office.ask(REMOVE, applying).await.refused(409, "PREVIEW_DRIFT");
 }
 
 #[tokio::test]

@@ -235,11 +235,18 @@ async fn a_contact_that_was_added_again_begins_anew() {
     let filter = json!({ "source": "crm", "contactIds": [contact] });
     let add = json!({ "campaignId": desk.campaign, "filter": filter });
     desk.office.done("bulk_add_contacts_to_campaign_by_filter", add).await;
-    desk.made(0, json!({})).await;
-    // What was recorded before may be corrected, and moves nobody any more.
+    // What was left open is still the one that is open: nothing tells two drafts of one contact apart.
+    let told = desk.ask(0, json!({})).await;
+    told.refused(409, "QUALIFICATION_OPEN");
+    assert_eq!(told.meta()["details"]["qualificationId"], first["qualificationId"]);
+    // It may be brought to an end, which moves nobody any more.
     let patch = json!({ "status": "not_qualified" });
     let told = desk.change(&first["qualificationId"], patch).await;
     assert_eq!(texts(&told["warnings"], "code"), ["CONTACT_NOT_MOVED"]);
+    let second = desk.made(0, json!({})).await;
+    assert_ne!(second["qualificationId"], first["qualificationId"]);
+    let reopen = json!({ "qualificationId": first["qualificationId"], "patch": { "status": "draft" } });
+    desk.office.ask(UPDATE, reopen).await.refused(409, "QUALIFICATION_OPEN");
     assert_eq!(number(&desk.standing().await["not_interested"]), 0);
 }
 

@@ -161,3 +161,32 @@ async fn a_document_that_is_none_is_refused() {
     }
     assert_eq!(office.events().await, before);
 }
+
+#[tokio::test]
+async fn a_skipped_script_shows_some_of_its_faults_and_counts_the_others() {
+    let office = Office::empty().await;
+    let step = |n: usize| json!({ "id": format!("NOT AN ID {n}"), "type": "question", "text": "Quand ?" });
+    let steps: Vec<Value> = (0..30).map(step).collect();
+    let templates = json!([small("Good"), { "name": "Bad", "steps": steps }]);
+    let told = office.done(IMPORT, json!({ "templates": templates, "onError": "skip" })).await;
+    let skipped = &told["skipped"][0];
+    assert_eq!((&skipped["index"], &skipped["errorsOmitted"]), (&json!(1), &json!(10)), "{skipped}");
+    assert_eq!(skipped["errors"].as_array().map(Vec::len), Some(20));
+}
+
+#[tokio::test]
+async fn a_file_of_something_else_is_told_what_it_lacks() {
+    let office = Office::empty().await;
+    let field = json!({ "key": "share", "label": "Share", "type": "number", "min": 0.3 });
+    let document = json!({
+        "schemaVersion": 1,
+        "exportedAt": "2026-11-22T08:00:00Z",
+        "sha256": "0".repeat(64),
+        "template": { "name": "Heating", "fields": [field] },
+    });
+    let told = office.ask(IMPORT, json!({ "document": document.to_string() })).await;
+    let faults = told.meta()["fieldErrors"].clone();
+    let paths = texts(&faults, "path");
+    assert!(paths.iter().any(|path| path.ends_with("template.fields")), "{faults}");
+    assert!(paths.iter().any(|path| path.ends_with("template.steps")), "{faults}");
+}

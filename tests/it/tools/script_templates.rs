@@ -455,3 +455,39 @@ async fn a_list_goes_on_where_its_page_ended() {
     seen.sort();
     assert_eq!(seen, (0..5).map(|n| format!("Script {n}")).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn what_the_schema_and_what_the_rules_refuse_is_told_at_once() {
+    let office = Office::empty().await;
+    let known = script(&office, "First").await;
+    let steps = json!([
+        { "id": "a", "type": "riddle", "text": "Who?", "options": ["x"] },
+        { "id": "b", "type": "yesno", "text": "Well?", "branches": [{ "label": "oui", "steps": [] }] },
+        { "id": "B!", "text": "Then?" },
+    ]);
+    for (tool, input, within) in [
+        (CREATE, json!({ "name": "x".repeat(201), "steps": steps }), "input."),
+        (
+            UPDATE,
+            json!({ "templateId": known, "patch": { "name": "x".repeat(201), "steps": steps } }),
+            "input.patch.",
+        ),
+    ] {
+        let told = office.ask(tool, input).await;
+        told.refused(400, "INVALID_INPUT");
+        let faults = &told.meta()["fieldErrors"];
+        for (path, code) in [
+            ("name", "TOO_LONG"),
+            ("steps[0].type", "NOT_ONE_OF"),
+            ("steps[1].branches[0].label", "BRANCH_LABEL_UNMATCHED"),
+            ("steps[2].type", "REQUIRED"),
+            ("steps[2].id", "INVALID_NODE_ID"),
+        ] {
+            let path = format!("{within}{path}");
+            let told = faults.as_array().unwrap().iter().filter(|fault| fault["path"] == path);
+            let codes: Vec<&Value> = told.map(|fault| &fault["code"]).collect();
+            assert_eq!(codes, [&json!(code)], "{path}: {faults}");
+        }
+        assert_eq!(faults.as_array().map(Vec::len), Some(5), "{faults}");
+    }
+}

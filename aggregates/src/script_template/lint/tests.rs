@@ -230,6 +230,23 @@ fn what_is_unwise_is_a_warning() {
 }
 
 #[test]
+fn an_option_that_the_caller_reads_is_looked_at_like_a_text() {
+    let mut step = select("a", &["Reporter dans le CRM", "b", "c"], vec![]);
+    step.options[1] = Choice::new("b", Some("Noter dans le CRM".into()));
+    let found = lint(&content(vec![step]));
+    assert_eq!(
+        (told(&found.errors), told(&found.warnings)),
+        (
+            vec![],
+            vec![
+                ("steps[0].options[0].value", "ADMIN_TEXT_IN_SCRIPT"),
+                ("steps[0].options[1].label", "ADMIN_TEXT_IN_SCRIPT"),
+            ]
+        )
+    );
+}
+
+#[test]
 fn a_language_is_a_tag() {
     for (tag, accepted) in [
         ("fr", true),

@@ -67,7 +67,7 @@ pub(crate) fn nearest_name<'a>(name: &str, known: impl Iterator<Item = &'a str>)
 }
 
 /// What somebody is told to do with data, in the imperative and in the infinitive.
-const VERBS: [&str; 34] = [
+const VERBS: [&str; 38] = [
     "ajouter",
     "ajoutez",
     "cocher",
@@ -76,6 +76,8 @@ const VERBS: [&str; 34] = [
     "completez",
     "consigner",
     "consignez",
+    "creer",
+    "creez",
     "enregistrer",
     "enregistrez",
     "indiquer",
@@ -94,6 +96,7 @@ const VERBS: [&str; 34] = [
     "reportez",
     "saisir",
     "saisissez",
+    "create",
     "enter",
     "fill in",
     "log",
@@ -101,10 +104,11 @@ const VERBS: [&str; 34] = [
     "record",
     "report",
     "save",
+    "tick",
     "update",
 ];
 /// Where it is to go: places that the person called knows nothing of.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 26] = [
     "dans le crm",
     "dans notre crm",
     "dans la fiche",
@@ -112,6 +116,20 @@ const PLACES: [&str; 12] = [
     "dans le logiciel",
     "dans salesforce",
     "dans hubspot",
+    "dans pipedrive",
+    "dans zoho",
+    "dans l outil",
+    "dans l application",
+    "dans le systeme",
+    "au crm",
+    "in salesforce",
+    "in hubspot",
+    "in pipedrive",
+    "in zoho",
+    "in the tool",
+    "in the application",
+    "in the system",
+    "on the record",
     "in the crm",
     "into the crm",
     "in our crm",
@@ -146,6 +164,45 @@ const RECORDS: [&str; 12] = [
     "the record",
     "the contact record",
 ];
+/// What is written about a call, and by whom it was made: nobody who is called is told to.
+const WRITES: [&str; 12] = [
+    "saisir",
+    "saisissez",
+    "rediger",
+    "redigez",
+    "remplir",
+    "remplissez",
+    "consigner",
+    "consignez",
+    "log",
+    "write up",
+    "enter",
+    "fill in",
+];
+const REPORTS: [&str; 9] = [
+    "le compte rendu",
+    "un compte rendu",
+    "le rapport d appel",
+    "le statut",
+    "the call",
+    "this call",
+    "the call notes",
+    "the call report",
+    "the outcome",
+];
+/// How a contact stands is for the team alone.
+const STANDINGS: [&str; 8] = [
+    "mettre le statut",
+    "mettez le statut",
+    "passer le statut",
+    "passez le statut",
+    "changer le statut",
+    "changez le statut",
+    "set the status",
+    "change the status",
+];
+/// Whoever is asked something is spoken to.
+const SPOKEN_TO: [&str; 7] = ["vous", "votre", "vos", "puis je", "you", "your", "may i"];
 /// Words that only a note to the team has.
 const NOTES: [&str; 8] = [
     "usage interne",
@@ -170,6 +227,16 @@ pub(super) fn admin_text(text: &str) -> Option<&'static str> {
     let updated = |verb: &&str| RECORDS.iter().any(|record| says(&format!("{verb} {record}")));
     if !asks && let Some(verb) = UPDATES.into_iter().find(updated) {
         return Some(verb);
+    }
+    let reported = |verb: &&str| REPORTS.iter().any(|report| says(&format!("{verb} {report}")));
+    if !asks
+        && let Some(phrase) =
+            STANDINGS.into_iter().find(|phrase| says(phrase)).or_else(|| WRITES.into_iter().find(reported))
+    {
+        return Some(phrase);
+    }
+    if asks && SPOKEN_TO.into_iter().any(says) {
+        return None;
     }
     let place = PLACES.into_iter().find(|place| says(place))?;
     VERBS.into_iter().any(says).then_some(place)
@@ -206,6 +273,17 @@ mod tests {
             ("Penser à mettre à jour la fiche", true),
             ("Reporter dans le C.R.M.", true),
             ("Reporter dans le C. R. M. après l'appel", true),
+            ("Reporter au CRM", true),
+            ("À reporter dans l'outil", true),
+            ("Ne pas oublier de saisir le compte rendu", true),
+            ("Don't forget to log the call", true),
+            ("Create a task in HubSpot", true),
+            ("Mettre le statut à qualifié", true),
+            ("Consigner le rapport d'appel avant le suivant", true),
+            ("Saisissez-vous vos devis dans le CRM vous-même ?", false),
+            ("Puis-je noter votre accord dans le système ?", false),
+            ("Did you log the call with our support?", false),
+            ("N'oubliez pas de nous rappeler", false),
             ("Souhaitez-vous mettre à jour votre fiche de paie ?", false),
             ("Qui met à jour le CRM chez vous ?", false),
             ("Do you update the CRM yourselves?", false),

@@ -1,0 +1,81 @@
+//! A message that is to be decided on, whom it is for, and what it rests on beside its lane.
+
+use std::collections::BTreeSet;
+
+use docket_aggregates::allowlist::RecipientKeys;
+use docket_aggregates::claims::ClaimKey;
+use docket_aggregates::content_piece::ContentPiece;
+use docket_aggregates::ids::{ContentPieceId, MessageId};
+use docket_aggregates::labels::Labels;
+use docket_aggregates::message::Message;
+use uuid::Uuid;
+
+use super::Shared;
+use super::ground::{Ground, LookError};
+use super::hand_over::many;
+use super::work::Lane;
+use crate::ledger::{Guard, Versioned};
+use crate::sending::recipient::{counted_in, known_as};
+use crate::sending::vouching::labels_now;
+use crate::sequences::leading::{self, Led, StepOf};
+
+/// One message.
+pub struct Candidate {
+    pub id: MessageId,
+    pub message: Versioned<Message>,
+    pub keys: RecipientKeys,
+    /// The streams that count what its recipient gets.
+    pub counted_in: Vec<Uuid>,
+    /// Where its contact is in the sequence that it is a step of.
+    pub led: Led,
+    /// What the board says of its words now.
+    pub labels: Option<Labels>,
+    /// The piece that they are from, if a rule and no person let it go.
+    pub piece: Option<Guard>,
+}
+
+impl Candidate {
+    /// The claims of which each stands against it: on its address, in every spelling, and on the contact that it is for,
+    /// who may have spoken of another address. The append of the hand-over rests on none of them being there.
+    pub fn against(&self) -> impl Iterator<Item = ClaimKey> {
+        let of_address = self.keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash));
+        of_address.chain(self.left_alone())
+    }
+
+    /// The claim that the contact is left alone.
+    pub fn left_alone(&self) -> Option<ClaimKey> {
+        self.message.state.contact_id().map(ClaimKey::left_alone)
+    }
+}
+
+/// Looks at each of these messages.
+pub async fn look(
+    shared: &Shared,
+    lane: Lane,
+    ground: &Ground,
+    found: Vec<(MessageId, Versioned<Message>)>,
+) -> Result<Vec<Candidate>, LookError> {
+    let organization = lane.organization;
+    let steps: Vec<StepOf> = found
+        .iter()
+        .filter_map(|(id, message)| {
+            message.state.step_of().map(|(sequence, contact)| (*id, sequence, contact))
+        })
+        .collect();
+    let mut led = leading::look(&shared.app, organization, &steps).await?;
+    let named = found.iter().filter(|(_, message)| message.state.auto_approved());
+    let named: BTreeSet<ContentPieceId> =
+        named.filter_map(|(_, message)| message.state.content_piece_id()).collect();
+    let pieces = many::<ContentPiece, _>(&shared.app.ledger, lane, &named, |id| id.uuid()).await?;
+    let mut candidates = Vec::with_capacity(found.len());
+    for (id, message) in found {
+        let keys = known_as(&ground.keys, &message.state);
+        let piece = message.state.content_piece_id().and_then(|id| pieces.get(&id));
+        let labels = labels_now(&message.state, &ground.outbox.state, piece.map(|piece| &*piece.state));
+        let piece = piece.map(Versioned::guard);
+        let led = led.remove(&id).unwrap_or_default();
+        let counted_in = counted_in(organization, &keys, message.state.contact_id());
+        candidates.push(Candidate { id, message, keys, counted_in, led, labels, piece });
+    }
+    Ok(candidates)
+}

@@ -1,0 +1,116 @@
+//! Where contacts are in the sequences of which messages are steps: what the hand-over of a step rests on.
+//!
+//! A step that was drafted may wait for a person, a pause or a retry while its contact answers or is taken out. It is
+//! looked at again when it is handed over: whether it is still the step that its contact is at, whether an earlier message
+//! was answered or came back, whether sequence and campaign go on. The append of the hand-over guards each stream that
+//! was looked at. They are streams of this one contact, and two that change when somebody edits them, so that neither
+//! imports nor other sends contend with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use docket_aggregates::campaign::{Campaign, CampaignStatus};
+use docket_aggregates::enrollment::{Enrollment, EnrollmentStatus};
+use docket_aggregates::ids::{CampaignId, ContactId, MessageId, OrganizationId, SequenceId};
+use docket_aggregates::judgement::Leading;
+use docket_aggregates::sequence::{Sequence, SequenceStatus};
+use uuid::Uuid;
+
+use super::step::fates;
+use crate::app::App;
+use crate::ledger::read::ReadError;
+use crate::ledger::{Guard, Versioned};
+
+/// A message that is a step: of which sequence, and for whom.
+pub type StepOf = (MessageId, SequenceId, ContactId);
+
+/// Where a contact is, and the versions that this rests on.
+#[derive(Clone, Debug, Default)]
+pub struct Led {
+    /// Where it is.
+    pub leading: Leading,
+    /// What was looked at.
+    pub guards: Vec<Guard>,
+}
+
+/// Looks at each of these steps.
+pub async fn look(
+    app: &App,
+    organization: OrganizationId,
+    steps: &[StepOf],
+) -> Result<BTreeMap<MessageId, Led>, ReadError> {
+    if steps.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let led: Vec<Uuid> =
+        steps.iter().map(|(_, sequence, contact)| organization.enrollment(*sequence, *contact)).collect();
+    let enrollments = by_id::<Enrollment>(app, organization, led.iter().copied()).await?;
+    let named = steps.iter().map(|(_, sequence, _)| sequence.uuid());
+    let sequences = by_id::<Sequence>(app, organization, named).await?;
+    let of = enrollments.values().filter_map(|enrollment| enrollment.state.campaign_id());
+    let campaigns = by_id::<Campaign>(app, organization, of.map(CampaignId::uuid)).await?;
+    let earlier: BTreeSet<MessageId> = steps
+        .iter()
+        .zip(&led)
+        .filter_map(|((message, ..), id)| Some((message, enrollments.get(id)?)))
+        .flat_map(|(message, enrollment)| before(&enrollment.state, *message))
+        .collect();
+    let earlier: Vec<MessageId> = earlier.into_iter().collect();
+    let fates: BTreeMap<MessageId, _> =
+        earlier.iter().copied().zip(fates(app, organization, &earlier).await?.fates).collect();
+
+    let mut looked = BTreeMap::new();
+    for ((message, sequence, _), id) in steps.iter().zip(&led) {
+        let (Some(enrollment), Some(sequence)) = (enrollments.get(id), sequences.get(&sequence.uuid()))
+        else {
+            continue;
+        };
+        let campaign = enrollment.state.campaign_id().and_then(|id| campaigns.get(&id.uuid()));
+        let told: Vec<_> =
+            before(&enrollment.state, *message).filter_map(|message| fates.get(&message)).collect();
+        let ended = told.iter().any(|(_, fate)| fate.ends().is_some());
+        let leading = if ended { Leading::Over } else { leading(*message, enrollment, sequence, campaign) };
+        let mut guards = vec![enrollment.guard(), sequence.guard()];
+        guards.extend(campaign.map(Versioned::guard));
+        guards.extend(told.iter().map(|(guard, _)| *guard));
+        looked.insert(*message, Led { leading, guards });
+    }
+    Ok(looked)
+}
+
+/// The messages of the steps before.
+fn before(enrollment: &Enrollment, message: MessageId) -> impl Iterator<Item = MessageId> + '_ {
+    enrollment.messages().iter().copied().filter(move |earlier| *earlier != message)
+}
+
+fn leading(
+    message: MessageId,
+    enrollment: &Versioned<Enrollment>,
+    sequence: &Versioned<Sequence>,
+    campaign: Option<&Versioned<Campaign>>,
+) -> Leading {
+    let at_it = enrollment.state.status() == EnrollmentStatus::Active
+        && enrollment.state.message_id() == Some(message);
+    let campaign = campaign.map(|campaign| campaign.state.status());
+    match (sequence.state.status(), campaign) {
+        _ if !at_it => Leading::Over,
+        (SequenceStatus::Archived, _) => Leading::Over,
+        (_, Some(status)) if !status.takes_contacts() => Leading::Over,
+        (SequenceStatus::Paused, _) => Leading::SequencePaused,
+        (SequenceStatus::Active, Some(CampaignStatus::Paused)) => Leading::CampaignPaused,
+        (SequenceStatus::Active, _) => Leading::On,
+    }
+}
+
+/// Each of these aggregates once.
+async fn by_id<A: docket_aggregates::Decides + Clone + 'static>(
+    app: &App,
+    organization: OrganizationId,
+    ids: impl Iterator<Item = Uuid>,
+) -> Result<BTreeMap<Uuid, Versioned<A>>, ReadError> {
+    let ids: Vec<Uuid> = ids.collect::<BTreeSet<_>>().into_iter().collect();
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let found = app.ledger.load_many::<A>(organization, &ids).await?;
+    Ok(ids.into_iter().zip(found).collect())
+}

@@ -1,0 +1,139 @@
+//! What let a message go is looked at again when it is handed over: what the board says of its words, the niche of its
+//! outbox, the module.
+
+use docket::pauses;
+use docket::sending::explaining::explain;
+use docket::service::Call;
+use docket_aggregates::ids::MessageId;
+use docket_aggregates::sending_control::PauseScope;
+use hyper::Method;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{Company, ask, get, post, text};
+use crate::channels::mail_server::{MailServer, Script};
+use crate::support::eventually;
+
+const WORDS: &str = "A word about your roof.";
+
+impl Company {
+    /// A piece whose words the board vouches for.
+    async fn piece(&self, name: &str) -> Value {
+        let piece = json!({
+            "title": "Hello", "sourcePath": format!("{name}.md"), "sourceSha256": "0".repeat(64),
+            "textSha256": hex::encode(Sha256::digest(WORDS)), "tags": ["good"], "niche": "renovation",
+        });
+        let (status, piece) = post(&self.board, "content-pieces", piece).await;
+        assert_eq!(status, 201, "{piece}");
+        piece["id"].clone()
+    }
+
+    async fn pause(&self) {
+        assert_eq!(post(&self.board, "pause", json!({ "reason": "a test" })).await.0, 200);
+    }
+
+    async fn resume(&self) {
+        let call = Call::of_system(&self.app.app, self.board.organization, "test");
+        pauses::resume(&self.app.app, &call, PauseScope::All).await.unwrap();
+    }
+
+    /// The activity once nothing happens to it by itself any more: it is over, or a person is asked.
+    async fn at_rest(&self, activity: &Value) -> (String, String) {
+        let path = format!("activities/{}", text(&activity["id"]));
+        eventually("what becomes of a message", async || {
+            let (_, shown) = get(&self.board, &path).await;
+            let dispatch = text(&shown["dispatchState"]);
+            ["none", "done"].contains(&dispatch.as_str()).then(|| (text(&shown["status"]), dispatch))
+        })
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_that_the_board_does_not_vouch_for_any_more_wait_for_a_person() {
+    let server = MailServer::start(Script::default()).await;
+    let company = Company::allowing(&["@example.com"]).await;
+    let rule = json!({ "predicate": { "tags": ["good"] }, "action": "auto_approve", "priority": 1 });
+    assert_eq!(post(&company.board, "approval-rules", rule).await.0, 201);
+    company.pause().await;
+    let changes = [
+        ("kept", Method::PATCH, json!({ "summary": "Roofs." }), ("sent", "done")),
+        ("deleted", Method::DELETE, Value::Null, ("draft_pending_approval", "none")),
+        (
+            "other words",
+            Method::PATCH,
+            json!({ "textSha256": "1".repeat(64) }),
+            ("draft_pending_approval", "none"),
+        ),
+        ("other tags", Method::PATCH, json!({ "tags": ["new"] }), ("draft_pending_approval", "none")),
+        ("another title", Method::PATCH, json!({ "title": "Bye" }), ("draft_pending_approval", "none")),
+    ];
+    let mut waiting = Vec::new();
+    for (number, (name, method, change, expected)) in changes.into_iter().enumerate() {
+        let piece = company.piece(&format!("piece{number}")).await;
+        let to = format!("p{number}@example.com");
+        let queued = company.send(company.mail_with(&to, "contentPieceId", piece.clone())).await;
+        assert_eq!(queued["dispatchState"], json!("queued"), "{name}");
+        let path = format!("content-pieces/{}", text(&piece));
+        assert_eq!(ask(&company.board, method, &path, change).await.0, 200, "{name}");
+        waiting.push((name, queued, expected));
+    }
+    let _dispatcher = company.app.dispatch(company.board.organization, server.address).await;
+    company.resume().await;
+    for (name, queued, (status, dispatch)) in waiting {
+        let came_to = company.at_rest(&queued).await;
+        assert_eq!((came_to.0.as_str(), came_to.1.as_str()), (status, dispatch), "{name}");
+    }
+    assert_eq!(server.mails().len(), 1);
+    let asked = get(&company.board, "approvals?status=pending").await.1;
+    assert_eq!(asked.as_array().map(Vec::len), Some(4), "{asked}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outbox_of_another_niche_does_not_let_go_what_the_old_one_did() {
+    let server = MailServer::start(Script::default()).await;
+    let company = Company::allowing(&["@example.com"]).await;
+    let rule = json!({ "predicate": { "niche": "renovation" }, "action": "auto_approve", "priority": 1 });
+    assert_eq!(post(&company.board, "approval-rules", rule).await.0, 201);
+    company.pause().await;
+    let queued = company.send(company.mail("ann@example.com")).await;
+    assert_eq!(queued["dispatchState"], json!("queued"));
+    let path = format!("outboxes/{}", company.outbox);
+    assert_eq!(ask(&company.board, Method::PATCH, &path, json!({ "niche": null })).await.0, 200);
+    let _dispatcher = company.app.dispatch(company.board.organization, server.address).await;
+    company.resume().await;
+    let came_to = company.at_rest(&queued).await;
+    assert_eq!((came_to.0.as_str(), came_to.1.as_str()), ("draft_pending_approval", "none"));
+    assert_eq!(server.mails().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_module_is_off_nothing_goes_out_and_then_it_goes_on() {
+    let server = MailServer::start(Script::default()).await;
+    let company = Company::allowing(&["@example.com"]).await;
+    company.approve_by_itself().await;
+    let (app, organization) = (&company.app, company.board.organization);
+    // Somebody else's mail says that the dispatcher had a look.
+    let other = Company::begin(company.app.clone(), &["@example.com"]).await;
+    other.approve_by_itself().await;
+    company.pause().await;
+    let queued = company.send(company.mail("ann@example.com")).await;
+    app.switch_module(organization, false).await;
+    company.resume().await;
+    let _dispatchers = [
+        app.dispatch(organization, server.address).await,
+        app.dispatch(other.board.organization, server.address).await,
+    ];
+    for number in 0..3 {
+        let probe = other.send(other.mail(&format!("p{number}@example.com"))).await;
+        assert_eq!(other.at_rest(&probe).await.0, "sent");
+    }
+    let id: MessageId = text(&queued["id"]).parse().unwrap();
+    let told = explain(&app.app, organization, id, app.clock.now()).await.unwrap();
+    assert_eq!((told.now.would_be, told.now.reason), ("held_back", Some("module_off")));
+    let why = "It is held back now, because the outbound CRM module is switched off for the company.";
+    assert_eq!(told.now.sentence, why);
+    assert_eq!((told.dispatch_state.name(), server.mails().len()), ("queued", 3));
+    app.switch_module(organization, true).await;
+    assert_eq!(company.at_rest(&queued).await.0, "sent");
+}
