@@ -31,6 +31,7 @@ use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Appended, Write};
 use crate::sending::activity;
+use crate::sending::recipient::counted_for;
 use crate::service::{Call, ServiceError};
 use crate::suppressions::{Target, suppressing};
 
@@ -250,9 +251,9 @@ async fn given_back(
         let refund = BucketCommand::Refund { message_ids: vec![id], because: "not_sent" };
         writes.push(bucket.write(bucket.state.decide(refund).unwrap_or_default()));
     }
-    if let Some(recipient) = message.recipient_hash() {
-        let stream = organization.correspondence(recipient);
-        let counted = app.ledger.load::<Correspondence>(organization, stream).await?;
+    let keys = app.ledger.keys().organization(organization).await?;
+    let counted = counted_for(organization, &keys, message);
+    for counted in app.ledger.load_many::<Correspondence>(organization, &counted).await? {
         let uncount = CorrespondenceCommand::Uncount { message_id: id };
         writes.push(counted.write(counted.state.decide(uncount).unwrap_or_default()));
     }

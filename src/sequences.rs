@@ -10,7 +10,7 @@
 //! - **A step is taken once.** `StepTaken` and the draft of its message are one append, decided on the version of the
 //!   enrollment's stream; of two that try, one appends.
 //! - **What stops an enrollment and was acknowledged stops it**: an answer to any of its messages, a word of the contact's
-//!   after the first of them, a bounce, a complaint, an opt-out, a removal from the campaign. The append of the step
+//!   after the first of them (`answers`), a bounce, a complaint, an opt-out, a removal from the campaign. The append of the step
 //!   rests on all of it, and so does that of its hand-over to a channel (`leading`); what waits meanwhile is withdrawn
 //!   with the stop (`withdrawing`).
 //! - **Nothing is decided from the table**, nor from the read models: they only say where to look.

@@ -280,7 +280,7 @@ pub(super) struct Fates {
     /// Of each, in order.
     pub fates: Vec<(Guard, Fate)>,
     /// Since when the contact may answer to one of them, and the keyed hashes of where they went; none if none arrived.
-    answerable: Option<(Timestamp, BTreeSet<String>)>,
+    pub answerable: Option<(Timestamp, BTreeSet<String>)>,
 }
 
 /// What became of these messages. Nothing personal is opened.
