@@ -198,9 +198,8 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
 /// An open one holds its contact within the campaign. Which conversation it follows from, and that a person judged, is there
 /// to be known by whoever decides for a model: the latter until the matter is opened again.
 fn of_qualification(event: &QualificationEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
-    let of_conversation = |execution: &Option<ScriptExecutionId>| {
-        execution.map(ClaimKey::qualified_conversation)
-    };
+    let of_conversation =
+        |execution: &Option<ScriptExecutionId>| execution.map(ClaimKey::qualified_conversation);
     let ensured = |key| ClaimChange::Ensure(key, aggregate_id);
     match event {
         QualificationEvent::QualificationOpened { campaign_id, contact_id, script_execution_id, .. } => {
