@@ -1,6 +1,8 @@
 //! What every surface needs of contacts: the hashes by which their addresses are known without being told, and
 //! their opt-out.
 
+use std::borrow::Cow;
+
 use docket_aggregates::contact::{Contact, ContactCommand, ContactError, ContactProfile};
 use docket_aggregates::ids::ContactId;
 
@@ -42,7 +44,15 @@ fn comparable(address: &str) -> String {
         // A suppressed number is suppressed at every extension, and in each form that it has.
         Some(phone) => one_form(phone.e164()).into_owned(),
         // What no plan holds may be the form that WhatsApp has of a number.
-        None => one_form(&address.trim().to_lowercase()).into_owned(),
+        None => {
+            let text = address.trim().to_lowercase();
+            let dialled: String =
+                text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
+            match one_form(&dialled) {
+                Cow::Owned(form) => form,
+                Cow::Borrowed(_) => text,
+            }
+        }
     }
 }
 

@@ -142,6 +142,7 @@ impl Held {
                 "DELETE FROM ledger.suppression_entries \
                  WHERE organization_id = $1 AND entry_id = ANY($2) AND holder = $3",
             )
+            .bind(self.organization.uuid())
             .bind(entries)
             .bind(self.holder)
         };
