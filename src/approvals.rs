@@ -9,8 +9,6 @@ mod batch;
 pub mod expiry;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use docket_aggregates::approval::{Approval, ApprovalCommand, ApprovalError, ApprovalEvent};
 use docket_aggregates::ids::{ApprovalId, OrganizationId, PrincipalId};
 use docket_aggregates::message::{
@@ -137,17 +135,16 @@ impl Asked {
         let ids: Vec<Uuid> = approvals.iter().map(|id| id.uuid()).collect();
         let asked = app.ledger.load_many::<Approval>(organization, &ids).await?;
         let of = asked.iter().filter_map(|approval| approval.state.message_id());
-        let messages = distinct::<Message>(app, organization, of.map(|id| id.uuid())).await?;
+        let messages = app.ledger.load_each::<Message, _>(organization, of.collect(), |id| id.uuid()).await?;
         let of = messages.values().filter_map(|message| message.state.outbox_id());
-        let outboxes = distinct::<Outbox>(app, organization, of.map(|id| id.uuid())).await?;
+        let outboxes = app.ledger.load_each::<Outbox, _>(organization, of.collect(), |id| id.uuid()).await?;
         Ok(approvals
             .iter()
             .zip(asked)
             .map(|(approval_id, approval)| {
-                let message = approval.state.message_id().and_then(|id| messages.get(&id.uuid()));
-                let outbox = message
-                    .and_then(|message| message.state.outbox_id())
-                    .and_then(|id| outboxes.get(&id.uuid()));
+                let message = approval.state.message_id().and_then(|id| messages.get(&id));
+                let outbox =
+                    message.and_then(|message| message.state.outbox_id()).and_then(|id| outboxes.get(&id));
                 let loaded = message.zip(outbox).map(|(message, outbox)| Loaded {
                     approval,
                     message: message.clone(),
@@ -217,17 +214,6 @@ impl Asked {
         let followed = if waits { message.decide(failed(reason))? } else { vec![] };
         Ok(Outcome::of(loaded, closed, followed))
     }
-}
-
-/// Each of these aggregates once, by id.
-async fn distinct<A: Decides + Clone + 'static>(
-    app: &App,
-    organization: OrganizationId,
-    ids: impl Iterator<Item = Uuid>,
-) -> std::result::Result<BTreeMap<Uuid, Versioned<A>>, ReadError> {
-    let ids: Vec<Uuid> = ids.collect::<BTreeSet<_>>().into_iter().collect();
-    let loaded = app.ledger.load_many::<A>(organization, &ids).await?;
-    Ok(ids.into_iter().zip(loaded).collect())
 }
 
 fn failed(reason: Reason) -> MessageCommand {

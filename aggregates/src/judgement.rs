@@ -95,8 +95,8 @@ pub struct Seen<'a> {
     pub recipient: Recipient<'a>,
     /// Where its contact is in its sequence.
     pub leading: Leading,
-    /// What the board says of its words now; none where the piece that they are from was taken out of use. What it said
-    /// when the message was drafted vouches for nothing any more.
+    /// What the board says of its words now, looked at where a rule let it go; none where the piece that they are from was
+    /// taken out of use. What it said when the message was drafted vouches for nothing any more.
     pub labels: Option<&'a Labels>,
 }
 

@@ -223,7 +223,7 @@ mod tests {
             ("ContactsAdded", true),
             ("CallLogged", true),
             ("ContactOptedOut", true),
-            ("CampaignChanged", false),
+            ("CampaignReworded", false),
             ("ContactCreated", false),
             ("FromTheFuture", true),
         ] {

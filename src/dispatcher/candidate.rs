@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::ground::{Ground, LookError};
-use super::hand_over::many;
 use super::work::Lane;
 use crate::ledger::{Guard, Versioned};
 use crate::sending::recipient::{counted_in, known_as};
@@ -28,7 +27,7 @@ pub struct Candidate {
     pub counted_in: Vec<Uuid>,
     /// Where its contact is in the sequence that it is a step of.
     pub led: Led,
-    /// What the board says of its words now.
+    /// What the board says of its words now, if a rule and no person let it go.
     pub labels: Option<Labels>,
     /// The piece that they are from, if a rule and no person let it go.
     pub piece: Option<Guard>,
@@ -66,12 +65,16 @@ pub async fn look(
     let named = found.iter().filter(|(_, message)| message.state.auto_approved());
     let named: BTreeSet<ContentPieceId> =
         named.filter_map(|(_, message)| message.state.content_piece_id()).collect();
-    let pieces = many::<ContentPiece, _>(&shared.app.ledger, lane, &named, |id| id.uuid()).await?;
+    let pieces = shared.app.ledger.load_each::<ContentPiece, _>(organization, named, |id| id.uuid()).await?;
     let mut candidates = Vec::with_capacity(found.len());
     for (id, message) in found {
         let keys = known_as(&ground.keys, &message.state);
         let piece = message.state.content_piece_id().and_then(|id| pieces.get(&id));
-        let labels = labels_now(&message.state, &ground.outbox.state, piece.map(|piece| &*piece.state));
+        let labels = if message.state.auto_approved() {
+            labels_now(&message.state, &ground.outbox.state, piece.map(|piece| &*piece.state))
+        } else {
+            None
+        };
         let piece = piece.map(Versioned::guard);
         let led = led.remove(&id).unwrap_or_default();
         let counted_in = counted_in(organization, &keys, message.state.contact_id());

@@ -3,7 +3,7 @@
 //! The append is the fence. It guards everything that was looked at, so that what was acknowledged before it (an
 //! unsubscribe, a shorter allowlist, a lower cap, a pause) holds, whichever process recorded it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant as Stopwatch};
 
 use docket_aggregates::Timestamp;
@@ -208,7 +208,7 @@ async fn look_and_decide(
     let charged_in = candidates.iter().filter_map(|candidate| candidate.message.state.bucket_id());
     let bucket_ids: BTreeSet<BucketId> =
         charged_in.chain(today.as_ref().map(|today| today.bucket_id)).collect();
-    let buckets = many::<Bucket, _>(ledger, lane, &bucket_ids, |id| id.uuid()).await?;
+    let buckets = ledger.load_each::<Bucket, _>(organization, bucket_ids, |id| id.uuid()).await?;
     let windowed = channel.is_some_and(|channel| hearing::hears(channel, &ground.sender.config));
     let heard = candidates
         .iter()
@@ -216,28 +216,10 @@ async fn look_and_decide(
         .map(|candidate| organization.correspondence(&candidate.keys.address));
     let counted = candidates.iter().flat_map(|candidate| candidate.counted_in.iter().copied());
     let words: BTreeSet<Uuid> = counted.chain(heard).collect();
-    let correspondences = many::<Correspondence, _>(ledger, lane, &words, |id| *id).await?;
+    let correspondences = ledger.load_each::<Correspondence, _>(organization, words, |id| *id).await?;
 
     let bucket_id = today.as_ref().map(|today| today.bucket_id);
     let seen = Seen { shared, lane, ground: &ground, now, buckets, correspondences, suppressed };
     plan::decide(&seen, today, candidates, &mut plan);
     Ok((plan, bucket_id))
-}
-
-/// Each of these aggregates, by its key.
-pub async fn many<A, K: Ord + Clone>(
-    ledger: &Ledger,
-    lane: Lane,
-    keys: &BTreeSet<K>,
-    stream: impl Fn(&K) -> Uuid,
-) -> Result<BTreeMap<K, Versioned<A>>, LookError>
-where
-    A: docket_aggregates::Decides + Clone + 'static,
-{
-    if keys.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let streams: Vec<Uuid> = keys.iter().map(stream).collect();
-    let found = ledger.load_many::<A>(lane.organization, &streams).await?;
-    Ok(keys.iter().cloned().zip(found).collect())
 }

@@ -1,6 +1,6 @@
 //! Looking at many aggregates at once, for whoever decides on them together.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use docket_aggregates::claims::ClaimKey;
@@ -59,6 +59,21 @@ impl Ledger {
             }
         }
         Ok(found)
+    }
+
+    /// The same for aggregates that are known by other keys: each of them once, by its key.
+    pub async fn load_each<A: Decides + Clone + 'static, K: Ord>(
+        &self,
+        organization: OrganizationId,
+        keys: BTreeSet<K>,
+        stream: impl Fn(&K) -> Uuid,
+    ) -> Result<BTreeMap<K, Versioned<A>>, ReadError> {
+        if keys.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let ids: Vec<Uuid> = keys.iter().map(stream).collect();
+        let found = self.load_many::<A>(organization, &ids).await?;
+        Ok(keys.into_iter().zip(found).collect())
     }
 
     /// Those of these claims that exist. Only for decisions whose `absent` the append will judge.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use docket_aggregates::campaign::{Campaign, CampaignStatus};
 use docket_aggregates::enrollment::{Enrollment, EnrollmentStatus};
-use docket_aggregates::ids::{CampaignId, ContactId, MessageId, OrganizationId, SequenceId};
+use docket_aggregates::ids::{ContactId, MessageId, OrganizationId, SequenceId};
 use docket_aggregates::judgement::Leading;
 use docket_aggregates::sequence::{Sequence, SequenceStatus};
 use uuid::Uuid;
@@ -43,11 +43,13 @@ pub async fn look(
     }
     let led: Vec<Uuid> =
         steps.iter().map(|(_, sequence, contact)| organization.enrollment(*sequence, *contact)).collect();
-    let enrollments = by_id::<Enrollment>(app, organization, led.iter().copied()).await?;
-    let named = steps.iter().map(|(_, sequence, _)| sequence.uuid());
-    let sequences = by_id::<Sequence>(app, organization, named).await?;
-    let of = enrollments.values().filter_map(|enrollment| enrollment.state.campaign_id());
-    let campaigns = by_id::<Campaign>(app, organization, of.map(CampaignId::uuid)).await?;
+    let ledger = &app.ledger;
+    let enrollments =
+        ledger.load_each::<Enrollment, _>(organization, led.iter().copied().collect(), |id| *id).await?;
+    let named = steps.iter().map(|(_, sequence, _)| *sequence).collect();
+    let sequences = ledger.load_each::<Sequence, _>(organization, named, |id| id.uuid()).await?;
+    let of = enrollments.values().filter_map(|enrollment| enrollment.state.campaign_id()).collect();
+    let campaigns = ledger.load_each::<Campaign, _>(organization, of, |id| id.uuid()).await?;
     let earlier: BTreeSet<MessageId> = steps
         .iter()
         .zip(&led)
@@ -60,11 +62,10 @@ pub async fn look(
 
     let mut looked = BTreeMap::new();
     for ((message, sequence, _), id) in steps.iter().zip(&led) {
-        let (Some(enrollment), Some(sequence)) = (enrollments.get(id), sequences.get(&sequence.uuid()))
-        else {
+        let (Some(enrollment), Some(sequence)) = (enrollments.get(id), sequences.get(sequence)) else {
             continue;
         };
-        let campaign = enrollment.state.campaign_id().and_then(|id| campaigns.get(&id.uuid()));
+        let campaign = enrollment.state.campaign_id().and_then(|id| campaigns.get(&id));
         let told: Vec<_> =
             before(&enrollment.state, *message).filter_map(|message| fates.get(&message)).collect();
         let ended = told.iter().any(|(_, fate)| fate.ends().is_some());
@@ -99,18 +100,4 @@ fn leading(
         (SequenceStatus::Active, Some(CampaignStatus::Paused)) => Leading::CampaignPaused,
         (SequenceStatus::Active, _) => Leading::On,
     }
-}
-
-/// Each of these aggregates once.
-async fn by_id<A: docket_aggregates::Decides + Clone + 'static>(
-    app: &App,
-    organization: OrganizationId,
-    ids: impl Iterator<Item = Uuid>,
-) -> Result<BTreeMap<Uuid, Versioned<A>>, ReadError> {
-    let ids: Vec<Uuid> = ids.collect::<BTreeSet<_>>().into_iter().collect();
-    if ids.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let found = app.ledger.load_many::<A>(organization, &ids).await?;
-    Ok(ids.into_iter().zip(found).collect())
 }

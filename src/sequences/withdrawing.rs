@@ -2,8 +2,8 @@
 //!
 //! Whatever stops an enrollment withdraws its last message in the same append, if that waits for a person or for its
 //! channel: it is blocked where its contact wants no more messages, else it has failed, and nobody is asked about it any
-//! more. One that is tried again holds a charge, and is left to
-//! its next turn at the dispatcher, which hands over no step of an enrollment that was stopped.
+//! more. One that is tried again holds a charge, and is left to its next turn at the dispatcher, which hands over no step
+//! of an enrollment that was stopped.
 
 use docket_aggregates::Decides;
 use docket_aggregates::approval::{Approval, ApprovalCommand};
