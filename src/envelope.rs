@@ -121,7 +121,7 @@ impl Answer {
             audit_id: meta.audit_id.filter(|_| !meta.idempotent_replay).map(CommandId),
             outcome: "ok",
             position: meta.position,
-            body: json!({ "success": true, "data": data, "error": null, "meta": meta }),
+            body: envelope(true, data, None, &meta),
         }
     }
 
@@ -156,9 +156,16 @@ impl Answer {
             audit_id: meta.audit_id.map(CommandId),
             outcome: told.code,
             position: meta.position,
-            body: json!({ "success": false, "data": null, "error": refusal.sentence(), "meta": meta }),
+            body: envelope(false, Value::Null, Some(refusal.sentence()), &meta),
         }
     }
+}
+
+/// The body. The data are moved into it: a page of them is long.
+fn envelope(success: bool, data: Value, error: Option<String>, meta: &Meta) -> Value {
+    let mut body = json!({ "success": success, "data": null, "error": error, "meta": meta });
+    body["data"] = data;
+    body
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 //! reads its own writes. `runner` does the folding, in any number of processes; `rebuild` makes the read models anew
 //! beside the live ones.
 
+mod desk;
 mod glances;
+mod questions;
 mod rebuild;
 mod runner;
 mod statistics;
@@ -23,6 +25,8 @@ use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transactio
 use tokio::sync::Notify;
 
 use glances::Glances;
+pub use questions::Asking;
+use questions::Questions;
 pub use rebuild::{Halted, RebuildError, RebuildReport, TableDifference};
 
 use crate::ledger::{Ledger, pool_of};
@@ -123,6 +127,7 @@ pub struct ReadSide {
     pool: PgPool,
     peeks: PgPool,
     glances: Glances,
+    questions: Questions,
     progress: Arc<Progress>,
 }
 
@@ -173,7 +178,14 @@ impl ReadSide {
         let by_key = options.clone().options([("search_path", LIVE), ("enable_seqscan", "off")]);
         let peeks = pool(PEEKS).connect_lazy_with(by_key);
         let pool = pool(VIEWS).connect_lazy_with(options);
-        Self { ledger, pool, peeks, glances: Glances::default(), progress: Arc::default() }
+        Self {
+            ledger,
+            pool,
+            peeks,
+            glances: Glances::default(),
+            questions: Questions::default(),
+            progress: Arc::default(),
+        }
     }
 
     /// Lets the database go.
@@ -292,6 +304,17 @@ impl ReadSide {
         campaign: CampaignId,
     ) -> Result<(Option<CampaignListed>, i64), ReadSideError> {
         self.glances.campaign(self, organization, campaign).await
+    }
+
+    /// What one or two small statements find in a strong view, and the view's position. Others who ask at the same time
+    /// are given the same view, so that a question costs little more than its own statements; a long one would keep them
+    /// waiting and wants a view of its own.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        organization: OrganizationId,
+        question: impl for<'v> FnOnce(&'v mut View) -> Asking<'v, T> + Send + 'static,
+    ) -> Result<(T, i64), ReadSideError> {
+        self.questions.ask(self, organization, question).await
     }
 
     /// A connection for one single statement on the live read models, as new as they happen to be.

@@ -53,7 +53,7 @@ impl Call {
     pub fn request(&self, answer: &impl Serialize) -> Result<Option<Request>, AppendError> {
         let Some(idempotency) = &self.idempotency else { return Ok(None) };
         let answer =
-            serde_json::to_value(answer).map_err(|error| AppendError::Unstorable(error.to_string()))?;
+            serde_json::to_string(answer).map_err(|error| AppendError::Unstorable(error.to_string()))?;
         Ok(Some(Request { request_id: idempotency.key.clone(), input: idempotency.input.clone(), answer }))
     }
 

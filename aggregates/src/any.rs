@@ -34,6 +34,15 @@ pub enum DecodeError {
     },
 }
 
+/// What can be done with the aggregate of any event, whichever it is.
+pub trait ForAggregate {
+    /// What comes of it.
+    type Out;
+
+    /// Does it for this aggregate.
+    fn of<A: crate::Decides + Clone + 'static>(self) -> Self::Out;
+}
+
 macro_rules! any_event {
     ($($variant:ident($module:ident :: $aggregate:ident, $event:ident)),+ $(,)?) => {
         /// An event of any aggregate.
@@ -69,6 +78,11 @@ macro_rules! any_event {
             /// The stored aggregate type.
             pub fn aggregate_type(&self) -> &'static str {
                 match self { $(Self::$variant(_) => crate::$module::$aggregate::TYPE),+ }
+            }
+
+            /// Does what can be done with any aggregate for the one that this is an event of.
+            pub fn with_aggregate<T: ForAggregate>(&self, todo: T) -> T::Out {
+                match self { $(Self::$variant(_) => todo.of::<crate::$module::$aggregate>()),+ }
             }
 
             /// The stored event type.

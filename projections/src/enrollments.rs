@@ -128,23 +128,6 @@ pub async fn counts(
         .collect()
 }
 
-/// In how many sequences contacts are under way for a campaign.
-pub async fn sequences_of_campaign(
-    conn: &mut PgConnection,
-    organization: OrganizationId,
-    campaign: CampaignId,
-) -> sqlx::Result<u64> {
-    let count: i64 = sqlx::query_scalar(
-        "SELECT count(DISTINCT sequence_id) FROM enrollments \
-         WHERE organization_id = $1 AND campaign_id = $2 AND state = 'active'",
-    )
-    .bind(organization.uuid())
-    .bind(campaign.uuid())
-    .fetch_one(conn)
-    .await?;
-    Ok(count.max(0).cast_unsigned())
-}
-
 /// A contact of a campaign that may be enrolled.
 #[derive(Clone, Debug)]
 pub struct Candidate {

@@ -38,6 +38,15 @@ pub fn with_fractions(value: &Value) -> Result<String, NotCanonical> {
     Ok(out)
 }
 
+/// The same for the object of these members.
+pub fn object_with_fractions<'a>(
+    members: impl IntoIterator<Item = (&'a String, &'a Value)>,
+) -> Result<String, NotCanonical> {
+    let mut out = String::with_capacity(256);
+    write_object(members.into_iter().collect(), Numbers::Any, &mut out)?;
+    Ok(out)
+}
+
 /// Which numbers are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Numbers {
@@ -74,21 +83,27 @@ fn write_numbers(value: &Value, numbers: Numbers, out: &mut String) -> Result<()
             }
             out.push(']');
         }
-        Value::Object(fields) => {
-            let mut keys: Vec<_> = fields.iter().collect();
-            keys.sort_unstable_by(|(a, _), (b, _)| by_utf16(a, b));
-            out.push('{');
-            for (index, (key, field)) in keys.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                string(key, out)?;
-                out.push(':');
-                write_numbers(field, numbers, out)?;
-            }
-            out.push('}');
-        }
+        Value::Object(fields) => write_object(fields.iter().collect(), numbers, out)?,
     }
+    Ok(())
+}
+
+fn write_object(
+    mut members: Vec<(&String, &Value)>,
+    numbers: Numbers,
+    out: &mut String,
+) -> Result<(), NotCanonical> {
+    members.sort_unstable_by(|(a, _), (b, _)| by_utf16(a, b));
+    out.push('{');
+    for (index, (name, member)) in members.into_iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        string(name, out)?;
+        out.push(':');
+        write_numbers(member, numbers, out)?;
+    }
+    out.push('}');
     Ok(())
 }
 
@@ -170,7 +185,9 @@ mod tests {
     #[test]
     fn what_is_only_compared_may_hold_fractions() {
         let value = json!({ "b": [1.5, 0.1], "a": 2 });
-        assert_eq!(with_fractions(&value).unwrap(), r#"{"a":2,"b":[1.5,0.1]}"#);
+        let text = r#"{"a":2,"b":[1.5,0.1]}"#;
+        assert_eq!(with_fractions(&value).unwrap(), text);
+        assert_eq!(object_with_fractions(value.as_object().into_iter().flatten()).unwrap(), text);
     }
 
     #[test]

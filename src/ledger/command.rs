@@ -102,8 +102,8 @@ pub struct Request {
     pub request_id: String,
     /// The input in canonical JSON; only its keyed fingerprint is stored.
     pub input: String,
-    /// What a replay is answered with; stored sealed for seven days.
-    pub answer: Value,
+    /// What a replay is answered with, as JSON; stored sealed for seven days.
+    pub answer: String,
 }
 
 /// In which lane a command waits.

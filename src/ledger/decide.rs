@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use docket_aggregates::any::ForAggregate;
 use docket_aggregates::ids::OrganizationId;
 use docket_aggregates::{AnyEvent, Decides};
 use uuid::Uuid;
@@ -23,6 +24,8 @@ use docket_aggregates::ids::CommandId;
 const STATES_REMEMBERED: usize = 16_384;
 /// A contact may have hundreds of fields of its own, so that their number alone bounds nothing.
 const STATES_BYTES: usize = 64 << 20;
+/// Streams begun by one command whose states are remembered.
+const BEGUN_REMEMBERED: usize = 8;
 /// Events of a stream that are read at once.
 const PAGE_EVENTS: i64 = 64;
 /// How often a decision that lost a race is made anew.
@@ -58,6 +61,17 @@ impl<A: Decides + Clone + 'static> State for A {
 
     fn weight(&self) -> usize {
         weight_of(self)
+    }
+}
+
+/// The state of an aggregate that nothing has happened to.
+struct Unseen;
+
+impl ForAggregate for Unseen {
+    type Out = Arc<dyn State>;
+
+    fn of<A: Decides + Clone + 'static>(self) -> Arc<dyn State> {
+        Arc::new(A::default())
     }
 }
 
@@ -182,19 +196,27 @@ impl Ledger {
         }
     }
 
-    /// Remembers what a successful append made of the states that it rests on.
+    /// Remembers what a successful append made of the states that it rests on, and what it began.
     pub(super) fn advance(&self, organization: OrganizationId, writes: Vec<Write>) {
+        // A crowd that is begun at once would push out what is asked for.
+        let few = writes.len() <= BEGUN_REMEMBERED;
         for write in writes {
             let key = (organization, write.stream);
-            let known = {
-                let mut states = self.states();
-                match states.peek(&key) {
-                    Some(known) if known.version == write.expected => states.pop(&key),
-                    _ => None,
+            let begun = write.events.first().filter(|_| write.expected == 0 && few);
+            let before = match begun {
+                Some(first) => Some(first.with_aggregate(Unseen)),
+                None => {
+                    let mut states = self.states();
+                    match states.peek(&key) {
+                        Some(known) if known.version == write.expected => {
+                            states.pop(&key).map(|known| known.state)
+                        }
+                        _ => None,
+                    }
                 }
             };
             let version = write.expected + write.events.len() as u64;
-            if let Some(state) = known.and_then(|known| known.state.after(write.events)) {
+            if let Some(state) = before.and_then(|before| before.after(write.events)) {
                 self.remember(key, version, state);
             }
         }

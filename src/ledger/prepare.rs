@@ -109,7 +109,7 @@ pub async fn prepare(keys: &Keys, command: &Command, trust_new: bool) -> Result<
             &command.origin.tool,
             &request.request_id,
         );
-        let answer = organization_keys.answers().seal(request.answer.to_string().as_bytes(), &key_hash);
+        let answer = organization_keys.answers().seal(request.answer.as_bytes(), &key_hash);
         PreparedRequest { key_hash, fingerprint: fingerprint(&organization_keys, &request.input), answer }
     });
 

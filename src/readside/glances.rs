@@ -1,48 +1,42 @@
 //! Rows that many calls want at once, read together.
 //!
 //! A change of a campaign shows counts beside its own decision. Asked one by one, these small reads cost the database
-//! more than the changes themselves; so whoever asks while a read of the same organization is under way waits for it to
-//! end and is answered by the next one, together with everybody else who came meanwhile. Nobody is answered by a read
-//! that began before they asked.
+//! more than the changes themselves; so they are read in turns, each for everybody who waits (`desk`).
 //!
 //! Counts are shown as of the head. Where nothing that waits to be folded can change a count, they are so already, and
-//! nobody waits for the fold. All others are asked for at a second desk, whose reads wait, once for all whom they answer,
-//! until the read models have reached the head. So everybody sees the contacts that had been recorded when they asked.
-//! The campaign's own fields may be older than that: whoever changes it decides on its stream.
+//! nobody waits for the fold. All others are asked for in a view (`questions`), which waits until the read models have
+//! reached the head. So everybody sees the contacts that had been recorded when they asked. The campaign's own fields may
+//! be older than that: whoever changes it decides on its stream.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use docket_aggregates::ids::{CampaignId, OrganizationId};
 use docket_projections::campaign_counters;
 use docket_projections::campaigns::{self, CampaignListed};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, Postgres};
 use tokio::sync::oneshot;
 
-use super::{CONNECTION_WITHIN, Consistency, ReadSide, ReadSideError, WAIT};
+use super::desk::{Desk, Reading};
+use super::{CONNECTION_WITHIN, ReadSide, ReadSideError, WAIT};
 
-/// Rows of one read, at most.
-const TOGETHER: usize = 256;
 /// Events waiting to be folded that are looked at; a read behind more of them waits.
 const PENDING: i64 = 1_000;
+/// Turns that one connection serves before others may have it.
+const TURNS: usize = 16;
 /// How long one waits at most: for the read that is under way, and for the one that answers.
 const WITHIN: Duration = Duration::from_secs(2 * (CONNECTION_WITHIN.as_secs() + WAIT.as_secs()));
 
 /// The campaign, and the position that its counts reflect at least.
 type Glance = Result<(Option<CampaignListed>, i64), ReadSideError>;
-type Asked = (CampaignId, oneshot::Sender<Glance>);
+type Asked = (CampaignId, oneshot::Sender<Option<Glance>>);
 
 /// Where campaigns are asked for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Glances {
-    /// Reads what is there.
-    at_once: Desk,
-    /// Waits for the fold.
-    folded: Desk,
+    desk: Desk<Asked>,
 }
-
-/// Who waits for which campaign. An organization is in here while somebody reads for it.
-type Desk = Arc<Mutex<HashMap<OrganizationId, Vec<Asked>>>>;
 
 impl Glances {
     /// The campaign with its counts as of the head of this moment.
@@ -53,72 +47,66 @@ impl Glances {
         campaign: CampaignId,
     ) -> Glance {
         let (answer, answered) = oneshot::channel();
-        if ask(&self.at_once, organization, vec![(campaign, answer)]) {
-            // In a task of its own: the others must not lose their reader when the first one goes away.
-            tokio::spawn(self.clone().read(readside.clone(), organization));
+        if let Some(reading) = self.desk.line_up(organization, vec![(campaign, answer)]) {
+            tokio::spawn(read(readside.clone(), organization, reading));
         }
         match tokio::time::timeout(WITHIN, answered).await {
-            Ok(Ok(glance)) => glance,
+            Ok(Ok(Some(glance))) => glance,
+            // What is there does not say it: something that waits to be folded may.
+            Ok(Ok(None)) => {
+                readside
+                    .ask(organization, move |view| Box::pin(campaigns::get(view, organization, campaign)))
+                    .await
+            }
             Ok(Err(_)) | Err(_) => Err(ReadSideError::Unavailable),
-        }
-    }
-
-    /// Reads what is there, until nobody waits.
-    async fn read(self, readside: ReadSide, organization: OrganizationId) {
-        let mut reading = Reading::of(&self.at_once, organization);
-        while let Some(mut asked) = reading.next() {
-            match counted(&readside, organization, &ids(&asked)).await {
-                Ok(Some((rows, head))) => {
-                    let (there, missing) = asked.into_iter().partition(|(id, _)| rows.contains_key(id));
-                    answer(there, &Ok((rows, head)));
-                    // It may have been created a moment ago.
-                    asked = missing;
-                }
-                Ok(None) => (),
-                Err(error) => {
-                    answer(asked, &Err(error));
-                    continue;
-                }
-            }
-            if !asked.is_empty() && ask(&self.folded, organization, asked) {
-                tokio::spawn(self.clone().read_folded(readside.clone(), organization));
-            }
-        }
-    }
-
-    /// Reads what is there once it has been folded, until nobody waits.
-    async fn read_folded(self, readside: ReadSide, organization: OrganizationId) {
-        let mut reading = Reading::of(&self.folded, organization);
-        while let Some(asked) = reading.next() {
-            let ids = ids(&asked);
-            let found = async {
-                let mut view = readside.view(organization, Consistency::STRONG).await?;
-                let rows = campaigns::with_counts(&mut view, organization, &ids).await?;
-                Ok((by_id(rows), view.position))
-            };
-            answer(asked, &found.await);
         }
     }
 }
 
-type Found = Result<(HashMap<CampaignId, CampaignListed>, i64), ReadSideError>;
+/// Reads what is there, until nobody waits.
+async fn read(readside: ReadSide, organization: OrganizationId, mut reading: Reading<Asked>) {
+    let mut held: Option<(PoolConnection<Postgres>, usize)> = None;
+    while let Some(asked) = reading.next().await {
+        let found = counted(&readside, &mut held, organization, &ids(&asked)).await;
+        for (campaign, answer) in asked {
+            // Whoever has gone away needs no answer.
+            let _ = answer.send(match &found {
+                Ok(Some((rows, head))) => rows.get(&campaign).map(|row| Ok((Some(row.clone()), *head))),
+                Ok(None) => None,
+                Err(error) => Some(Err(error.clone())),
+            });
+        }
+    }
+}
+
+type Found = (HashMap<CampaignId, CampaignListed>, i64);
 
 /// The campaigns with their counts and the head that these reflect, if nothing that waits to be folded can change a count.
 async fn counted(
     readside: &ReadSide,
+    held: &mut Option<(PoolConnection<Postgres>, usize)>,
     organization: OrganizationId,
     ids: &[CampaignId],
-) -> Result<Option<(HashMap<CampaignId, CampaignListed>, i64)>, ReadSideError> {
-    let mut peek = readside.peek().await?;
-    let Some(head) = settled(&mut peek, organization).await? else { return Ok(None) };
-    // What is folded between the two statements only makes the counts newer.
-    let rows = campaigns::with_counts(&mut peek, organization, ids).await?;
-    Ok(Some((by_id(rows), head)))
+) -> Result<Option<Found>, ReadSideError> {
+    let (mut peek, turns) = match held.take() {
+        Some(held) => held,
+        None => (readside.peek().await?, 0),
+    };
+    let found = match settled(&mut peek, organization).await? {
+        Some(head) => {
+            // What is folded between the two statements only makes the counts newer.
+            let rows = campaigns::with_counts(&mut peek, organization, ids).await?;
+            Some((rows.into_iter().map(|row| (row.campaign.campaign_id, row)).collect(), head))
+        }
+        None => None,
+    };
+    *held = (turns + 1 < TURNS).then_some((peek, turns + 1));
+    Ok(found)
 }
 
 /// The head, if the counters are as they will be when everything up to it is folded.
 async fn settled(
-    connection: &mut sqlx::PgConnection,
+    connection: &mut PgConnection,
     organization: OrganizationId,
 ) -> Result<Option<i64>, ReadSideError> {
     let (head, parked, near, pending): (i64, bool, bool, Vec<String>) = sqlx::query_as(
@@ -141,67 +129,4 @@ fn ids(asked: &[Asked]) -> Vec<CampaignId> {
     ids.sort_unstable();
     ids.dedup();
     ids
-}
-
-fn by_id(rows: Vec<CampaignListed>) -> HashMap<CampaignId, CampaignListed> {
-    rows.into_iter().map(|row| (row.campaign.campaign_id, row)).collect()
-}
-
-fn answer(asked: Vec<Asked>, found: &Found) {
-    for (campaign, answer) in asked {
-        // Whoever has gone away needs no answer.
-        let _ = answer.send(match found {
-            Ok((rows, position)) => Ok((rows.get(&campaign).cloned(), *position)),
-            Err(error) => Err(error.clone()),
-        });
-    }
-}
-
-fn lock(desk: &Desk) -> MutexGuard<'_, HashMap<OrganizationId, Vec<Asked>>> {
-    // Every change is complete before the lock is let go, even if a holder panicked.
-    desk.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Lines up at a desk; true if nobody reads there, so that whoever asks must see to a reader.
-fn ask(desk: &Desk, organization: OrganizationId, asked: Vec<Asked>) -> bool {
-    let mut waiting = lock(desk);
-    let nobody_reads = !waiting.contains_key(&organization);
-    waiting.entry(organization).or_default().extend(asked);
-    nobody_reads
-}
-
-/// The one who reads for an organization at a desk.
-struct Reading<'a> {
-    desk: &'a Desk,
-    organization: OrganizationId,
-    over: bool,
-}
-
-impl<'a> Reading<'a> {
-    fn of(desk: &'a Desk, organization: OrganizationId) -> Self {
-        Self { desk, organization, over: false }
-    }
-
-    /// Who is to be answered next; none ends the reading.
-    fn next(&mut self) -> Option<Vec<Asked>> {
-        let mut waiting = lock(self.desk);
-        match waiting.get_mut(&self.organization) {
-            Some(asked) if !asked.is_empty() => Some(asked.drain(..asked.len().min(TOGETHER)).collect()),
-            _ => {
-                // From here on whoever asks begins a reading of their own.
-                waiting.remove(&self.organization);
-                self.over = true;
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Reading<'_> {
-    /// A reading that broke off leaves nobody waiting for it.
-    fn drop(&mut self) {
-        if !self.over {
-            lock(self.desk).remove(&self.organization);
-        }
-    }
 }

@@ -10,15 +10,16 @@
 //! with the events. One of them works while the others wait, and no refusal is told before it is certain that the
 //! change has not been recorded meanwhile.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use docket_aggregates::ids::{CommandId, OrganizationId, PrincipalId};
 use docket_aggregates::token::Role;
 use docket_projections::Total;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::concise;
 use super::context::{Bound, Call, LIMIT, PageOptions, ReadOptions, ToolContext};
@@ -515,7 +516,7 @@ impl Change<'_> {
             return Ok(Some(stored));
         }
         let Some(token) = &self.options.preview_token else { return Ok(None) };
-        let preview = self.preview(token, &without(&self.input, &APPLY_OPTIONS)?).await?;
+        let preview = self.preview(token, request_input).await?;
         let command = Mint::replay(preview.shown.seed, preview.shown.at).command_id();
         Ok(self.app.ledger.answer_of(self.organization, command).await?)
     }
@@ -530,10 +531,9 @@ impl Change<'_> {
 
     /// Plans the change, and shows, keeps or records the plan.
     async fn attempt(&self, dry_run: bool, request_input: &str, meta: &mut Meta) -> ToolResult<Value> {
-        let shown_input = without(&self.input, &APPLY_OPTIONS)?;
         let preview = match &self.options.preview_token {
             None => None,
-            Some(token) => Some(self.preview(token, &shown_input).await?),
+            Some(token) => Some(self.preview(token, request_input).await?),
         };
         let first = match &preview {
             Some(preview) => Mint::replay(preview.shown.seed, preview.shown.at),
@@ -611,7 +611,7 @@ impl Change<'_> {
                     None => {
                         let shown = Shown {
                             tool: self.tool.name.to_owned(),
-                            input: shown_input,
+                            input: request_input.to_owned(),
                             seed: first.seed(),
                             at: first.at(),
                             data: plan.answer.clone(),
@@ -633,11 +633,12 @@ impl Change<'_> {
             // What is applied by a token is answered alike as often as the token is shown, with a request id or without.
             let name =
                 self.request_id.clone().or_else(|| self.options.preview_token.as_deref().map(of_token));
-            let kept = json!({
-                "data": plan.answer,
-                "warnings": notes.warnings,
-                "truncated": notes.truncated,
-            });
+            let kept = Kept {
+                data: Cow::Borrowed(&plan.answer),
+                warnings: Cow::Borrowed(&notes.warnings),
+                truncated: notes.truncated,
+            };
+            let kept = kept.written()?;
             let lane = plan.lane();
             let contended = plan.writes.first().map(|write| write.stream.id);
             let command = Command {
@@ -723,23 +724,31 @@ fn of_token(token: &str) -> String {
     format!("\npreview {token}")
 }
 
+/// What is kept of an answer, for whoever repeats the request.
+#[derive(Serialize, Deserialize)]
+struct Kept<'a> {
+    data: Cow<'a, Value>,
+    warnings: Cow<'a, [Warning]>,
+    truncated: bool,
+}
+
+impl Kept<'_> {
+    fn written(&self) -> ToolResult<String> {
+        serde_json::to_string(self).map_err(|error| Refusal::Defect(error.to_string()))
+    }
+}
+
 /// The answer that the same request got before. Nothing of what this call found out is told beside it.
 fn replay(stored: StoredAnswer, meta: &mut Meta) -> ToolResult<Value> {
-    #[derive(Deserialize)]
-    struct Kept {
-        data: Value,
-        warnings: Vec<Warning>,
-        truncated: bool,
-    }
-    let kept: Kept = serde_json::from_value(stored.answer)
+    let kept: Kept<'_> = serde_json::from_value(stored.answer)
         .map_err(|_| Refusal::Defect("a stored answer is not one of a tool".into()))?;
     meta.audit_id = Some(stored.command_id.uuid());
     meta.dry_run = false;
     meta.idempotent_replay = true;
     meta.position = Some(stored.position);
     meta.truncated = kept.truncated;
-    meta.warnings.extend(kept.warnings);
-    Ok(completed(kept.data, false, Some(stored.position)))
+    meta.warnings.extend(kept.warnings.into_owned());
+    Ok(completed(kept.data.into_owned(), false, Some(stored.position)))
 }
 
 /// How many contacts a plan would change: bulk answers count them as `applied`, the other tools say so themselves.
@@ -763,15 +772,16 @@ fn options<T: DeserializeOwned + Default>(input: &Value) -> ToolResult<T> {
 
 /// The input in canonical JSON, without the named members.
 fn without(input: &Value, members: &[&str]) -> ToolResult<String> {
-    let mut input: Map<String, Value> = input.as_object().cloned().unwrap_or_default();
-    input.retain(|name, _| !members.contains(&name.as_str()));
-    canonical::with_fractions(&Value::Object(input)).map_err(|error| Refusal::Defect(error.to_string()))
+    let input = input.as_object().into_iter().flatten();
+    let kept = input.filter(|(name, _)| !members.contains(&name.as_str()));
+    canonical::object_with_fractions(kept).map_err(|error| Refusal::Defect(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use docket_aggregates::ids::{PrincipalId, TokenId};
+    use serde_json::json;
     use uuid::Uuid;
 
     fn caller(role: Role, tools: &[&str]) -> Caller {

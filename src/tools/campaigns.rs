@@ -8,8 +8,8 @@ use docket_aggregates::campaign::{
 };
 use docket_aggregates::ids::{AgentId, CampaignId, QualificationTemplateId, ScriptTemplateId};
 use docket_aggregates::{Decides, Timestamp};
-use docket_projections::campaigns::{CampaignFilter, CampaignListed, CampaignRow, CampaignSort};
-use docket_projections::{Total, agents, campaign_counters, campaigns, enrollments, follow_ups};
+use docket_projections::campaigns::{CampaignFilter, CampaignListed, CampaignRow, CampaignSort, Unfinished};
+use docket_projections::{Total, agents, campaign_counters, campaigns, follow_ups};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -502,18 +502,14 @@ async fn create_outbound_campaign(
     };
     let settings =
         input.settings.map_or_else(|| Ok(CampaignSettings::default()), |s| s.checked("settings"))?;
-    let agent_ids = match ctx.view().await {
-        Ok(mut view) => {
-            same_name(&mut view, &ctx, &input.name).await?;
-            staff(&mut view, &ctx, &input.agent_ids, "agentIds").await?
-        }
+    match same_name(&ctx, &input.name).await {
         // That the name is there twice is only a warning: read models that cannot answer do not stop the call.
-        Err(Refusal::ReadSide(error)) if input.agent_ids.is_empty() => {
+        Err(Refusal::ReadSide(error)) => {
             tracing::warn!(%error, "campaigns of the same name were not looked for");
-            Vec::new()
         }
-        Err(refusal) => return Err(refusal),
-    };
+        looked => looked?,
+    }
+    let agent_ids = staff(&ctx, &input.agent_ids, "agentIds").await?;
 
     let campaign_id: CampaignId = mint.id();
     let create = CampaignCommand::Create {
@@ -571,12 +567,7 @@ fn refused(error: CampaignError, path: &str) -> Refusal {
 }
 
 /// The agents who are to work on a campaign: each once, all of them known.
-async fn staff(
-    view: &mut View,
-    ctx: &ToolContext,
-    given: &[GivenAgent],
-    path: &str,
-) -> ToolResult<Vec<AgentId>> {
+async fn staff(ctx: &ToolContext, given: &[GivenAgent], path: &str) -> ToolResult<Vec<AgentId>> {
     if given.is_empty() {
         return Ok(Vec::new());
     }
@@ -584,7 +575,7 @@ async fn staff(
     if repeats > 0 {
         ctx.warn("DUPLICATE_IDS", format!("{repeats} repeated ids were left out"), Some(path));
     }
-    let known = agents::by_ids(view, ctx.organization(), &ids(&given)).await?;
+    let known = agents::by_ids(&mut *ctx.view().await?, ctx.organization(), &ids(&given)).await?;
     let exists = |id: AgentId| known.iter().any(|agent| agent.agent_id == id);
     let unknown: Vec<String> =
         given.iter().filter(|given| !exists(given.id)).map(|given| given.text.clone()).collect();
@@ -599,8 +590,11 @@ async fn staff(
 }
 
 /// Warns of a campaign of the same name.
-async fn same_name(view: &mut View, ctx: &ToolContext, name: &str) -> ToolResult<()> {
-    let same = campaigns::with_name(view, ctx.organization(), name).await?;
+async fn same_name(ctx: &ToolContext, name: &str) -> ToolResult<()> {
+    let (organization, name) = (ctx.organization(), name.to_owned());
+    let looked =
+        ctx.ask(move |view| Box::pin(async move { campaigns::with_name(view, organization, &name).await }));
+    let same = looked.await?;
     if let Some(first) = same.first() {
         ctx.warn("DUPLICATE_NAME", format!("campaign {first} has the same name"), Some("name"));
     }
@@ -731,7 +725,6 @@ async fn update_outbound_campaign(
     input: UpdateCampaign,
     mint: Mint,
 ) -> ToolResult<Plan<CampaignUpdated>> {
-    let organization = ctx.organization();
     let before = ctx.state::<Campaign>(input.campaign_id.id).await?;
     let listed = shown(&ctx, &input.campaign_id, &before).await?;
     expect(input.expected_version, before.version)?;
@@ -746,7 +739,7 @@ async fn update_outbound_campaign(
         script_template_id: attached_script(&ctx, wanted.script_template_id, &mut guards).await?,
         qualification_template_id: form_attached(&ctx, wanted.qualification_template_id).await?,
         agent_ids: match &wanted.agent_ids {
-            Some(given) => Some(staff(&mut ctx.view().await?, &ctx, given, "patch.agentIds").await?),
+            Some(given) => Some(staff(&ctx, given, "patch.agentIds").await?),
             None => None,
         },
         start_date: wanted.start_date.nested(),
@@ -755,24 +748,16 @@ async fn update_outbound_campaign(
     };
     let known_as = before.state.text.as_ref().and_then(Personal::value).map(|text| &text.name);
     if let Some(name) = patch.name.as_ref().filter(|name| Some(*name) != known_as) {
-        same_name(&mut ctx.view().await?, &ctx, name).await?;
+        same_name(&ctx, name).await?;
     }
     let (mut plan, campaign) = changed(&listed, &before, patch, guards, mint)?;
     let status = campaign.campaign.status;
     // Neither takes calls or contacts any more.
     let ended = !status.takes_contacts() && before.state.status != status;
     let consequences = if ended {
-        let id = campaign.campaign.campaign_id;
-        let mut view = ctx.view().await?;
-        let counts = campaign_counters::of_campaigns(&mut view, organization, &[id]).await?;
-        let open = counts.iter().flat_map(|counts| &counts.by_status).filter(|(status, _)| status.open());
-        let open_contacts = open.map(|(_, n)| n).sum();
-        ctx.affects(open_contacts);
-        Some(Consequences {
-            open_contacts,
-            follow_ups: follow_ups::count_of_campaign(&mut view, organization, id, ctx.now()).await?.into(),
-            sequences: enrollments::sequences_of_campaign(&mut view, organization, id).await?,
-        })
+        let consequences = consequences(&ctx, campaign.campaign.campaign_id).await?;
+        ctx.affects(consequences.open_contacts);
+        Some(consequences)
     } else {
         None
     };
@@ -785,6 +770,14 @@ async fn update_outbound_campaign(
         changes,
         consequences,
     }))
+}
+
+/// What becomes of the work on a campaign when it ends.
+async fn consequences(ctx: &ToolContext, campaign: CampaignId) -> ToolResult<Consequences> {
+    let (organization, now) = (ctx.organization(), ctx.now());
+    let looked = ctx.ask(move |view| Box::pin(campaigns::unfinished(view, organization, campaign, now)));
+    let Unfinished { open_contacts, follow_ups, sequences } = looked.await?;
+    Ok(Consequences { open_contacts, follow_ups: follow_ups.into(), sequences })
 }
 
 /// Refuses if the thing is not at the version that the caller saw.

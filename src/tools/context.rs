@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::Warning;
 use crate::ledger::Versioned;
-use crate::readside::{Consistency, View};
+use crate::readside::{Asking, Consistency, View};
 
 /// How long an answer may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -178,6 +178,16 @@ impl ToolContext {
         let view = self.call.app.readside.view(self.call.organization, consistency).await?;
         self.note(|notes| notes.position = Some(view.position));
         Ok(view)
+    }
+
+    /// What one or two small statements find in a view that others share, for a change.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl for<'v> FnOnce(&'v mut View) -> Asking<'v, T> + Send + 'static,
+    ) -> ToolResult<T> {
+        let (found, position) = self.call.app.readside.ask(self.call.organization, question).await?;
+        self.note(|notes| notes.position = Some(position));
+        Ok(found)
     }
 
     /// A campaign with its counts as they are now, for a change that shows them beside its own decision. Its own fields

@@ -75,6 +75,28 @@ async fn an_agent_reads_its_own_writes() {
 }
 
 #[tokio::test]
+async fn a_question_that_fails_takes_no_other_with_it() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let (readside, organization) = (&app.app.readside, client.organization);
+    let ask = |sql: &'static str| {
+        readside
+            .ask(organization, move |view| Box::pin(sqlx::query_scalar::<_, i32>(sql).fetch_one(&mut **view)))
+    };
+    for n in 1..=20 {
+        let spring = command(&app.app, organization, vec![campaign(app.clock.mint(), "Spring")]);
+        app.app.ledger.append(spring).await.unwrap();
+        let counts = "SELECT count(*)::int FROM campaigns";
+        let (first, broken, last) = tokio::join!(ask(counts), ask("SELECT 1 / 0"), ask(counts));
+        assert_eq!((first.unwrap(), last.unwrap()), ((n, i64::from(n)), (n, i64::from(n))));
+        assert_eq!(broken.unwrap_err(), ReadSideError::Unavailable);
+    }
+    let nobodys = OrganizationId(Uuid::from_u128(1));
+    let asked = readside.ask(nobodys, |_| Box::pin(async { Ok(()) })).await;
+    assert_eq!(asked.unwrap_err(), ReadSideError::UnknownOrganization);
+}
+
+#[tokio::test]
 async fn whoever_must_not_wait_is_answered_with_what_there_is() {
     let app = TestApp::start().await;
     let client = app.agent().await;

@@ -63,5 +63,9 @@ pub fn command(app: &App, organization: OrganizationId, writes: Vec<Write>) -> C
 
 /// A request under that id, about that input; its answer names the command.
 pub fn request(id: &str, input: &str, answer: impl serde::Serialize) -> Option<Request> {
-    Some(Request { request_id: id.into(), input: input.into(), answer: json!({ "answer": answer }) })
+    Some(Request {
+        request_id: id.into(),
+        input: input.into(),
+        answer: json!({ "answer": answer }).to_string(),
+    })
 }
