@@ -26,7 +26,7 @@ use super::context::{Bound, Call, LIMIT, PageOptions, ReadOptions, ToolContext};
 use super::cursor::{Cursor, List};
 use super::plan::{Mint, Plan};
 use super::progress::{Progress, Step};
-use super::refusal::{FieldError, Refusal, ToolResult};
+use super::refusal::{Drift, FieldError, Refusal, ToolResult};
 use super::{CONTRACT, Risk, Run, Tool, catalog};
 use crate::app::App;
 use crate::credentials::Caller;
@@ -574,18 +574,19 @@ impl Change<'_> {
             let now = || ToolContext::new(call.clone());
             let mut context = if by_memory { ToolContext::by_memory(call.clone()) } else { now() };
             let mut planned = plan_with(&context).await;
-            // A refusal or a "nothing to do" is told only of the state as it is now.
-            let changes = planned.as_ref().is_ok_and(|plan| !plan.writes.is_empty());
-            if !changes && context.notes().from_memory {
+            // What ends the call without a record is told only of the state as it is now: a refusal, a "nothing to do", a
+            // drift, a limit.
+            let recordable = planned.as_ref().is_ok_and(|plan| {
+                let affected = affected(plan, context.notes().affected);
+                !plan.writes.is_empty() && drifted(&call, plan).is_none() && !self.exceeds(affected)
+            });
+            if !recordable && context.notes().from_memory {
                 context = now();
                 planned = plan_with(&context).await;
             }
             by_memory = false;
             let plan = planned?;
-            if let Some(bound) = &call.bound
-                && let Some(drift) = bound.effects.drift(&plan.effects)
-                && (!bound.intersect || drift.added > 0)
-            {
+            if let Some(drift) = drifted(&call, &plan) {
                 return Err(Refusal::PreviewDrift(drift));
             }
             let mut notes = context.notes();
@@ -594,9 +595,7 @@ impl Change<'_> {
             meta.truncated = notes.truncated;
             let affected = affected(&plan, notes.affected);
             self.progress.tell(Step::Planned { affected, dry_run });
-            if let Some(max) = self.caller.max_affected
-                && affected > max
-            {
+            if let Some(max) = self.caller.max_affected.filter(|_| self.exceeds(affected)) {
                 let refusal = Refusal::TooManyAffected { affected, max };
                 // What the caller may not apply is not put to a person.
                 if !dry_run || self.asks {
@@ -699,6 +698,11 @@ impl Change<'_> {
         Err(lost.into())
     }
 
+    /// Whether so many contacts are more than the token may change with one call.
+    fn exceeds(&self, affected: u64) -> bool {
+        self.caller.max_affected.is_some_and(|max| affected > max)
+    }
+
     /// The preview of a token, if it was made by this tool for this input.
     async fn preview(&self, token: &str, input: &str) -> ToolResult<Preview> {
         let preview = previews::load(&self.app.ledger, self.organization, token).await?;
@@ -717,6 +721,12 @@ impl Change<'_> {
             .await?;
         Ok(head)
     }
+}
+
+/// How a plan differs from the preview that it applies, as far as that stands in its way.
+fn drifted(call: &Call, plan: &Plan<Value>) -> Option<Drift> {
+    let bound = call.bound.as_ref()?;
+    bound.effects.drift(&plan.effects).filter(|drift| !bound.intersect || drift.added > 0)
 }
 
 /// The name of the request that a token is where the caller gave it none: no caller can write it.
