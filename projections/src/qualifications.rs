@@ -179,6 +179,26 @@ pub async fn open(
     found.map(|row| row.id("qualification_id")).transpose()
 }
 
+/// The qualifications of a stay that came to a verdict, the newest first.
+pub async fn concluded(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    stay: Stay,
+) -> sqlx::Result<Vec<QualificationId>> {
+    let found = sqlx::query(
+        "SELECT qualification_id FROM qualifications
+         WHERE organization_id = $1 AND contact_id = $2 AND campaign_id = $3 AND epoch = $4 AND status <> 'draft'
+         ORDER BY created_at DESC, qualification_id DESC",
+    )
+    .bind(organization.uuid())
+    .bind(stay.contact_id.uuid())
+    .bind(stay.campaign_id.uuid())
+    .bind(signed(stay.epoch))
+    .fetch_all(conn)
+    .await?;
+    found.iter().map(|row| row.id("qualification_id")).collect()
+}
+
 async fn by_ids(
     conn: &mut PgConnection,
     organization: OrganizationId,
