@@ -554,3 +554,23 @@ async fn a_template_of_another_organization_does_not_exist() {
     }
     assert_eq!(office.done(LIST, json!({})).await["templates"], json!([]));
 }
+
+#[tokio::test]
+async fn a_long_form_and_its_schema_are_told_whole() {
+    let office = Office::empty().await;
+    let fields: Vec<Value> = (0..100)
+        .map(|n| json!({ "key": format!("field_{n}"), "label": "Of a hundred fields one", "type": "text", "required": true }))
+        .collect();
+    let made = office.done(CREATE, json!({ "name": "Long", "fields": fields })).await;
+    let template = &made["template"]["templateId"];
+    let told = office.ask("get_qualification_template", json!({ "templateId": template })).await;
+    assert_eq!(told.data()["template"]["fields"].as_array().unwrap().len(), 100);
+    assert_ne!(told.meta()["truncated"], json!(true));
+    // What is read can be sent back, and takes nothing away.
+    let back = json!({ "templateId": template, "patch": { "fields": told.data()["template"]["fields"] } });
+    assert_eq!(office.done(UPDATE, back).await["template"]["version"], made["template"]["version"]);
+    let told = office.done("get_qualification_schema", json!({ "templateId": template })).await;
+    for list in [&told["jsonSchema"]["required"], &told["fields"]] {
+        assert_eq!(list.as_array().unwrap().len(), 100);
+    }
+}
