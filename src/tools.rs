@@ -27,6 +27,7 @@ mod qualification_templates;
 mod qualifications;
 mod script_executions;
 mod script_templates;
+mod upserting;
 pub mod workspace;
 
 use std::collections::{HashMap, HashSet};

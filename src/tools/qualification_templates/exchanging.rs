@@ -22,6 +22,7 @@ use crate::ledger::{Write, canonical};
 use crate::tools::input::Moment;
 use crate::tools::plan::outcome;
 use crate::tools::schema::InputSchema;
+use crate::tools::upserting;
 use crate::tools::{
     Draft, Effects, FieldError, Mint, Plan, QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
 };
@@ -179,7 +180,19 @@ async fn import_qualification_templates(
                 let fault = FieldError::new(&format!("{path}.name"), "AMBIGUOUS_NAME", message);
                 import.fail(index, Some(form.name), vec![fault]);
             }
-            (_, same) => {
+            (Mode::UpsertByName, []) => {
+                let place = upserting::place::<QualificationTemplate>(&ctx, &form.name).await?;
+                match place.last {
+                    // Another import made it after this one looked for the name.
+                    Some((last, known))
+                        if known.state.form().is_some_and(|known| known.name == form.name) =>
+                    {
+                        import.revise(&ctx, index, &path, last.into(), form).await?;
+                    }
+                    _ => import.create(&ctx, index, &path, place.next.into(), form)?,
+                }
+            }
+            (Mode::Create, same) => {
                 if let Some(first) = same.first() {
                     let message = format!("template {first} has the same name");
                     ctx.warn("DUPLICATE_NAME", message, Some(&format!("{path}.name")));

@@ -517,6 +517,22 @@ async fn a_template_of_the_same_name_is_revised_where_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn of_upserts_at_once_one_makes_the_template() {
+    let office = Office::empty().await;
+    let upsert = |form: Value| office.done(IMPORT, json!({ "templates": [form], "mode": "upsert_by_name" }));
+    join_all((0..6).map(|n| upsert(with(heating(), "description", format!("{n}"))))).await;
+    let listed = office.done(LIST, json!({})).await;
+    assert_eq!(texts(&listed["templates"], "name"), ["Heating"]);
+    assert_eq!(listed["templates"][0]["version"], json!(6));
+    // A name that came free is made again.
+    let rename =
+        json!({ "templateId": listed["templates"][0]["templateId"], "patch": { "name": "Cooling" } });
+    office.done(UPDATE, rename).await;
+    assert_eq!(texts(&upsert(heating()).await["created"], "name"), ["Heating"]);
+    assert_eq!(upsert(heating()).await["skipped"][0]["errors"][0]["code"], json!("UNCHANGED"));
+}
+
+#[tokio::test]
 async fn what_is_applied_is_what_was_shown() {
     let office = Office::empty().await;
     let id = made(&office, heating()).await;
