@@ -231,13 +231,17 @@ fn plan(
         }
         let row = rows.get_mut(&template_id).ok_or_else(|| recorded.orphan())?;
         row.revision = recorded.version();
-        row.updated_at = recorded.occurred_at;
+        // Whom it is attached to is no change of it.
+        if !matches!(event, ScriptTemplateEvent::ScriptTemplateAttached { .. }) {
+            row.updated_at = recorded.occurred_at;
+        }
         match event {
             ScriptTemplateEvent::ScriptTemplateCreated { content, .. } => row.says(content.value()),
             ScriptTemplateEvent::ScriptTemplateRevised { version, content } => {
                 row.version = *version;
                 row.says(content.value());
             }
+            ScriptTemplateEvent::ScriptTemplateAttached { .. } => (),
             ScriptTemplateEvent::ScriptTemplateDeleted {} => row.deleted = true,
         }
     }

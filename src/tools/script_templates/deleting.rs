@@ -1,7 +1,7 @@
 //! Scripts out of use.
 //!
-//! Attaching a script guards that it is not deleted; deleting one cannot guard every campaign there is. A campaign that
-//! it is attached to in the very moment of its deletion keeps it: it is shown as deleted there, and begins nothing.
+//! Attaching a script and deleting it are both recorded in the script's own stream: of two that happen in the same moment
+//! one is planned anew and finds the other. The template is therefore read before the campaigns that use it.
 
 use std::borrow::Cow;
 
