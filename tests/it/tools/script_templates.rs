@@ -538,3 +538,35 @@ async fn many_campaigns_may_get_the_same_script_at_once() {
     let listed = office.done(LIST, json!({})).await;
     assert_eq!(listed["templates"][0]["usedByCampaigns"], json!(12));
 }
+
+#[tokio::test]
+async fn an_option_that_is_written_wrongly_is_named_and_hides_nothing_else() {
+    let office = Office::empty().await;
+    let select = |options: Value| {
+        let branches = json!([{ "label": "a", "steps": [] }, { "label": "b", "steps": [] }]);
+        let step =
+            json!({ "id": "s", "type": "select", "text": "?", "options": options, "branches": branches });
+        office.ask(CREATE, json!({ "name": "Script", "steps": [step] }))
+    };
+    let fault = |path: &str, code: &str| (format!("input.steps[0].{path}"), code.to_owned());
+    for (options, expected) in [
+        (
+            json!([{ "valeu": "a" }, "b"]),
+            vec![fault("options[0].value", "REQUIRED"), fault("options[0].valeu", "UNKNOWN_FIELD")],
+        ),
+        (json!([1, "b"]), vec![fault("options[0]", "WRONG_TYPE")]),
+        (json!([{ "value": 1 }, "b"]), vec![fault("options[0].value", "WRONG_TYPE")]),
+        (
+            json!([1, "b", "b"]),
+            vec![fault("options[0]", "WRONG_TYPE"), fault("options[2].value", "DUPLICATE_OPTION")],
+        ),
+    ] {
+        let told = select(options.clone()).await;
+        told.refused(400, "INVALID_INPUT");
+        let mut found = faults(&told);
+        found.sort();
+        let mut expected = expected;
+        expected.sort();
+        assert_eq!(found, expected, "{options}: {}", told.body);
+    }
+}
