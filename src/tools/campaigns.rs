@@ -538,6 +538,7 @@ async fn create_outbound_campaign(
         contact_count: 0,
         assigned_count: 0,
     });
+    let warnings = ctx.warnings();
     let mut plan = Plan {
         writes: vec![Write {
             stream: Stream::of::<Campaign>(campaign_id),
@@ -546,8 +547,9 @@ async fn create_outbound_campaign(
         }],
         guards: vec![],
         absent: vec![],
-        effects: Effects::one(campaign_id, "CREATED", &campaign),
-        answer: CampaignCreated { campaign, warnings: ctx.warnings() },
+        // The answer holds the warnings, so that whoever applied a preview would be told something that it did not show.
+        effects: Effects::one(campaign_id, "CREATED", &(&campaign, &warnings)),
+        answer: CampaignCreated { campaign, warnings },
     };
     if let Some(script) = script {
         attach(&mut plan, &script, campaign_id)?;

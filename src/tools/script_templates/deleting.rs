@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{UsingCampaign, changeable, using};
 use crate::tools::input::GivenScript;
+use crate::tools::plan::outcome;
 use crate::tools::{
     Confirm, Draft, Effects, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool,
 };
@@ -97,7 +98,9 @@ async fn delete_script_template(
         }
     }
     let campaigns = detached.iter().map(|using| (using.campaign_id, Cow::Borrowed("DETACHED")));
-    let effects = Effects::new(campaigns.chain([(template_id.uuid(), Cow::Borrowed("DELETED"))]));
+    // Whoever said yes to it said so of this script, as it reads now.
+    let deleted = outcome("DELETED", &template.state.content());
+    let effects = Effects::new(campaigns.chain([(template_id.uuid(), Cow::Owned(deleted))]));
     let answer = ScriptTemplateGone {
         template_id: template_id.uuid(),
         deleted: true,

@@ -338,6 +338,20 @@ async fn a_preview_holds_for_all_that_it_showed_of_the_change() {
             meanwhile: vec![(UPDATE, on(json!({ "patch": { "name": "Early spring" } })))],
             drifts: false,
         },
+        // Which script is deleted, as it read when that was shown.
+        Between {
+            tool: DELETE,
+            input: json!({ "templateId": first, "force": true, "confirm": true }),
+            meanwhile: vec![(REVISE, json!({ "templateId": first, "patch": { "description": "else" } }))],
+            drifts: true,
+        },
+        // What its answer says beside the campaign.
+        Between {
+            tool: CREATE,
+            input: json!({ "name": "Summer" }),
+            meanwhile: vec![(CREATE, json!({ "name": "Summer" }))],
+            drifts: true,
+        },
         Between {
             tool: REFORM,
             input: scoring(20),
@@ -377,24 +391,6 @@ async fn a_preview_holds_for_all_that_it_showed_of_the_change() {
             assert_eq!(applied.data()["dryRun"], json!(false), "{tool} {input}");
         }
     }
-}
-
-#[tokio::test]
-async fn a_call_that_was_not_shown_is_not_detached() {
-    let office = Office::open().await;
-    let (campaign, contacts) = office.lyon("Spring").await;
-    let remove = json!({
-        "campaignId": campaign, "contactIds": contacts[..2], "detachCallLogs": true, "confirm": true,
-    });
-    let preview = office.ask(REMOVE, with(remove.clone(), "dryRun", true)).await;
-    let call = json!({
-        "campaignId": campaign, "contactId": contacts[0], "agentId": office.agents[0], "outcome": "no_answer",
-        "startedAt": "2026-11-21T10:00:00Z",
-    });
-    let (status, logged) = office.client.post(&office.client.crm("calls"), call).await;
-    assert_eq!(status, 201, "{logged}");
-    let applying = with(remove, "previewToken", preview.token());
-    office.ask(REMOVE, applying).await.refused(409, "PREVIEW_DRIFT");
 }
 
 #[tokio::test]
@@ -443,6 +439,24 @@ async fn what_another_process_showed_is_applied_whatever_this_one_remembers() {
         let applied = office.ask(tool, with(shown, "previewToken", preview.token())).await;
         assert_eq!(applied.outcome(), preview.outcome(), "{tool}");
     }
+}
+
+#[tokio::test]
+async fn a_call_that_was_not_shown_is_not_detached() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let remove = json!({
+        "campaignId": campaign, "contactIds": contacts[..2], "detachCallLogs": true, "confirm": true,
+    });
+    let preview = office.ask(REMOVE, with(remove.clone(), "dryRun", true)).await;
+    let call = json!({
+        "campaignId": campaign, "contactId": contacts[0], "agentId": office.agents[0], "outcome": "no_answer",
+        "startedAt": "2026-11-21T10:00:00Z",
+    });
+    let (status, logged) = office.client.post(&office.client.crm("calls"), call).await;
+    assert_eq!(status, 201, "{logged}");
+    let applying = with(remove, "previewToken", preview.token());
+    office.ask(REMOVE, applying).await.refused(409, "PREVIEW_DRIFT");
 }
 
 #[tokio::test]
