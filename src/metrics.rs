@@ -113,12 +113,6 @@ pub const LIST: &[Metric] = &[
         "outcome",
         "Posts of outgoing webhooks: delivered, again (not taken, and posted again), failed for good, or dropped.",
     ),
-    (
-        "docket_webhook_items_unread_total",
-        Kind::Counter,
-        "",
-        "Items of signed webhooks that came in and were passed over, because they were not as the provider documents them.",
-    ),
     ("docket_event_streams", Kind::Gauge, "", "Streams of events that clients keep open."),
     ("docket_sequence_enrolled_total", Kind::Counter, "", "Contacts that were put into sequences."),
     ("docket_sequence_steps_total", Kind::Counter, "", "Steps of sequences that were taken."),
@@ -158,6 +152,12 @@ pub const LIST: &[Metric] = &[
         Kind::Counter,
         "channel, matched",
         "Notices of providers that came in by webhooks, and whether they were about a message of ours.",
+    ),
+    (
+        "docket_webhook_items_unread_total",
+        Kind::Counter,
+        "",
+        "Items of signed webhooks that came in and were passed over, because they were not as the provider documents them.",
     ),
     (
         "docket_mail_heard_total",

@@ -543,7 +543,11 @@ mod tests {
             cqrs_es::Aggregate::apply(&mut sequence, created);
             let payloads = list(after);
             let steps = vec![step(0); payloads.len()];
-            assert_eq!(sequence.leads_on(&steps, &payloads, taken), expected, "{before} to {after} after {taken}");
+            assert_eq!(
+                sequence.leads_on(&steps, &payloads, taken),
+                expected,
+                "{before} to {after} after {taken}"
+            );
         }
     }
 

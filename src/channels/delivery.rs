@@ -180,7 +180,10 @@ pub(super) fn item<T: DeserializeOwned>(from: Value) -> Option<T> {
     let read = serde_json::from_value(from);
     if read.is_err() {
         // The reason would repeat what stands there.
-        tracing::warn!(item = std::any::type_name::<T>(), "an item of a webhook cannot be read and is passed over");
+        tracing::warn!(
+            item = std::any::type_name::<T>(),
+            "an item of a webhook cannot be read and is passed over"
+        );
         metrics::counter!("docket_webhook_items_unread_total").increment(1);
     }
     read.ok()

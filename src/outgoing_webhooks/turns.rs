@@ -65,7 +65,8 @@ impl Turns {
         under_way: &[(OrganizationId, WebhookEndpointId)],
         free: usize,
     ) -> Result<Look, sqlx::Error> {
-        let companies = in_turn(app.ledger.pool(), "ledger.webhook_deliveries", self.after, COMPANIES).await?;
+        let companies =
+            in_turn(app.ledger.pool(), "ledger.webhook_deliveries", self.after, COMPANIES).await?;
         let whole = companies.len() < COMPANIES;
         if companies.is_empty() {
             return Ok(Look { held: vec![], whole });

@@ -314,10 +314,8 @@ async fn a_process_without_the_hooks_in_force_stands_aside() {
     assert!(late.hooks.registry().hooks.is_empty());
     // Its file arrives: no further reload is needed.
     std::fs::write(&file, COVERAGE).unwrap();
-    eventually("it takes over", || async {
-        late.hooks.registry().get("brand-voice-coverage").map(|_| ())
-    })
-    .await;
+    eventually("it takes over", || async { late.hooks.registry().get("brand-voice-coverage").map(|_| ()) })
+        .await;
     ending.cancel();
     running.await.unwrap();
 }

@@ -504,10 +504,9 @@ async fn a_pause_that_is_asked_again_is_answered_once_it_holds() {
     let client = app.client(Role::InstanceAdmin, app.organization().await).await;
     let own = format!("/api/admin/organizations/{}", client.organization);
     let pause = json!({ "reason": "too loud" });
-    for (method, path, body) in [
-        (Method::POST, client.crm("pause"), pause),
-        (Method::PATCH, own, json!({ "sendingPaused": true })),
-    ] {
+    for (method, path, body) in
+        [(Method::POST, client.crm("pause"), pause), (Method::PATCH, own, json!({ "sendingPaused": true }))]
+    {
         assert_eq!(post(&client, "resume", json!({})).await.0, 200);
         // Two at once, of which one comes second, and one that comes when both were answered.
         let ask = async || {

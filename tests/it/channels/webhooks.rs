@@ -153,8 +153,7 @@ fn whatsapp_tells_what_people_write() {
 #[test]
 fn what_cannot_be_read_of_a_webhook_keeps_nothing_else_of_it_back() {
     let metadata = json!({ "phone_number_id": "1065" });
-    let stop =
-        json!({ "from": "33612345678", "id": "wamid.IN", "timestamp": "1749416383", "type": "text", "text": { "body": "STOP" } });
+    let stop = json!({ "from": "33612345678", "id": "wamid.IN", "timestamp": "1749416383", "type": "text", "text": { "body": "STOP" } });
     let stopped = Happening::Replied { text: Some("STOP".into()) };
     let failed = |reason: &str| {
         let reason = format!("WhatsApp did not deliver it{reason}");
@@ -163,9 +162,15 @@ fn what_cannot_be_read_of_a_webhook_keeps_nothing_else_of_it_back() {
     // What Meta's description does not require may be missing, and what is told in another form is told.
     for (status, fared) in [
         (json!({ "id": "w", "status": "failed", "errors": [{ "title": "Odd" }] }), failed(": Odd")),
-        (json!({ "id": "w", "status": "failed", "errors": [{ "code": "x", "title": 1 }] }), failed(", and does not say why")),
+        (
+            json!({ "id": "w", "status": "failed", "errors": [{ "code": "x", "title": 1 }] }),
+            failed(", and does not say why"),
+        ),
         (json!({ "id": "w", "status": "sent", "timestamp": 1_749_416_383 }), Some(Happening::Accepted)),
-        (json!({ "id": "w", "status": "sent", "timestamp": [], "recipient_id": 1 }), Some(Happening::Accepted)),
+        (
+            json!({ "id": "w", "status": "sent", "timestamp": [], "recipient_id": 1 }),
+            Some(Happening::Accepted),
+        ),
         (json!({ "id": "w", "status": "read", "errors": null }), Some(Happening::Read)),
         (json!({ "id": 1, "status": "sent" }), None),
         (json!({ "id": "w" }), None),
@@ -177,7 +182,10 @@ fn what_cannot_be_read_of_a_webhook_keeps_nothing_else_of_it_back() {
     }
     for (message, text) in [
         (json!({ "from": "1", "id": "i", "type": "button", "button": { "payload": "P" } }), Some(None)),
-        (json!({ "from": "1", "id": "i", "type": 1, "text": { "body": "a" }, "context": [] }), Some(Some("a"))),
+        (
+            json!({ "from": "1", "id": "i", "type": 1, "text": { "body": "a" }, "context": [] }),
+            Some(Some("a")),
+        ),
         (json!({ "from": "1", "id": "i", "type": "text", "text": {} }), Some(None)),
         (json!({ "from": "1", "type": "text", "text": { "body": "a" } }), None),
         (json!(null), None),
