@@ -107,7 +107,8 @@ fn dedup_key(value: Value) -> Result<String, Problem> {
 fn payload_shape() -> Value {
     json!({
         "type": "object", "additionalProperties": true,
-        "description": "What the channel takes, at most 64 KiB of JSON; for email subject and text or html.",
+        "description": "What the channel takes, at most 64 KiB of JSON; for email subject and text or html. Nobody \
+                        beside `to` is written to: a cal-com payload with guests is refused.",
     })
 }
 

@@ -136,6 +136,15 @@ async fn each_channel_takes_its_own_payload() {
             json!({ "eventTypeId": 7, "start": "2020-01-01T09:00:00Z", "timeZone": "Europe/Paris" }),
             400,
         ),
+        (
+            "cal-com",
+            "ann@example.com",
+            json!({
+                "eventTypeId": 7, "start": "2030-01-01T09:00:00Z", "timeZone": "Europe/Paris",
+                "guests": ["bob@example.com"],
+            }),
+            400,
+        ),
     ] {
         let body =
             json!({ "channel": channel, "outboxId": outbox(channel).await, "to": to, "payload": payload });
