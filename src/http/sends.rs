@@ -50,7 +50,11 @@ impl From<SendRefusal> for ApiError {
             SendRefusal::UnknownContact => Self::not_found("CONTACT_NOT_FOUND", "contact"),
             SendRefusal::UnknownCampaign => Self::not_found("CAMPAIGN_NOT_FOUND", "campaign"),
             SendRefusal::OtherRequest(holder) => {
-                Self::conflict("DEDUP_CONFLICT", message).with(json!({ "activityId": holder }))
+                let conflict = Self::conflict("DEDUP_CONFLICT", message);
+                match holder {
+                    Some(holder) => conflict.with(json!({ "activityId": holder })),
+                    None => conflict,
+                }
             }
             SendRefusal::Message(error) => error.into(),
             SendRefusal::Approval(error) => Self::conflict("APPROVAL_NOT_PENDING", error),
@@ -205,6 +209,7 @@ pub async fn send(
         campaign_id,
         dedup_key,
         agent_id: admitted.caller.agent_id,
+        sees_own_only: admitted.caller.role == Role::Agent,
         ..SendRequest::new(channel, outbox_id, to, payload)
     };
     let drafted = draft(&state.app, &call, request).await;
