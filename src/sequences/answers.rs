@@ -1,4 +1,4 @@
-//! Whether a contact answered in words that name none of a sequence's messages.
+//! Whether a contact answered in words that name none of a sequence's messages, or one that they had answered before.
 //!
 //! On WhatsApp, Instagram and LinkedIn people write without quoting anything, and what they write is put down to the last
 //! message that they got. Every sequence that waits for them ends with it, also one whose own message was an earlier one, or
@@ -49,9 +49,8 @@ impl Answers {
         }
         let streams: Vec<_> = hashes.iter().map(|hash| organization.correspondence(hash)).collect();
         let heard = app.ledger.load_many::<Correspondence>(organization, &streams).await?;
-        let since = since.plus_millis(-CLOCKS_APART_MILLIS);
         Ok(Self {
-            answered: heard.iter().any(|words| words.state.heard_since(since)),
+            answered: heard.iter().any(|words| words.state.heard_since(since, CLOCKS_APART_MILLIS)),
             guards: heard.iter().map(|words| words.guard()).collect(),
         })
     }
