@@ -51,7 +51,11 @@ impl From<SendRefusal> for ApiError {
             SendRefusal::UnknownContact => Self::not_found("CONTACT_NOT_FOUND", "contact"),
             SendRefusal::UnknownCampaign => Self::not_found("CAMPAIGN_NOT_FOUND", "campaign"),
             SendRefusal::OtherRequest(holder) => {
-                Self::conflict("DEDUP_CONFLICT", message).with(json!({ "activityId": holder }))
+                let conflict = Self::conflict("DEDUP_CONFLICT", message);
+                match holder {
+                    Some(holder) => conflict.with(json!({ "activityId": holder })),
+                    None => conflict,
+                }
             }
             SendRefusal::Message(error) => error.into(),
             SendRefusal::Approval(ApprovalError::NotPending(ApprovalStatus::Expired)) => {
@@ -111,7 +115,8 @@ fn dedup_key(value: Value) -> Result<String, Problem> {
 fn payload_shape() -> Value {
     json!({
         "type": "object", "additionalProperties": true,
-        "description": "What the channel takes, at most 64 KiB of JSON; for email subject and text or html.",
+        "description": "What the channel takes, at most 64 KiB of JSON; for email subject and text or html. Nobody \
+                        beside `to` is written to: a cal-com payload with guests is refused.",
     })
 }
 
@@ -208,6 +213,7 @@ pub async fn send(
         campaign_id,
         dedup_key,
         agent_id: admitted.caller.agent_id,
+        sees_own_only: admitted.caller.role == Role::Agent,
         ..SendRequest::new(channel, outbox_id, to, payload)
     };
     let drafted = draft(&state.app, &call, request).await;
