@@ -38,6 +38,14 @@ pub trait Handler: Send + Sync {
     /// Whether it is told of events as they come, or looks for them from time to time.
     const NUDGED: bool = true;
 
+    /// Whether this process may follow at the moment. It shares the cursor with the others, and leaves it to them if not.
+    fn follows(
+        &self,
+        _connection: &mut PgConnection,
+    ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send {
+        std::future::ready(Ok(true))
+    }
+
     /// The stored types of the events that it wants to see; none if it wants to see none.
     fn wants(
         &self,
@@ -133,6 +141,10 @@ async fn step<H: Handler>(
     let Some(cursor) = cursor else { return Ok(false) };
     let head = read::head(&mut transaction, organization).await?.unwrap_or(0);
     if head <= cursor {
+        return Ok(false);
+    }
+    // Asked after the head was read: what it follows up to is no younger than the answer.
+    if !handler.follows(&mut transaction).await? {
         return Ok(false);
     }
     let wanted = handler.wants(&mut transaction, organization).await?;

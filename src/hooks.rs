@@ -3,7 +3,8 @@
 //! The operator's file names them (`registry`, `file`), and replaces those in force as a whole: a file that cannot be
 //! accepted changes nothing, and what runs goes on with the hook that it began with. Which text was in force from when
 //! on is in the instance ledger. Every process reads its own copy of the file; when another one reloaded, the rest
-//! look at theirs and take it over if it is the same text.
+//! look at theirs and take it over once it is the same text. Until then they stand aside: the cursor and the runs are
+//! shared, and a process that does not know the hooks in force would pass over what they are to see.
 //!
 //! `work` follows the ledgers and runs what is due, off the ledger and after it: a hook can neither delay nor prevent a
 //! send. A run happens at least once and its result is written once.
@@ -23,12 +24,13 @@ use docket_aggregates::hook_registry::{HookRegistry, HookRegistryCommand, HookRe
 use docket_aggregates::ids::OrganizationId;
 use schemars::JsonSchema;
 use serde::Serialize;
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use self::registry::Registry;
 use crate::app::App;
 use crate::following;
-use crate::ledger::{AppendError, TRIES};
+use crate::ledger::{AppendError, Stream, TRIES};
 use crate::service::{Call, Done, ServiceError};
 use crate::shapes::Instant;
 
@@ -162,6 +164,26 @@ impl Hooks {
         self.inner.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether this process has the hooks that the ledger says are in force.
+    async fn are_recorded(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let stream = Stream::of::<HookRegistry>(OrganizationId::INSTANCE.hook_registry());
+        let recorded: Option<String> = sqlx::query_scalar(
+            "SELECT payload ->> 'sha256' FROM ledger.events WHERE organization_id = $1 AND aggregate_type = $2 \
+             AND aggregate_id = $3 ORDER BY sequence DESC LIMIT 1",
+        )
+        .bind(OrganizationId::INSTANCE.uuid())
+        .bind(stream.aggregate_type)
+        .bind(stream.id.to_string())
+        .fetch_optional(connection)
+        .await?;
+        let own = self.in_force();
+        Ok(match recorded {
+            Some(recorded) => own.is_some_and(|own| own.sha256 == recorded),
+            // As long as no file with a hook was loaded, there are none.
+            None => own.is_none_or(|own| own.registry.hooks.is_empty()),
+        })
+    }
+
     fn put_in_force(&self, in_force: InForce) {
         *self.inner.in_force.write().unwrap_or_else(PoisonError::into_inner) = Some(in_force);
     }
@@ -229,9 +251,9 @@ pub async fn run(app: App, ending: CancellationToken) {
     );
 }
 
-/// Takes over what another process put in force, where this one's file is the same.
+/// Takes over what another process put in force, once this one's file is the same.
 async fn keep_up(app: &App, ending: &CancellationToken) {
-    let mut refused: Option<String> = None;
+    let mut told: Option<String> = None;
     loop {
         tokio::select! {
             () = ending.cancelled() => return,
@@ -243,8 +265,7 @@ async fn keep_up(app: &App, ending: &CancellationToken) {
         };
         let Some(wanted) = recorded.state.sha256() else { continue };
         let _turn = app.hooks.inner.reloading.lock().await;
-        if app.hooks.in_force().is_some_and(|own| own.sha256 == wanted) || refused.as_deref() == Some(wanted)
-        {
+        if app.hooks.in_force().is_some_and(|own| own.sha256 == wanted) {
             continue;
         }
         let text = file::read(app.hooks.inner.path.clone()).await;
@@ -264,11 +285,13 @@ async fn keep_up(app: &App, ending: &CancellationToken) {
                     registry: Arc::new(registry),
                 });
             }
+            None if told.as_deref() == Some(wanted) => (),
             None => {
                 tracing::warn!(
-                    "another process reloaded the post-issue hooks, and this one's file is another"
+                    "another process reloaded the post-issue hooks, and this one's file is another: it runs none until it \
+                     is the same"
                 );
-                refused = Some(wanted.to_owned());
+                told = Some(wanted.to_owned());
             }
         }
     }

@@ -120,8 +120,12 @@ pub fn trim(value: &mut Value) {
 /// Whether a reader would see nothing: white space, and what Unicode calls default-ignorable, such as the zero-width space.
 /// Within a text such characters have their uses (they join the parts of an emoji); alone they name nothing.
 pub fn is_blank(text: &str) -> bool {
-    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
-    text.chars().all(|c| c.is_whitespace() || (!c.is_ascii() && ignorable.contains(c)))
+    text.chars().all(|c| c.is_whitespace() || is_ignorable(c))
+}
+
+/// Whether Unicode calls a character default-ignorable: nothing is shown for it.
+pub fn is_ignorable(c: char) -> bool {
+    !c.is_ascii() && CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
 /// Where in the value the reader is; costs nothing until a fault needs it in words.

@@ -55,5 +55,6 @@ pub mod shapes;
 pub mod spelling;
 pub mod suppressions;
 pub mod tools;
+mod turns;
 pub mod unsubscribe;
 pub mod workspaces;

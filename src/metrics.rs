@@ -154,6 +154,12 @@ pub const LIST: &[Metric] = &[
         "Notices of providers that came in by webhooks, and whether they were about a message of ours.",
     ),
     (
+        "docket_webhook_items_unread_total",
+        Kind::Counter,
+        "",
+        "Items of signed webhooks that came in and were passed over, because they were not as the provider documents them.",
+    ),
+    (
         "docket_mail_heard_total",
         Kind::Counter,
         "kind",

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::credentials;
 use crate::dispatcher::CALLS_BEGIN_WITHIN;
+use crate::ledger::AppendError;
 use crate::ledger::read::ReadError;
 use crate::service::{Call, Done, ServiceError};
 
@@ -151,9 +152,18 @@ pub async fn pause_answering<T: Serialize>(
     answer: T,
 ) -> Result<Done<T>, ServiceError<SendingControlError>> {
     let control_id = call.organization.sending_control();
-    let paused = order(app, call, SendingControlCommand::Pause { control_id, scope, reason }, answer).await?;
+    let paused = order(app, call, SendingControlCommand::Pause { control_id, scope, reason }, answer).await;
+    // Whoever came second with the same request is told the same, and no sooner.
+    if matches!(paused, Ok(_) | Err(ServiceError::Append(AppendError::Replayed(_)))) {
+        holds().await;
+    }
+    paused
+}
+
+/// When a pause that was just recorded holds: no hand-over of before begins its call any more. The answer to it waits for that, and
+/// so does the same answer to a repetition, which may come a moment later.
+pub async fn holds() {
     tokio::time::sleep(CALLS_BEGIN_WITHIN + GRACE).await;
-    Ok(paused)
 }
 
 /// Goes on.

@@ -318,6 +318,7 @@ pub async fn change(
             None => (None, vec![]),
             Some(steps) => {
                 let (steps, payloads, guards) = checked(app, call, steps).await?;
+                leads_on(app, call.organization, sequence_id, &before.state, &steps, &payloads).await?;
                 (Some((steps, payloads)), guards)
             }
         };
@@ -329,6 +330,28 @@ pub async fn change(
         }
     }
     Err(AppendError::Conflict.into())
+}
+
+/// That nobody who is in the sequence is led through a step again, or past one.
+async fn leads_on(
+    app: &App,
+    organization: OrganizationId,
+    sequence_id: SequenceId,
+    before: &Sequence,
+    steps: &[Step],
+    payloads: &[String],
+) -> Result<(), ServiceError<SequenceRefusal>> {
+    let stands = |taken| before.leads_on(steps, payloads, taken);
+    // Most changes move nothing, however far anybody is.
+    if (1..=before.steps().len()).all(|taken| stands(taken).is_ok()) {
+        return Ok(());
+    }
+    let mut view = app.readside.view(organization, Consistency::STRONG).await?;
+    for taken in enrollment_rows::steps_taken(&mut view, organization, sequence_id).await? {
+        stands(usize::try_from(taken).unwrap_or(usize::MAX))
+            .map_err(|error| ServiceError::Refused(SequenceRefusal::Sequence(error)))?;
+    }
+    Ok(())
 }
 
 async fn order(

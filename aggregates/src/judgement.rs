@@ -184,11 +184,11 @@ pub fn at_dispatch(
         return AtDispatch::Rule(Ruling::Fail(Reason::SequenceStopped), grounds);
     }
     if message.auto_approved() {
-        grounds.rules_version = Some(ground.rules.version);
         let Some(labels) = seen.labels else {
             // No rule lets go what would not even be taken in now.
-            return AtDispatch::Rule(Ruling::AskAPerson(approval_id), grounds);
+            return AtDispatch::Rule(Ruling::AskWithoutRules(approval_id), grounds);
         };
+        grounds.rules_version = Some(ground.rules.version);
         let verdict = ground.rules.state.evaluate(&Facts { channel, labels: labels.clone() }, at);
         if verdict.action == Action::QueueForManual {
             grounds.rule = verdict.rule;

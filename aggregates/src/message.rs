@@ -51,7 +51,8 @@ impl Message {
             C::Revise { by, content, content_hash, labels } => {
                 self.revise(draft, by, content, content_hash, labels)
             }
-            C::Decide { ruling, grounds, not_before } => self.rule(draft, ruling, grounds, not_before),
+            C::Decide { ruling, grounds, not_before } => self.rule(draft, ruling, grounds, None, not_before),
+            C::DecideAnew { ruling, grounds, labels } => self.rule(draft, ruling, grounds, labels, None),
             C::Approve { approval_id, by, content_hash } => {
                 self.approve(draft, approval_id, by, &content_hash)
             }
@@ -98,6 +99,7 @@ impl Message {
         draft: &Drafted,
         ruling: Ruling,
         grounds: Grounds,
+        labels: Option<Labels>,
         not_before: Option<Timestamp>,
     ) -> Result<Vec<MessageEvent>, MessageError> {
         self.is_not_away()?;
@@ -105,6 +107,9 @@ impl Message {
         let (status, reason, approval_id) = match ruling {
             Ruling::AutoApprove => (MessageStatus::DraftPendingApproval, None, None),
             Ruling::AskAPerson(approval_id) => (MessageStatus::DraftPendingApproval, None, Some(approval_id)),
+            Ruling::AskWithoutRules(approval_id) => {
+                (MessageStatus::DraftPendingApproval, Some(Reason::PieceGone), Some(approval_id))
+            }
             Ruling::DryRun => (MessageStatus::SentDryrun, None, None),
             Ruling::BlockedByAllowlist(reason) => (MessageStatus::BlockedByAllowlist, Some(reason), None),
             Ruling::BlockedByQuota(reason) => (MessageStatus::BlockedByQuota, Some(reason), None),
@@ -126,7 +131,13 @@ impl Message {
             allowlist_version: grounds.allowlist_version,
             approval_id,
         };
-        let mut events = vec![MessageEvent::MessageDecided { decision, dedup_key: draft.freed_by(status) }];
+        let judged =
+            labels.filter(|labels| grounds.rules_version.is_some() && draft.labels.as_ref() != Some(labels));
+        let mut events = vec![MessageEvent::MessageDecided {
+            decision,
+            dedup_key: draft.freed_by(status),
+            labels: judged.map(|labels| Personal::known(draft.outbox_id.uuid(), labels)),
+        }];
         if ruling == Ruling::AutoApprove {
             events.push(MessageEvent::MessageApproved {
                 approval_id: None,

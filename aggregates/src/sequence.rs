@@ -1,7 +1,8 @@
 //! A sequence: steps that a contact is led through, each a message after a wait.
 //!
 //! It says what and when; who is where in it stands in each contact's enrollment. A change is a new version and holds for
-//! every step that is not taken yet, for everybody in it.
+//! every step that is not taken yet, for everybody in it. How far somebody is, is the number of a step: what was taken
+//! must not be moved to where it would be taken once more, nor what is to come to where it would be passed over.
 
 mod event;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use event::{SequenceEvent, SequenceWords, Step};
 
 use crate::calendar::CalendarError;
+use crate::channel::Channel;
 use crate::ids::{PrincipalId, SequenceId};
 use crate::personal::Personal;
 use crate::stored::aggregate;
@@ -135,6 +137,28 @@ pub enum SequenceError {
     /// A wait is too long.
     #[error("step {0} must wait at most {WAIT_MINUTES_MAX} minutes")]
     Wait(usize),
+    /// Somebody would get the words of a step once more.
+    #[error(
+        "step {step} has the words of a step before it that contacts in the sequence were sent: they took {taken} steps \
+         and would get them again"
+    )]
+    WouldRepeat {
+        /// Number of the step as it is asked for, from 1.
+        step: usize,
+        /// How many steps those contacts took.
+        taken: usize,
+    },
+    /// Somebody would never get the words of a step.
+    #[error(
+        "step {step} has the words of a step that contacts in the sequence are still to be sent: they took {taken} steps \
+         and would be led past them"
+    )]
+    WouldSkip {
+        /// Number of the step as it is asked for, from 1.
+        step: usize,
+        /// How many steps those contacts took.
+        taken: usize,
+    },
     /// A window is none.
     #[error("step {step}: {error}")]
     Window {
@@ -219,6 +243,34 @@ impl Sequence {
             SequenceEvent::SequencePaused {} => self.status = SequenceStatus::Paused,
             SequenceEvent::SequenceResumed {} => self.status = SequenceStatus::Active,
             SequenceEvent::SequenceArchived {} => self.status = SequenceStatus::Archived,
+        }
+    }
+
+    /// That these steps lead whoever took so many of the present ones neither through a step again nor past one. What was
+    /// taken may get other words, and what is to come may be changed, taken out and added to; nothing may move from one
+    /// side to the other. A step is known by its channel and its payload.
+    pub fn leads_on(&self, steps: &[Step], payloads: &[String], taken: usize) -> Result<(), SequenceError> {
+        let Some(words) = self.words() else { return Ok(()) };
+        let of = |steps: &[Step], payloads: &[String]| -> Vec<(Channel, String)> {
+            steps.iter().map(|step| step.channel).zip(payloads.iter().cloned()).collect()
+        };
+        let (now, new) = (of(&self.steps, &words.payloads), of(steps, payloads));
+        let (before, ahead) = now.split_at(taken.min(now.len()));
+        let (new_before, new_ahead) = new.split_at(taken.min(new.len()));
+        if before == new_before {
+            return Ok(());
+        }
+        // Where one list has more of a step than the other, it came from beyond.
+        let more = |here: &[(Channel, String)], was: &[(Channel, String)], beyond: &[(Channel, String)]| {
+            let count = |list: &[(Channel, String)], step| list.iter().filter(|one| *one == step).count();
+            here.iter().position(|step| beyond.contains(step) && count(here, step) > count(was, step))
+        };
+        if let Some(index) = more(new_ahead, ahead, before) {
+            return Err(SequenceError::WouldRepeat { step: new_before.len() + index + 1, taken });
+        }
+        match more(new_before, before, ahead) {
+            Some(index) => Err(SequenceError::WouldSkip { step: index + 1, taken }),
+            None => Ok(()),
         }
     }
 
@@ -445,6 +497,57 @@ mod tests {
             let found: Vec<_> =
                 (0..sequence.steps().len()).map(|step| sequence.authors(step).to_vec()).collect();
             assert_eq!(found, authors);
+        }
+    }
+
+    #[test]
+    fn a_change_leads_nobody_through_a_step_again_nor_past_one() {
+        let list = |said: &str| -> Vec<String> { said.chars().map(|word| word.to_string()).collect() };
+        let repeats = |step, taken| Err(SequenceError::WouldRepeat { step, taken });
+        let skips = |step, taken| Err(SequenceError::WouldSkip { step, taken });
+        for (before, taken, after, expected) in [
+            ("ab", 1, "nab", repeats(2, 1)),
+            ("ab", 1, "bc", skips(1, 1)),
+            ("ab", 1, "ba", repeats(2, 1)),
+            ("abc", 2, "ac", skips(2, 2)),
+            ("abc", 1, "cab", repeats(2, 1)),
+            ("aab", 1, "baa", repeats(3, 1)),
+            ("ab", 2, "nab", repeats(3, 2)),
+            // Whoever took nothing yet is led through what there is.
+            ("ab", 0, "ba", Ok(())),
+            ("ab", 0, "nab", Ok(())),
+            // What is to come is changed, moved, taken out and added to.
+            ("abc", 1, "acb", Ok(())),
+            ("abc", 1, "anbc", Ok(())),
+            ("abc", 1, "ac", Ok(())),
+            ("ab", 1, "a", Ok(())),
+            ("ab", 2, "abc", Ok(())),
+            ("ab", 2, "aba", Ok(())),
+            ("aa", 1, "aaa", Ok(())),
+            // What was taken gets other words, for those who are still to take it.
+            ("ab", 1, "xb", Ok(())),
+            ("abc", 2, "xyc", Ok(())),
+            ("ab", 2, "a", Ok(())),
+            ("ab", 3, "abc", Ok(())),
+        ] {
+            let payloads = list(before);
+            let words = SequenceWords { name: "Nurture".into(), payloads: payloads.clone() };
+            let created = SequenceEvent::SequenceCreated {
+                sequence_id: ID,
+                version: 1,
+                steps: vec![step(0); payloads.len()],
+                words: Personal::known(ID.uuid(), words),
+                author: AUTHOR,
+            };
+            let mut sequence = Sequence::default();
+            cqrs_es::Aggregate::apply(&mut sequence, created);
+            let payloads = list(after);
+            let steps = vec![step(0); payloads.len()];
+            assert_eq!(
+                sequence.leads_on(&steps, &payloads, taken),
+                expected,
+                "{before} to {after} after {taken}"
+            );
         }
     }
 

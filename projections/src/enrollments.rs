@@ -128,6 +128,23 @@ pub async fn counts(
         .collect()
 }
 
+/// How many steps those took who are in a sequence, each number once; without those who took none.
+pub async fn steps_taken(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    sequence: SequenceId,
+) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "SELECT DISTINCT step::bigint FROM enrollments \
+         WHERE organization_id = $1 AND sequence_id = $2 AND state = $3 AND step > 0 ORDER BY 1",
+    )
+    .bind(organization.uuid())
+    .bind(sequence.uuid())
+    .bind(EnrollmentStatus::Active.name())
+    .fetch_all(conn)
+    .await
+}
+
 /// A contact of a campaign that may be enrolled.
 #[derive(Clone, Debug)]
 pub struct Candidate {

@@ -10,6 +10,7 @@
 //! One file is one table: what writes it, what a row is, what is asked of it. A question over several tables
 //! has a file of its own, which writes nothing.
 
+mod by_id;
 mod columns;
 mod copy;
 mod recordset;

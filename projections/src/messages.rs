@@ -441,14 +441,17 @@ impl MessageRow {
 
     /// What the rules were asked of it as it is, if they were.
     fn decided(&self, event: &MessageEvent, recorded: &Recorded) -> Option<DecisionRow> {
-        let MessageEvent::MessageDecided { decision, .. } = event else { return None };
+        let MessageEvent::MessageDecided { decision, labels, .. } = event else { return None };
         decision.rules_version?;
+        // Of what was judged anew, what was said of it then; else what the draft says.
+        let judged = labels.as_ref().map(|labels| labels.value().cloned().unwrap_or_default());
+        let labels = judged.unwrap_or_else(|| Labels { niche: self.niche.clone(), tags: self.tags.clone() });
         Some(DecisionRow {
             position: recorded.position,
             message_id: self.message_id,
             channel: self.channel,
-            niche: self.niche.clone(),
-            tags: self.tags.clone(),
+            niche: labels.niche,
+            tags: labels.tags,
             at: recorded.occurred_at,
             auto_approved: decision.approval_id.is_none(),
             rule_id: decision.rule.map(|rule| rule.rule_id),
@@ -470,6 +473,9 @@ impl MessageRow {
                     self.rule_id = decision.rule.map(|rule| rule.rule_id);
                     self.rule_version = decision.rule.map(|rule| rule.version);
                     self.rules_version = decision.rules_version;
+                } else if decision.reason.as_deref() == Some(Reason::PieceGone.name()) {
+                    // What a rule had said of it holds no more, and no rule was asked instead.
+                    (self.rule_id, self.rule_version, self.rules_version) = (None, None, None);
                 }
                 self.allowlist_version = self.allowlist_version.max(Some(decision.allowlist_version));
                 // Whoever ends a message does not ask for anything: what had been asked for, and was answered, stays to be
@@ -483,6 +489,7 @@ impl MessageRow {
             MessageEvent::MessageApproved { by, .. } => {
                 self.approved_at = Some(at);
                 self.approved_by = *by;
+                self.reason = None;
             }
             MessageEvent::MessageQueued { not_before } => self.next_attempt_at = *not_before,
             MessageEvent::MessageSending { attempt, bucket_id, at, .. } => {
@@ -570,6 +577,7 @@ mod tests {
                     approval_id: None,
                 },
                 dedup_key: None,
+                labels: None,
             },
             MessageEvent::MessageApproved {
                 approval_id: None,

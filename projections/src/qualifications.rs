@@ -18,7 +18,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 
 use crate::columns::{At, Columns, signed, uuids};
 use crate::page::{Keyset, Order, Page, SortKind, SortValue, Total, push_after};
-use crate::{FoldError, ReadModel, Recorded};
+use crate::{FoldError, ReadModel, Recorded, by_id};
 
 /// The tables written here.
 pub const MODEL: ReadModel = ReadModel { name: "qualifications", tables: &["qualifications"] };
@@ -184,14 +184,8 @@ async fn by_ids(
     organization: OrganizationId,
     qualifications: &[QualificationId],
 ) -> sqlx::Result<Vec<QualificationRow>> {
-    let rows = sqlx::query(
-        "SELECT * FROM qualifications WHERE organization_id = $1 AND qualification_id = ANY($2)
-         ORDER BY qualification_id",
-    )
-    .bind(organization.uuid())
-    .bind(uuids(qualifications))
-    .fetch_all(conn)
-    .await?;
+    let rows = by_id::rows(conn, organization, ("qualifications", "qualification_id"), uuids(qualifications))
+        .await?;
     rows.iter().map(row).collect()
 }
 

@@ -11,7 +11,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 use crate::columns::{At, Columns, unreadable, uuids};
 use crate::page::{Keyset, Order, Page, SortKind, SortValue, push_after};
 use crate::searchable::{folded, patterns, search_text};
-use crate::{FoldError, ReadModel, Recorded};
+use crate::{FoldError, ReadModel, Recorded, by_id};
 
 /// The tables written here.
 pub const MODEL: ReadModel = ReadModel { name: "script_templates", tables: &["script_templates"] };
@@ -129,13 +129,7 @@ pub async fn by_ids(
     organization: OrganizationId,
     templates: &[ScriptTemplateId],
 ) -> sqlx::Result<Vec<ScriptTemplateRow>> {
-    let rows = sqlx::query(
-        "SELECT * FROM script_templates WHERE organization_id = $1 AND template_id = ANY($2) ORDER BY template_id",
-    )
-    .bind(organization.uuid())
-    .bind(uuids(templates))
-    .fetch_all(conn)
-    .await?;
+    let rows = by_id::rows(conn, organization, ("script_templates", "template_id"), uuids(templates)).await?;
     rows.iter().map(row).collect()
 }
 

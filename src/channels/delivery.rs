@@ -6,6 +6,8 @@
 
 use docket_aggregates::Timestamp;
 use reqwest::header::HeaderMap;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde_json::Value;
 
 use super::signature::SignatureError;
 use super::{Code, Reference};
@@ -162,8 +164,38 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 }
 
 /// A body of JSON, once its signature was checked.
-pub(super) fn json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, WebhookError> {
+pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, WebhookError> {
     serde_json::from_slice(body).map_err(|_| WebhookError::Malformed)
+}
+
+/// The items of a list that can be read. One that cannot is passed over, so that it takes no other with it: a list holds
+/// what concerns many people.
+pub(super) fn each<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
+    let Value::Array(items) = Value::deserialize(from)? else { return Ok(vec![]) };
+    Ok(items.into_iter().filter_map(item).collect())
+}
+
+/// One item, if it can be read.
+pub(super) fn item<T: DeserializeOwned>(from: Value) -> Option<T> {
+    let read = serde_json::from_value(from);
+    if read.is_err() {
+        // The reason would repeat what stands there.
+        tracing::warn!(
+            item = std::any::type_name::<T>(),
+            "an item of a webhook cannot be read and is passed over"
+        );
+        metrics::counter!("docket_webhook_items_unread_total").increment(1);
+    }
+    read.ok()
+}
+
+/// What is not needed, if it can be read: in another form it counts as missing.
+pub(super) fn if_readable<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
+    Ok(serde_json::from_value(Value::deserialize(from)?).unwrap_or_default())
 }
 
 /// Refuses what is too long to be hashed.
@@ -176,7 +208,15 @@ pub(super) fn beginning(text: &str) -> String {
     text.chars().filter(|c| *c != '\0').take(TEXT_CHARACTERS_MAX).collect()
 }
 
-/// Seconds since 1970, as text or number.
+/// An instant in seconds since 1970, as text or number.
+pub(super) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        Value::String(text) => unix_seconds(&text),
+        number => number.as_i64().and_then(|number| unix_seconds(&number.to_string())),
+    })
+}
+
+/// Seconds since 1970, as text.
 pub(super) fn unix_seconds(text: &str) -> Option<Timestamp> {
     text.parse::<i64>().ok().map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1_000)))
 }

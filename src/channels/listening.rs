@@ -9,10 +9,12 @@ use docket_aggregates::channel::Channel;
 use docket_aggregates::credential::SecretRef;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
 
 use super::problem::{Fault, Fields, string};
 use super::signature::SignatureError;
 use super::{Delivery, Secret, WebhookError, cal_com, email, instagram, linkedin, whatsapp};
+use crate::json::is_ignorable;
 
 const SECRET: &str = "webhookSecretRef";
 const VERIFY_TOKEN: &str = "webhookVerifyTokenRef";
@@ -95,12 +97,14 @@ pub fn challenge(channel: Channel, query: &str, verify_token: &Secret) -> Result
 
 /// Words by which somebody says that they want no more, written alone and in whatever case. What carriers and WhatsApp's own
 /// policy name, in English, French, German and Spanish. Not `cancel` or `end`: an answer to a reminder says that too.
-const STOP: [&str; 10] = [
+const STOP: [&str; 12] = [
     "stop",
     "stopall",
     "unsubscribe",
     "arret",
     "arrêt",
+    "arrete",
+    "arrête",
     "désabonner",
     "desabonner",
     "stopp",
@@ -108,9 +112,11 @@ const STOP: [&str; 10] = [
     "baja",
 ];
 
-/// Whether a text says nothing but that its writer wants no more.
+/// Whether a text says nothing but that its writer wants no more, in whatever dress: quotation marks, signs, pictures and
+/// invisible characters around it say nothing, and wide letters are letters.
 pub fn is_stop(text: &str) -> bool {
-    let word = text.trim().trim_matches(|c: char| c.is_ascii_punctuation() || c == '…').trim().to_lowercase();
+    let word: String = text.nfkc().filter(|c| !is_ignorable(*c)).collect();
+    let word = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
     STOP.contains(&word.as_str())
 }
 
@@ -154,7 +160,19 @@ mod tests {
             (" stop. ", true),
             ("Unsubscribe!", true),
             ("ARRÊT", true),
+            ("ARRE\u{302}T", true),
+            ("ARRETE", true),
+            ("“STOP”", true),
+            ("« Stop »", true),
+            ("stop\u{200b}", true),
+            ("\u{2067}S\u{200d}TOP\u{2069}", true),
+            ("STOP 🛑", true),
+            ("🛑\u{fe0f} stop 🙏🏽", true),
+            ("ＳＴＯＰ！", true),
             ("", false),
+            ("🛑", false),
+            ("stop\u{200b}it", false),
+            ("s t o p", false),
             ("Please don't stop", false),
             ("stop by tomorrow", false),
             ("Non-stop", false),

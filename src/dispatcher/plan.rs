@@ -231,14 +231,15 @@ impl Deciding<'_, '_> {
     /// It is not handed over: what it was charged and counted before is given back.
     fn rule(&mut self, candidate: Candidate, ruling: Ruling, grounds: Grounds) {
         let message = &candidate.message.state;
-        let decided = message.decide(MessageCommand::Decide { ruling, grounds, not_before: None });
+        let labels = candidate.labels.clone();
+        let decided = message.decide(MessageCommand::DecideAnew { ruling, grounds, labels });
         if !self.write(&candidate, decided) {
             return;
         }
         self.rests_on_rules |= grounds.rules_version.is_some();
         self.give_back(&candidate, "not_sent");
         self.uncount(&candidate);
-        if let Ruling::AskAPerson(approval_id) = ruling
+        if let Ruling::AskAPerson(approval_id) | Ruling::AskWithoutRules(approval_id) = ruling
             && let (Some(content_hash), Some(drafter)) = (message.content_hash(), message.drafter())
         {
             let ask = ApprovalCommand::Request {

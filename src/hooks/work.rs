@@ -2,6 +2,7 @@
 //!
 //! A run is a row. Whoever takes it holds it for a while by the database's clock; a process that dies while it holds one
 //! leaves it to the others after that while. So a run happens at least once; its result is written once, by its holder.
+//! Organizations take turns: what waits for one of them does not wait for the runs of another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +22,14 @@ use crate::app::App;
 use crate::following::Handler;
 use crate::ledger::instant::Instant;
 use crate::ledger::read::Stored;
+use crate::turns::in_turn;
 
 /// How often it is looked for what is due.
 const LOOK: Duration = Duration::from_millis(500);
 /// Runs of one process at once.
 const AT_ONCE: usize = 4;
+/// Organizations that one look sees.
+const ORGANIZATIONS: usize = 64;
 /// How long a run may take to end once the process is shutting down.
 const END_WITHIN: Duration = Duration::from_secs(5);
 /// How long a run is held: longer than a hook may take.
@@ -42,6 +46,10 @@ pub(super) struct Issued {
 
 impl Handler for Issued {
     const NAME: &'static str = "post-issue-hooks";
+
+    async fn follows(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        self.hooks.are_recorded(connection).await
+    }
 
     async fn wants(&self, _: &mut PgConnection, _: OrganizationId) -> Result<Vec<String>, sqlx::Error> {
         let any = self.hooks.registry().hooks.iter().any(|hook| hook.enabled);
@@ -107,6 +115,8 @@ pub(super) async fn run(app: &App, ending: &CancellationToken) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut running = JoinSet::new();
+    // The organization that was served last; the turn goes on after it.
+    let mut after = Uuid::nil();
     loop {
         tokio::select! {
             () = ending.cancelled() => break,
@@ -114,7 +124,7 @@ pub(super) async fn run(app: &App, ending: &CancellationToken) {
             Some(_) = running.join_next(), if !running.is_empty() => (),
         }
         let free = AT_ONCE.saturating_sub(running.len());
-        match take_due(app, free).await {
+        match take_due(app, &mut after, free).await {
             Ok(held) => {
                 for held in held {
                     let app = app.clone();
@@ -129,27 +139,61 @@ pub(super) async fn run(app: &App, ending: &CancellationToken) {
     let _ = tokio::time::timeout(END_WITHIN, async { while running.join_next().await.is_some() {} }).await;
 }
 
-/// Takes runs that are due and that nobody holds.
-async fn take_due(app: &App, limit: usize) -> Result<Vec<Held>, sqlx::Error> {
+/// Takes runs that are due and that nobody holds, of one organization after the other; none while this process has other
+/// hooks than those in force.
+async fn take_due(app: &App, after: &mut Uuid, limit: usize) -> Result<Vec<Held>, sqlx::Error> {
     if limit == 0 {
         return Ok(vec![]);
     }
+    let organizations = in_turn(app.ledger.pool(), "ledger.hook_runs", *after, ORGANIZATIONS).await?;
+    if organizations.is_empty() {
+        return Ok(vec![]);
+    }
+    let mut transaction = app.ledger.pool().begin().await?;
+    if !app.hooks.are_recorded(&mut transaction).await? {
+        return Ok(vec![]);
+    }
+    let held = take(&mut transaction, app, &organizations, limit).await?;
+    // Asked again after they were taken: whoever made them may know a hook that came into force in between.
+    if !held.is_empty() && !app.hooks.are_recorded(&mut transaction).await? {
+        transaction.rollback().await?;
+        return Ok(vec![]);
+    }
+    transaction.commit().await?;
+    let served = |id: &&Uuid| held.len() < limit || held.iter().any(|held| held.organization.uuid() == **id);
+    if let Some(last) = organizations.iter().rev().find(served) {
+        *after = *last;
+    }
+    Ok(held)
+}
+
+async fn take(
+    connection: &mut PgConnection,
+    app: &App,
+    organizations: &[Uuid],
+    limit: usize,
+) -> Result<Vec<Held>, sqlx::Error> {
     let holder: Uuid = app.clock.mint();
     let rows = sqlx::query(
-        "UPDATE ledger.hook_runs AS run SET holder = $1, attempts = attempts + 1, \
+        "WITH due AS (SELECT o.turn, r.ctid, row_number() OVER (PARTITION BY o.turn ORDER BY r.due_at) AS nth \
+             FROM unnest($5::uuid[]) WITH ORDINALITY AS o (organization_id, turn) \
+             CROSS JOIN LATERAL (SELECT r.ctid, r.due_at FROM ledger.hook_runs r \
+                 WHERE r.organization_id = o.organization_id AND r.state = 'due' AND r.due_at <= $3 \
+                   AND (r.held_until IS NULL OR r.held_until < clock_timestamp()) \
+                 ORDER BY r.due_at LIMIT $4) r), \
+         mine AS (SELECT ctid FROM due ORDER BY nth, turn LIMIT $4) \
+         UPDATE ledger.hook_runs AS run SET holder = $1, attempts = attempts + 1, \
              held_until = clock_timestamp() + make_interval(secs => $2) \
-         FROM (SELECT organization_id, hook_id, position FROM ledger.hook_runs \
-               WHERE state = 'due' AND due_at <= $3 AND (held_until IS NULL OR held_until < clock_timestamp()) \
-               ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED) AS due \
-         WHERE run.organization_id = due.organization_id AND run.hook_id = due.hook_id \
-           AND run.position = due.position \
+         WHERE ctid = ANY(ARRAY(SELECT ctid FROM mine)) AND state = 'due' \
+           AND (held_until IS NULL OR held_until < clock_timestamp()) \
          RETURNING run.organization_id, run.hook_id, run.position, run.message_id, run.occurred_at, run.attempts",
     )
     .bind(holder)
     .bind(HELD.as_secs_f64())
     .bind(Instant(app.clock.now()))
     .bind(i64::try_from(limit).unwrap_or(1))
-    .fetch_all(app.ledger.pool())
+    .bind(organizations)
+    .fetch_all(connection)
     .await?;
     rows.iter()
         .map(|row| {

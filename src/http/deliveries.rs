@@ -122,13 +122,16 @@ struct Turned {
 }
 
 impl Turned {
-    /// What is signed, and cannot be taken in for now, is nobody's fault.
+    /// What is signed comes from no stranger, whatever becomes of it.
     fn of(refusal: WebhookRefusal) -> Self {
         let away = match &refusal {
-            WebhookRefusal::UnknownOutbox | WebhookRefusal::NotListening(_) | WebhookRefusal::Webhook(_) => {
-                true
-            }
-            WebhookRefusal::TooEarly | WebhookRefusal::Unavailable => false,
+            WebhookRefusal::UnknownOutbox
+            | WebhookRefusal::NotListening(_)
+            | WebhookRefusal::Webhook(WebhookError::Signature(_) | WebhookError::TooLarge) => true,
+            // A body is read once its signature was found right: what cannot be understood is the provider's.
+            WebhookRefusal::Webhook(WebhookError::Malformed)
+            | WebhookRefusal::TooEarly
+            | WebhookRefusal::Unavailable => false,
         };
         Self { away, error: refusal.into() }
     }

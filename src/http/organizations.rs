@@ -135,6 +135,9 @@ pub async fn change(
     };
     for call in [&call, &of_instance] {
         if let Some(answer) = replay(&state, call, StatusCode::OK).await? {
+            if paused == Some(true) {
+                pauses::holds().await;
+            }
             return Ok(answer);
         }
     }

@@ -186,6 +186,7 @@ pub async fn pause(
     let scope = scope(&mut fields);
     fields.finish()?;
     if let Some(answer) = replay(&state, &call, StatusCode::OK).await? {
+        pauses::holds().await;
         return Ok(answer);
     }
     settle(pauses::pause(&state.app, &call, scope, reason).await, StatusCode::OK)

@@ -3,6 +3,7 @@
 use axum::extract::{OriginalUri, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use docket_aggregates::approval::{ApprovalError, ApprovalStatus};
 use docket_aggregates::channel::Channel;
 use docket_aggregates::ids::{CampaignId, ContactId, MessageId, OrganizationId, OutboxId, SequenceId};
 use docket_aggregates::message::{DispatchState, MessageError, MessageStatus};
@@ -57,6 +58,9 @@ impl From<SendRefusal> for ApiError {
                 }
             }
             SendRefusal::Message(error) => error.into(),
+            SendRefusal::Approval(ApprovalError::NotPending(ApprovalStatus::Expired)) => {
+                Self::unprocessable("APPROVAL_EXPIRED", message)
+            }
             SendRefusal::Approval(error) => Self::conflict("APPROVAL_NOT_PENDING", error),
             SendRefusal::Bucket(_) | SendRefusal::Correspondence(_) => {
                 Self::unprocessable("ILLEGAL_TRANSITION", message)

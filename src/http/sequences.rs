@@ -68,6 +68,12 @@ impl From<SequenceRefusal> for ApiError {
     }
 }
 
+/// Steps that stand against how far contacts are: which one, and by which rule.
+fn would_move(step: usize, code: &'static str, message: String) -> ApiError {
+    let problem = FieldProblem::new(format!("steps.{}", step - 1), code, message.clone());
+    ApiError::unprocessable(code, message).with(json!([problem]))
+}
+
 impl From<SequenceError> for ApiError {
     fn from(error: SequenceError) -> Self {
         let message = error.to_string();
@@ -87,6 +93,8 @@ impl From<SequenceError> for ApiError {
             SequenceError::Wait(step) => {
                 Self::field(format!("steps.{}.waitMinutes", step - 1), "OUT_OF_RANGE", message)
             }
+            SequenceError::WouldRepeat { step, .. } => would_move(step, "WOULD_REPEAT_STEP", message),
+            SequenceError::WouldSkip { step, .. } => would_move(step, "WOULD_SKIP_STEP", message),
             SequenceError::Window { step, .. } => {
                 Self::field(format!("steps.{}.window", step - 1), "INVALID_HOURS", message)
             }

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use docket_aggregates::Timestamp;
 use docket_aggregates::ids::{OrganizationId, WebhookEndpointId};
-use sqlx::{PgPool, Row};
+use sqlx::Row;
 use uuid::Uuid;
 
 use super::POST_WITHIN;
 use crate::app::App;
 use crate::ledger::instant::Instant;
+use crate::turns::in_turn;
 
 /// Posts of one company at once, by one process.
 const AT_ONCE_OF_COMPANY: i64 = 8;
@@ -64,7 +65,8 @@ impl Turns {
         under_way: &[(OrganizationId, WebhookEndpointId)],
         free: usize,
     ) -> Result<Look, sqlx::Error> {
-        let companies = in_turn(app.ledger.pool(), self.after).await?;
+        let companies =
+            in_turn(app.ledger.pool(), "ledger.webhook_deliveries", self.after, COMPANIES).await?;
         let whole = companies.len() < COMPANIES;
         if companies.is_empty() {
             return Ok(Look { held: vec![], whole });
@@ -77,35 +79,6 @@ impl Turns {
         };
         Ok(Look { held, whole })
     }
-}
-
-/// The companies with something due, now or later, in the order of their turns.
-async fn in_turn(pool: &PgPool, after: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
-    let mut companies = from(pool, after, COMPANIES).await?;
-    if companies.len() < COMPANIES && !after.is_nil() {
-        let again = from(pool, Uuid::nil(), COMPANIES - companies.len()).await?;
-        companies.extend(again.into_iter().take_while(|company| *company <= after));
-    }
-    Ok(companies)
-}
-
-/// Those after `after`, from one to the next by index, however many deliveries lie between them.
-async fn from(pool: &PgPool, after: Uuid, limit: usize) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar(
-        "WITH RECURSIVE company AS ( \
-             (SELECT organization_id, 1 AS n FROM ledger.webhook_deliveries \
-              WHERE state = 'due' AND organization_id > $1 ORDER BY organization_id LIMIT 1) \
-             UNION ALL \
-             SELECT next.organization_id, company.n + 1 FROM company CROSS JOIN LATERAL ( \
-                 SELECT d.organization_id FROM ledger.webhook_deliveries d \
-                 WHERE d.state = 'due' AND d.organization_id > company.organization_id \
-                 ORDER BY d.organization_id LIMIT 1) next WHERE company.n < $2) \
-         SELECT organization_id FROM company ORDER BY n",
-    )
-    .bind(after)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(pool)
-    .await
 }
 
 async fn take(

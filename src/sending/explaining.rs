@@ -9,7 +9,9 @@ mod words;
 use docket_aggregates::Timestamp;
 use docket_aggregates::approval::{Approval, ApprovalStatus};
 use docket_aggregates::ids::{MessageId, OrganizationId};
-use docket_aggregates::message::{Delivery, DispatchState, Message, MessageError, MessageStatus, RETRIES};
+use docket_aggregates::message::{
+    Delivery, DispatchState, Message, MessageError, MessageStatus, RETRIES, Reason,
+};
 use docket_projections::messages::MessageRow;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -86,6 +88,12 @@ pub async fn explain(
 /// What lists and rules said of it last.
 fn decided(row: &MessageRow) -> String {
     let rule = row.rule_id.zip(row.rule_version);
+    if row.reason.as_deref() == Some(Reason::PieceGone.name()) {
+        return format!(
+            "The approval rules were not asked, because {}; a person was asked.",
+            Reason::PieceGone.sentence()
+        );
+    }
     match (row.rules_version, rule) {
         (None, _) if row.status == MessageStatus::SentDryrun => {
             "The recipient is on the allowlist, and a dry run ends there.".to_owned()
@@ -180,8 +188,7 @@ fn delivered(delivery: Delivery) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::words;
-    use docket_aggregates::message::Reason;
+    use super::{Reason, words};
 
     #[test]
     fn every_reason_reads_on_after_because() {

@@ -47,10 +47,11 @@ async fn decided(app: &TestApp, organization: OrganizationId) -> Vec<Decided> {
             AnyEvent::Message(MessageEvent::MessageRevised { labels, .. }) => {
                 messages.get_mut(&id).unwrap().1 = labels.into_value().unwrap();
             }
-            AnyEvent::Message(MessageEvent::MessageDecided { decision, .. })
+            AnyEvent::Message(MessageEvent::MessageDecided { decision, labels: judged, .. })
                 if decision.rules_version.is_some() =>
             {
                 let (channel, labels) = messages[&id].clone();
+                let labels = judged.map_or(labels, |judged| judged.into_value().unwrap());
                 all.push(Decided {
                     message: MessageId(id),
                     facts: Facts { channel, labels },

@@ -6,6 +6,7 @@ use docket::app::App;
 use docket::hooks::{self, Hooks};
 use docket::language_model::{LanguageModel, LanguageModelConfig};
 use docket::ledger::Origin;
+use docket::ledger::instant::Instant;
 use docket::service::Call;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::ids::{BucketId, MessageId, OrganizationId, OutboxId, PrincipalId, SubjectId};
@@ -58,6 +59,10 @@ impl Story {
 
     /// Sends a message as the dispatcher would record it; with the dry-run channel, rehearses one.
     async fn issue(&self, channel: Channel, payload: Value) -> MessageId {
+        self.issue_of(self.admin.organization, channel, payload).await
+    }
+
+    async fn issue_of(&self, organization: OrganizationId, channel: Channel, payload: Value) -> MessageId {
         let message_id: MessageId = self.app.clock.mint();
         let draft = Draft {
             message_id,
@@ -108,7 +113,7 @@ impl Story {
             self.app
                 .app
                 .ledger
-                .order::<Message>(self.admin.organization, message_id, id, at, &origin, None, command)
+                .order::<Message>(organization, message_id, id, at, &origin, None, command)
                 .await
                 .unwrap();
         }
@@ -291,6 +296,89 @@ async fn another_process_takes_over_what_its_own_file_says_too() {
     for running in running {
         running.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_process_without_the_hooks_in_force_stands_aside() {
+    let story = Story::begin().await;
+    let file = story.folder.path().join("late.yaml");
+    let late = App { hooks: Hooks::new(Some(file.clone())), ..story.app.another().await };
+    let ending = tokio_util::sync::CancellationToken::new();
+    let running = tokio::spawn(hooks::run(late.clone(), ending.clone()));
+    assert_eq!(story.put(COVERAGE).await.0, 200);
+    // It shares the cursor and the runs; whatever it took of either would be lost.
+    for number in 1..=12 {
+        story.issue(Channel::Linkedin, json!({ "kind": "message", "text": "We build roofs." })).await;
+        assert_eq!(story.coverage_of(number).await["waiting"], 0);
+    }
+    assert!(late.hooks.registry().hooks.is_empty());
+    // Its file arrives: no further reload is needed.
+    std::fs::write(&file, COVERAGE).unwrap();
+    eventually("it takes over", || async { late.hooks.registry().get("brand-voice-coverage").map(|_| ()) })
+        .await;
+    ending.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_issued_while_nobody_has_the_hooks_in_force_is_kept() {
+    let story = Story::begin().await;
+    let file = story.folder.path().join("other.yaml");
+    std::fs::write(&file, "hooks: []\n").unwrap();
+    let other = App { hooks: Hooks::new(Some(file)), ..story.app.another().await };
+    assert_eq!(story.put(COVERAGE).await.0, 200);
+    // A process with another file is started, and ends at once.
+    let call = Call::of_system(&other, OrganizationId::INSTANCE, "test");
+    assert!(hooks::reload(&other, &call).await.unwrap().appended.is_some());
+    story.issue(Channel::Linkedin, json!({ "kind": "message", "text": "We build roofs." })).await;
+    assert_eq!(story.reload().await.1["version"], 3);
+    assert_eq!(story.coverage_of(1).await["uncovered"], 1);
+}
+
+#[tokio::test]
+async fn what_waits_for_one_company_does_not_wait_for_the_runs_of_another() {
+    const MANY: usize = 24;
+    let completion = json!({ "choices": [{
+        "message": { "role": "assistant", "content": "{\"issues\":[]}" }, "finish_reason": "stop",
+    }] });
+    let provider = Provider::start((0..=MANY).map(|_| Act::answer(200, &completion))).await;
+    let config = LanguageModelConfig {
+        llm_url: Some(provider.base.clone()),
+        llm_model: Some("m".into()),
+        llm_key: None,
+    };
+    let story = Story::with_model(LanguageModel::open(&config).unwrap()).await;
+    let other = story.app.organization().await;
+    let mut runs = Vec::new();
+    for number in 0..MANY {
+        let message = json!({ "text": format!("Number {number}.") });
+        runs.push((story.admin.organization, story.issue(Channel::Instagram, message).await));
+    }
+    runs.push((other, story.issue_of(other, Channel::Instagram, json!({ "text": "Elsewhere." })).await));
+    story.followed().await;
+    assert_eq!(story.put(COVERAGE).await.0, 200);
+    // All are due at once, and the other company's last of all.
+    let (of, messages): (Vec<_>, Vec<_>) =
+        runs.iter().map(|(organization, message)| (organization.uuid(), message.uuid())).unzip();
+    sqlx::query(
+        "INSERT INTO ledger.hook_runs \
+             (organization_id, hook_id, position, message_id, occurred_at, due_at, expires_at) \
+         SELECT o, 'brand-voice-coverage', n, m, $3::timestamptz, $3::timestamptz - (100 - n) * interval '1 second', \
+             $3::timestamptz + interval '1 day' FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS run (o, m, n)",
+    )
+    .bind(of)
+    .bind(messages)
+    .bind(Instant(story.app.clock.now()))
+    .execute(story.app.app.ledger.pool())
+    .await
+    .unwrap();
+    let asked = eventually("all of them run", || async {
+        let taken = provider.taken();
+        (taken.len() > MANY).then_some(taken)
+    })
+    .await;
+    let place = asked.iter().position(|request| request.body.contains("Elsewhere.")).unwrap();
+    assert!(place < MANY / 2, "it ran as number {place} of {MANY}");
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! What is set up before anything is sent: senders, rules, lists, pieces, pauses.
 
+use std::time::Instant;
+
+use docket::dispatcher::CALLS_BEGIN_WITHIN;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::token::Role;
 use hyper::Method;
@@ -492,6 +495,31 @@ async fn sending_is_paused_and_resumed_by_scope() {
         ("resume", json!({ "scope": "planet" })),
     ] {
         assert_eq!(refused(&post(&client, path, body).await), (400, "VALIDATION_FAILED"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_pause_that_is_asked_again_is_answered_once_it_holds() {
+    let app = TestApp::start().await;
+    let client = app.client(Role::InstanceAdmin, app.organization().await).await;
+    let own = format!("/api/admin/organizations/{}", client.organization);
+    let pause = json!({ "reason": "too loud" });
+    for (method, path, body) in
+        [(Method::POST, client.crm("pause"), pause), (Method::PATCH, own, json!({ "sendingPaused": true }))]
+    {
+        assert_eq!(post(&client, "resume", json!({})).await.0, 200);
+        // Two at once, of which one comes second, and one that comes when both were answered.
+        let ask = async || {
+            let since = Instant::now();
+            let headers = [JSON, ("idempotency-key", "k")];
+            let answer = client.send(method.clone(), &path, &headers, body.to_string().into_bytes()).await;
+            (answer.unwrap(), since.elapsed())
+        };
+        let (one, other) = tokio::join!(ask(), ask());
+        for (answer, after) in [&one, &other, &ask().await] {
+            assert_eq!((answer, answer.0), (&one.0, 200), "{path}");
+            assert!(*after >= CALLS_BEGIN_WITHIN, "{path} was answered after {after:?}");
+        }
     }
 }
 

@@ -93,6 +93,7 @@ mod tests {
                 approval_id: None,
             },
             dedup_key: None,
+            labels: None,
         }
     }
 

@@ -239,7 +239,7 @@ fn everything_is_looked_at_again_at_the_hand_over() {
         ),
         (|world| world.leading = Leading::Over, Ruling::Fail(Reason::SequenceStopped)),
         // The piece was taken out of use: whatever the rules say, they said it of another draft.
-        (|world| world.labels = None, Ruling::AskAPerson(APPROVAL)),
+        (|world| world.labels = None, Ruling::AskWithoutRules(APPROVAL)),
         (
             |world| {
                 world.only_let_go(Predicate { niche: Some(NicheIs::Absent), ..Predicate::default() });

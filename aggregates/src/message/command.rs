@@ -68,6 +68,8 @@ pub enum Ruling {
     AutoApprove,
     /// A person is asked.
     AskAPerson(ApprovalId),
+    /// A person is asked because nobody vouches for its words any more, whatever the rules say.
+    AskWithoutRules(ApprovalId),
     /// The rehearsal went well.
     DryRun,
     /// It may not go there.
@@ -137,6 +139,15 @@ pub enum MessageCommand {
         grounds: Grounds,
         /// Not to be handed over before this instant; for what is approved.
         not_before: Option<Timestamp>,
+    },
+    /// Decide anew, at the moment of dispatch, on what waits for a channel.
+    DecideAnew {
+        /// What.
+        ruling: Ruling,
+        /// On what it rests.
+        grounds: Grounds,
+        /// What the rules looked at: what is said now of its words. None where they were not asked.
+        labels: Option<Labels>,
     },
     /// A person says yes. The approval's own stream is written in the same append.
     Approve {

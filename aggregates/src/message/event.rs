@@ -148,6 +148,9 @@ pub enum MessageEvent {
         decision: Decision,
         /// The deduplication key that is free again.
         dedup_key: Option<String>,
+        /// What the rules looked at, where that was something else than the labels of the draft. Sealed as those are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        labels: Option<Personal<Labels>>,
     },
     /// It may go out.
     MessageApproved {

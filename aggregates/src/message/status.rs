@@ -171,11 +171,13 @@ pub enum Reason {
     NoPublicUrl,
     /// It is a step of a sequence that its contact is not led through any more.
     SequenceStopped,
+    /// The piece that its words are from was taken out of use after a rule had let it go.
+    PieceGone,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NotOnAllowlist,
         Self::AllowlistEmpty,
         Self::Suppressed,
@@ -192,6 +194,7 @@ impl Reason {
         Self::SettledAsFailed,
         Self::NoPublicUrl,
         Self::SequenceStopped,
+        Self::PieceGone,
     ];
 
     /// The stored name.
@@ -213,6 +216,7 @@ impl Reason {
             Self::SettledAsFailed => "settled_as_failed",
             Self::NoPublicUrl => "no_public_url",
             Self::SequenceStopped => "sequence_stopped",
+            Self::PieceGone => "content_piece_gone",
         }
     }
 
@@ -237,6 +241,7 @@ impl Reason {
             Self::SettledAsFailed => "it was found not to have been sent",
             Self::NoPublicUrl => "an e-mail needs an unsubscribe link, and DOCKET_PUBLIC_URL is not set",
             Self::SequenceStopped => "its contact is not led through its sequence any more",
+            Self::PieceGone => "the content piece that its words are from was taken out of use",
         }
     }
 }

@@ -72,6 +72,7 @@ fn decided(status: MessageStatus, reason: Option<&str>, approval_id: Option<Appr
             approval_id,
         },
         dedup_key: frees.then(|| "k1".into()),
+        labels: None,
     }
 }
 
@@ -205,6 +206,10 @@ fn every_ruling_on_a_draft_is_recorded_with_its_grounds() {
     for (ruling, expected) in [
         (Ruling::AskAPerson(APPROVAL), vec![asked()]),
         (
+            Ruling::AskWithoutRules(APPROVAL),
+            vec![decided(S::DraftPendingApproval, Some("content_piece_gone"), Some(APPROVAL))],
+        ),
+        (
             Ruling::AutoApprove,
             vec![decided(S::DraftPendingApproval, None, None), approved_by_rule(), queued()],
         ),
@@ -221,6 +226,30 @@ fn every_ruling_on_a_draft_is_recorded_with_its_grounds() {
             Given::with(()).given(on_its_way()).when(rule(ruling)).then_expect_events(expected);
         }
     }
+}
+
+#[test]
+fn what_the_rules_looked_at_at_the_moment_of_dispatch_is_recorded_where_it_is_another() {
+    let anew = |rules_version, labels: Option<Labels>| MessageCommand::DecideAnew {
+        ruling: Ruling::AskAPerson(APPROVAL),
+        grounds: Grounds { rules_version, ..grounds() },
+        labels,
+    };
+    let other = Labels { niche: Some("roofs".into()), tags: vec!["new".into()] };
+    let recorded = |command: MessageCommand| {
+        let mut message = Message::default();
+        on_its_way().into_iter().for_each(|event| message.apply(event));
+        match message.decide(command).unwrap().remove(0) {
+            MessageEvent::MessageDecided { labels, .. } => labels,
+            event => panic!("{event:?}"),
+        }
+    };
+    assert_eq!(
+        recorded(anew(Some(5), Some(other.clone()))),
+        Some(Personal::known(OUTBOX.uuid(), other.clone()))
+    );
+    assert_eq!(recorded(anew(Some(5), Some(Labels::default()))), None, "the draft says the same");
+    assert_eq!(recorded(anew(None, Some(other))), None, "no rules were asked");
 }
 
 #[test]

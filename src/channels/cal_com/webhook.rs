@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::REFERENCE;
-use crate::channels::delivery::{About, bounded, json};
+use crate::channels::delivery::{About, bounded, if_readable, json};
 use crate::channels::signature::check_hex;
 use crate::channels::{Delivery, Happening, Secret, WebhookError};
 
@@ -14,7 +14,7 @@ use crate::channels::{Delivery, Happening, Secret, WebhookError};
 #[serde(rename_all = "camelCase")]
 struct Webhook {
     trigger_event: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     created_at: Option<Timestamp>,
     #[serde(default)]
     payload: Value,
@@ -24,7 +24,7 @@ struct Webhook {
 #[serde(rename_all = "camelCase")]
 struct Booking {
     uid: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     start_time: Option<Timestamp>,
     #[serde(default)]
     reschedule_uid: Option<String>,

@@ -4,7 +4,7 @@ use docket_aggregates::Timestamp;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
-use crate::channels::delivery::{About, beginning, bounded, json};
+use crate::channels::delivery::{About, beginning, bounded, each, if_readable, item, json};
 use crate::channels::signature::check_hex;
 use crate::channels::{Delivery, Happening, Secret, WebhookError};
 
@@ -13,23 +13,24 @@ pub use crate::channels::signature::hub_challenge as challenge;
 #[derive(Deserialize)]
 struct Webhook {
     object: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each")]
     entry: Vec<Entry>,
 }
 
 /// Messages come in `messaging`, or one by one as changes of the field `messages`.
 #[derive(Deserialize)]
 struct Entry {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each")]
     messaging: Vec<Messaging>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each")]
     changes: Vec<Change>,
 }
 
 #[derive(Deserialize)]
 struct Change {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     field: String,
+    #[serde(default)]
     value: serde_json::Value,
 }
 
@@ -53,13 +54,13 @@ struct Party {
 #[derive(Deserialize)]
 struct Written {
     mid: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     text: Option<String>,
     #[serde(default)]
     is_echo: bool,
     #[serde(default)]
     is_deleted: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     reply_to: Option<Seen>,
 }
 
@@ -69,7 +70,8 @@ struct Seen {
     mid: Option<String>,
 }
 
-/// Checks the signature over the raw body and reads what happened.
+/// Checks the signature over the raw body and reads what happened. One webhook is about many messages: what cannot be read
+/// of it is passed over.
 pub fn read(headers: &HeaderMap, app_secret: &Secret, body: &[u8]) -> Result<Vec<Delivery>, WebhookError> {
     bounded(body)?;
     check_hex(headers, "x-hub-signature-256", "sha256=", app_secret, body)?;
@@ -80,11 +82,8 @@ pub fn read(headers: &HeaderMap, app_secret: &Secret, body: &[u8]) -> Result<Vec
     let mut told = Vec::new();
     for entry in webhook.entry {
         let changed = entry.changes.into_iter().filter(|change| change.field == "messages");
-        let changed =
-            changed.map(|change| serde_json::from_value(change.value).map_err(|_| WebhookError::Malformed));
-        for messaging in entry.messaging.into_iter().map(Ok).chain(changed) {
-            told.extend(happened(messaging?));
-        }
+        let changed = changed.filter_map(|change| item::<Messaging>(change.value));
+        told.extend(entry.messaging.into_iter().chain(changed).filter_map(happened));
     }
     Ok(told)
 }

@@ -6,7 +6,7 @@ use docket_aggregates::Timestamp;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
-use crate::channels::delivery::{About, beginning, bounded, json};
+use crate::channels::delivery::{About, beginning, bounded, if_readable, json};
 use crate::channels::signature::check_shared;
 use crate::channels::{Delivery, Happening, Secret, WebhookError};
 
@@ -19,9 +19,9 @@ struct Webhook {
     event: String,
     #[serde(default)]
     account_id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     account_info: Option<AccountInfo>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     timestamp: Option<Timestamp>,
     #[serde(default)]
     message_id: Option<String>,

@@ -1,11 +1,12 @@
 //! What WhatsApp tells: how a message fares, and what people write.
 
+use docket_aggregates::Timestamp;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
 use super::PROVIDER;
 use super::errors::verdict;
-use crate::channels::delivery::{About, beginning, bounded, json, unix_seconds};
+use crate::channels::delivery::{About, beginning, bounded, each, if_readable, item, json, seconds};
 use crate::channels::graph::Verdict;
 use crate::channels::said::said;
 use crate::channels::signature::check_hex;
@@ -16,30 +17,31 @@ pub use crate::channels::signature::hub_challenge as challenge;
 #[derive(Deserialize)]
 struct Webhook {
     object: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each")]
     entry: Vec<Entry>,
 }
 
 #[derive(Deserialize)]
 struct Entry {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each")]
     changes: Vec<Change>,
 }
 
 #[derive(Deserialize)]
 struct Change {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     field: String,
+    #[serde(default)]
     value: serde_json::Value,
 }
 
 #[derive(Deserialize)]
 struct Value {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     metadata: Metadata,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each")]
     statuses: Vec<Status>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each")]
     messages: Vec<Written>,
 }
 
@@ -53,20 +55,22 @@ struct Metadata {
 struct Status {
     id: String,
     status: String,
-    #[serde(default)]
-    timestamp: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "seconds")]
+    timestamp: Option<Timestamp>,
+    #[serde(default, deserialize_with = "if_readable")]
     recipient_id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     biz_opaque_callback_data: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each")]
     errors: Vec<StatusError>,
 }
 
+/// Meta's description requires nothing of it.
 #[derive(Deserialize)]
 struct StatusError {
-    code: i64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
+    code: Option<i64>,
+    #[serde(default, deserialize_with = "if_readable")]
     title: String,
 }
 
@@ -74,17 +78,17 @@ struct StatusError {
 struct Written {
     from: String,
     id: String,
-    #[serde(default)]
-    timestamp: String,
-    #[serde(rename = "type", default)]
+    #[serde(default, deserialize_with = "seconds")]
+    timestamp: Option<Timestamp>,
+    #[serde(rename = "type", default, deserialize_with = "if_readable")]
     kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     text: Option<Text>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     button: Option<Button>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     interactive: Option<Interactive>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     context: Option<Context>,
 }
 
@@ -117,7 +121,8 @@ struct Context {
     id: Option<String>,
 }
 
-/// Checks the signature over the raw body and reads what happened.
+/// Checks the signature over the raw body and reads what happened. One webhook is about many messages: what cannot be read
+/// of it is passed over.
 pub fn read(headers: &HeaderMap, app_secret: &Secret, body: &[u8]) -> Result<Vec<Delivery>, WebhookError> {
     bounded(body)?;
     check_hex(headers, "x-hub-signature-256", "sha256=", app_secret, body)?;
@@ -131,7 +136,7 @@ pub fn read(headers: &HeaderMap, app_secret: &Secret, body: &[u8]) -> Result<Vec
         if change.field != "messages" {
             continue;
         }
-        let value: Value = serde_json::from_value(change.value).map_err(|_| WebhookError::Malformed)?;
+        let Some(value) = item::<Value>(change.value) else { continue };
         let account = value.metadata.phone_number_id;
         told.extend(value.statuses.into_iter().filter_map(|status| fared(status, account.clone())));
         told.extend(value.messages.into_iter().filter_map(|message| written(message, account.clone())));
@@ -154,35 +159,38 @@ fn fared(status: Status, account: Option<String>) -> Option<Delivery> {
             person: status.recipient_id,
             account,
         },
-        at: unix_seconds(&status.timestamp),
+        at: status.timestamp,
         notice: Some(format!("{}/{}", status.id, status.status)),
         happening,
     })
 }
 
 fn failed(error: Option<&StatusError>) -> Happening {
-    let Some(error) = error else {
+    let Some(error) = error.filter(|error| error.code.is_some() || !error.title.is_empty()) else {
         return Happening::Bounced {
             permanent: false,
             code: Code::Refused,
             reason: format!("{PROVIDER} did not deliver it, and does not say why"),
         };
     };
-    let code = match verdict(error.code, None) {
+    let code = match error.code.and_then(|code| verdict(code, None)) {
         Some(Verdict::Rejected(Code::OptedOut)) => return Happening::OptedOut,
         Some(Verdict::Rejected(code) | Verdict::Retry(code, _)) => code,
         Some(Verdict::Unknown) => Code::Unavailable,
         None => Code::Refused,
     };
+    let number = error.code.map(|code| format!("{code} ")).unwrap_or_default();
     Happening::Bounced {
         permanent: code == Code::Recipient,
         code,
-        reason: format!("{PROVIDER} did not deliver it: {} {}", error.code, said(&error.title, &[])),
+        reason: format!("{PROVIDER} did not deliver it: {number}{}", said(&error.title, &[])),
     }
 }
 
 fn written(message: Written, account: Option<String>) -> Option<Delivery> {
-    if matches!(message.kind.as_str(), "system" | "unsupported" | "unknown" | "request_welcome") {
+    // Nobody wrote those. What Meta does not pass on (`unsupported`, `unknown`: a poll, a picture to be seen once) is a
+    // person's word all the same, without its text.
+    if matches!(message.kind.as_str(), "system" | "request_welcome") {
         return None;
     }
     let interactive = message.interactive.and_then(|reply| reply.button_reply.or(reply.list_reply));
@@ -198,7 +206,7 @@ fn written(message: Written, account: Option<String>) -> Option<Delivery> {
             person: Some(message.from),
             account,
         },
-        at: unix_seconds(&message.timestamp),
+        at: message.timestamp,
         notice: Some(message.id),
         happening: Happening::Replied { text: text.as_deref().map(beginning) },
     })

@@ -138,6 +138,11 @@ fn of_ruling(ruling: Ruling) -> Prospect {
             None,
             "The rules of now do not let it go, so that a person would be asked before it is handed over.",
         ),
+        Ruling::AskWithoutRules(_) => {
+            let because = Reason::PieceGone.sentence();
+            let sentence = format!("A person would be asked before it is handed over, because {because}.");
+            Prospect::new("asked", Some(Reason::PieceGone.name()), sentence)
+        }
         Ruling::AutoApprove | Ruling::DryRun => Prospect::new("handed_over", None, PASSES),
     }
 }
@@ -269,7 +274,7 @@ impl Present {
             }
         }
         let next = match ruling {
-            Ruling::AskAPerson(_) => {
+            Ruling::AskAPerson(_) | Ruling::AskWithoutRules(_) => {
                 ("asked", "Nothing stands against a new send now, but a person would be asked.")
             }
             _ => ("handed_over", "Nothing stands against a new send now."),

@@ -136,14 +136,92 @@ fn whatsapp_tells_what_people_write() {
             Some("Yes"),
         ),
         (json!({ "type": "image", "image": { "id": "1" } }), None, None),
+        // A poll, a picture to be seen once: what Meta does not pass on was written all the same.
+        (json!({ "type": "unsupported", "errors": [{ "code": 131_051 }] }), None, None),
+        (json!({ "type": "unknown" }), None, None),
     ] {
         let [delivery] = &with(message)[..] else { panic!("one reply") };
         assert_eq!(delivery.about, about(false, id, Some("33612345678"), Some("1065")));
         assert_eq!(delivery.happening, Happening::Replied { text: text.map(Into::into) });
         assert_eq!(delivery.notice.as_deref(), Some("wamid.IN"));
     }
-    for silent in [json!({ "type": "system", "system": {} }), json!({ "type": "unsupported" })] {
+    for silent in [json!({ "type": "system", "system": {} }), json!({ "type": "request_welcome" })] {
         assert_eq!(with(silent), []);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_of_a_webhook_keeps_nothing_else_of_it_back() {
+    let metadata = json!({ "phone_number_id": "1065" });
+    let stop = json!({ "from": "33612345678", "id": "wamid.IN", "timestamp": "1749416383", "type": "text", "text": { "body": "STOP" } });
+    let stopped = Happening::Replied { text: Some("STOP".into()) };
+    let failed = |reason: &str| {
+        let reason = format!("WhatsApp did not deliver it{reason}");
+        Some(Happening::Bounced { permanent: false, code: Code::Refused, reason })
+    };
+    // What Meta's description does not require may be missing, and what is told in another form is told.
+    for (status, fared) in [
+        (json!({ "id": "w", "status": "failed", "errors": [{ "title": "Odd" }] }), failed(": Odd")),
+        (
+            json!({ "id": "w", "status": "failed", "errors": [{ "code": "x", "title": 1 }] }),
+            failed(", and does not say why"),
+        ),
+        (json!({ "id": "w", "status": "sent", "timestamp": 1_749_416_383 }), Some(Happening::Accepted)),
+        (
+            json!({ "id": "w", "status": "sent", "timestamp": [], "recipient_id": 1 }),
+            Some(Happening::Accepted),
+        ),
+        (json!({ "id": "w", "status": "read", "errors": null }), Some(Happening::Read)),
+        (json!({ "id": 1, "status": "sent" }), None),
+        (json!({ "id": "w" }), None),
+        (json!("sent"), None),
+    ] {
+        let value = json!({ "metadata": metadata, "statuses": [status], "messages": [stop] });
+        let told = whatsapp(value).unwrap().into_iter().map(|delivery| delivery.happening);
+        assert_eq!(told.collect::<Vec<_>>(), fared.into_iter().chain([stopped.clone()]).collect::<Vec<_>>());
+    }
+    for (message, text) in [
+        (json!({ "from": "1", "id": "i", "type": "button", "button": { "payload": "P" } }), Some(None)),
+        (
+            json!({ "from": "1", "id": "i", "type": 1, "text": { "body": "a" }, "context": [] }),
+            Some(Some("a")),
+        ),
+        (json!({ "from": "1", "id": "i", "type": "text", "text": {} }), Some(None)),
+        (json!({ "from": "1", "type": "text", "text": { "body": "a" } }), None),
+        (json!(null), None),
+    ] {
+        let told = whatsapp(json!({ "metadata": 1, "messages": [message, stop] })).unwrap();
+        let read = text.map(|text: Option<&str>| Happening::Replied { text: text.map(Into::into) });
+        let told: Vec<_> = told.into_iter().map(|delivery| delivery.happening).collect();
+        assert_eq!(told, read.into_iter().chain([stopped.clone()]).collect::<Vec<_>>());
+    }
+    let good = json!({ "field": "messages", "value": { "metadata": metadata, "messages": [stop] } });
+    for odd in [
+        json!({ "field": "messages", "value": "x" }),
+        json!({ "field": "messages" }),
+        json!({ "field": 1, "value": {} }),
+        json!([]),
+    ] {
+        let body = json!({ "object": "whatsapp_business_account", "entry": [1, { "changes": [odd, good] }] });
+        let body = body.to_string();
+        let told = whatsapp::webhook::read(&hub(&body), &secret(), body.as_bytes()).unwrap();
+        assert_eq!(told.len(), 1, "{body}");
+    }
+
+    let stop = json!({ "sender": { "id": "ada" }, "recipient": { "id": "178" }, "message": { "mid": "m", "text": "STOP" } });
+    for odd in [json!({ "sender": { "id": "ada" } }), json!({ "sender": 1, "recipient": 1 }), json!("x")] {
+        let body = json!({ "object": "instagram", "entry": [{
+            "messaging": [odd, stop],
+            "changes": [{ "field": "messages", "value": odd }, { "field": "messages", "value": stop }],
+        }]});
+        let body = body.to_string();
+        let told = instagram::webhook::read(&hub(&body), &secret(), body.as_bytes()).unwrap();
+        assert!(told.len() == 2 && told.iter().all(|delivery| delivery.happening == stopped), "{body}");
+    }
+    for nothing in [json!({}), json!({ "object": "page", "entry": [] }), json!([])] {
+        let body = nothing.to_string();
+        let told = whatsapp::webhook::read(&hub(&body), &secret(), body.as_bytes());
+        assert_eq!(told, Err(WebhookError::Malformed));
     }
 }
 

@@ -37,6 +37,16 @@ impl Company {
         pauses::resume(&self.app.app, &call, PauseScope::All).await.unwrap();
     }
 
+    /// That the rules in force, tried out on everything that was decided, would have done the same, so often.
+    async fn same_rules_differ_in_nothing(&self, rules: Value, decisions: usize) {
+        let now = self.app.clock.now();
+        let (from, to) = (now.plus_millis(-60_000), now.plus_millis(60_000));
+        let body = json!({ "from": from, "to": to, "candidateRules": rules });
+        let (status, told) = post(&self.board, "approval-rules/simulate", body).await;
+        assert_eq!(status, 200, "{told}");
+        assert_eq!((&told["decisions"], &told["examples"]), (&json!(decisions), &json!([])), "{told}");
+    }
+
     /// The activity once nothing happens to it by itself any more: it is over, or a person is asked.
     async fn at_rest(&self, activity: &Value) -> (String, String) {
         let path = format!("activities/{}", text(&activity["id"]));
@@ -54,7 +64,7 @@ async fn words_that_the_board_does_not_vouch_for_any_more_wait_for_a_person() {
     let server = MailServer::start(Script::default()).await;
     let company = Company::allowing(&["@example.com"]).await;
     let rule = json!({ "predicate": { "tags": ["good"] }, "action": "auto_approve", "priority": 1 });
-    assert_eq!(post(&company.board, "approval-rules", rule).await.0, 201);
+    assert_eq!(post(&company.board, "approval-rules", rule.clone()).await.0, 201);
     company.pause().await;
     let changes = [
         ("kept", Method::PATCH, json!({ "summary": "Roofs." }), ("sent", "done")),
@@ -83,7 +93,21 @@ async fn words_that_the_board_does_not_vouch_for_any_more_wait_for_a_person() {
     for (name, queued, (status, dispatch)) in waiting {
         let came_to = company.at_rest(&queued).await;
         assert_eq!((came_to.0.as_str(), came_to.1.as_str()), (status, dispatch), "{name}");
+        let (_, told) = get(&company.board, &format!("activities/{}/explain", text(&queued["id"]))).await;
+        let (reason, why) = match name {
+            "kept" => (Value::Null, "let it go without a person"),
+            "deleted" => (
+                json!("content_piece_gone"),
+                "The approval rules were not asked, because the content piece that its words are from was taken out of \
+                 use; a person was asked.",
+            ),
+            _ => (Value::Null, "No approval rule matched, so that a person was asked."),
+        };
+        assert_eq!(told["reason"], reason, "{name}");
+        assert!(told["sentences"][0].as_str().unwrap().contains(why), "{name}: {told}");
     }
+    // Five drafts, and the three of them that the rules were asked of once more.
+    company.same_rules_differ_in_nothing(json!([rule]), 8).await;
     assert_eq!(server.mails().len(), 1);
     let asked = get(&company.board, "approvals?status=pending").await.1;
     assert_eq!(asked.as_array().map(Vec::len), Some(4), "{asked}");
@@ -94,7 +118,7 @@ async fn an_outbox_of_another_niche_does_not_let_go_what_the_old_one_did() {
     let server = MailServer::start(Script::default()).await;
     let company = Company::allowing(&["@example.com"]).await;
     let rule = json!({ "predicate": { "niche": "renovation" }, "action": "auto_approve", "priority": 1 });
-    assert_eq!(post(&company.board, "approval-rules", rule).await.0, 201);
+    assert_eq!(post(&company.board, "approval-rules", rule.clone()).await.0, 201);
     company.pause().await;
     let queued = company.send(company.mail("ann@example.com")).await;
     assert_eq!(queued["dispatchState"], json!("queued"));
@@ -105,6 +129,7 @@ async fn an_outbox_of_another_niche_does_not_let_go_what_the_old_one_did() {
     let came_to = company.at_rest(&queued).await;
     assert_eq!((came_to.0.as_str(), came_to.1.as_str()), ("draft_pending_approval", "none"));
     assert_eq!(server.mails().len(), 0);
+    company.same_rules_differ_in_nothing(json!([rule]), 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -92,6 +92,50 @@ async fn a_change_holds_for_the_steps_that_are_not_taken_yet() {
 }
 
 #[tokio::test]
+async fn a_change_leads_nobody_through_a_step_again_nor_past_one() {
+    let company = Company::of(1).await;
+    let step = |said: &str| {
+        let mut step = company.rehearsal(60);
+        step["payload"]["text"] = json!(said);
+        step
+    };
+    let steps = |said: &str| said.split(' ').map(step).collect::<Vec<_>>();
+    let id = company.sequence(steps("a b c")).await;
+    // Nobody is in it yet: anything goes.
+    assert_eq!(company.patch(&id, json!({ "steps": steps("b a") })).await.0, 200);
+    assert_eq!(company.patch(&id, json!({ "steps": steps("a b c") })).await.0, 200);
+    company.enroll(&id).await;
+    company.pass(HOUR).await;
+    assert_eq!(company.taken().await.len(), 1);
+    for (said, code, named) in [
+        ("new a b c", "WOULD_REPEAT_STEP", "steps.1"),
+        ("b a c", "WOULD_REPEAT_STEP", "steps.1"),
+        ("b c", "WOULD_SKIP_STEP", "steps.0"),
+    ] {
+        let answer = company.patch(&id, json!({ "steps": steps(said) })).await;
+        assert_eq!(refused(&answer), (422, code), "{said}");
+        assert_eq!(
+            (&answer.1["details"][0]["path"], &answer.1["details"][0]["code"]),
+            (&json!(named), &json!(code))
+        );
+    }
+    for said in ["a new c", "other new c b", "other c new b d"] {
+        assert_eq!(company.patch(&id, json!({ "steps": steps(said) })).await.0, 200, "{said}");
+    }
+    for _ in 0..5 {
+        company.pass(HOUR).await;
+    }
+    let said: Vec<String> = sqlx::query_scalar("SELECT payload::jsonb->>'text' FROM messages ORDER BY step")
+        .fetch_all(&company.pool)
+        .await
+        .unwrap();
+    assert_eq!(said, ["a", "new", "c", "b", "d"]);
+    assert_eq!(company.counts(&id).await, (0, 0, 1));
+    // Whoever is through is led nowhere any more.
+    assert_eq!(company.patch(&id, json!({ "steps": steps("d a") })).await.0, 200);
+}
+
+#[tokio::test]
 async fn while_it_rests_no_step_is_taken() {
     let company = Company::of(1).await;
     let id = company.sequence(vec![company.rehearsal(0), company.rehearsal(60)]).await;
