@@ -24,8 +24,7 @@ pub fn address_hash(keys: &OrganizationKeys, address: &str) -> String {
 
 /// The hashes of every address of a contact, its accounts among them.
 pub fn address_hashes(keys: &OrganizationKeys, profile: &ContactProfile) -> Vec<String> {
-    let mut hashes: Vec<String> =
-        profile.addresses().map(|address| address_hash(keys, address)).collect();
+    let mut hashes: Vec<String> = profile.addresses().map(|address| address_hash(keys, address)).collect();
     hashes.sort();
     hashes.dedup();
     hashes

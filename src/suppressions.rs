@@ -175,7 +175,8 @@ async fn find_contacts<R>(
     let keys = app.ledger.keys().organization(organization).await?;
     let mut view = app.readside.view(organization, Consistency::STRONG).await?;
     let mut rows = contact_rows::by_keys(&mut view, organization, &wanted, CONTACTS_MAX).await?;
-    let of_accounts = contact_rows::by_match_keys(&mut view, organization, &accounts, CONTACTS_MAX, CONTACTS_MAX);
+    let of_accounts =
+        contact_rows::by_match_keys(&mut view, organization, &accounts, CONTACTS_MAX, CONTACTS_MAX);
     rows.extend(of_accounts.await?);
     drop(view);
     let mut having: BTreeMap<String, Vec<ContactId>> = BTreeMap::new();

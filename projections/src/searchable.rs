@@ -298,7 +298,8 @@ mod tests {
     #[test]
     fn a_contact_is_found_by_its_accounts() {
         let own = OrganizationId(Uuid::from_u128(1));
-        let custom = [("linkedin", "https://www.linkedin.com/in/ACoAAA/"), ("Instagram", "17841400000000000")];
+        let custom =
+            [("linkedin", "https://www.linkedin.com/in/ACoAAA/"), ("Instagram", "17841400000000000")];
         let custom = custom.map(|(column, value)| (column.to_owned(), value.to_owned())).into();
         let keys = stored_keys(own, &ContactProfile { custom, ..ContactProfile::default() });
         assert_eq!(keys.len(), 2);

@@ -83,7 +83,9 @@ impl Recipient {
     /// Under what a contact is looked for that has this address, or that of the same mailbox without its tag.
     pub fn match_keys(&self) -> Vec<MatchKeys> {
         match self.kind {
-            EntryKind::Address => [&*self.to, &*searchable::without_tag(&self.to)].map(MatchKeys::of_address).into(),
+            EntryKind::Address => {
+                [&*self.to, &*searchable::without_tag(&self.to)].map(MatchKeys::of_address).into()
+            }
             EntryKind::Handle | EntryKind::Domain | EntryKind::Everybody => vec![],
         }
     }

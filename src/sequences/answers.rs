@@ -13,7 +13,7 @@ use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::OrganizationId;
 
 use crate::app::App;
-use crate::contacts::address_hashes;
+use crate::contacts::{address_hashes, mailbox_hash};
 use crate::hearing::CLOCKS_APART_MILLIS;
 use crate::ledger::Guard;
 use crate::ledger::read::ReadError;
@@ -39,6 +39,7 @@ impl Answers {
         let mut hashes = written_to;
         if let Some(profile) = contact.profile() {
             hashes.extend(address_hashes(&keys, profile));
+            hashes.extend(mailbox_hash(&keys, profile));
         }
         let streams: Vec<_> = hashes.iter().map(|hash| organization.correspondence(hash)).collect();
         let heard = app.ledger.load_many::<Correspondence>(organization, &streams).await?;

@@ -13,8 +13,7 @@ const ACCOUNT_CHARACTERS: std::ops::RangeInclusive<usize> = 3..=200;
 /// Digits of an Instagram-scoped id; those that Meta gives have 15 to 17.
 const SCOPED_ID_DIGITS: std::ops::RangeInclusive<usize> = 5..=32;
 /// What stands in such columns and names no account.
-const NO_ACCOUNT: [&str; 9] =
-    ["none", "null", "nan", "n-a", "yes", "true", "false", "unknown", "linkedin"];
+const NO_ACCOUNT: [&str; 9] = ["none", "null", "nan", "n-a", "yes", "true", "false", "unknown", "linkedin"];
 /// The channels of which a contact has an address of its own; the others write to one of these.
 const REACHED_BY: [Channel; 4] = [Channel::Email, Channel::Whatsapp, Channel::Linkedin, Channel::Instagram];
 
@@ -46,7 +45,9 @@ impl ContactProfile {
 
     /// Those of its addresses that are accounts.
     pub fn accounts(&self) -> impl Iterator<Item = &str> {
-        [Channel::Linkedin, Channel::Instagram].into_iter().filter_map(move |channel| self.address_on(channel))
+        [Channel::Linkedin, Channel::Instagram]
+            .into_iter()
+            .filter_map(move |channel| self.address_on(channel))
     }
 }
 

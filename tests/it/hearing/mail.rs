@@ -204,7 +204,8 @@ async fn a_reply_is_a_word_of_its_writer_whatever_had_become_of_the_message() {
             let at = story.app.clock.now();
             let before = story.events().await;
             assert_eq!(lmtp.take(ADDRESS, &["ops@example.com"], &reply).await, ["250"]);
-            let words = story.app().ledger.load::<Correspondence>(story.organization(), stream).await.unwrap();
+            let words =
+                story.app().ledger.load::<Correspondence>(story.organization(), stream).await.unwrap();
             assert_eq!(story.events().await > before, new, "a repetition adds nothing");
             assert_eq!(words.state.heard(Channel::Email) == Some(at), new);
             story.app.clock.advance(60_000);

@@ -335,7 +335,8 @@ async fn a_request_is_answered_once_and_the_board_decides() {
 async fn import(story: &Story, file: &str) {
     let path = story.client.crm("imports?name=Fair");
     let headers = [("content-type", "text/csv")];
-    let (_, folder) = story.client.send(Method::POST, &path, &headers, file.as_bytes().to_vec()).await.unwrap();
+    let (_, folder) =
+        story.client.send(Method::POST, &path, &headers, file.as_bytes().to_vec()).await.unwrap();
     let commit = story.client.crm(&format!("imports/{}/commit", folder["importFolderId"].as_str().unwrap()));
     assert_eq!(story.client.post(&commit, json!({})).await.0, 200);
 }

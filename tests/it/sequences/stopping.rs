@@ -215,8 +215,9 @@ impl Company {
 
 #[tokio::test]
 async fn a_mail_in_answer_to_whatever_was_sent_before_stops_it() {
-    let company = Company::of(3).await;
+    let company = Company::of(4).await;
     company.approve_and_hold().await;
+    let tagged = company.by_hand("contact3+roofs@example.com").await;
     let answered = company.by_hand("contact0@example.com").await;
     let bounced = company.by_hand("contact1@example.com").await;
     let once = company.by_hand("contact2@example.com").await;
@@ -227,6 +228,7 @@ async fn a_mail_in_answer_to_whatever_was_sent_before_stops_it() {
         json!({ "campaignId": company.campaign, "filter": { "source": "crm" }, "maxContacts": 100_000 });
     company.client.done("bulk_add_contacts_to_campaign_by_filter", add).await;
     company.mailed(answered, "r-1").await;
+    company.mailed(tagged, "r-6").await;
     company.reported(bounced, Delivery::Bounced).await;
     company.mailed(once, "r-2").await;
 
@@ -240,6 +242,7 @@ async fn a_mail_in_answer_to_whatever_was_sent_before_stops_it() {
     company.rest().await;
     company.app.clock.advance(HOUR / 2);
     company.mailed(answered, "r-3").await;
+    company.mailed(tagged, "r-7").await;
     company.mailed(bounced, "r-4").await;
     company.mailed(stranger, "r-5").await;
     // Handed over again, it says nothing new.
@@ -265,6 +268,7 @@ async fn a_mail_in_answer_to_whatever_was_sent_before_stops_it() {
             ("contact0@example.com", gone),
             ("contact1@example.com", gone),
             ("contact2@example.com", ("active", "", 2)),
+            ("contact3@example.com", gone),
             ("late@example.com", gone),
         ]
     );
