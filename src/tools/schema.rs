@@ -232,7 +232,7 @@ impl InputSchema {
                     matches!(fault.kind(), Fault::Type { .. })
                         && fault.instance_path() == error.instance_path()
                 };
-                let of_kind = context.iter().find(|faults| faults.iter().find(wrong_kind).is_none());
+                let of_kind = context.iter().find(|faults| !faults.iter().any(|fault| wrong_kind(&fault)));
                 match of_kind {
                     Some(faults) => faults.iter().flat_map(|fault| self.explain(fault)).collect(),
                     None => {

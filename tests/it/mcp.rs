@@ -237,7 +237,7 @@ async fn bytes_that_are_no_message_and_calls_that_are_none_are_told_apart() {
         .replace("\"organizationId\":\"a\"", "\"organizationId\":\"a\",\"organizationId\":\"b\"");
     for (message, code, id) in [
         ("{".to_owned(), -32700, Value::Null),
-        (twice, -32700, Value::Null),
+        (twice, -32700, json!(7)),
         (call(json!({ "name": "list_campaigns", "arguments": [], "_meta": meta })), -32602, json!(7)),
         (call(json!({ "arguments": {}, "_meta": meta })), -32602, json!(7)),
     ] {
