@@ -42,8 +42,8 @@ const HEADERS: [&str; 9] = [
     "references",
 ];
 
-/// What begins with `X-` and is read by mail services on the way as an order, such as one for more recipients: SendGrid's,
-/// Mandrill's, SparkPost's, Mailgun's, Postmark's, Amazon's, Mailjet's and Brevo's.
+/// What begins with `X-` and is read by mail services on the way as an order, such as one for more recipients: `SendGrid`'s,
+/// Mandrill's, `SparkPost`'s, Mailgun's, Postmark's, Amazon's, Mailjet's and Brevo's.
 const ORDERS: [&str; 9] =
     ["x-smtpapi", "x-mc-", "x-msys-", "x-mailgun-", "x-pm-", "x-ses-", "x-mj-", "x-mailin-", "x-sib-"];
 /// Those of them that machines read: an encoded word means nothing there.
