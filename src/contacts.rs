@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
-use docket_aggregates::contact::{Contact, ContactCommand, ContactError, ContactProfile};
+use docket_aggregates::contact::{Contact, ContactCommand, ContactError, ContactProfile, account};
 use docket_aggregates::ids::ContactId;
+use docket_projections::searchable::without_tag;
 
 use crate::app::App;
 use crate::ledger::keys::OrganizationKeys;
@@ -21,16 +22,17 @@ pub fn address_hash(keys: &OrganizationKeys, address: &str) -> String {
     hex::encode(keys.hash("address", &[&comparable(address)]))
 }
 
-/// The hashes of every address of a contact.
+/// The hashes of every address of a contact, its accounts among them.
 pub fn address_hashes(keys: &OrganizationKeys, profile: &ContactProfile) -> Vec<String> {
-    let mut hashes: Vec<String> = [&profile.email, &profile.phone]
-        .into_iter()
-        .flatten()
-        .map(|address| address_hash(keys, address))
-        .collect();
+    let mut hashes: Vec<String> = profile.addresses().map(|address| address_hash(keys, address)).collect();
     hashes.sort();
     hashes.dedup();
     hashes
+}
+
+/// The hash of the mailbox that a contact's e-mail address is delivered to, whatever its tag.
+pub fn mailbox_hash(keys: &OrganizationKeys, profile: &ContactProfile) -> Option<String> {
+    profile.email.as_deref().map(|email| address_hash(keys, &without_tag(email)))
 }
 
 /// What the spellings of one address have in common. A tag after a plus is another address: whoever unsubscribes
@@ -45,7 +47,7 @@ fn comparable(address: &str) -> String {
         Some(phone) => one_form(phone.e164()).into_owned(),
         // What no plan holds may be the form that WhatsApp has of a number.
         None => {
-            let text = address.trim().to_lowercase();
+            let text = account(address).unwrap_or(address).trim().to_lowercase();
             let dialled: String =
                 text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
             match one_form(&dialled) {
@@ -93,6 +95,8 @@ mod tests {
             ("+33612345678", "+33 6 12 34 56 78"),
             ("+33123456789;ext=12", "+33123456789"),
             ("@Handle", "@handle"),
+            ("https://www.linkedin.com/in/ACoAAA/?trk=x", "acoaaa"),
+            ("\u{ff53}am@example.com", "sam@example.com"),
             ("+52 1 55 1234 5678", "+52 55 1234 5678"),
             ("+54 9 11 1234 5678", "+54 11 1234 5678"),
             ("+55 11 91234 5678", "+551112345678"),

@@ -31,7 +31,7 @@ use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Appended, Write};
 use crate::sending::activity;
-use crate::sending::recipient::counted_for;
+use crate::sending::recipient::{counted_for, known_as};
 use crate::service::{Call, ServiceError};
 use crate::suppressions::{Target, suppressing};
 
@@ -152,7 +152,7 @@ async fn writes(
     let organization = call.organization;
     let mut writes = Vec::new();
     let mut person = news.person.clone();
-    let mut contact = None;
+    let (mut contact, mut mailbox) = (None, None);
     if let Some(id) = news.message {
         let message = app.ledger.load::<Message>(organization, id).await?;
         let Some(hash) = message.state.recipient_hash() else {
@@ -161,6 +161,10 @@ async fn writes(
         // Whoever the message went to; what a bounce or a reply says of itself may be another address of theirs.
         person = Some((hash.to_owned(), None));
         contact = message.state.contact_id();
+        if news.wrote.is_some() {
+            let keys = app.ledger.keys().organization(organization).await?;
+            mailbox = Some(known_as(&keys, &message.state).mailbox);
+        }
         let detail = news.detail.clone().filter(|_| !erased);
         let said = said_of(&message.state, news, detail)?;
         let settled = said.iter().any(|event| matches!(event, MessageEvent::MessageSettled { .. }));
@@ -189,17 +193,21 @@ async fn writes(
         writes.extend(suppressing(app, organization, vec![target], reason).await?);
     }
     if let Some(channel) = news.wrote {
-        let stream = organization.correspondence(&hash);
-        let correspondence = app.ledger.load::<Correspondence>(organization, stream).await?;
-        // The provider's clock opens no window beyond ours.
-        let hear = CorrespondenceCommand::Hear(Word {
-            channel,
-            at: news.at.min(call.at),
-            notice_hash: news.notice_hash.clone(),
-            address_hash: hash,
-            contact_id: contact,
-        });
-        writes.push(correspondence.write(correspondence.state.decide(hear).unwrap_or_default()));
+        // What was written to with a tag is answered by whoever has the mailbox.
+        let mailbox = mailbox.filter(|mailbox| *mailbox != hash);
+        for address_hash in [hash].into_iter().chain(mailbox) {
+            let stream = organization.correspondence(&address_hash);
+            let correspondence = app.ledger.load::<Correspondence>(organization, stream).await?;
+            // The provider's clock opens no window beyond ours.
+            let hear = CorrespondenceCommand::Hear(Word {
+                channel,
+                at: news.at.min(call.at),
+                notice_hash: news.notice_hash.clone(),
+                address_hash,
+                contact_id: contact,
+            });
+            writes.push(correspondence.write(correspondence.state.decide(hear).unwrap_or_default()));
+        }
     }
     Ok(writes)
 }

@@ -219,6 +219,8 @@ pub async fn open(
     event_types: Vec<String>,
 ) -> Result<Done<WebhookView>> {
     judge_target(app, &settings.url)?;
+    // Who asks at the same moment is counted after this one; only another process may add one more.
+    let _turn = app.ledger.turn(call.organization.uuid()).await;
     if list(app, call.organization).await?.len() >= ENDPOINTS_MAX {
         return Err(ServiceError::Refused(WebhookRefusal::TooMany));
     }

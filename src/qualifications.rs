@@ -14,7 +14,7 @@ use docket_aggregates::Decides;
 use docket_aggregates::ids::{
     CampaignId, ContactId, OrganizationId, QualificationId, QualificationTemplateId, ScriptExecutionId,
 };
-use docket_aggregates::membership::{MembershipCommand, Stay};
+use docket_aggregates::membership::{MembershipCommand, MembershipStatus, Stay};
 use docket_aggregates::qualification::{
     Pinned, Provenance, Qualification, QualificationCommand, QualificationError, QualificationEvent,
     QualificationPatch, QualificationStatus,
@@ -127,7 +127,8 @@ pub struct Planned {
     pub version: u64,
     /// The form that it is under.
     pub form: Arc<QualificationForm>,
-    /// Whether a verdict was given that could not move the contact: its stay is over, or it opted out.
+    /// Whether a verdict was given that could not move the contact: its stay is over, it opted out, or a model speaks
+    /// against what a caller concluded.
     pub unmoved: bool,
     /// The events; none if there is nothing to do.
     pub writes: Vec<Write>,
@@ -233,8 +234,7 @@ pub async fn open(
     // Under which version it is recorded is decided here and not by whoever revises the form meanwhile.
     guards.push(template);
     let version = events.len() as u64;
-    let moved = moved(&events, Some(&ground), &mut guards)?;
-    let unmoved = moved.is_none() && verdict(&events).is_some() && ground.contact.state.opted_out();
+    let (moved, unmoved) = moved(&events, Some(&ground), &mut guards)?;
     let stream = Stream::of::<Qualification>(qualification_id);
     let record = Write { stream, expected: 0, events: events.into_iter().map(Into::into).collect() };
     let writes = std::iter::once(record).chain(moved).collect();
@@ -304,9 +304,7 @@ pub async fn changed(
             guards.clone_from(&ground.guards);
         }
     }
-    let moved = moved(&events, ground.as_ref(), &mut guards)?;
-    let out = ground.as_ref().is_none_or(|ground| ground.contact.state.opted_out());
-    let unmoved = verdict(&events).is_some() && out;
+    let (moved, unmoved) = moved(&events, ground.as_ref(), &mut guards)?;
     let after = evolved(&before.state, &events);
     let version = before.version + events.len() as u64;
     let writes =
@@ -315,12 +313,12 @@ pub async fn changed(
     Ok(Planned { qualification_id, before, after, version, form, unmoved, writes, guards })
 }
 
-/// The verdict among the events: whether the contact is one to win.
-fn verdict(events: &[QualificationEvent]) -> Option<bool> {
+/// The verdict among the events: whether the contact is one to win, and whether a model says so.
+fn verdict(events: &[QualificationEvent]) -> Option<(bool, bool)> {
     events.iter().find_map(|event| match event {
-        QualificationEvent::QualificationConcluded { verdict, .. }
-        | QualificationEvent::QualificationOverturned { verdict, .. } => {
-            Some(*verdict == QualificationStatus::Qualified)
+        QualificationEvent::QualificationConcluded { verdict, by_model, .. }
+        | QualificationEvent::QualificationOverturned { verdict, by_model, .. } => {
+            Some((*verdict == QualificationStatus::Qualified, by_model.is_some()))
         }
         QualificationEvent::QualificationOpened { .. }
         | QualificationEvent::QualificationAnswered { .. }
@@ -328,28 +326,30 @@ fn verdict(events: &[QualificationEvent]) -> Option<bool> {
     })
 }
 
-/// The contact's move that follows from a verdict, and what it rests on. Whoever opted out is not moved.
+/// The contact's move that follows from a verdict, what it rests on, and whether the contact stands elsewhere all the same.
+/// Whoever opted out is not moved.
 fn moved(
     events: &[QualificationEvent],
     ground: Option<&Ground>,
     guards: &mut Vec<Guard>,
-) -> Result<Option<Write>> {
-    let (Some(qualified), Some(ground)) = (verdict(events), ground) else { return Ok(None) };
+) -> Result<(Option<Write>, bool)> {
+    let Some((qualified, by_model)) = verdict(events) else { return Ok((None, false)) };
+    let Some(ground) = ground else { return Ok((None, true)) };
     guards.push(ground.contact.guard());
     if ground.contact.state.opted_out() {
-        return Ok(None);
+        return Ok((None, true));
     }
-    let judged = MembershipCommand::Judged { stay: ground.stay, qualified };
     let moves = ground
         .membership
         .state
-        .decide(judged)
+        .decide(MembershipCommand::Judged { stay: ground.stay, qualified, by_model })
         .map_err(|error| ServiceError::Refused(WorkRefusal::from(error).into()))?;
     if moves.is_empty() {
         guards.push(ground.membership.guard());
-        return Ok(None);
+        let stands = ground.membership.state.status(ground.stay);
+        return Ok((None, stands != Some(MembershipStatus::of_verdict(qualified))));
     }
-    Ok(Some(ground.membership.write(moves)))
+    Ok((Some(ground.membership.write(moves)), false))
 }
 
 /// The conversation must be one with this contact in this campaign.

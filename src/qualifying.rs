@@ -5,9 +5,12 @@
 //! stand as they did. Without a model there is a payload and no result: nothing is made up.
 //!
 //! A model never overrules a person. What a person answered, confirmed or took away stays; where a person judged the
-//! contact's stay in the campaign, the model is not asked, and what it was asked meanwhile is not recorded. Whoever wants a
-//! model to judge all the same opens the record again. A conversation comes to one record. Both rest on claims of the
-//! ledger, which the append itself looks at, so that no order of events gets around them.
+//! contact's stay in the campaign, in whichever record, the model is not asked, and what it was asked meanwhile is not
+//! recorded. Whoever wants a model to judge all the same opens the record again, which is of use only where no other
+//! record of the stay holds a person's verdict. What a caller concluded when logging a call holds against a model in
+//! another way: its record is made and says what it says, and the contact stays where the caller put it. A conversation
+//! comes to one record. Both rest on claims of the ledger, which the append itself looks at, so that no order of events
+//! gets around them.
 
 pub mod answer;
 pub mod payload;
@@ -22,7 +25,7 @@ use docket_aggregates::membership::Stay;
 use docket_aggregates::qualification::{About, ByModel, Provenance, Qualification, QualificationStatus};
 use docket_aggregates::qualification_template::{Answers, QualificationForm};
 use docket_aggregates::script_execution::ScriptExecution;
-use docket_projections::script_template_versions;
+use docket_projections::{qualifications as rows, script_template_versions};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -31,9 +34,10 @@ use self::answer::{ModelAnswer, Unfit};
 use self::payload::{NoPayload, Payload};
 use crate::app::App;
 use crate::calls::{Ground, WorkRefusal};
+use crate::envelope::Warning;
 use crate::language_model::{LanguageModel, LanguageModelError, Question};
 use crate::ledger::{AppendError, Versioned};
-use crate::qualifications::{self, Change, NewQualification, QualificationRefusal};
+use crate::qualifications::{self, Change, NewQualification, Planned, QualificationRefusal};
 use crate::readside::Consistency;
 use crate::service::{Call, Done, ServiceError};
 
@@ -119,6 +123,8 @@ pub struct Qualified {
     pub model: Option<ByModel>,
     /// What is recorded; none where nothing was sent and there was nothing before.
     pub qualification: Option<Recorded>,
+    /// What whoever asked should know beside it.
+    pub warnings: Vec<Warning>,
 }
 
 /// What was recorded.
@@ -165,36 +171,60 @@ enum Before {
 }
 
 impl Before {
-    /// The claims that a new record of a model's rests on: none of them may be owned.
-    fn claims(execution_id: ScriptExecutionId, stay: Stay) -> [ClaimKey; 2] {
-        [ClaimKey::qualified_conversation(execution_id), ClaimKey::judged_by_person(stay)]
+    /// The claims that what a model says rests on: none of them may be owned. A record that is open may be the
+    /// conversation's.
+    fn claims(&self, execution_id: ScriptExecutionId, stay: Stay) -> Vec<ClaimKey> {
+        let judged = ClaimKey::judged_by_person(stay);
+        match self {
+            Self::Open(..) => vec![judged],
+            Self::Nothing | Self::Decided(..) => vec![ClaimKey::qualified_conversation(execution_id), judged],
+        }
     }
 
-    /// As the ledger has it now: an open record before a decided one.
+    /// As the ledger has it now: a person's verdict before an open record, and that before a decided one.
     async fn read(
         app: &App,
         organization: OrganizationId,
         execution_id: ScriptExecutionId,
         stay: Stay,
     ) -> Result<Self> {
-        let open = ClaimKey::open_qualification(stay.campaign_id, stay.contact_id);
-        let [conversation, judged] = Self::claims(execution_id, stay);
-        let owners = app.ledger.owners(organization, &[open, conversation, judged]).await?;
-        let Some(id) = owners.iter().flatten().copied().map(QualificationId).next() else {
-            return Ok(Self::Nothing);
-        };
-        // Whether it is open is what its own stream says: it may have been closed, or opened again, since the claims were
-        // read, and what is recorded rests on that stream.
-        let record = app.ledger.load::<Qualification>(organization, id).await?;
-        if record.state.status() != QualificationStatus::Draft {
-            return Ok(Self::Decided(id, record));
+        let keys = [
+            ClaimKey::open_qualification(stay.campaign_id, stay.contact_id),
+            ClaimKey::qualified_conversation(execution_id),
+            ClaimKey::judged_by_person(stay),
+        ];
+        let owners = app.ledger.owners(organization, &keys).await?;
+        if let Some(id) = owners.iter().flatten().copied().map(QualificationId).next() {
+            // Whether it is open is what its own stream says: it may have been closed, or opened again, since the claims
+            // were read, and what is recorded rests on that stream.
+            let record = app.ledger.load::<Qualification>(organization, id).await?;
+            if record.state.status() != QualificationStatus::Draft {
+                return Ok(Self::Decided(id, record));
+            }
+            // One that was left open when the contact was taken out is in the way of any other, and what is said now does
+            // not belong into it.
+            if record.state.about().is_some_and(|about| about.stay != stay) {
+                return refused(QualificationRefusal::Open(id));
+            }
+            let judged = Self::judged_by_person(app, organization, stay).await?;
+            return Ok(judged.unwrap_or(Self::Open(id, record)));
         }
-        // One that was left open when the contact was taken out is in the way of any other, and what is said now does not
-        // belong into it.
-        if record.state.about().is_some_and(|about| about.stay != stay) {
-            return refused(QualificationRefusal::Open(id));
+        Ok(Self::judged_by_person(app, organization, stay).await?.unwrap_or(Self::Nothing))
+    }
+
+    /// The newest record of the stay with a verdict of a person. The claim says that there is one only until any record of
+    /// the stay is opened again, so that each is looked at; one that comes after that look takes the claim.
+    async fn judged_by_person(app: &App, organization: OrganizationId, stay: Stay) -> Result<Option<Self>> {
+        let mut view = app.readside.view(organization, Consistency::STRONG).await?;
+        let concluded = rows::concluded(&mut view, organization, stay).await?;
+        drop(view);
+        for id in concluded {
+            let record = app.ledger.load::<Qualification>(organization, id).await?;
+            if record.state.judged_by_a_person() {
+                return Ok(Some(Self::Decided(id, record)));
+            }
         }
-        Ok(Self::Open(id, record))
+        Ok(None)
     }
 
     fn open(&self) -> Option<&Versioned<Qualification>> {
@@ -241,6 +271,7 @@ pub async fn qualify(app: &App, call: &Call, wanted: Wanted) -> Result<Done<Qual
         sent: false,
         model: by_model.clone(),
         qualification: None,
+        warnings: vec![],
     };
     let (Some(model), Some(by_model), false) = (&app.model, by_model, wanted.dry_run) else {
         return Ok(Done { entity: shown, appended: None });
@@ -338,9 +369,32 @@ async fn record(
     let noted = open.is_some_and(|open| open.state.notes_settled_by_a_person());
     let notes = answer.summary.filter(|_| !noted);
     let fresh = begun_for(shown.execution_id);
+    let Stay { campaign_id, contact_id, .. } = prepared.stay;
     for _ in 0..TRIES {
+        if !stands(app, call, prepared, shown.execution_id).await? {
+            return refused(QualifyingRefusal::Changed);
+        }
+        // What another run or a person recorded meanwhile stands.
+        match Before::read(app, organization, shown.execution_id, prepared.stay).await? {
+            Before::Decided(id, decided) => return standing(app, call, id, &decided, shown).await,
+            // Another run began the record, and left it open.
+            Before::Open(id, begun) if open.is_none() && id == fresh => {
+                return standing(app, call, id, &begun, shown).await;
+            }
+            Before::Open(id, _) if open.is_none() => return refused(QualificationRefusal::Open(id)),
+            Before::Open(..) | Before::Nothing => (),
+        }
+        let mut guards = vec![prepared.execution.guard()];
         let planned = match &prepared.before {
             Before::Open(id, open) => {
+                // Whoever was taken out and put in again meanwhile is talked to anew.
+                let ground =
+                    Ground::read(app, organization, Consistency::STRONG, campaign_id, contact_id).await;
+                let ground = ground.map_err(widened)?;
+                if ground.stay != prepared.stay {
+                    return refused(QualifyingRefusal::Changed);
+                }
+                guards.extend(ground.guards);
                 let change = Change {
                     answers: news.clone(),
                     status: Some(status),
@@ -352,8 +406,8 @@ async fn record(
             }
             Before::Nothing | Before::Decided(..) => {
                 let new = NewQualification {
-                    campaign_id: prepared.stay.campaign_id,
-                    contact_id: prepared.stay.contact_id,
+                    campaign_id,
+                    contact_id,
                     template_id: Some(prepared.template_id),
                     template_version: Some(prepared.template_version),
                     script_execution_id: Some(shown.execution_id),
@@ -366,36 +420,19 @@ async fn record(
             }
         };
         let planned = planned.map_err(widened)?;
-        // Whoever was taken out and put in again meanwhile is talked to anew.
         if planned.after.about().is_none_or(|about| about.stay != prepared.stay) {
             return refused(QualifyingRefusal::Changed);
         }
         let recorded = Recorded::of(planned.qualification_id, &planned.after, planned.version, &planned.form);
-        let entity = Qualified { qualification: Some(recorded), ..shown.clone() };
-        let mut guards = planned.guards;
-        guards.push(prepared.execution.guard());
+        let warnings = unmoved(&planned).into_iter().collect();
+        let entity = Qualified { qualification: Some(recorded), warnings, ..shown.clone() };
+        guards.extend(planned.guards);
         let request = call.request(&entity)?;
         let mut command = call.command(planned.writes, guards, request);
-        if open.is_none() {
-            command.absent = Before::claims(shown.execution_id, prepared.stay).into();
-        }
+        command.absent = prepared.before.claims(shown.execution_id, prepared.stay);
         match app.ledger.append(command).await {
             Ok(appended) => return Ok(Done { entity, appended: Some(appended) }),
-            Err(AppendError::Conflict | AppendError::Taken(_) | AppendError::Present(_)) => {
-                if !stands(app, call, prepared, shown.execution_id).await? {
-                    return refused(QualifyingRefusal::Changed);
-                }
-                // What another run or a person recorded meanwhile stands.
-                match Before::read(app, organization, shown.execution_id, prepared.stay).await? {
-                    Before::Decided(id, decided) => return standing(app, call, id, &decided, shown).await,
-                    // Another run began the record, and left it open.
-                    Before::Open(id, begun) if open.is_none() && id == fresh => {
-                        return standing(app, call, id, &begun, shown).await;
-                    }
-                    Before::Open(..) if open.is_none() => return refused(QualifyingRefusal::Changed),
-                    Before::Open(..) | Before::Nothing => (),
-                }
-            }
+            Err(AppendError::Conflict | AppendError::Taken(_) | AppendError::Present(_)) => (),
             Err(error) => return Err(error.into()),
         }
     }
@@ -421,6 +458,12 @@ impl Recorded {
             version,
         }
     }
+}
+
+/// Says of a verdict that it moved nobody.
+fn unmoved(planned: &Planned) -> Option<Warning> {
+    let message = "a caller concluded otherwise on the telephone, or the contact opted out: its status stays";
+    planned.unmoved.then(|| Warning { code: "CONTACT_NOT_MOVED".into(), message: message.into(), path: None })
 }
 
 /// Answers with what is recorded already, and keeps that as the answer to the request.

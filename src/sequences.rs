@@ -21,7 +21,6 @@ pub mod enrolling;
 pub mod enrollments;
 pub mod feed;
 pub mod leading;
-mod reach;
 pub mod runner;
 mod step;
 mod withdrawing;

@@ -29,7 +29,7 @@ use docket_aggregates::personal::Personal;
 use docket_aggregates::suppression::{Suppression, SuppressionCommand, SuppressionError, SuppressionReason};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::contacts as contact_rows;
-use docket_projections::searchable::{MatchKeys, without_tag};
+use docket_projections::searchable::{MatchKeys, account_key, without_tag};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -163,18 +163,21 @@ async fn find_contacts<R>(
     organization: OrganizationId,
     targets: &mut [Target],
 ) -> Result<(), ServiceError<R>> {
-    let wanted: Vec<MatchKeys> = targets
-        .iter()
-        .filter(|target| target.domain.is_none())
-        .filter_map(Target::text)
-        .map(|text| MatchKeys::of_address(text))
-        .collect();
+    let texts = targets.iter().filter(|target| target.domain.is_none()).filter_map(Target::text);
+    let (mut wanted, mut accounts) = (Vec::new(), Vec::new());
+    for text in texts {
+        wanted.push(MatchKeys::of_address(text));
+        accounts.extend(account_key(organization, text));
+    }
     if wanted.is_empty() {
         return Ok(());
     }
     let keys = app.ledger.keys().organization(organization).await?;
     let mut view = app.readside.view(organization, Consistency::STRONG).await?;
-    let rows = contact_rows::by_keys(&mut view, organization, &wanted, CONTACTS_MAX).await?;
+    let mut rows = contact_rows::by_keys(&mut view, organization, &wanted, CONTACTS_MAX).await?;
+    let of_accounts =
+        contact_rows::by_match_keys(&mut view, organization, &accounts, CONTACTS_MAX, CONTACTS_MAX);
+    rows.extend(of_accounts.await?);
     drop(view);
     let mut having: BTreeMap<String, Vec<ContactId>> = BTreeMap::new();
     for row in rows {
@@ -282,9 +285,11 @@ pub(crate) async fn of_contact<R>(
     profile: &ContactProfile,
 ) -> Result<Vec<Write>, ServiceError<R>> {
     let keys = app.ledger.keys().organization(organization).await?;
-    let addresses = [&profile.email, &profile.phone].into_iter().flatten();
-    let mut targets: Vec<Target> = addresses
-        .map(|text| Target::known(organization, address_hash(&keys, text), Some(text.clone()), Some(contact)))
+    let mut targets: Vec<Target> = profile
+        .addresses()
+        .map(|text| {
+            Target::known(organization, address_hash(&keys, text), Some(text.to_owned()), Some(contact))
+        })
         .collect();
     forget_erased(app, organization, &mut targets).await?;
     let mut writes = Vec::new();

@@ -27,6 +27,7 @@ mod qualification_templates;
 mod qualifications;
 mod script_executions;
 mod script_templates;
+mod upserting;
 pub mod workspace;
 
 use std::collections::{HashMap, HashSet};
@@ -408,7 +409,7 @@ impl Draft {
         Self { adds: true, ..self }
     }
 
-    /// Its texts are never shortened: they are there to be sent back.
+    /// Its texts and lists are never shortened: they are there to be sent back, or to be held against what is sent.
     fn whole(self) -> Self {
         Self { whole: true, ..self }
     }

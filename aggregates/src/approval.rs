@@ -127,7 +127,14 @@ pub enum ApprovalCommand {
         /// When.
         at: Timestamp,
     },
-    /// The draft changed.
+    /// Its drafter gives the message other words, while there is time.
+    Reword {
+        /// The approval that takes its place; none if the new words need none.
+        by: Option<ApprovalId>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The draft is taken back, or nobody needs to be asked about it any more.
     Supersede {
         /// The approval that takes its place; none if the draft needs none any more.
         by: Option<ApprovalId>,
@@ -226,11 +233,16 @@ impl Approval {
                 self.answerable(asked, by, at)?;
                 Ok(vec![E::RevisionRequested { by, note: asked.note(note) }])
             }
-            (C::Supersede { .. }, _, S::Superseded) => Ok(vec![]),
-            (C::Supersede { by }, _, status) if status.is_revisable() => {
+            (C::Reword { at, .. }, Some(asked), status)
+                if status.is_revisable() && at >= asked.expires_at =>
+            {
+                Err(ApprovalError::NotPending(S::Expired))
+            }
+            (C::Supersede { .. } | C::Reword { .. }, _, S::Superseded) => Ok(vec![]),
+            (C::Supersede { by } | C::Reword { by, .. }, _, status) if status.is_revisable() => {
                 Ok(vec![E::ApprovalSuperseded { by }])
             }
-            (C::Supersede { .. }, _, status) => Err(ApprovalError::NotPending(status)),
+            (C::Supersede { .. } | C::Reword { .. }, _, status) => Err(ApprovalError::NotPending(status)),
 
             (C::Expire { .. }, _, S::Expired) => Ok(vec![]),
             (C::Expire { at }, Some(asked), status) if status.is_revisable() => {

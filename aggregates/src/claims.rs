@@ -35,7 +35,8 @@ pub enum Scope {
     OpenQualification,
     /// The qualification that follows from a conversation.
     QualifiedConversation,
-    /// The qualification by which a person, and no model, judged a contact's stay in a campaign.
+    /// A qualification by which a person, and no model, judged a contact's stay in a campaign, since one of the stay was last
+    /// opened again. Where nobody has it, a person may have judged in another record before that.
     JudgedByPerson,
     /// An address on the suppression list, from which it may be taken.
     ListedAddress,
@@ -104,7 +105,7 @@ impl ClaimKey {
         Self::new(Scope::QualifiedConversation, &execution.to_string())
     }
 
-    /// The claim of the qualification by which a person judged a contact's stay.
+    /// The claim of a qualification by which a person judged a contact's stay since one of it was last opened again.
     pub fn judged_by_person(Stay { campaign_id, contact_id, epoch }: Stay) -> Self {
         Self::new(Scope::JudgedByPerson, &format!("{campaign_id}/{contact_id}/{epoch}"))
     }
@@ -196,7 +197,8 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
 }
 
 /// An open one holds its contact within the campaign. Which conversation it follows from, and that a person judged, is there
-/// to be known by whoever decides for a model: the latter until the matter is opened again.
+/// to be known by whoever decides for a model: the latter until any record of the stay is opened again, after which the
+/// records themselves are to be asked.
 fn of_qualification(event: &QualificationEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
     let of_conversation =
         |execution: &Option<ScriptExecutionId>| execution.map(ClaimKey::qualified_conversation);

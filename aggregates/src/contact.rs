@@ -4,12 +4,14 @@
 //! import.
 
 mod event;
+mod reach;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 pub use event::{ContactEvent, ContactProfile};
+pub use reach::{account, scoped_id};
 
 use crate::ids::{ContactId, ImportId};
 use crate::personal::Personal;

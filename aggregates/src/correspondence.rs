@@ -152,9 +152,13 @@ impl Correspondence {
         self.heard.get(&channel).copied()
     }
 
-    /// Whether they wrote to us at that instant or later, by whatever channel.
-    pub fn heard_since(&self, at: Timestamp) -> bool {
-        self.heard.values().any(|heard| *heard >= at)
+    /// Whether they wrote to us at that instant or later, by whatever channel. The clocks of providers may be so far from ours;
+    /// when a mail came in our own has said.
+    pub fn heard_since(&self, at: Timestamp, clocks_apart_millis: i64) -> bool {
+        self.heard.iter().any(|(channel, heard)| {
+            let apart = if *channel == Channel::Email { 0 } else { clocks_apart_millis };
+            *heard >= at.plus_millis(-apart)
+        })
     }
 
     /// Whether what the provider calls so was told before; of what is long ago, it is not known any more.
@@ -286,7 +290,19 @@ mod tests {
         }
         assert_eq!(correspondence.notices.len(), NOTICES_MAX);
         assert!(correspondence.was_told("127") && !correspondence.was_told("1"));
-        assert!(correspondence.heard_since(day(1)) && !correspondence.heard_since(day(1).plus_millis(1)));
+        for (channel, apart, later, since) in [
+            (Channel::Linkedin, 0, 0, true),
+            (Channel::Linkedin, 0, 1, false),
+            (Channel::Linkedin, 5, 5, true),
+            (Channel::Linkedin, 5, 6, false),
+            (Channel::Email, 5, 0, true),
+            (Channel::Email, 5, 1, false),
+        ] {
+            let mut correspondence = Correspondence::default();
+            correspondence.evolve(heard(channel, day(1), None));
+            let at = day(1).plus_millis(later);
+            assert_eq!(correspondence.heard_since(at, apart), since, "{channel:?} {apart} {later}");
+        }
     }
 
     #[test]

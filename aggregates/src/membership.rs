@@ -70,6 +70,11 @@ impl MembershipStatus {
         }
     }
 
+    /// Where a verdict leads: whether the contact is one to win.
+    pub const fn of_verdict(qualified: bool) -> Self {
+        if qualified { Self::Qualified } else { Self::NotInterested }
+    }
+
     /// Whether there is still work to do: these count as a caller's load.
     pub const fn open(self) -> bool {
         matches!(self, Self::New | Self::Assigned | Self::InProgress | Self::FollowUp)
@@ -148,6 +153,19 @@ impl CallOutcome {
         }
     }
 
+    /// Whether whoever called says that the work on the contact ends here.
+    const fn concludes(self) -> bool {
+        match self {
+            Self::WrongNumber
+            | Self::Qualified
+            | Self::NotInterested
+            | Self::DoNotContact
+            | Self::Unreachable
+            | Self::Done => true,
+            Self::NoAnswer | Self::Busy | Self::Voicemail | Self::Callback | Self::Reached => false,
+        }
+    }
+
     /// Whether the contact itself was not spoken to.
     const fn unanswered(self) -> bool {
         matches!(self, Self::NoAnswer | Self::Busy | Self::Voicemail)
@@ -221,6 +239,8 @@ pub enum MembershipCommand {
         stay: Stay,
         /// Whether the contact is one to win.
         qualified: bool,
+        /// Whether a model says so, and no person.
+        by_model: bool,
     },
 }
 
@@ -242,6 +262,9 @@ pub struct Membership {
     status: MembershipStatus,
     attempts: u32,
     calls: BTreeSet<CallId>,
+    /// Whether it stands where whoever called said that it ends.
+    #[serde(default)]
+    concluded_by_call: bool,
 }
 
 aggregate!(Membership, "Membership", MembershipCommand, MembershipEvent, MembershipError);
@@ -302,17 +325,23 @@ impl Membership {
                 }
                 _ => Ok(vec![]),
             },
-            MembershipCommand::Judged { stay, qualified } => {
-                let verdict =
-                    if qualified { MembershipStatus::Qualified } else { MembershipStatus::NotInterested };
+            MembershipCommand::Judged { stay, qualified, by_model } => {
+                let verdict = MembershipStatus::of_verdict(qualified);
                 Ok(match self.at(stay)?.0 {
                     // What the contact asked for is not overruled by what somebody thinks of it.
                     MembershipStatus::DoNotContact => vec![],
                     before if before == verdict => vec![],
+                    // Nor is what a person concluded from the call itself by what a model thinks of it.
+                    _ if by_model && stay.epoch == self.epoch && self.concluded_by_call => vec![],
                     _ => vec![moved(stay, verdict, "qualification")],
                 })
             }
         }
+    }
+
+    /// Where the contact stands in the given stay; none once that is over.
+    pub fn status(&self, stay: Stay) -> Option<MembershipStatus> {
+        self.at(stay).ok().map(|(status, _)| status)
     }
 
     /// Status and attempts of the given stay.
@@ -326,19 +355,21 @@ impl Membership {
 
     fn evolve(&mut self, event: MembershipEvent) {
         match event {
-            MembershipEvent::CallLogged { call_id, epoch, attempt, status, .. } => {
+            MembershipEvent::CallLogged { call_id, epoch, attempt, status, outcome, .. } => {
                 if epoch != self.epoch {
                     *self = Self { epoch, calls: std::mem::take(&mut self.calls), ..Self::default() };
                 }
                 self.calls.insert(call_id);
                 self.attempts = attempt;
                 self.status = status;
+                self.concluded_by_call = outcome.concludes();
             }
             MembershipEvent::MembershipMoved { epoch, status, .. } => {
                 if epoch != self.epoch {
                     *self = Self { epoch, calls: std::mem::take(&mut self.calls), ..Self::default() };
                 }
                 self.status = status;
+                self.concluded_by_call = false;
             }
         }
     }
@@ -475,12 +506,40 @@ mod tests {
             (S::Qualified, true, None),
             (S::DoNotContact, true, None),
         ] {
-            let judged = MembershipCommand::Judged { stay: STAY, qualified };
+            let judged = MembershipCommand::Judged { stay: STAY, qualified, by_model: false };
             let expected = after.map(|status| moved(STAY, status, "qualification")).into_iter().collect();
             Given::with(())
                 .given(vec![logged(8, 4, CallOutcome::Reached, 1, before)])
                 .when(judged)
                 .then_expect_events(expected);
+        }
+    }
+
+    #[test]
+    fn a_model_does_not_move_whom_a_caller_concluded() {
+        use CallOutcome as O;
+        use MembershipStatus as S;
+        for outcome in O::ALL {
+            let open = matches!(outcome, O::NoAnswer | O::Busy | O::Voicemail | O::Callback | O::Reached);
+            let expected = open.then(|| moved(STAY, S::Qualified, "qualification"));
+            Given::with(())
+                .given(vec![logged(8, 4, outcome, 1, status_after(outcome, true, false))])
+                .when(MembershipCommand::Judged { stay: STAY, qualified: true, by_model: true })
+                .then_expect_events(expected.into_iter().collect());
+        }
+        // Whoever takes the work up again, or adds the contact again, opens the matter; a person moves it in any case.
+        let declined = logged(8, 4, O::NotInterested, 1, S::NotInterested);
+        let again = Stay { epoch: 5, ..STAY };
+        for (later, stay, by_model) in [
+            (Some(moved(STAY, S::FollowUp, "follow_up_scheduled")), STAY, true),
+            (Some(logged(9, 4, O::Reached, 2, S::InProgress)), STAY, true),
+            (None, again, true),
+            (None, STAY, false),
+        ] {
+            Given::with(())
+                .given(std::iter::once(declined.clone()).chain(later).collect())
+                .when(MembershipCommand::Judged { stay, qualified: true, by_model })
+                .then_expect_events(vec![moved(stay, S::Qualified, "qualification")]);
         }
     }
 

@@ -387,6 +387,11 @@ impl Qualification {
         self.status
     }
 
+    /// Whether it is decided, and not by a model alone.
+    pub fn judged_by_a_person(&self) -> bool {
+        self.status != QualificationStatus::Draft && !self.of_model.verdict
+    }
+
     /// What is recorded; none also once erased.
     pub fn record(&self) -> Option<&QualificationRecord> {
         self.record.as_ref().and_then(Personal::value)

@@ -18,7 +18,7 @@ pub use event::{Branch, Choice, Node, NodeKind, ScriptContent, ScriptTemplateEve
 pub use lint::{Finding, Lint};
 pub use path::{PathStep, nodes, selected_path};
 
-use crate::ids::ScriptTemplateId;
+use crate::ids::{CampaignId, ScriptTemplateId};
 use crate::personal::Personal;
 use crate::stored::aggregate;
 
@@ -47,6 +47,11 @@ pub enum ScriptTemplateCommand {
     },
     /// Write its next version.
     Revise(Box<ScriptPatch>),
+    /// A campaign is to begin its conversations with it.
+    Attach {
+        /// The campaign.
+        campaign_id: CampaignId,
+    },
     /// Begin nothing new with it.
     Delete,
 }
@@ -112,6 +117,9 @@ impl ScriptTemplate {
                 let content = Personal::known(current.subject(), sound(wanted)?);
                 Ok(vec![ScriptTemplateEvent::ScriptTemplateRevised { version: self.version + 1, content }])
             }
+            (ScriptTemplateCommand::Attach { campaign_id }, Some(_)) => {
+                Ok(vec![ScriptTemplateEvent::ScriptTemplateAttached { campaign_id }])
+            }
             (ScriptTemplateCommand::Delete, Some(_)) => {
                 Ok(vec![ScriptTemplateEvent::ScriptTemplateDeleted {}])
             }
@@ -127,6 +135,7 @@ impl ScriptTemplate {
                 self.content = Some(content);
                 self.version = version;
             }
+            ScriptTemplateEvent::ScriptTemplateAttached { campaign_id: _ } => (),
             ScriptTemplateEvent::ScriptTemplateDeleted {} => self.deleted = true,
         }
     }

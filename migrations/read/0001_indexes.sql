@@ -10,9 +10,7 @@ CREATE INDEX contacts_phone ON contacts (organization_id, phone_key) WHERE phone
 CREATE INDEX contacts_match ON contacts USING gin (match_keys);
 CREATE INDEX contacts_external ON contacts (organization_id, external_key) WHERE external_key IS NOT NULL;
 
--- Its predicate always holds. It keeps a look-up by id from walking all campaigns by this index: as long as the table is
--- taken for an empty one, that seems as cheap as the key.
-CREATE INDEX campaigns_name ON campaigns (organization_id, name_key) WHERE name_key IS NOT NULL;
+CREATE INDEX campaigns_name ON campaigns (organization_id, name_key);
 
 CREATE INDEX memberships_agent ON memberships (organization_id, agent_id, contact_id) WHERE agent_id IS NOT NULL;
 CREATE INDEX campaign_counters_agent ON campaign_counters (organization_id, agent_id);

@@ -11,7 +11,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 use crate::columns::{At, Columns, uuids};
 use crate::page::{Keyset, Order, Page, SortKind, SortValue, push_after};
 use crate::searchable::{folded, patterns, search_text};
-use crate::{FoldError, ReadModel, Recorded};
+use crate::{FoldError, ReadModel, Recorded, by_id};
 
 /// The tables written here.
 pub const MODEL: ReadModel = ReadModel { name: "agents", tables: &["agents"] };
@@ -169,13 +169,7 @@ pub async fn by_ids(
     organization: OrganizationId,
     agents: &[AgentId],
 ) -> sqlx::Result<Vec<AgentRow>> {
-    let rows = sqlx::query(
-        "SELECT * FROM agents WHERE organization_id = $1 AND agent_id = ANY($2) ORDER BY agent_id",
-    )
-    .bind(organization.uuid())
-    .bind(uuids(agents))
-    .fetch_all(conn)
-    .await?;
+    let rows = by_id::rows(conn, organization, ("agents", "agent_id"), uuids(agents)).await?;
     rows.iter().map(row).collect()
 }
 

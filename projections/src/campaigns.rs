@@ -22,7 +22,7 @@ use crate::follow_ups::FollowUpCounts;
 use crate::memberships::status_codes;
 use crate::page::{Keyset, Order, Page, SortKind, SortValue, push_after};
 use crate::searchable::{folded, patterns, search_text};
-use crate::{FoldError, ReadModel, Recorded};
+use crate::{FoldError, ReadModel, Recorded, by_id};
 
 /// The tables written here.
 pub const MODEL: ReadModel = ReadModel { name: "campaigns", tables: &["campaigns"] };
@@ -206,7 +206,8 @@ pub async fn with_counts(
     let found = sqlx::query(
         "SELECT c.*, n.contacts, n.assigned FROM unnest($2::uuid[]) AS asked (id)
          CROSS JOIN LATERAL (
-             SELECT * FROM campaigns WHERE organization_id = $1 AND campaign_id = asked.id LIMIT 1) c
+             SELECT * FROM campaigns WHERE organization_id = $1 AND campaign_id BETWEEN asked.id AND asked.id
+                 ORDER BY campaign_id LIMIT 1) c
          CROSS JOIN LATERAL (
              SELECT coalesce(sum(n), 0)::bigint AS contacts,
                  coalesce(sum(n) FILTER (WHERE agent_id <> $3), 0)::bigint AS assigned
@@ -274,13 +275,7 @@ pub async fn by_ids(
     organization: OrganizationId,
     campaigns: &[CampaignId],
 ) -> sqlx::Result<Vec<CampaignRow>> {
-    let rows = sqlx::query(
-        "SELECT * FROM campaigns WHERE organization_id = $1 AND campaign_id = ANY($2) ORDER BY campaign_id",
-    )
-    .bind(organization.uuid())
-    .bind(uuids(campaigns))
-    .fetch_all(conn)
-    .await?;
+    let rows = by_id::rows(conn, organization, ("campaigns", "campaign_id"), uuids(campaigns)).await?;
     rows.iter().map(row).collect()
 }
 

@@ -11,7 +11,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
 use crate::columns::{At, Columns, unreadable, uuids};
-use crate::{FoldError, ReadModel, Recorded};
+use crate::{FoldError, ReadModel, Recorded, by_id};
 
 /// The tables written here.
 pub const MODEL: ReadModel = ReadModel { name: "follow_ups", tables: &["follow_ups"] };
@@ -89,13 +89,7 @@ pub async fn by_ids(
     organization: OrganizationId,
     follow_ups: &[FollowUpId],
 ) -> sqlx::Result<Vec<FollowUpRow>> {
-    let rows = sqlx::query(
-        "SELECT * FROM follow_ups WHERE organization_id = $1 AND follow_up_id = ANY($2) ORDER BY follow_up_id",
-    )
-    .bind(organization.uuid())
-    .bind(uuids(follow_ups))
-    .fetch_all(conn)
-    .await?;
+    let rows = by_id::rows(conn, organization, ("follow_ups", "follow_up_id"), uuids(follow_ups)).await?;
     rows.iter().map(row).collect()
 }
 

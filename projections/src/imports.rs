@@ -11,7 +11,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 
 use crate::columns::{At, Columns, signed, unreadable, uuids};
-use crate::{FoldError, ReadModel, Recorded};
+use crate::{FoldError, ReadModel, Recorded, by_id};
 
 /// The tables written here.
 pub const MODEL: ReadModel = ReadModel { name: "imports", tables: &["imports"] };
@@ -72,13 +72,7 @@ pub async fn by_ids(
     organization: OrganizationId,
     imports: &[ImportId],
 ) -> sqlx::Result<Vec<ImportRow>> {
-    let rows = sqlx::query(
-        "SELECT * FROM imports WHERE organization_id = $1 AND import_id = ANY($2) ORDER BY import_id",
-    )
-    .bind(organization.uuid())
-    .bind(uuids(imports))
-    .fetch_all(conn)
-    .await?;
+    let rows = by_id::rows(conn, organization, ("imports", "import_id"), uuids(imports)).await?;
     rows.iter().map(row).collect()
 }
 

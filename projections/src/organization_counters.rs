@@ -70,7 +70,8 @@ impl Difference {
                 AnyEvent::Membership(MembershipEvent::CallLogged { .. }) => difference.calls += 1,
                 AnyEvent::ScriptTemplate(event) => match event {
                     ScriptTemplateEvent::ScriptTemplateCreated { .. } => difference.script_templates += 1,
-                    ScriptTemplateEvent::ScriptTemplateRevised { .. } => (),
+                    ScriptTemplateEvent::ScriptTemplateRevised { .. }
+                    | ScriptTemplateEvent::ScriptTemplateAttached { .. } => (),
                     ScriptTemplateEvent::ScriptTemplateDeleted {} => difference.script_templates -= 1,
                 },
                 AnyEvent::ScriptExecution(ScriptExecutionEvent::ScriptExecutionStarted { .. }) => {

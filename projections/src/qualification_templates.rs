@@ -12,7 +12,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 use crate::columns::{At, Columns, signed, uuids};
 use crate::page::{Keyset, Order, Page, SortKind, SortValue, push_after};
 use crate::searchable::{folded, patterns, search_text};
-use crate::{FoldError, ReadModel, Recorded};
+use crate::{FoldError, ReadModel, Recorded, by_id};
 
 /// The tables written here.
 pub const MODEL: ReadModel = ReadModel {
@@ -226,14 +226,8 @@ async fn by_ids(
     organization: OrganizationId,
     templates: &[QualificationTemplateId],
 ) -> sqlx::Result<Vec<QualificationTemplateRow>> {
-    let rows = sqlx::query(
-        "SELECT * FROM qualification_templates WHERE organization_id = $1 AND template_id = ANY($2)
-         ORDER BY template_id",
-    )
-    .bind(organization.uuid())
-    .bind(uuids(templates))
-    .fetch_all(conn)
-    .await?;
+    let rows =
+        by_id::rows(conn, organization, ("qualification_templates", "template_id"), uuids(templates)).await?;
     rows.iter().map(row).collect()
 }
 

@@ -18,7 +18,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 
 use crate::columns::{At, Columns, signed, uuids};
 use crate::page::{Keyset, Order, Page, SortKind, SortValue, Total, push_after};
-use crate::{FoldError, ReadModel, Recorded};
+use crate::{FoldError, ReadModel, Recorded, by_id};
 
 /// The tables written here.
 pub const MODEL: ReadModel = ReadModel { name: "qualifications", tables: &["qualifications"] };
@@ -179,19 +179,33 @@ pub async fn open(
     found.map(|row| row.id("qualification_id")).transpose()
 }
 
+/// The qualifications of a stay that came to a verdict, the newest first.
+pub async fn concluded(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    stay: Stay,
+) -> sqlx::Result<Vec<QualificationId>> {
+    let found = sqlx::query(
+        "SELECT qualification_id FROM qualifications
+         WHERE organization_id = $1 AND contact_id = $2 AND campaign_id = $3 AND epoch = $4 AND status <> 'draft'
+         ORDER BY created_at DESC, qualification_id DESC",
+    )
+    .bind(organization.uuid())
+    .bind(stay.contact_id.uuid())
+    .bind(stay.campaign_id.uuid())
+    .bind(signed(stay.epoch))
+    .fetch_all(conn)
+    .await?;
+    found.iter().map(|row| row.id("qualification_id")).collect()
+}
+
 async fn by_ids(
     conn: &mut PgConnection,
     organization: OrganizationId,
     qualifications: &[QualificationId],
 ) -> sqlx::Result<Vec<QualificationRow>> {
-    let rows = sqlx::query(
-        "SELECT * FROM qualifications WHERE organization_id = $1 AND qualification_id = ANY($2)
-         ORDER BY qualification_id",
-    )
-    .bind(organization.uuid())
-    .bind(uuids(qualifications))
-    .fetch_all(conn)
-    .await?;
+    let rows = by_id::rows(conn, organization, ("qualifications", "qualification_id"), uuids(qualifications))
+        .await?;
     rows.iter().map(row).collect()
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::columns::{At, Columns, signed, uuids};
 use crate::memberships::status_codes;
-use crate::{FoldError, ReadModel, Recorded};
+use crate::{FoldError, ReadModel, Recorded, by_id};
 
 /// The tables written here.
 pub const MODEL: ReadModel = ReadModel { name: "script_executions", tables: &["script_executions"] };
@@ -48,13 +48,8 @@ async fn by_ids(
     organization: OrganizationId,
     executions: &[ScriptExecutionId],
 ) -> sqlx::Result<Vec<ScriptExecutionRow>> {
-    let rows = sqlx::query(
-        "SELECT * FROM script_executions WHERE organization_id = $1 AND execution_id = ANY($2) ORDER BY execution_id",
-    )
-    .bind(organization.uuid())
-    .bind(uuids(executions))
-    .fetch_all(conn)
-    .await?;
+    let rows =
+        by_id::rows(conn, organization, ("script_executions", "execution_id"), uuids(executions)).await?;
     rows.iter().map(row).collect()
 }
 

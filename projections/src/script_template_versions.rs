@@ -59,7 +59,8 @@ pub(crate) async fn fold(
         let (version, content) = match event {
             ScriptTemplateEvent::ScriptTemplateCreated { content, .. } => (1, content),
             ScriptTemplateEvent::ScriptTemplateRevised { version, content } => (*version, content),
-            ScriptTemplateEvent::ScriptTemplateDeleted {} => continue,
+            ScriptTemplateEvent::ScriptTemplateAttached { .. }
+            | ScriptTemplateEvent::ScriptTemplateDeleted {} => continue,
         };
         sqlx::query(
             "INSERT INTO script_template_versions (organization_id, template_id, version, content, created_at)

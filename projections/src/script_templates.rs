@@ -11,7 +11,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 use crate::columns::{At, Columns, unreadable, uuids};
 use crate::page::{Keyset, Order, Page, SortKind, SortValue, push_after};
 use crate::searchable::{folded, patterns, search_text};
-use crate::{FoldError, ReadModel, Recorded};
+use crate::{FoldError, ReadModel, Recorded, by_id};
 
 /// The tables written here.
 pub const MODEL: ReadModel = ReadModel { name: "script_templates", tables: &["script_templates"] };
@@ -129,13 +129,7 @@ pub async fn by_ids(
     organization: OrganizationId,
     templates: &[ScriptTemplateId],
 ) -> sqlx::Result<Vec<ScriptTemplateRow>> {
-    let rows = sqlx::query(
-        "SELECT * FROM script_templates WHERE organization_id = $1 AND template_id = ANY($2) ORDER BY template_id",
-    )
-    .bind(organization.uuid())
-    .bind(uuids(templates))
-    .fetch_all(conn)
-    .await?;
+    let rows = by_id::rows(conn, organization, ("script_templates", "template_id"), uuids(templates)).await?;
     rows.iter().map(row).collect()
 }
 
@@ -231,13 +225,17 @@ fn plan(
         }
         let row = rows.get_mut(&template_id).ok_or_else(|| recorded.orphan())?;
         row.revision = recorded.version();
-        row.updated_at = recorded.occurred_at;
+        // Whom it is attached to is no change of it.
+        if !matches!(event, ScriptTemplateEvent::ScriptTemplateAttached { .. }) {
+            row.updated_at = recorded.occurred_at;
+        }
         match event {
             ScriptTemplateEvent::ScriptTemplateCreated { content, .. } => row.says(content.value()),
             ScriptTemplateEvent::ScriptTemplateRevised { version, content } => {
                 row.version = *version;
                 row.says(content.value());
             }
+            ScriptTemplateEvent::ScriptTemplateAttached { .. } => (),
             ScriptTemplateEvent::ScriptTemplateDeleted {} => row.deleted = true,
         }
     }

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use docket_aggregates::contact::ContactProfile;
+use docket_aggregates::contact::{ContactProfile, account};
 use docket_aggregates::ids::OrganizationId;
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
@@ -164,8 +164,8 @@ pub fn without_tag(email: &str) -> Cow<'_, str> {
     untagged.map_or(Cow::Borrowed(email), Cow::Owned)
 }
 
-/// The keys of a contact that stand in no column of their own: those of its name, and the mailbox of a tagged address.
-/// A key is a hash that begins with the organization, so that one index serves them all and nobody meets another's.
+/// The keys of a contact that stand in no column of their own: those of its name, the mailbox of a tagged address, and its
+/// accounts. A key is a hash that begins with the organization, so that one index serves them all and nobody meets another's.
 pub fn stored_keys(organization: OrganizationId, profile: &ContactProfile) -> Vec<i64> {
     let names = NameWords::read(
         profile.first_name.as_deref(),
@@ -179,6 +179,7 @@ pub fn stored_keys(organization: OrganizationId, profile: &ContactProfile) -> Ve
     {
         keys.push(mailbox_key(organization, &mailbox));
     }
+    keys.extend(profile.accounts().filter_map(|account| account_key(organization, account)));
     keys.sort_unstable();
     keys.dedup();
     keys
@@ -195,6 +196,12 @@ pub fn stored_key(organization: OrganizationId, key: &str) -> i64 {
 pub fn mailbox_key(organization: OrganizationId, email: &str) -> i64 {
     let email = email.trim().to_lowercase();
     stored_key(organization, &format!("email:{}", without_tag(&email)))
+}
+
+/// The key under which contacts are found that have this account, however it is written; none where the text is no account.
+pub fn account_key(organization: OrganizationId, text: &str) -> Option<i64> {
+    let account = account(text)?.to_lowercase();
+    Some(stored_key(organization, &format!("account:{account}")))
 }
 
 fn key(kind: &str, value: &str) -> Option<Uuid> {
@@ -286,6 +293,20 @@ mod tests {
         for (email, mailbox) in [("a+b+c@x.com", "a@x.com"), ("+b@x.com", "+b@x.com"), ("a+b", "a+b")] {
             assert_eq!(without_tag(email), mailbox);
         }
+    }
+
+    #[test]
+    fn a_contact_is_found_by_its_accounts() {
+        let own = OrganizationId(Uuid::from_u128(1));
+        let custom =
+            [("linkedin", "https://www.linkedin.com/in/ACoAAA/"), ("Instagram", "17841400000000000")];
+        let custom = custom.map(|(column, value)| (column.to_owned(), value.to_owned())).into();
+        let keys = stored_keys(own, &ContactProfile { custom, ..ContactProfile::default() });
+        assert_eq!(keys.len(), 2);
+        for text in ["acoaaa", "ACoAAA/", "17841400000000000"] {
+            assert!(keys.contains(&account_key(own, text).unwrap()), "{text}");
+        }
+        assert_eq!(account_key(own, "ann@example.com"), None);
     }
 
     #[test]

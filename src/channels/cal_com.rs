@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::http::{Answer, Http};
-use super::problem::{Fields, address, positive, provider_id, string, text};
+use super::problem::{Fields, positive, provider_id, string, text};
 use super::said::said;
 use super::{Code, Outcome, Outgoing, Problem, listening};
 
@@ -38,7 +38,10 @@ impl Settings {
     }
 }
 
-/// What is booked: `{eventTypeId, start, timeZone, notes?, name?, phoneNumber?, lengthInMinutes?, guests?}`.
+/// What is booked: `{eventTypeId, start, timeZone, notes?, name?, phoneNumber?, lengthInMinutes?}`.
+///
+/// Cal.com takes guests, too, and writes to each of them. Here they are refused: allowlist, suppressions and caps judge the
+/// recipient of a message, and whoever else is to come is the recipient of one of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// Cal.com's id of the type of event.
@@ -55,8 +58,6 @@ pub struct Payload {
     pub phone_number: Option<String>,
     /// How long it takes, where the type of event leaves a choice.
     pub length_in_minutes: Option<u64>,
-    /// Who comes along.
-    pub guests: Vec<String>,
 }
 
 impl Payload {
@@ -81,10 +82,12 @@ impl Payload {
         let name = fields.optional("name", super::problem::line(200));
         let phone_number = fields.optional("phoneNumber", super::problem::line(40));
         let length_in_minutes = fields.optional("lengthInMinutes", positive);
-        let guests = fields.optional("guests", |value| match value.as_array() {
-            Some(guests) if guests.len() <= 30 => guests.iter().map(address).collect(),
-            _ => Err(("WRONG_TYPE", "must be an array of at most 30 e-mail addresses".to_owned())),
-        });
+        fields.refuse(
+            "guests",
+            "NOT_A_RECIPIENT",
+            "is not taken: Cal.com would write to people whom no list was asked about; send each of them a booking of \
+             their own",
+        );
         let read = event_type_id.zip(start).zip(time_zone).map(|((event_type_id, start), time_zone)| Self {
             event_type_id,
             start,
@@ -93,7 +96,6 @@ impl Payload {
             name,
             phone_number,
             length_in_minutes,
-            guests: guests.unwrap_or_default(),
         });
         fields.finish(read)
     }
@@ -208,9 +210,6 @@ fn body(outgoing: &Outgoing, booking: &Booking) -> Value {
     if let Some(minutes) = payload.length_in_minutes {
         add("lengthInMinutes", json!(minutes));
     }
-    if !payload.guests.is_empty() {
-        add("guests", json!(payload.guests));
-    }
     body
 }
 
@@ -264,5 +263,20 @@ mod tests {
         ] {
             assert_eq!(payload(start, zone).unwrap_err()[0].code, code);
         }
+    }
+
+    #[test]
+    fn nobody_comes_along_whom_no_list_was_asked_about() {
+        let at: Timestamp = "2026-11-21T18:00:00Z".parse().unwrap();
+        let with = |guests: Value| {
+            let payload = json!({ "eventTypeId": 7, "start": "2026-12-01T10:00:00Z", "timeZone": "UTC", "guests": guests });
+            Payload::read(&payload, at)
+        };
+        for guests in [json!(["bob@example.com"]), json!([]), json!("bob@example.com")] {
+            let problems = with(guests).unwrap_err();
+            let told: Vec<_> = problems.iter().map(|problem| (problem.path.as_str(), problem.code)).collect();
+            assert_eq!(told, [("payload.guests", "NOT_A_RECIPIENT")]);
+        }
+        assert!(with(Value::Null).is_ok(), "null is missing");
     }
 }

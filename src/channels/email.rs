@@ -42,6 +42,10 @@ const HEADERS: [&str; 9] = [
     "references",
 ];
 
+/// What begins with `X-` and is read by mail services on the way as an order, such as one for more recipients: SendGrid's,
+/// Mandrill's, SparkPost's, Mailgun's, Postmark's, Amazon's, Mailjet's and Brevo's.
+const ORDERS: [&str; 9] =
+    ["x-smtpapi", "x-mc-", "x-msys-", "x-mailgun-", "x-pm-", "x-ses-", "x-mj-", "x-mailin-", "x-sib-"];
 /// Those of them that machines read: an encoded word means nothing there.
 const STRUCTURED: [&str; 4] = ["auto-submitted", "in-reply-to", "list-id", "references"];
 /// Bytes of one word of these, so that it fits on a line.
@@ -180,9 +184,14 @@ fn headers(value: &Value) -> Result<Vec<(String, String)>, Fault> {
             let lower = name.to_ascii_lowercase();
             let named = (1..=70).contains(&name.len())
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-            let own = lower.starts_with("x-") || HEADERS.contains(&lower.as_str());
+            let order = ORDERS.iter().any(|order| lower.starts_with(order));
+            let own = lower.starts_with("x-") && !order || HEADERS.contains(&lower.as_str());
             if !named || !own {
-                let may = format!("may hold headers that begin with X-, and {}", HEADERS.join(", "));
+                let may = format!(
+                    "may hold headers that begin with X- and are no orders to a mail service ({}), and {}",
+                    ORDERS.join(", "),
+                    HEADERS.join(", ")
+                );
                 return Err(("HEADER_NOT_ALLOWED", may));
             }
             string(value)?;
@@ -250,6 +259,8 @@ mod tests {
             ("headers", json!({ "X-A: b\r\nBcc": "eve@example.com" }), "HEADER_NOT_ALLOWED"),
             ("headers", json!({ "X-A": "b\r\nBcc: eve@example.com" }), "CONTROL_CHARACTER"),
             ("headers", json!({ "X-A": 1 }), "WRONG_TYPE"),
+            ("headers", json!({ "X-SMTPAPI": "{\"to\":[\"eve@example.com\"]}" }), "HEADER_NOT_ALLOWED"),
+            ("headers", json!({ "x-mc-bccaddress": "eve@example.com" }), "HEADER_NOT_ALLOWED"),
             ("headers", json!({ "References": format!("<{}>", "a".repeat(950)) }), "WORD_TOO_LONG"),
             ("attachments", json!([]), "UNKNOWN_FIELD"),
         ] {

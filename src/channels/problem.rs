@@ -71,6 +71,13 @@ impl Fields {
         }
     }
 
+    /// A field that the provider would take and that may not be given; null is missing.
+    pub fn refuse(&mut self, name: &str, code: &'static str, why: &str) {
+        if self.fields.remove(name).is_some_and(|value| !value.is_null()) {
+            self.problem(name, code, why);
+        }
+    }
+
     /// Notes a problem.
     pub fn problem(&mut self, name: &str, code: &'static str, message: impl Into<String>) {
         let path = self.path(name);

@@ -89,9 +89,9 @@ fn rows(page: &mut String, schema: &Value, root: &Value, within: &str, told: &mu
         let mark = if required.contains(&field.as_str()) { ", required" } else { "" };
         let described = property["description"].as_str();
         let described = described.or_else(|| referred(property, root)["description"].as_str());
-        let kind = kind(property, root);
-        let _ =
-            writeln!(page, "| `{within}{field}` | {kind}{mark} | {} |", cell(described.unwrap_or_default()));
+        let (kind, bounds) = (kind(property, root), bounds(property, root));
+        let described = cell(described.unwrap_or_default());
+        let _ = writeln!(page, "| `{within}{field}` | {kind}{bounds}{mark} | {described} |");
         let (inner, lists) = inside(property, root);
         let itself = std::ptr::from_ref(inner);
         if inner["properties"].is_object() && !told.contains(&itself) {
@@ -179,6 +179,36 @@ fn kind(property: &Value, root: &Value) -> String {
     if kinds == "array" { format!("array of {}", kind(&property["items"], root)) } else { kinds }
 }
 
+/// How large, long or many a property may be, in words that go on after its type.
+fn bounds(property: &Value, root: &Value) -> String {
+    let mut schema = referred(property, root);
+    // What may also be null is bounded as what it is else.
+    if let Some(several) = schema["anyOf"].as_array() {
+        let mut others = several.iter().map(|one| referred(one, root)).filter(|one| one["type"] != "null");
+        if let (Some(only), None) = (others.next(), others.next()) {
+            schema = only;
+        }
+    }
+    let mut words = String::new();
+    for (least, most, unit) in [
+        ("minimum", "maximum", ""),
+        ("minLength", "maxLength", " characters"),
+        ("minItems", "maxItems", " items"),
+    ] {
+        // Numbers as they are written; a list or text that may be empty has no least length.
+        let bound = |keyword: &str| schema[keyword].as_number().map(ToString::to_string);
+        let least = bound(least).filter(|least| unit.is_empty() || least != "0");
+        let _ = match (least, bound(most)) {
+            (Some(least), Some(most)) if least == most => write!(words, ", {least}{unit}"),
+            (Some(least), Some(most)) => write!(words, ", {least} to {most}{unit}"),
+            (Some(least), None) => write!(words, ", at least {least}{unit}"),
+            (None, Some(most)) => write!(words, ", at most {most}{unit}"),
+            (None, None) => Ok(()),
+        };
+    }
+    words
+}
+
 fn name(value: &Value) -> String {
     value.as_str().map_or_else(|| "object".to_owned(), str::to_owned)
 }
@@ -219,6 +249,13 @@ mod tests {
             "settings.callWindow.start",
         ] {
             assert!(page.contains(&format!("\n| `{nested}` | ")), "{nested}");
+        }
+        for bounded in [
+            "| `limit` | integer, 1 to 100 | ",
+            "| `name` | string, 1 to 200 characters, required | ",
+            "| `agentIds` | array of string, 1 to 50 items, required | ",
+        ] {
+            assert!(page.contains(bounded), "{bounded}");
         }
         assert!(!page.contains("| object, required |  |"));
         assert!(!page.contains("|  |\n"), "a field without a description");

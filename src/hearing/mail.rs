@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::own_words::own_words;
 use super::webhooks::beginning;
-use super::{HearError, News, Standing, record};
+use super::{HearError, News, Standing, notice_hash, record};
 use crate::app::App;
 use crate::channels::email::incoming::{Incoming, Kind};
 use crate::channels::email::lmtp::{self, LmtpLimits, Verdict};
@@ -61,6 +61,18 @@ pub async fn take(app: &App, incoming: Incoming) -> Verdict {
         Kind::AutomaticReply => return counted("automatic_reply", Verdict::Kept),
         Kind::Other => return counted("other", Verdict::Kept),
     };
+    // Whatever the message had come to before, and whichever one they answered: they wrote, and every sequence heeds that.
+    let wrote = (delivery == Delivery::Replied).then_some(Channel::Email);
+    let notice_hash = match incoming.message_id.as_deref().filter(|_| wrote.is_some()) {
+        None => None,
+        Some(message_id) => match app.ledger.keys().organization(reference.organization).await {
+            Ok(keys) => Some(notice_hash(&keys, Channel::Email, message_id)),
+            Err(error) => {
+                tracing::warn!(%error, "a mail could not be recorded");
+                return counted("unavailable", Verdict::Later);
+            }
+        },
+    };
     let news = News {
         message: Some(id),
         standing: Standing::Became(delivery),
@@ -68,8 +80,8 @@ pub async fn take(app: &App, incoming: Incoming) -> Verdict {
         at: call.at,
         suppress,
         person: None,
-        wrote: None,
-        notice_hash: None,
+        wrote,
+        notice_hash,
     };
     match record(app, &call, &news).await {
         Ok(_) => counted(kind, Verdict::Kept),

@@ -10,8 +10,9 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
-use axum::http::header::{HOST, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -43,6 +44,11 @@ const NOTED: &str = "mcp";
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Sessions at once; the one that was silent for longest makes room for the next.
 const SESSIONS_MAX: NonZeroUsize = NonZeroUsize::new(1_024).expect("1024 is not zero");
+/// Sessions of one principal at once: it makes room for its own, and not at the cost of others.
+const SESSIONS_EACH: usize = 64;
+
+/// Bytes of the words of a refusal, at most.
+const WORDS_MAX: usize = 4_096;
 
 /// Who began which session.
 pub(super) type Sessions = Arc<Mutex<LruCache<String, PrincipalId>>>;
@@ -144,7 +150,38 @@ pub(super) fn telling() -> Spec {
 }
 
 pub(super) async fn speak(Extension(served): Extension<Served>, request: Request) -> Response {
-    served.answer(request).await
+    in_json(served.answer(request).await).await
+}
+
+/// What the protocol's library refuses in words alone, in the form of every other refusal.
+async fn in_json(response: Response) -> Response {
+    let status = response.status();
+    let refused = status.is_client_error() || status.is_server_error();
+    if !refused || response.headers().contains_key(CONTENT_TYPE) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let words = to_bytes(body, WORDS_MAX).await.unwrap_or_default();
+    let words = String::from_utf8_lossy(&words).trim().to_owned();
+    let code = match status {
+        StatusCode::FORBIDDEN => "ORIGIN_FORBIDDEN",
+        StatusCode::NOT_FOUND => "SESSION_NOT_FOUND",
+        StatusCode::METHOD_NOT_ALLOWED => "METHOD_NOT_ALLOWED",
+        StatusCode::NOT_ACCEPTABLE => "NOT_ACCEPTABLE",
+        StatusCode::CONFLICT => "CONFLICT",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "NOT_JSON",
+        status if status.is_server_error() => "UNAVAILABLE",
+        _ => "INVALID_REQUEST",
+    };
+    let message =
+        if words.is_empty() { status.canonical_reason().unwrap_or("refused").to_owned() } else { words };
+    let mut told = ApiError::new(status, code, message).into_response();
+    for (name, value) in &parts.headers {
+        if *name != CONTENT_LENGTH {
+            told.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+    told
 }
 
 async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
@@ -206,12 +243,30 @@ impl Gate {
     pub async fn begun(&self, session: String, principal: PrincipalId) {
         let pushed_out = {
             let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            sessions.push(session, principal)
+            make_room(&mut sessions, session, principal)
         };
-        if let Some((silent, _)) = pushed_out {
+        if let Some(silent) = pushed_out {
             self.served.close(&silent).await;
         }
     }
+}
+
+/// Keeps a session, and names the one that makes room for it: of the same principal where that has its share, else of
+/// whoever was silent for longest.
+fn make_room(
+    sessions: &mut LruCache<String, PrincipalId>,
+    session: String,
+    principal: PrincipalId,
+) -> Option<String> {
+    let mut own = sessions.iter().rev().filter(|(_, whose)| **whose == principal);
+    let silent = own.next().map(|(session, _)| session.clone());
+    let share_is_taken = 1 + own.count() >= SESSIONS_EACH;
+    if let Some(silent) = silent.filter(|_| share_is_taken) {
+        sessions.pop(&silent);
+        sessions.push(session, principal);
+        return Some(silent);
+    }
+    sessions.push(session, principal).map(|(silent, _)| silent)
 }
 
 /// What a client that is turned away is told of how to come in (RFC 6750, RFC 9728).
@@ -254,4 +309,29 @@ async fn metadata(State(state): State<HttpState>, headers: HeaderMap) -> Respons
             "scopes_supported": ["super-admin"],
         }),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn nobody_ends_the_sessions_of_others() {
+        let mut sessions = LruCache::new(SESSIONS_MAX);
+        let (one, other) = (PrincipalId(Uuid::from_u128(1)), PrincipalId(Uuid::from_u128(2)));
+        assert_eq!(make_room(&mut sessions, "first".into(), other), None);
+        for n in 0..2_000 {
+            let ended = make_room(&mut sessions, n.to_string(), one);
+            assert_eq!(ended, (n >= SESSIONS_EACH).then(|| (n - SESSIONS_EACH).to_string()));
+        }
+        assert_eq!((sessions.len(), sessions.get("first")), (SESSIONS_EACH + 1, Some(&other)));
+        // Where all of them together have no room, the one that was silent for longest ends.
+        for n in 0..SESSIONS_MAX.get() - sessions.len() {
+            let many = PrincipalId(Uuid::from_u128(100 + n as u128));
+            assert_eq!(make_room(&mut sessions, format!("of {n}"), many), None);
+        }
+        let ended = make_room(&mut sessions, "last".into(), other);
+        assert_eq!(ended, Some((2_000 - SESSIONS_EACH).to_string()));
+    }
 }

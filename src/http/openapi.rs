@@ -19,9 +19,9 @@ use crate::tools::{Tool, VERSION, catalog, strict};
 /// Refusals of every route that asks for a token.
 const ALWAYS: &[u16] = &[400, 401, 403, 404, 429, 503];
 /// Those of routes that take a body, beside them.
-const WITH_BODY: &[u16] = &[409, 413, 415, 422];
+const WITH_BODY: &[u16] = &[408, 409, 413, 415, 422];
 /// Those of a tool, beside them.
-const OF_TOOL: &[u16] = &[409, 410, 413, 422];
+const OF_TOOL: &[u16] = &[408, 409, 410, 413, 422];
 
 /// The groups of the reference.
 const TAGS: [(&str, &str); 7] = [

@@ -91,6 +91,7 @@ pub fn auto_qualifying() -> Spec {
         ("notes!", shapes::or_null(text())),
         ("version!", count()),
     ]);
+    let warning = object([("code!", text()), ("message!", text()), ("path!", shapes::or_null(text()))]);
     let answer = object([
         ("executionId!", shapes::id()),
         ("templateId!", shapes::id()),
@@ -101,6 +102,7 @@ pub fn auto_qualifying() -> Spec {
         ("sent!", shapes::boolean()),
         ("model!", shapes::or_null(object([("model!", text()), ("endpoint!", text())]))),
         ("qualification!", shapes::or_null(recorded)),
+        ("warnings!", json!({ "type": "array", "items": warning })),
     ]);
     Spec::new("Have a model qualify a conversation, or show what it would be sent")
         .body(object([

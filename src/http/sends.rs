@@ -3,6 +3,7 @@
 use axum::extract::{OriginalUri, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use docket_aggregates::approval::{ApprovalError, ApprovalStatus};
 use docket_aggregates::channel::Channel;
 use docket_aggregates::ids::{CampaignId, ContactId, MessageId, OrganizationId, OutboxId, SequenceId};
 use docket_aggregates::message::{DispatchState, MessageError, MessageStatus};
@@ -50,9 +51,16 @@ impl From<SendRefusal> for ApiError {
             SendRefusal::UnknownContact => Self::not_found("CONTACT_NOT_FOUND", "contact"),
             SendRefusal::UnknownCampaign => Self::not_found("CAMPAIGN_NOT_FOUND", "campaign"),
             SendRefusal::OtherRequest(holder) => {
-                Self::conflict("DEDUP_CONFLICT", message).with(json!({ "activityId": holder }))
+                let conflict = Self::conflict("DEDUP_CONFLICT", message);
+                match holder {
+                    Some(holder) => conflict.with(json!({ "activityId": holder })),
+                    None => conflict,
+                }
             }
             SendRefusal::Message(error) => error.into(),
+            SendRefusal::Approval(ApprovalError::NotPending(ApprovalStatus::Expired)) => {
+                Self::unprocessable("APPROVAL_EXPIRED", message)
+            }
             SendRefusal::Approval(error) => Self::conflict("APPROVAL_NOT_PENDING", error),
             SendRefusal::Bucket(_) | SendRefusal::Correspondence(_) => {
                 Self::unprocessable("ILLEGAL_TRANSITION", message)
@@ -107,7 +115,8 @@ fn dedup_key(value: Value) -> Result<String, Problem> {
 fn payload_shape() -> Value {
     json!({
         "type": "object", "additionalProperties": true,
-        "description": "What the channel takes, at most 64 KiB of JSON; for email subject and text or html.",
+        "description": "What the channel takes, at most 64 KiB of JSON; for email subject and text or html. Nobody \
+                        beside `to` is written to: a cal-com payload with guests is refused.",
     })
 }
 
@@ -204,6 +213,7 @@ pub async fn send(
         campaign_id,
         dedup_key,
         agent_id: admitted.caller.agent_id,
+        sees_own_only: admitted.caller.role == Role::Agent,
         ..SendRequest::new(channel, outbox_id, to, payload)
     };
     let drafted = draft(&state.app, &call, request).await;

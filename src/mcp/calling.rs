@@ -121,6 +121,13 @@ impl Desk {
         }
     }
 
+    /// Whether a question about the call may have been put, to which the client answers with this state.
+    pub fn may_have_asked(asked: &Asked, state: &str) -> bool {
+        let input = asked.body.get("input").unwrap_or(&Value::Null);
+        let gated = catalog().get(&asked.name).is_some_and(|tool| tool.gated(input));
+        gated && !state.is_empty() && state.len() <= 200
+    }
+
     /// Makes the call. `can_ask`: whether the client can put a question to a person.
     pub async fn call(&self, caller: &Caller, asked: &Asked, can_ask: bool, progress: Progress) -> Outcome {
         let asks = can_ask && asked.would_only_show();
@@ -150,7 +157,16 @@ impl Desk {
             let (option, value) = if said == Said::Yes { (CONFIRM, true) } else { ("dryRun", true) };
             input.insert(option.into(), value.into());
         }
-        let mut answer = self.answer(caller, &asked, Listener { progress, asks: false }).await;
+        let listener = Listener { progress, asks: false };
+        let mut answer = self.answer(caller, &asked, listener.clone()).await;
+        // Who did not confirm is not told that the preview would not hold any more, but shown what would happen now.
+        if said == Said::No
+            && answer.status != 200
+            && let Some(input) = asked.body.get_mut("input").and_then(Value::as_object_mut)
+        {
+            input.remove("previewToken");
+            answer = self.answer(caller, &asked, listener).await;
+        }
         if said == Said::No
             && let Some(warnings) = answer.body["meta"]["warnings"].as_array_mut()
         {

@@ -3,8 +3,10 @@
 //! That library takes the last of a key that appears twice, calls parameters that are none an unknown method, and says
 //! nothing at all of a line that is no JSON. Here a message is read as strictly as a body of the HTTP surface: what
 //! cannot be read is a parse error of JSON-RPC (-32700), JSON that is no message an invalid request (-32600), a call
-//! without a name or with arguments that are no object one of invalid parameters (-32602). All else goes on as it came.
+//! without a name or with arguments that are no object one of invalid parameters (-32602), and so is a conversation that is
+//! begun without what it is begun with. All else goes on as it came.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::calling::BODY_MAX;
@@ -75,10 +77,16 @@ impl Mistake {
     }
 }
 
-impl From<&Fault> for Mistake {
-    fn from(fault: &Fault) -> Self {
-        Self::unreadable(fault.code(), fault.to_string())
+/// A message that breaks a rule of reading. Whoever waits for an answer by its id is told with that id, where it can be made
+/// out all the same.
+fn unread(bytes: &[u8], fault: &Fault) -> Mistake {
+    #[derive(Deserialize)]
+    struct Named {
+        id: Value,
     }
+    let named = serde_json::from_slice(bytes).ok().map(|Named { id }| id);
+    let id = named.filter(names_a_request).unwrap_or_default();
+    Mistake { id, ..Mistake::unreadable(fault.code(), fault.to_string()) }
 }
 
 /// Whether the bytes are a message that may go on.
@@ -86,25 +94,38 @@ pub fn judge(bytes: &[u8]) -> Result<(), Mistake> {
     let message = match json::read_within(bytes, LEVELS) {
         Ok(message) => message,
         Err(fault @ (Fault::NotUtf8 | Fault::Syntax { .. } | Fault::DuplicateKey { .. })) => {
-            return Err(Mistake::from(&fault));
+            return Err(unread(bytes, &fault));
         }
         // A text or number that is not taken: the tool says so to the model, if the call still has it. If it has not,
         // a key that is there twice hid it.
         Err(fault) => {
-            let lenient: Value = serde_json::from_slice(bytes).map_err(|_| Mistake::from(&fault))?;
+            let lenient: Value = serde_json::from_slice(bytes).map_err(|_| unread(bytes, &fault))?;
             let hidden = json::read_within(lenient.to_string().as_bytes(), LEVELS).is_ok();
             if hidden {
-                return Err(Mistake::from(&fault));
+                return Err(unread(bytes, &fault));
             }
             lenient
         }
     };
     let id = shape(&message)?;
-    if message["method"] != "tools/call" {
-        return Ok(());
-    }
     let params = &message["params"];
     let invalid = |words: &str| Err(Mistake::invalid_params(words, &id));
+    match message["method"].as_str() {
+        Some("tools/call") => (),
+        Some("initialize") => {
+            let client = &params["clientInfo"];
+            let whole = params["protocolVersion"].is_string()
+                && params["capabilities"].is_object()
+                && client["name"].is_string()
+                && client["version"].is_string();
+            return if whole {
+                Ok(())
+            } else {
+                invalid("params must have protocolVersion, capabilities and clientInfo with name and version")
+            };
+        }
+        _ => return Ok(()),
+    }
     match (&params["name"], &params["arguments"]) {
         _ if !params.is_object() => invalid("params must be an object with the tool's name"),
         (Value::String(_), Value::Object(_) | Value::Null) => Ok(()),
@@ -120,9 +141,8 @@ fn shape(message: &Value) -> Result<Value, Mistake> {
         return invalid("a message must be an object, and one to itself", &Value::Null);
     };
     let id = members.get("id");
-    let named = |id: &&Value| id.is_string() || id.is_i64();
     // Only what could be the id of a request is given back as one.
-    let told = id.filter(named).cloned().unwrap_or_default();
+    let told = id.filter(|id| names_a_request(id)).cloned().unwrap_or_default();
     if message["jsonrpc"] != "2.0" {
         return invalid("jsonrpc must be \"2.0\"", &told);
     }
@@ -134,10 +154,14 @@ fn shape(message: &Value) -> Result<Value, Mistake> {
         None if members.contains_key("result") => (),
         None => return invalid("a message must have a method, a result or an error", &told),
     }
-    if id.is_some_and(|id| !named(&id)) {
+    if id.is_some_and(|id| !names_a_request(id)) {
         return invalid("id must be a text or a whole number", &told);
     }
     Ok(told)
+}
+
+fn names_a_request(id: &Value) -> bool {
+    id.is_string() || id.is_i64()
 }
 
 #[cfg(test)]
@@ -157,17 +181,19 @@ mod tests {
             ("{".to_owned(), UNREADABLE, "MALFORMED_JSON", Value::Null),
             (String::new(), UNREADABLE, "MALFORMED_JSON", Value::Null),
             (call("{\"name\":\"a\u{0}\"}"), UNREADABLE, "MALFORMED_JSON", Value::Null),
-            (call(r#"{"name":"a","arguments":{"x":1e400}}"#), UNREADABLE, "MALFORMED_JSON", Value::Null),
-            (call(r#"{"name":"a","arguments":{"x":"\ud800"}}"#), UNREADABLE, "MALFORMED_JSON", Value::Null),
-            (call(r#"{"name":"a","arguments":{"x":1,"x":2}}"#), UNREADABLE, "DUPLICATE_KEY", Value::Null),
-            (call(r#"{"name":"a","name":"b"}"#), UNREADABLE, "DUPLICATE_KEY", Value::Null),
+            (call(r#"{"name":"a","arguments":{"x":1e400}}"#), UNREADABLE, "MALFORMED_JSON", json!(7)),
+            (call(r#"{"name":"a","arguments":{"x":"\ud800"}}"#), UNREADABLE, "MALFORMED_JSON", json!(7)),
+            (call(r#"{"name":"a","arguments":{"x":1,"x":2}}"#), UNREADABLE, "DUPLICATE_KEY", json!(7)),
+            (call(r#"{"name":"a","name":"b"}"#), UNREADABLE, "DUPLICATE_KEY", json!(7)),
+            (r#"{"jsonrpc":"2.0","id":7,"id":8}"#.to_owned(), UNREADABLE, "DUPLICATE_KEY", Value::Null),
+            (r#"{"jsonrpc":"2.0","id":{},"a":1,"a":2}"#.to_owned(), UNREADABLE, "DUPLICATE_KEY", Value::Null),
             (
                 call(r#"{"name":"a","arguments":{"x":"\u0000","x":2}}"#),
                 UNREADABLE,
                 "CONTROL_CHARACTER",
-                Value::Null,
+                json!(7),
             ),
-            (call(&format!(r#"{{"name":"a","arguments":{deep}}}"#)), UNREADABLE, "TOO_DEEP", Value::Null),
+            (call(&format!(r#"{{"name":"a","arguments":{deep}}}"#)), UNREADABLE, "TOO_DEEP", json!(7)),
             ("1".to_owned(), INVALID_REQUEST, "", Value::Null),
             (format!("[{}]", call(r#"{"name":"a"}"#)), INVALID_REQUEST, "", Value::Null),
             ("{}".to_owned(), INVALID_REQUEST, "", Value::Null),
@@ -181,13 +207,19 @@ mod tests {
             (call(r#"{"arguments":{}}"#), INVALID_PARAMS, "", json!(7)),
             (call(r#"{"name":1}"#), INVALID_PARAMS, "", json!(7)),
             (call("[]"), INVALID_PARAMS, "", json!(7)),
+            (
+                r#"{"jsonrpc":"2.0","id":7,"method":"initialize","params":{}}"#.to_owned(),
+                INVALID_PARAMS,
+                "",
+                json!(7),
+            ),
         ] {
             let told = judge(message.as_bytes()).expect_err(&message).answer();
             let error = &told["error"];
             assert_eq!((&error["code"], &told["id"]), (&json!(code), &id), "{message}: {told}");
             assert_eq!(error["data"]["errorCode"].as_str().unwrap_or(""), rule, "{message}: {told}");
         }
-        assert_eq!(judge(b"\"\xff\"").unwrap_err(), Mistake::from(&Fault::NotUtf8));
+        assert_eq!(judge(b"\"\xff\"").unwrap_err(), unread(b"", &Fault::NotUtf8));
     }
 
     #[test]
@@ -199,6 +231,7 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"a","arguments":{"x":"\u0000"}}}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"a","arguments":{"x":9007199254740993}}}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"a","version":"1"}}}"#,
             r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
             r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
             r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no"}}"#,

@@ -105,6 +105,12 @@ impl ServerHandler for Server {
         }
         let mut teller = Teller::of(&context);
         if let Some(preview_token) = request.request_state {
+            if !Desk::may_have_asked(&asked, &preview_token) {
+                return Err(ErrorData::invalid_params(
+                    "requestState belongs to no question about this call",
+                    None,
+                ));
+            }
             let said = request.input_responses.as_ref().and_then(|said| said.get(CONFIRM));
             let said = said.map_or(Said::No, Said::of);
             let answer = teller.telling(async |progress| {

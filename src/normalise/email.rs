@@ -1,10 +1,11 @@
 //! E-mail addresses: the address we keep, and the key by which two addresses are the same mailbox.
 //!
 //! The address is kept as it was written, trimmed and composed (NFC), with its domain in the one form that DNS
-//! knows (lower-case ASCII, IDNA). The key goes further: the local part is lower-cased, because no provider in use
-//! tells `Ann` from `ann`, and a `+tag` is dropped when asked for. Dots in the local part are never dropped: only
-//! some providers ignore them. Look-alike letters are never folded, so `pаypal.com` with a Cyrillic `а` stays another
-//! domain than `paypal.com`.
+//! knows (lower-case ASCII, IDNA), and with plain letters in its local part where it has their compatibility forms (NFKC):
+//! full-width letters, as an input method leaves them, stand for the plain ones and would otherwise pass every list. The
+//! key goes further: the local part is lower-cased, because no provider in use tells `Ann` from `ann`, and a `+tag` is
+//! dropped when asked for. Dots in the local part are never dropped: only some providers ignore them. Look-alike letters of
+//! another script are never folded, so `pаypal.com` with a Cyrillic `а` stays another domain than `paypal.com`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -85,7 +86,9 @@ pub fn normalise_email(raw: &str, plus_tags: bool) -> Result<Email, EmailError> 
     if local.contains('@') {
         return Err(EmailError::ManyAts);
     }
-    if !is_local_part(local) {
+    let local: Cow<'_, str> =
+        if local.is_ascii() { Cow::Borrowed(local) } else { Cow::Owned(local.nfkc().collect()) };
+    if !is_local_part(&local) {
         return Err(EmailError::LocalPart);
     }
     let domain = ascii_domain(domain).ok_or(EmailError::Domain)?;
@@ -94,7 +97,7 @@ pub fn normalise_email(raw: &str, plus_tags: bool) -> Result<Email, EmailError> 
     }
     let mailbox = match local.split_once('+') {
         Some((mailbox, _)) if plus_tags && !mailbox.is_empty() => mailbox,
-        _ => local,
+        _ => &local,
     };
     let key = format!("{}@{domain}", mailbox.to_lowercase());
     Ok(Email { address: format!("{local}@{domain}"), key })
@@ -160,6 +163,8 @@ mod tests {
             ("info@bücher.example", "info@BU\u{0308}CHER.example"),
             ("rene\u{0301}@example.com", "ren\u{00E9}@example.com"),
             ("ann@example.com", "ann@example\u{3002}com"),
+            ("ann@example.com", "\u{FF21}\u{FF4E}n@example.com"),
+            ("ann@example.com", "ann\u{FF0B}news@example.com"),
         ] {
             assert_eq!(key(one), key(other), "{one} and {other}");
         }
@@ -208,6 +213,8 @@ mod tests {
             ("ann..lee@example.com", EmailError::LocalPart),
             ("@example.com", EmailError::LocalPart),
             ("ann\0@example.com", EmailError::LocalPart),
+            ("ann\u{FF20}home@example.com", EmailError::LocalPart),
+            ("\u{FF02}ann\u{FF02}@example.com", EmailError::LocalPart),
             ("ann@", EmailError::Domain),
             ("ann@localhost", EmailError::Domain),
             ("ann@example..com", EmailError::Domain),

@@ -2,21 +2,15 @@
 //!
 //! Whoever lines up while a read of the same organization is under way waits for it to end and is answered by the next
 //! one, together with everybody else who came meanwhile. So nobody is answered by a read that began before they asked,
-//! and the more callers there are, the less each of them costs. After a turn that answered many, the next one waits for
-//! a moment, so that it answers many as well instead of the first two or three who come back.
+//! and the more callers there are, the less each of them costs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use docket_aggregates::ids::OrganizationId;
 
 /// Callers of one turn, at most.
 const TOGETHER: usize = 256;
-/// A turn of so many is followed by a rest.
-const MANY: usize = 8;
-/// How long the next turn waits after one of many: less than it then saves each of them.
-const REST: Duration = Duration::from_millis(2);
 
 /// Who waits, by organization. An organization is in here while somebody reads for it.
 #[derive(Debug)]
@@ -44,7 +38,7 @@ impl<Q> Desk<Q> {
         let mut waiting = self.lock();
         let nobody_reads = !waiting.contains_key(&organization);
         waiting.entry(organization).or_default().extend(asked);
-        nobody_reads.then(|| Reading { desk: self.clone(), organization, answered: 0, over: false })
+        nobody_reads.then(|| Reading { desk: self.clone(), organization, over: false })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OrganizationId, Vec<Q>>> {
@@ -58,24 +52,15 @@ impl<Q> Desk<Q> {
 pub(super) struct Reading<Q> {
     desk: Desk<Q>,
     organization: OrganizationId,
-    /// How many the last turn answered.
-    answered: usize,
     over: bool,
 }
 
 impl<Q> Reading<Q> {
     /// Whom to answer next; none ends the reading.
-    pub async fn next(&mut self) -> Option<Vec<Q>> {
-        if self.answered >= MANY {
-            tokio::time::sleep(REST).await;
-        }
+    pub fn next(&mut self) -> Option<Vec<Q>> {
         let mut waiting = self.desk.lock();
         match waiting.get_mut(&self.organization) {
-            Some(asked) if !asked.is_empty() => {
-                let turn: Vec<Q> = asked.drain(..asked.len().min(TOGETHER)).collect();
-                self.answered = turn.len();
-                Some(turn)
-            }
+            Some(asked) if !asked.is_empty() => Some(asked.drain(..asked.len().min(TOGETHER)).collect()),
             _ => {
                 // From here on whoever asks begins a reading of their own.
                 waiting.remove(&self.organization);
@@ -103,33 +88,33 @@ mod tests {
 
     const ORGANIZATION: OrganizationId = OrganizationId(Uuid::from_u128(1));
 
-    #[tokio::test]
-    async fn who_comes_while_one_reads_is_answered_by_the_next_turn() {
+    #[test]
+    fn who_comes_while_one_reads_is_answered_by_the_next_turn() {
         let desk = Desk::default();
         let mut reading = desk.line_up(ORGANIZATION, vec![1]).unwrap();
         assert!(desk.line_up(ORGANIZATION, vec![2]).is_none(), "somebody is seeing to it");
-        assert_eq!(reading.next().await, Some(vec![1, 2]));
+        assert_eq!(reading.next(), Some(vec![1, 2]));
         assert!(desk.line_up(ORGANIZATION, vec![3, 4]).is_none());
-        assert_eq!(reading.next().await, Some(vec![3, 4]));
-        assert_eq!(reading.next().await, None);
+        assert_eq!(reading.next(), Some(vec![3, 4]));
+        assert_eq!(reading.next(), None);
         assert!(desk.line_up(ORGANIZATION, vec![5]).is_some(), "the reading is over");
     }
 
-    #[tokio::test]
-    async fn a_turn_is_bounded_and_organizations_do_not_wait_for_each_other() {
+    #[test]
+    fn a_turn_is_bounded_and_organizations_do_not_wait_for_each_other() {
         let desk = Desk::default();
         let mut reading = desk.line_up(ORGANIZATION, vec![0; TOGETHER + 1]).unwrap();
         assert!(desk.line_up(OrganizationId(Uuid::from_u128(2)), vec![0]).is_some());
-        assert_eq!(reading.next().await.map(|turn| turn.len()), Some(TOGETHER));
-        assert_eq!(reading.next().await.map(|turn| turn.len()), Some(1));
+        assert_eq!(reading.next().map(|turn| turn.len()), Some(TOGETHER));
+        assert_eq!(reading.next().map(|turn| turn.len()), Some(1));
     }
 
-    #[tokio::test]
-    async fn a_reading_that_breaks_off_leaves_nobody_waiting() {
+    #[test]
+    fn a_reading_that_breaks_off_leaves_nobody_waiting() {
         let desk = Desk::default();
         let reading = desk.line_up(ORGANIZATION, vec![1]).unwrap();
         drop(reading);
         let mut again = desk.line_up(ORGANIZATION, vec![2]).unwrap();
-        assert_eq!(again.next().await, Some(vec![2]));
+        assert_eq!(again.next(), Some(vec![2]));
     }
 }

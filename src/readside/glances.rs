@@ -66,7 +66,7 @@ impl Glances {
 /// Reads what is there, until nobody waits.
 async fn read(readside: ReadSide, organization: OrganizationId, mut reading: Reading<Asked>) {
     let mut held: Option<(PoolConnection<Postgres>, usize)> = None;
-    while let Some(asked) = reading.next().await {
+    while let Some(asked) = reading.next() {
         let found = counted(&readside, &mut held, organization, &ids(&asked)).await;
         for (campaign, answer) in asked {
             // Whoever has gone away needs no answer.

@@ -68,7 +68,7 @@ impl Questions {
 
 /// Answers until nobody asks.
 async fn read(readside: ReadSide, organization: OrganizationId, mut reading: Reading<Question>) {
-    while let Some(turn) = reading.next().await {
+    while let Some(turn) = reading.next() {
         let mut turn = turn.into_iter();
         // A question that fails takes its view with it, and no other question.
         while turn.len() > 0 {

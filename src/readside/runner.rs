@@ -30,11 +30,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const AT_ONCE: usize = 2;
 /// How much is folded in one transaction: about 50 000 ids of contacts.
 const PORTION: Portion = Portion { events: 2_000, bytes: 2 << 20 };
-/// A portion of so many events is followed by a rest, if it was the last one for the time being.
-const MANY: usize = 8;
-/// How long an organization's next portion waits after one of many. A fold of a few events costs nearly as much as one of
-/// a hundred; whoever waits for it hardly waits longer than for the fold itself.
-const REST: Duration = Duration::from_millis(10);
 /// A single event, to tell which one fails.
 pub(super) const ALONE: Portion = Portion { events: 1, bytes: 1 };
 /// Failures of one event, alone, after which its organization is parked.
@@ -43,8 +38,8 @@ pub(super) const FAILURES_MAX: i32 = 3;
 /// What folding a portion came to.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// Everything is folded; so many events were left.
-    Done(usize),
+    /// Everything is folded.
+    Done,
     /// There may be more.
     More,
     /// Another process is at it, or the next event is for a newer one.
@@ -173,8 +168,7 @@ pub(super) async fn catch_up(readside: &ReadSide, organization: OrganizationId, 
         let stepped = step(readside, organization, portion).await;
         drop(slot);
         match stepped {
-            Ok(Step::Done(MANY..)) => return tokio::time::sleep(REST).await,
-            Ok(Step::Done(_) | Step::LeftToOthers) => return,
+            Ok(Step::Done | Step::LeftToOthers) => return,
             Ok(Step::More) => portion = PORTION,
             // The process ends.
             Err(_) if readside.pool.is_closed() => return,
@@ -212,7 +206,7 @@ async fn step(
         return Ok(Step::LeftToOthers);
     };
     if cursor.parked || cursor.position >= cursor.head {
-        return Ok(Step::Done(0));
+        return Ok(Step::Done);
     }
     let started = std::time::Instant::now();
     let stored =
@@ -229,7 +223,7 @@ async fn step(
     Ok(match position {
         _ if stopped_at_unknown => Step::LeftToOthers,
         // What is appended from now on is told of, or found by the next look.
-        position if position >= head => Step::Done(count),
+        position if position >= head => Step::Done,
         _ => Step::More,
     })
 }

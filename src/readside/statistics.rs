@@ -16,7 +16,7 @@ use super::LIVE;
 /// How often it is looked, at most.
 const EVERY: Duration = Duration::from_secs(5);
 /// Changed rows from which a table is analysed, and their share of all of its rows in per cent.
-const ROWS_MIN: i64 = 5_000;
+const ROWS_MIN: i64 = 500;
 const SHARE_MIN: i64 = 20;
 
 /// When it was last looked, and whether somebody is at it.

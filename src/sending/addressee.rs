@@ -9,13 +9,13 @@ use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::contact::Contact;
 use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
 use docket_aggregates::judgement;
-use docket_projections::contacts;
-use docket_projections::searchable::MatchKeys;
+use docket_projections::contacts::{self, ContactRow};
+use sqlx::PgConnection;
 
 use super::recipient::Recipient;
 use super::refusal::SendRefusal;
 use crate::app::App;
-use crate::contacts::address_hashes;
+use crate::contacts::{address_hashes, mailbox_hash};
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::ReadError;
 use crate::ledger::{Guard, Versioned};
@@ -107,38 +107,55 @@ pub fn against(keys: &RecipientKeys) -> Vec<ClaimKey> {
     keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash)).collect()
 }
 
+/// The contact that an address belongs to: the oldest that has this very address, else the oldest that has its mailbox with
+/// another tag or with none.
 async fn owner_of(
     app: &App,
     organization: OrganizationId,
     keys: &OrganizationKeys,
     recipient: &Recipient,
 ) -> Result<Option<(ContactId, Versioned<Contact>)>, ServiceError<SendRefusal>> {
-    let wanted = [recipient.match_keys()];
-    if wanted == [MatchKeys::default()] {
-        return Ok(None);
-    }
-    let address = recipient.keys(keys).address;
     let mut peek = app.readside.peek().await?;
-    let mut rows = contacts::by_keys(&mut peek, organization, &wanted, CONTACTS_MAX).await?;
+    let mut rows = candidates(&mut peek, organization, recipient).await?;
     drop(peek);
     if rows.is_empty() {
         // It may have been created a moment ago. A message is not held up for it while folding is far behind.
         match app.readside.view(organization, Consistency::STRONG).await {
-            Ok(mut view) => {
-                rows = contacts::by_keys(&mut view, organization, &wanted, CONTACTS_MAX).await?;
-            }
+            Ok(mut view) => rows = candidates(&mut view, organization, recipient).await?,
             Err(ReadSideError::UnknownOrganization) => return Err(ReadSideError::UnknownOrganization.into()),
             Err(behind) => {
                 tracing::debug!(error = %behind, "a recipient was not looked up among new contacts")
             }
         }
     }
+    let RecipientKeys { address, mailbox, .. } = recipient.keys(keys);
+    let mut of_mailbox = None;
     for row in rows {
         let contact = app.ledger.load::<Contact>(organization, row.contact_id).await?;
-        let is_its = |profile| address_hashes(keys, profile).contains(&address);
-        if contact.state.profile().is_some_and(is_its) {
+        let Some(profile) = contact.state.profile() else { continue };
+        if address_hashes(keys, profile).contains(&address) {
             return Ok(Some((row.contact_id, contact)));
         }
+        if of_mailbox.is_none() && mailbox_hash(keys, profile).as_ref() == Some(&mailbox) {
+            of_mailbox = Some((row.contact_id, contact));
+        }
     }
-    Ok(None)
+    Ok(of_mailbox)
+}
+
+/// The contacts that may have an address, by id.
+async fn candidates(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    recipient: &Recipient,
+) -> sqlx::Result<Vec<ContactRow>> {
+    let keys = recipient.match_keys();
+    if !keys.is_empty() {
+        let rows = contacts::by_keys(conn, organization, &keys, CONTACTS_MAX).await?;
+        if !rows.is_empty() {
+            return Ok(rows);
+        }
+    }
+    let Some(key) = recipient.stored_key(organization) else { return Ok(vec![]) };
+    contacts::by_match_keys(conn, organization, &[key], CONTACTS_MAX, CONTACTS_MAX).await
 }

@@ -70,6 +70,8 @@ pub struct SendRequest {
     pub co_authors: Vec<PrincipalId>,
     /// The caller who drafted it, where it was one.
     pub agent_id: Option<AgentId>,
+    /// Whether the asker may see no messages but their own, so that no key gives them another one.
+    pub sees_own_only: bool,
     /// Not to be handed over before this instant, if no person is asked.
     pub not_before: Option<Timestamp>,
     /// What is recorded together with it, or not at all.
@@ -96,6 +98,7 @@ impl SendRequest {
             drafter: None,
             co_authors: vec![],
             agent_id: None,
+            sees_own_only: false,
             not_before: None,
             beside: vec![],
             guards: vec![],
@@ -123,7 +126,7 @@ pub async fn draft(app: &App, call: &Call, request: SendRequest) -> Result<Done<
         dedup,
     };
     for _ in 0..TRIES {
-        if let Some(known) = asked.known(app, organization).await? {
+        if let Some(known) = asked.known(app, organization, call.origin.actor.principal).await? {
             return Ok(Done { entity: known, appended: None });
         }
         let addressee =
@@ -173,7 +176,12 @@ struct Asked {
 
 impl Asked {
     /// The message that the request stands for already, by the asker's id or by the deduplication key.
-    async fn known(&self, app: &App, organization: OrganizationId) -> Result<Option<Activity>> {
+    async fn known(
+        &self,
+        app: &App,
+        organization: OrganizationId,
+        caller: PrincipalId,
+    ) -> Result<Option<Activity>> {
         if self.request.message_id.is_some()
             && let Some(row) = activity::read(app, organization, self.message_id).await?
         {
@@ -184,8 +192,10 @@ impl Asked {
         let owners = app.ledger.owners(organization, std::slice::from_ref(&key)).await?;
         let Some(owner) = owners.into_iter().flatten().next().map(MessageId) else { return Ok(None) };
         let holder = app.ledger.load::<Message>(organization, owner).await?;
-        if holder.state.dedup().is_none_or(|held| held.fingerprint != dedup.fingerprint) {
-            return Err(ServiceError::Refused(SendRefusal::OtherRequest(owner)));
+        // To whoever sees none but their own, the message of somebody else is another one, whatever it says.
+        let own = !self.request.sees_own_only || holder.state.drafter() == Some(caller);
+        if !own || holder.state.dedup().is_none_or(|held| held.fingerprint != dedup.fingerprint) {
+            return Err(ServiceError::Refused(SendRefusal::OtherRequest(own.then_some(owner))));
         }
         let row = activity::read(app, organization, owner).await?;
         Ok(row.map(|row| Activity::of(organization, row).found_again()))

@@ -8,6 +8,7 @@
 
 use docket_aggregates::allowlist::{EntryKind, NewEntry, RecipientKeys};
 use docket_aggregates::channel::Channel;
+use docket_aggregates::contact;
 use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
 use docket_aggregates::message::Message;
 use docket_aggregates::personal::Personal;
@@ -52,6 +53,9 @@ pub enum RecipientError {
     /// The channel writes to accounts.
     #[error("must be an account's id or name, without spaces")]
     Handle,
+    /// LinkedIn writes to its own ids.
+    #[error("must be LinkedIn's id of a person, or the address of their profile")]
+    Account,
     /// Instagram writes to ids that are numbers.
     #[error("must be an Instagram-scoped id, which is a number")]
     NotAScopedId,
@@ -68,7 +72,7 @@ impl Recipient {
             Channel::Email | Channel::CalCom => email(to),
             Channel::Whatsapp => phone(to),
             Channel::Instagram => scoped_id(to),
-            Channel::Linkedin => handle(to),
+            Channel::Linkedin => linkedin_account(to),
             Channel::DryRun => email(to).or_else(|refusal| match refusal {
                 RecipientError::Email(EmailError::NoAt) => phone(to).or_else(|_| handle(to)),
                 refusal => Err(refusal),
@@ -76,16 +80,24 @@ impl Recipient {
         }
     }
 
-    /// Under what a contact with this address is looked for; empty where contacts have no such address.
-    pub fn match_keys(&self) -> MatchKeys {
+    /// Under what a contact is looked for that has this address, or that of the same mailbox without its tag.
+    pub fn match_keys(&self) -> Vec<MatchKeys> {
+        match self.kind {
+            EntryKind::Address => {
+                [&*self.to, &*searchable::without_tag(&self.to)].map(MatchKeys::of_address).into()
+            }
+            EntryKind::Handle | EntryKind::Domain | EntryKind::Everybody => vec![],
+        }
+    }
+
+    /// The stored key under which a contact is looked for that has this account, or this mailbox with another tag.
+    pub fn stored_key(&self, organization: OrganizationId) -> Option<i64> {
         match self.kind {
             EntryKind::Address if self.to.contains('@') => {
-                MatchKeys { email: searchable::email_key(&self.to), ..MatchKeys::default() }
+                Some(searchable::mailbox_key(organization, &self.to))
             }
-            EntryKind::Address => {
-                MatchKeys { phone: searchable::phone_key(&self.to), ..MatchKeys::default() }
-            }
-            EntryKind::Handle | EntryKind::Domain | EntryKind::Everybody => MatchKeys::default(),
+            EntryKind::Handle => searchable::account_key(organization, &self.to),
+            EntryKind::Address | EntryKind::Domain | EntryKind::Everybody => None,
         }
     }
 
@@ -210,14 +222,18 @@ fn phone(to: &str) -> Result<Recipient, RecipientError> {
 }
 
 fn scoped_id(to: &str) -> Result<Recipient, RecipientError> {
-    if to.len() <= 32 && to.bytes().all(|byte| byte.is_ascii_digit()) {
-        Ok(Recipient { to: to.to_owned(), kind: EntryKind::Handle })
-    } else {
-        Err(RecipientError::NotAScopedId)
-    }
+    let id = contact::scoped_id(to).ok_or(RecipientError::NotAScopedId)?;
+    Ok(Recipient { to: id.to_owned(), kind: EntryKind::Handle })
+}
+
+/// An account has one spelling: what is around it in the address of a profile is taken off.
+fn linkedin_account(to: &str) -> Result<Recipient, RecipientError> {
+    let account = contact::account(to).ok_or(RecipientError::Account)?;
+    Ok(Recipient { to: account.to_owned(), kind: EntryKind::Handle })
 }
 
 fn handle(to: &str) -> Result<Recipient, RecipientError> {
+    let to = contact::account(to).unwrap_or(to);
     let fits = to.chars().all(|c| c.is_alphanumeric() || "-_.:/%?=&~".contains(c));
     if fits {
         Ok(Recipient { to: to.to_owned(), kind: EntryKind::Handle })
@@ -259,6 +275,10 @@ mod tests {
                 "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0U4E",
                 "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0U4E",
             ),
+            (Channel::Linkedin, "ACoAAA/", "ACoAAA"),
+            (Channel::Linkedin, "ACoAAA?x=1", "ACoAAA"),
+            (Channel::Linkedin, "https://www.linkedin.com/in/ACoAAA", "ACoAAA"),
+            (Channel::Email, "\u{ff21}nn@example.com", "Ann@example.com"),
             (Channel::DryRun, "ann@example.com", "ann@example.com"),
             (Channel::DryRun, "+33612345678", "+33612345678"),
             (Channel::DryRun, "ann-lee", "ann-lee"),
@@ -280,7 +300,10 @@ mod tests {
             (Channel::Whatsapp, "ann@example.com", RecipientError::NoCountryCode),
             (Channel::Whatsapp, "+33", RecipientError::Phone(PhoneError::NotANumber)),
             (Channel::Instagram, "ann.lee", RecipientError::NotAScopedId),
-            (Channel::Linkedin, "ann lee", RecipientError::Handle),
+            (Channel::Instagram, "17", RecipientError::NotAScopedId),
+            (Channel::Linkedin, "ann lee", RecipientError::Account),
+            (Channel::Linkedin, "https://www.linkedin.com/company/acme", RecipientError::Account),
+            (Channel::DryRun, "ann lee", RecipientError::Handle),
             (Channel::DryRun, "ann@example..com", RecipientError::Email(EmailError::Domain)),
         ] {
             assert_eq!(read(channel, to), Err(refusal), "{to}");

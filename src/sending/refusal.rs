@@ -46,9 +46,9 @@ pub enum SendRefusal {
     /// There is no such campaign.
     #[error("campaign does not exist")]
     UnknownCampaign,
-    /// The deduplication key stands for another message.
+    /// The deduplication key stands for another message, which is named to whoever may see it.
     #[error("the clientDedupKey stands for another message")]
-    OtherRequest(MessageId),
+    OtherRequest(Option<MessageId>),
     /// The message refuses.
     #[error(transparent)]
     Message(#[from] MessageError),

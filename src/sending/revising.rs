@@ -17,7 +17,7 @@ use super::drafting::{Ground, Result, Sender, ask, decide, foreseen};
 use super::recipient::Recipient;
 use super::refusal::SendRefusal;
 use crate::app::App;
-use crate::ledger::{AppendError, TRIES, Versioned, Write};
+use crate::ledger::{AppendError, TRIES};
 use crate::service::{Call, Done, ServiceError};
 
 /// Gives a message another payload, and decides anew what becomes of it.
@@ -98,7 +98,8 @@ async fn attempt(
     };
     if let Some(asked) = asked_before {
         let asked = app.ledger.load::<Approval>(organization, asked).await?;
-        writes.push(superseded(&asked, next)?);
+        let reword = ApprovalCommand::Reword { by: next, at: call.at };
+        writes.push(asked.write(decide(&mut (*asked.state).clone(), reword)?));
     }
     if let Some(approval_id) = next {
         let question = ApprovalCommand::Request {
@@ -117,9 +118,4 @@ async fn attempt(
     command.absent = ground.absent(&addressee);
     let appended = app.ledger.append(command).await?;
     Ok(Done { entity, appended: Some(appended) })
-}
-
-fn superseded(asked: &Versioned<Approval>, by: Option<ApprovalId>) -> Result<Write> {
-    let events = decide(&mut (*asked.state).clone(), ApprovalCommand::Supersede { by })?;
-    Ok(asked.write(events))
 }

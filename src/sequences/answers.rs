@@ -1,4 +1,4 @@
-//! Whether a contact answered in words that name none of a sequence's messages.
+//! Whether a contact answered in words that name none of a sequence's messages, or one that they had answered before.
 //!
 //! On WhatsApp, Instagram and LinkedIn people write without quoting anything, and what they write is put down to the last
 //! message that they got. Every sequence that waits for them ends with it, also one whose own message was an earlier one, or
@@ -8,18 +8,15 @@
 use std::collections::BTreeSet;
 
 use docket_aggregates::Timestamp;
-use docket_aggregates::channel::Channel;
 use docket_aggregates::contact::Contact;
 use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::OrganizationId;
 
-use super::reach;
 use crate::app::App;
-use crate::contacts::address_hash;
+use crate::contacts::{address_hashes, mailbox_hash};
 use crate::hearing::CLOCKS_APART_MILLIS;
 use crate::ledger::Guard;
 use crate::ledger::read::ReadError;
-use crate::sending::Recipient;
 
 /// What a contact wrote since an enrollment's first message.
 #[derive(Default)]
@@ -41,17 +38,13 @@ impl Answers {
         let keys = app.ledger.keys().organization(organization).await?;
         let mut hashes = written_to;
         if let Some(profile) = contact.profile() {
-            let channels = [Channel::Email, Channel::Whatsapp, Channel::Instagram, Channel::Linkedin];
-            hashes.extend(channels.into_iter().filter_map(|channel| {
-                let recipient = Recipient::read(channel, reach::address(profile, channel)?).ok()?;
-                Some(address_hash(&keys, &recipient.to))
-            }));
+            hashes.extend(address_hashes(&keys, profile));
+            hashes.extend(mailbox_hash(&keys, profile));
         }
         let streams: Vec<_> = hashes.iter().map(|hash| organization.correspondence(hash)).collect();
         let heard = app.ledger.load_many::<Correspondence>(organization, &streams).await?;
-        let since = since.plus_millis(-CLOCKS_APART_MILLIS);
         Ok(Self {
-            answered: heard.iter().any(|words| words.state.heard_since(since)),
+            answered: heard.iter().any(|words| words.state.heard_since(since, CLOCKS_APART_MILLIS)),
             guards: heard.iter().map(|words| words.guard()).collect(),
         })
     }

@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{SequenceRefusal, reach, words};
+use super::{SequenceRefusal, words};
 use crate::app::App;
 use crate::ledger::{AppendError, Appended, Guard, Lane, Stream, TRIES, Versioned, Write};
 use crate::readside::Consistency;
@@ -77,7 +77,7 @@ fn in_the_way(candidate: &Candidate, ground: &Ground) -> Option<&'static str> {
         let steps = ground.sequence.state.steps();
         steps
             .iter()
-            .any(|step| reach::address(&candidate.profile, step.channel).is_none())
+            .any(|step| candidate.profile.address_on(step.channel).is_none())
             .then_some("NO_ADDRESS")
             .or_else(|| {
                 ground

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::answers::Answers;
 use super::due::{DueRow, Next};
-use super::{reach, withdrawing, words};
+use super::{withdrawing, words};
 use crate::app::App;
 use crate::ledger::read::{self, ReadError};
 use crate::ledger::{AppendError, Guard, Stream, TRIES, Versioned, Write};
@@ -254,7 +254,7 @@ impl<'a> Look<'a> {
         let step = self.sequence.state.steps().get(index)?;
         let payload: Value = serde_json::from_str(self.sequence.state.words()?.payloads.get(index)?).ok()?;
         let profile = self.contact.state.profile()?;
-        let to = reach::address(profile, step.channel)?;
+        let to = profile.address_on(step.channel)?;
         let payload = words::fill(&payload, profile).ok()?;
         let state = &self.enrollment.state;
         let (drafter, co_authors) = match self.sequence.state.authors(index) {

@@ -26,13 +26,13 @@ use super::context::{Bound, Call, LIMIT, PageOptions, ReadOptions, ToolContext};
 use super::cursor::{Cursor, List};
 use super::plan::{Mint, Plan};
 use super::progress::{Progress, Step};
-use super::refusal::{FieldError, Refusal, ToolResult};
+use super::refusal::{Drift, FieldError, Refusal, ToolResult};
 use super::{CONTRACT, Risk, Run, Tool, catalog};
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta, Pagination, Warning};
 use crate::flights::{Flight, FlightKey};
-use crate::ledger::{AppendError, Command, Origin, Request, StoredAnswer, canonical};
+use crate::ledger::{AppendError, Command, Lane, Origin, Request, StoredAnswer, canonical};
 use crate::previews::{self, Preview, Shown};
 use crate::spelling::nearest;
 
@@ -489,7 +489,7 @@ impl Change<'_> {
             // What is refused now may be just what this request did a moment ago, at another process or in a call that
             // was given up.
             Err(refusal) if !dry_run => match self.answered_meanwhile(&request_input).await {
-                Ok(Some(stored)) => replay(stored, meta),
+                Ok(Some(stored)) => self.replay_here(stored, &request_input, meta).await,
                 Err(Refusal::Append(AppendError::RequestConflict)) => {
                     Err(AppendError::RequestConflict.into())
                 }
@@ -543,7 +543,7 @@ impl Change<'_> {
             && !dry_run
             && let Some(stored) = self.app.ledger.answer_of(self.organization, first.command_id()).await?
         {
-            return replay(stored, meta);
+            return self.replay_here(stored, request_input, meta).await;
         }
 
         let bound = preview.as_ref().map(|preview| Bound {
@@ -574,18 +574,19 @@ impl Change<'_> {
             let now = || ToolContext::new(call.clone());
             let mut context = if by_memory { ToolContext::by_memory(call.clone()) } else { now() };
             let mut planned = plan_with(&context).await;
-            // A refusal or a "nothing to do" is told only of the state as it is now.
-            let changes = planned.as_ref().is_ok_and(|plan| !plan.writes.is_empty());
-            if !changes && context.notes().from_memory {
+            // What ends the call without a record is told only of the state as it is now: a refusal, a "nothing to do", a
+            // drift, a limit.
+            let recordable = planned.as_ref().is_ok_and(|plan| {
+                let affected = affected(plan, context.notes().affected);
+                !plan.writes.is_empty() && drifted(&call, plan).is_none() && !self.exceeds(affected)
+            });
+            if !recordable && context.notes().from_memory {
                 context = now();
                 planned = plan_with(&context).await;
             }
             by_memory = false;
             let plan = planned?;
-            if let Some(bound) = &call.bound
-                && let Some(drift) = bound.effects.drift(&plan.effects)
-                && (!bound.intersect || drift.added > 0)
-            {
+            if let Some(drift) = drifted(&call, &plan) {
                 return Err(Refusal::PreviewDrift(drift));
             }
             let mut notes = context.notes();
@@ -594,9 +595,7 @@ impl Change<'_> {
             meta.truncated = notes.truncated;
             let affected = affected(&plan, notes.affected);
             self.progress.tell(Step::Planned { affected, dry_run });
-            if let Some(max) = self.caller.max_affected
-                && affected > max
-            {
+            if let Some(max) = self.caller.max_affected.filter(|_| self.exceeds(affected)) {
                 let refusal = Refusal::TooManyAffected { affected, max };
                 // What the caller may not apply is not put to a person.
                 if !dry_run || self.asks {
@@ -637,6 +636,7 @@ impl Change<'_> {
                 data: Cow::Borrowed(&plan.answer),
                 warnings: Cow::Borrowed(&notes.warnings),
                 truncated: notes.truncated,
+                of: None,
             };
             let kept = kept.written()?;
             let lane = plan.lane();
@@ -645,14 +645,7 @@ impl Change<'_> {
                 id: first.command_id(),
                 organization: self.organization,
                 at: first.at(),
-                origin: Origin {
-                    actor: self.caller.actor(),
-                    tool: self.tool.name.to_owned(),
-                    request_id: self.request_id.clone(),
-                    run_id: None,
-                    reason: self.reason.clone(),
-                    causation: None,
-                },
+                origin: self.origin(),
                 writes: plan.writes,
                 guards: plan.guards,
                 absent: plan.absent,
@@ -671,7 +664,7 @@ impl Change<'_> {
                         && let Some(stored) =
                             self.app.ledger.answer_of(self.organization, appended.command_id).await?
                     {
-                        return replay(stored, meta);
+                        return self.replay_here(stored, request_input, meta).await;
                     }
                     meta.audit_id = Some(appended.command_id.uuid());
                     meta.position = Some(appended.position);
@@ -699,6 +692,56 @@ impl Change<'_> {
         Err(lost.into())
     }
 
+    /// Answers with what another request did, one that showed the same token. From then on it is the answer to this
+    /// request's own id as well, which would otherwise be free for something else.
+    async fn replay_here(
+        &self,
+        stored: StoredAnswer,
+        request_input: &str,
+        meta: &mut Meta,
+    ) -> ToolResult<Value> {
+        let Some(request_id) = self.request_id.clone() else { return replay(stored, meta) };
+        if let Some(own) = self.stored(request_input).await? {
+            return replay(own, meta);
+        }
+        let mut kept = Kept::read(&stored)?;
+        kept.of.get_or_insert((stored.command_id, stored.position));
+        let mint = Mint::fresh(&self.app.clock);
+        let command = Command {
+            id: mint.command_id(),
+            organization: self.organization,
+            at: mint.at(),
+            origin: self.origin(),
+            writes: vec![],
+            guards: vec![],
+            absent: vec![],
+            request: Some(Request { request_id, input: request_input.to_owned(), answer: kept.written()? }),
+            lane: Lane::Normal,
+        };
+        match self.app.ledger.append(command).await {
+            Ok(_) => replay(stored, meta),
+            Err(AppendError::Replayed(own)) => replay(*own, meta),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Who calls, and with what.
+    fn origin(&self) -> Origin {
+        Origin {
+            actor: self.caller.actor(),
+            tool: self.tool.name.to_owned(),
+            request_id: self.request_id.clone(),
+            run_id: None,
+            reason: self.reason.clone(),
+            causation: None,
+        }
+    }
+
+    /// Whether so many contacts are more than the token may change with one call.
+    fn exceeds(&self, affected: u64) -> bool {
+        self.caller.max_affected.is_some_and(|max| affected > max)
+    }
+
     /// The preview of a token, if it was made by this tool for this input.
     async fn preview(&self, token: &str, input: &str) -> ToolResult<Preview> {
         let preview = previews::load(&self.app.ledger, self.organization, token).await?;
@@ -719,6 +762,12 @@ impl Change<'_> {
     }
 }
 
+/// How a plan differs from the preview that it applies, as far as that stands in its way.
+fn drifted(call: &Call, plan: &Plan<Value>) -> Option<Drift> {
+    let bound = call.bound.as_ref()?;
+    bound.effects.drift(&plan.effects).filter(|drift| !bound.intersect || drift.added > 0)
+}
+
 /// The name of the request that a token is where the caller gave it none: no caller can write it.
 fn of_token(token: &str) -> String {
     format!("\npreview {token}")
@@ -730,9 +779,17 @@ struct Kept<'a> {
     data: Cow<'a, Value>,
     warnings: Cow<'a, [Warning]>,
     truncated: bool,
+    /// Which command it is the answer of, and the position that it reached, where another request gave that command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of: Option<(CommandId, i64)>,
 }
 
 impl Kept<'_> {
+    fn read(stored: &StoredAnswer) -> ToolResult<Kept<'static>> {
+        Kept::deserialize(&stored.answer)
+            .map_err(|_| Refusal::Defect("a stored answer is not one of a tool".into()))
+    }
+
     fn written(&self) -> ToolResult<String> {
         serde_json::to_string(self).map_err(|error| Refusal::Defect(error.to_string()))
     }
@@ -740,15 +797,15 @@ impl Kept<'_> {
 
 /// The answer that the same request got before. Nothing of what this call found out is told beside it.
 fn replay(stored: StoredAnswer, meta: &mut Meta) -> ToolResult<Value> {
-    let kept: Kept<'_> = serde_json::from_value(stored.answer)
-        .map_err(|_| Refusal::Defect("a stored answer is not one of a tool".into()))?;
-    meta.audit_id = Some(stored.command_id.uuid());
+    let kept = Kept::read(&stored)?;
+    let (command, position) = kept.of.unwrap_or((stored.command_id, stored.position));
+    meta.audit_id = Some(command.uuid());
     meta.dry_run = false;
     meta.idempotent_replay = true;
-    meta.position = Some(stored.position);
+    meta.position = Some(position);
     meta.truncated = kept.truncated;
     meta.warnings.extend(kept.warnings.into_owned());
-    Ok(completed(kept.data.into_owned(), false, Some(stored.position)))
+    Ok(completed(kept.data.into_owned(), false, Some(position)))
 }
 
 /// How many contacts a plan would change: bulk answers count them as `applied`, the other tools say so themselves.

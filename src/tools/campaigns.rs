@@ -7,6 +7,7 @@ use docket_aggregates::campaign::{
     CampaignText,
 };
 use docket_aggregates::ids::{AgentId, CampaignId, QualificationTemplateId, ScriptTemplateId};
+use docket_aggregates::script_template::{ScriptTemplate, ScriptTemplateCommand};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::campaigns::{CampaignFilter, CampaignListed, CampaignRow, CampaignSort, Unfinished};
 use docket_projections::{Total, agents, campaign_counters, campaigns, follow_ups};
@@ -27,7 +28,7 @@ use super::{
     CAMPAIGN_ID, Draft, Effects, Kind, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool,
 };
 use crate::envelope::Warning;
-use crate::ledger::{Guard, Stream, Versioned, Write};
+use crate::ledger::{Stream, Versioned, Write};
 use crate::readside::View;
 use crate::spelling::nearest;
 
@@ -491,9 +492,8 @@ async fn create_outbound_campaign(
     input: CreateCampaign,
     mut mint: Mint,
 ) -> ToolResult<Plan<CampaignCreated>> {
-    let mut guards = Vec::new();
     let script = match &input.script_template_id {
-        Some(given) => Some(attachable_script(&ctx, given, &mut guards).await?),
+        Some(given) => Some(usable(&ctx, given).await?),
         None => None,
     };
     let qualification = match &input.qualification_template_id {
@@ -523,7 +523,7 @@ async fn create_outbound_campaign(
             None | Some(StartStatus::Draft) => CampaignStatus::Draft,
             Some(StartStatus::Active) => CampaignStatus::Active,
         },
-        script_template_id: script,
+        script_template_id: input.script_template_id.map(|given| given.id),
         qualification_template_id: qualification,
         agent_ids,
         start_date: input.start_date,
@@ -538,17 +538,23 @@ async fn create_outbound_campaign(
         contact_count: 0,
         assigned_count: 0,
     });
-    Ok(Plan {
+    let warnings = ctx.warnings();
+    let mut plan = Plan {
         writes: vec![Write {
             stream: Stream::of::<Campaign>(campaign_id),
             expected: 0,
             events: events.into_iter().map(Into::into).collect(),
         }],
-        guards,
+        guards: vec![],
         absent: vec![],
-        effects: Effects::one(campaign_id, "CREATED", &campaign),
-        answer: CampaignCreated { campaign, warnings: ctx.warnings() },
-    })
+        // The answer holds the warnings, so that whoever applied a preview would be told something that it did not show.
+        effects: Effects::one(campaign_id, "CREATED", &(&campaign, &warnings)),
+        answer: CampaignCreated { campaign, warnings },
+    };
+    if let Some(script) = script {
+        attach(&mut plan, &script, campaign_id)?;
+    }
+    Ok(plan)
 }
 
 /// Text that is there; white space alone is none.
@@ -730,13 +736,13 @@ async fn update_outbound_campaign(
     expect(input.expected_version, before.version)?;
 
     let wanted = input.patch;
-    let mut guards = Vec::new();
+    let (script, script_template_id) = script_wanted(&ctx, wanted.script_template_id).await?;
     let patch = CampaignPatch {
         name: wanted.name,
         description: wanted.description.nested().map(|text| text.and_then(|text| some_text(Some(text)))),
         goal: wanted.goal.nested().map(|text| text.and_then(|text| some_text(Some(text)))),
         status: wanted.status.map(|status| status.0),
-        script_template_id: attached_script(&ctx, wanted.script_template_id, &mut guards).await?,
+        script_template_id,
         qualification_template_id: form_attached(&ctx, wanted.qualification_template_id).await?,
         agent_ids: match &wanted.agent_ids {
             Some(given) => Some(staff(&ctx, given, "patch.agentIds").await?),
@@ -750,7 +756,7 @@ async fn update_outbound_campaign(
     if let Some(name) = patch.name.as_ref().filter(|name| Some(*name) != known_as) {
         same_name(&ctx, name).await?;
     }
-    let (mut plan, campaign) = changed(&listed, &before, patch, guards, mint)?;
+    let (mut plan, campaign) = changed(&listed, &before, patch, script, mint)?;
     let status = campaign.campaign.status;
     // Neither takes calls or contacts any more.
     let ended = !status.takes_contacts() && before.state.status != status;
@@ -788,28 +794,28 @@ pub fn expect(expected: Option<u64>, actual: u64) -> ToolResult<()> {
     }
 }
 
-/// What the patch says of the script, which must be one that can be attached and must stay so until it is.
-async fn attached_script(
+/// What a patch says of the script: one with which something new may be begun, or none.
+async fn script_wanted(
     ctx: &ToolContext,
     wanted: Patch<GivenScript>,
-    guards: &mut Vec<Guard>,
-) -> ToolResult<Option<Option<ScriptTemplateId>>> {
+) -> ToolResult<(Option<Versioned<ScriptTemplate>>, Option<Option<ScriptTemplateId>>)> {
     match wanted {
-        Patch::Keep => Ok(None),
-        Patch::Clear => Ok(Some(None)),
-        Patch::Set(given) => attachable_script(ctx, &given, guards).await.map(|id| Some(Some(id))),
+        Patch::Keep => Ok((None, None)),
+        Patch::Clear => Ok((None, Some(None))),
+        Patch::Set(given) => Ok((Some(usable(ctx, &given).await?), Some(Some(given.id)))),
     }
 }
 
-/// The script, if something new may be begun with it.
-async fn attachable_script(
-    ctx: &ToolContext,
-    given: &GivenScript,
-    guards: &mut Vec<Guard>,
-) -> ToolResult<ScriptTemplateId> {
-    let script = usable(ctx, given).await?;
-    guards.push(script.guard());
-    Ok(given.id)
+/// Records with the script that a campaign has it from now on, so that nobody deletes it in the same moment. Campaigns that
+/// get the same script at once wait for each other's turn there, and so it comes first.
+fn attach<O>(
+    plan: &mut Plan<O>,
+    script: &Versioned<ScriptTemplate>,
+    campaign_id: CampaignId,
+) -> ToolResult<()> {
+    let events = script.state.decide(ScriptTemplateCommand::Attach { campaign_id })?;
+    plan.writes.insert(0, script.write(events));
+    Ok(())
 }
 
 /// The qualification form that a campaign is to have: one that exists, or none.
@@ -846,7 +852,7 @@ fn changed(
     listed: &CampaignListed,
     before: &Versioned<Campaign>,
     patch: CampaignPatch,
-    guards: Vec<Guard>,
+    script: Option<Versioned<ScriptTemplate>>,
     mint: Mint,
 ) -> ToolResult<(Plan<Vec<FieldChange>>, CampaignListed)> {
     let campaign_id = listed.campaign.campaign_id;
@@ -868,7 +874,16 @@ fn changed(
     let changes = differences(&CampaignDetail::of(&known), &CampaignDetail::of(&after));
     let effects = if events.is_empty() { Effects::none() } else { effects(campaign_id, &changes, None) };
     let writes = if events.is_empty() { vec![] } else { vec![before.write(events)] };
-    Ok((Plan { writes, guards, absent: vec![], effects, answer: changes }, after))
+    let mut plan = Plan { writes, guards: vec![], absent: vec![], effects, answer: changes };
+    match script {
+        Some(script) if before.state.script_template_id != state.script_template_id => {
+            attach(&mut plan, &script, campaign_id)?;
+        }
+        // It has that one already, which must not be deleted meanwhile.
+        Some(script) => plan.guards.push(script.guard()),
+        None => (),
+    }
+    Ok((plan, after))
 }
 
 /// What a change does, and what follows from it.
@@ -936,9 +951,9 @@ async fn attach_campaign_templates(
     }
     let before = ctx.state::<Campaign>(input.campaign_id.id).await?;
     let listed = shown(&ctx, &input.campaign_id, &before).await?;
-    let mut guards = Vec::new();
+    let (script, script_template_id) = script_wanted(&ctx, input.script_template_id).await?;
     let patch = CampaignPatch {
-        script_template_id: attached_script(&ctx, input.script_template_id, &mut guards).await?,
+        script_template_id,
         qualification_template_id: form_attached(&ctx, input.qualification_template_id).await?,
         ..CampaignPatch::default()
     };
@@ -946,7 +961,7 @@ async fn attach_campaign_templates(
         script_template_id: before.state.script_template_id.map(ScriptTemplateId::uuid),
         qualification_template_id: before.state.qualification_template_id.map(QualificationTemplateId::uuid),
     };
-    let (plan, campaign) = changed(&listed, &before, patch, guards, mint)?;
+    let (plan, campaign) = changed(&listed, &before, patch, script, mint)?;
     Ok(plan.answering(|changes| TemplatesAttached {
         campaign: CampaignDetail::of(&campaign),
         previous,

@@ -136,8 +136,8 @@ impl ToolContext {
         Self { memory: true, ..Self::new(call) }
     }
 
-    /// An aggregate's state to decide on. It may be old where that does no harm: a plan that changes something is
-    /// judged by the append, and one that refuses or finds nothing to do is made again on the state as it is now.
+    /// An aggregate's state to decide on. It may be old where that does no harm: a plan that is recorded is judged by the
+    /// append, and any other (refused, drifted, beyond a limit, nothing to do) is made again on the state as it is now.
     pub async fn state<A: Decides + Clone + 'static>(&self, id: impl Into<Uuid>) -> ToolResult<Versioned<A>> {
         let ledger = &self.call.app.ledger;
         if self.memory {

@@ -42,6 +42,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example("All of them, by name", json!({}))
             .example("Those about heating", json!({ "search": "heating", "limit": 10 })),
         tool!(read get_qualification_template)
+            .whole()
             .example("Its newest version", json!({ "templateId": QUALIFICATION_TEMPLATE_ID }))
             .example("Its first version", json!({ "templateId": QUALIFICATION_TEMPLATE_ID, "version": 1 })),
         tool!(Write create_qualification_template)

@@ -26,6 +26,7 @@ use crate::readside::View;
 pub(super) fn tools() -> Vec<Draft> {
     let mut tools = vec![
         tool!(read get_qualification_schema)
+            .whole()
             .example("Of the newest version", json!({ "templateId": QUALIFICATION_TEMPLATE_ID }))
             .example(
                 "Of the first version",

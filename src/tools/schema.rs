@@ -226,6 +226,24 @@ impl InputSchema {
             }
             Fault::Pattern { pattern } => one("WRONG_FORMAT", format!("must match {pattern}")),
             Fault::Format { format } => one("WRONG_FORMAT", format!("must be a valid {format}")),
+            // Of several forms the one is told that is of the kind that was sent; else all kinds that there are.
+            Fault::AnyOf { context } => {
+                let wrong_kind = |fault: &&jsonschema::ValidationError<'_>| {
+                    matches!(fault.kind(), Fault::Type { .. })
+                        && fault.instance_path() == error.instance_path()
+                };
+                let of_kind = context.iter().find(|faults| faults.iter().find(wrong_kind).is_none());
+                match of_kind {
+                    Some(faults) => faults.iter().flat_map(|fault| self.explain(fault)).collect(),
+                    None => {
+                        let kinds = context.iter().filter_map(|faults| faults.iter().find(wrong_kind));
+                        let kinds =
+                            kinds.filter_map(|fault| self.schema.pointer(fault.schema_path().as_str()));
+                        let kinds: Vec<String> = kinds.map(words).collect();
+                        one("WRONG_TYPE", format!("must be of type {}", kinds.join(" or ")))
+                    }
+                }
+            }
             other => one("INVALID", format!("does not fit the rule {}", other.keyword())),
         }
     }

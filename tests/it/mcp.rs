@@ -470,6 +470,63 @@ async fn a_person_is_not_asked_again_about_what_is_done() {
 }
 
 #[tokio::test]
+async fn who_does_not_confirm_is_shown_what_would_happen_now() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let client = &office.client;
+    let able = json!({ "elicitation": {} });
+    let input = json!({ "campaignId": campaign, "contactIds": contacts[..2] });
+    let body = json!({ "organizationId": client.organization, "input": input });
+    let params = json!({ "name": REMOVE, "arguments": body });
+    let asked = ask(client, "tools/call", params.clone(), able.clone()).await;
+    let remove = json!({ "campaignId": campaign, "contactIds": contacts[..1], "confirm": true });
+    client.done(REMOVE, remove).await;
+    let before = office.events().await;
+    let mut no = params;
+    no["requestState"] = asked["result"]["requestState"].clone();
+    no["inputResponses"] = json!({ "confirm": { "action": "decline" } });
+    let told = ask(client, "tools/call", no, able).await;
+    let told = envelope(&told);
+    assert_eq!((&told["data"]["dryRun"], &told["data"]["applied"]), (&json!(true), &json!(1)), "{told}");
+    assert_eq!(texts(&told["meta"]["warnings"], "code"), ["NOT_CONFIRMED"]);
+    assert_eq!(office.events().await, before);
+}
+
+#[tokio::test]
+async fn a_state_that_belongs_to_no_question_is_the_clients_mistake() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let body = json!({ "organizationId": client.organization, "input": {} });
+    for (tool, state) in [("list_campaigns", "x"), (REMOVE, ""), ("create_outbound_campaign", "x")] {
+        let params = json!({ "name": tool, "arguments": body, "requestState": state });
+        let answer = ask(&client, "tools/call", params, json!({})).await;
+        assert_eq!(answer["error"]["code"], json!(-32602), "{tool}: {answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains("requestState"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_door_refuses_is_refused_in_json() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" });
+    for (changed, status, code) in [
+        (("origin", "https://evil.example"), 403, "ORIGIN_FORBIDDEN"),
+        (("host", "evil.example"), 403, "ORIGIN_FORBIDDEN"),
+        (("accept", "text/html"), 406, "NOT_ACCEPTABLE"),
+        (("content-type", "text/plain"), 415, "NOT_JSON"),
+        (("mcp-session-id", "no-such-session"), 404, "SESSION_NOT_FOUND"),
+    ] {
+        let (told, headers, messages) = send(&client, &ping, &[changed]).await;
+        assert_eq!(told, status, "{changed:?}");
+        assert_eq!(headers["content-type"], "application/json", "{changed:?}");
+        let refused = &messages[0];
+        assert_eq!(refused["code"], json!(code), "{refused}");
+        assert!(refused["error"].as_str().is_some_and(|words| !words.is_empty()), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_question_names_what_it_is_about_and_is_put_where_a_yes_would_count() {
     let office = Office::open().await;
     let (campaign, contacts) = office.lyon("Spring").await;

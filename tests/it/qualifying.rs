@@ -253,6 +253,26 @@ impl Story {
         self.agent.done("update_qualification", json!({ "qualificationId": id, "patch": patch })).await;
     }
 
+    /// A caller calls the contact and logs how it went.
+    async fn called(&self, outcome: &str) {
+        let profile = json!({ "name": "Ada", "email": format!("{outcome}@example.com") });
+        let (_, agent) = self.agent.post(&self.agent.crm("agents"), profile).await;
+        let call = json!({
+            "campaignId": self.campaign, "contactId": self.contact, "agentId": agent["agentId"],
+            "outcome": outcome, "startedAt": "2026-11-21T10:00:00Z",
+        });
+        let (status, logged) = self.agent.post(&self.agent.crm("calls"), call).await;
+        assert_eq!(status, 201, "{logged}");
+    }
+
+    /// Takes the contact out of the campaign and puts it in again.
+    async fn put_in_again(&self) {
+        let remove = json!({ "campaignId": self.campaign, "contactIds": [self.contact], "confirm": true });
+        self.agent.done("bulk_remove_contacts_from_campaign", remove).await;
+        let add = json!({ "campaignId": self.campaign, "filter": { "source": "crm" }, "maxContacts": 5 });
+        self.agent.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+    }
+
     /// Ends the conversation and begins another one; its id.
     async fn talked_to_again(&self) -> String {
         for (status, answered) in [("completed", "gaz"), ("in_progress", "fioul")] {
@@ -662,14 +682,97 @@ async fn a_verdict_that_a_person_confirmed_stands_for_every_conversation() {
 }
 
 #[tokio::test]
+async fn of_several_verdicts_of_persons_each_stands_until_its_own_record_is_opened() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    model.says(&answer(json!({ "owner": true, "fuel": "oil" }), "qualified"));
+    let (first, second) = (story.decided_by_a_person(false).await, story.decided_by_a_person(false).await);
+    let stands = async |id: &Value| {
+        let (status, told) = story.qualify(json!({})).await;
+        assert_eq!((status, &told["sent"]), (200, &json!(false)), "{told}");
+        assert_eq!(&told["qualification"]["qualificationId"], id, "{told}");
+        story.stands_as("not_interested").await;
+    };
+    // Whichever of two is opened again, the other one stands.
+    for (opened, stays) in [(&first, &second), (&second, &first)] {
+        story.patch(opened, json!({ "status": "draft" })).await;
+        stands(stays).await;
+        story.patch(opened, json!({ "status": "not_qualified" })).await;
+    }
+    // A fresh draft opens nothing again.
+    let draft = story.drafted_by_a_person().await;
+    let (_, told) = story.qualify(json!({})).await;
+    assert_eq!((&told["sent"], &told["qualification"]["status"]), (&json!(false), &json!("not_qualified")));
+    story.patch(&draft, json!({ "answers": { "owner": true }, "status": "qualified" })).await;
+    story.stands_as("qualified").await;
+    assert!(model.requests().is_empty());
+}
+
+/// A record that a person began, and what becomes of it and the contact while the model is asked.
+#[tokio::test]
+async fn what_is_said_in_an_earlier_stay_is_not_recorded_in_a_draft_of_it() {
+    for answers in [json!({ "owner": true }), json!({})] {
+        let model = Model::start().await;
+        let story = Story::begin(Some(model.client())).await;
+        story.drafted_by_a_person().await;
+        let until = Arc::new(Notify::new());
+        model.will(Plan::Held(until.clone(), completion(&answer(answers.clone(), "qualified").to_string())));
+        let meanwhile = async {
+            model.asked.notified().await;
+            story.put_in_again().await;
+            let events = story.events().await;
+            until.notify_one();
+            events
+        };
+        let ((status, told), events) = tokio::join!(story.qualify(json!({})), meanwhile);
+        assert_eq!((status, &told["code"]), (409, &json!("CONFLICT")), "{told}");
+        assert_eq!(story.events().await, events, "{answers}");
+        story.stands_as("new").await;
+    }
+}
+
+#[tokio::test]
+async fn a_model_does_not_move_whom_a_caller_concluded_in_a_call() {
+    for meanwhile in [false, true] {
+        let model = Model::start().await;
+        let story = Story::begin(Some(model.client())).await;
+        let until = Arc::new(Notify::new());
+        let said = answer(json!({ "owner": true, "fuel": "oil" }), "qualified").to_string();
+        if meanwhile {
+            model.will(Plan::Held(until.clone(), completion(&said)));
+        } else {
+            story.called("not_interested").await;
+            model.will(Plan::Bytes(completion(&said)));
+        }
+        let person = async {
+            if meanwhile {
+                model.asked.notified().await;
+                story.called("not_interested").await;
+                until.notify_one();
+            }
+        };
+        let ((status, told), ()) = tokio::join!(story.qualify(json!({})), person);
+        assert_eq!((status, &told["sent"]), (200, &json!(true)), "{told}");
+        assert_eq!(told["qualification"]["status"], json!("qualified"), "{told}");
+        assert_eq!(told["warnings"][0]["code"], json!("CONTACT_NOT_MOVED"), "{told}");
+        story.stands_as("not_interested").await;
+    }
+    // Where nobody was reached, or nothing concluded, the model's verdict moves the contact and there is nothing to say.
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    story.called("reached").await;
+    model.says(&answer(json!({ "owner": true, "fuel": "oil" }), "qualified"));
+    let (_, told) = story.qualify(json!({})).await;
+    assert_eq!(told["warnings"], json!([]), "{told}");
+    story.stands_as("qualified").await;
+}
+
+#[tokio::test]
 async fn a_draft_of_an_earlier_stay_is_told_before_the_model_is_asked() {
     let model = Model::start().await;
     let story = Story::begin(Some(model.client())).await;
     let draft = story.drafted_by_a_person().await;
-    let remove = json!({ "campaignId": story.campaign, "contactIds": [story.contact], "confirm": true });
-    story.agent.done("bulk_remove_contacts_from_campaign", remove).await;
-    let add = json!({ "campaignId": story.campaign, "filter": { "source": "crm" }, "maxContacts": 5 });
-    story.agent.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+    story.put_in_again().await;
     let responses = json!([{ "nodeId": "owner", "value": "Non" }]);
     let input = json!({ "campaignId": story.campaign, "contactId": story.contact, "responses": responses });
     let begun = story.agent.done("upsert_script_execution", input).await;

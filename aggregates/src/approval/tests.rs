@@ -158,6 +158,27 @@ fn a_revision_supersedes_what_is_open_and_nothing_else() {
 }
 
 #[test]
+fn other_words_come_within_72_hours_and_what_nobody_needs_is_taken_back_at_any_time() {
+    let over = NOW.plus_millis(OPEN_FOR_MILLIS);
+    let reword = |at| ApprovalCommand::Reword { by: Some(NEXT), at };
+    for last in [None, Some(ApprovalEvent::RevisionRequested { by: BOARD, note: None })] {
+        let history: Vec<_> = [requested()].into_iter().chain(last).collect();
+        Given::with(())
+            .given(history.clone())
+            .when(reword(over.plus_millis(-1)))
+            .then_expect_events(vec![ApprovalEvent::ApprovalSuperseded { by: Some(NEXT) }]);
+        Given::with(())
+            .given(history.clone())
+            .when(reword(over))
+            .then_expect_error(ApprovalError::NotPending(ApprovalStatus::Expired));
+        Given::with(())
+            .given(history)
+            .when(ApprovalCommand::Supersede { by: None })
+            .then_expect_events(vec![ApprovalEvent::ApprovalSuperseded { by: None }]);
+    }
+}
+
+#[test]
 fn what_was_never_asked_is_not_answered() {
     Given::with(())
         .given_no_previous_events()

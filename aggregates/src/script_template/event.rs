@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::ScriptTemplateId;
+use crate::ids::{CampaignId, ScriptTemplateId};
 use crate::personal::Personal;
 use crate::stored::stored_events;
 
@@ -150,6 +150,12 @@ pub enum ScriptTemplateEvent {
         /// All of it. The subject is the template.
         content: Personal<ScriptContent>,
     },
+    /// A campaign begins its conversations with it from here on. That stands here so that whoever deletes the template in
+    /// the same moment finds that out; which campaigns have it is said by the campaigns.
+    ScriptTemplateAttached {
+        /// The campaign.
+        campaign_id: CampaignId,
+    },
     /// Nothing new is begun with it. Its versions stay readable, and it can be brought back.
     ScriptTemplateDeleted {},
 }
@@ -157,5 +163,6 @@ pub enum ScriptTemplateEvent {
 stored_events!(ScriptTemplateEvent {
     ScriptTemplateCreated "1",
     ScriptTemplateRevised "1",
+    ScriptTemplateAttached "1",
     ScriptTemplateDeleted "1",
 });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use rmcp::RoleServer;
-use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::Transport;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::Mutex;
@@ -50,6 +50,8 @@ struct Lines<R, W> {
     line: Vec<u8>,
     /// Whether the line is longer than a message may be: the rest of it is not kept.
     overlong: bool,
+    /// Whether the conversation has begun.
+    begun: bool,
     output: Output<W>,
     /// The answer to a line that was no message, until it is written.
     answering: Option<BoxFuture<'static, io::Result<()>>>,
@@ -79,6 +81,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
             input: BufReader::new(input),
             line: Vec::new(),
             overlong: false,
+            begun: false,
             output: Output(Arc::new(Mutex::new(Some(output)))),
             answering: None,
         }
@@ -118,6 +121,14 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
         }
         judge(&line)?;
         match serde_json::from_slice(&line) {
+            Ok(JsonRpcMessage::Request(request))
+                if matches!(request.request, ClientRequest::InitializeRequest(_))
+                    && std::mem::replace(&mut self.begun, true) =>
+            {
+                // To the library it is a method that it does not know.
+                let id = serde_json::to_value(&request.id).unwrap_or_default();
+                Err(Mistake::invalid_request("the conversation has begun already", id))
+            }
             Ok(message) => Ok(Some(message)),
             Err(error) => {
                 tracing::debug!(error = %error, "a message is not one of the protocol");
@@ -199,6 +210,22 @@ mod tests {
         let output = lines.output.0.lock().await.take().unwrap();
         let expected = format!("{}\n", Mistake::too_long().answer());
         assert_eq!(String::from_utf8(output).unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_conversation_begins_once() {
+        let params =
+            r#"{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"a","version":"1"}}"#;
+        let begin =
+            |id: u8| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"initialize","params":{params}}}"#);
+        let input = format!("{}\n{}\n{}\n", begin(1), begin(2), begin(3));
+        let mut lines = Lines::new(input.as_bytes(), Vec::new());
+        assert!(lines.receive().await.is_some());
+        assert!(lines.receive().await.is_none());
+        let output = lines.output.0.lock().await.take().unwrap();
+        let told =
+            |id: u8| Mistake::invalid_request("the conversation has begun already", id.into()).answer();
+        assert_eq!(String::from_utf8(output).unwrap(), format!("{}\n{}\n", told(2), told(3)));
     }
 
     #[tokio::test]

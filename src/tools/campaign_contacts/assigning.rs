@@ -193,8 +193,8 @@ struct HandedOut {
     before: Vec<u64>,
 }
 
-/// Spreads open contacts over the agents. What a preview showed holds, as long as the agent is one of those given; whom
-/// it did not show stays with its agent.
+/// Spreads open contacts over the agents. What a preview showed holds, as long as the agent is one of those given and has
+/// no more than it may have; whom it did not show stays with its agent.
 async fn hand_out(
     view: &mut View,
     ctx: &ToolContext,
@@ -233,16 +233,47 @@ async fn hand_out(
         Strategy::Single => Spread::Single,
     };
     let spread = distribute(spread, &shares, open.len());
-    let agents = open
-        .iter()
-        .zip(spread)
-        .map(|(member, agent)| {
-            let promised = match ctx.bound() {
-                Some(_) => shown(ctx, member.contact_id).map_or(member.agent_id, agent_of),
-                None => None,
-            };
-            promised.filter(|promised| agents.contains(promised)).or(agent)
-        })
-        .collect();
-    Ok(HandedOut { agents, before })
+    if ctx.bound().is_none() {
+        return Ok(HandedOut { agents: spread, before });
+    }
+    let given = open.iter().zip(spread).map(|(member, agent)| {
+        let promised = match shown(ctx, member.contact_id) {
+            Some(outcome) => agent_of(outcome),
+            None => agent.and(member.agent_id),
+        };
+        promised.filter(|promised| agents.contains(promised)).or(agent)
+    });
+    let mut given: Vec<Option<AgentId>> = given.collect();
+    if let Some(max) = max_per_agent {
+        let before: HashMap<AgentId, u64> = agents.iter().copied().zip(before.iter().copied()).collect();
+        cap(open, &mut given, &before, max);
+    }
+    Ok(HandedOut { agents: given, before })
+}
+
+/// Takes back what was promised and would give an agent more open contacts than it may have by now, the last ones first.
+/// Whoever is taken back stays with its agent, which may then have too many in its turn.
+fn cap(open: &[&Selected], given: &mut [Option<AgentId>], before: &HashMap<AgentId, u64>, max: u64) {
+    loop {
+        let mut after = before.clone();
+        for (member, agent) in open.iter().zip(&*given) {
+            let Some(agent) = agent.filter(|agent| member.agent_id != Some(*agent)) else { continue };
+            *after.entry(agent).or_default() += 1;
+            if let Some(left) = member.agent_id.and_then(|own| after.get_mut(&own)) {
+                *left = left.saturating_sub(1);
+            }
+        }
+        let mut taken_back = false;
+        for (member, given) in open.iter().zip(given.iter_mut()).rev() {
+            let Some(agent) = given.filter(|agent| member.agent_id != Some(*agent)) else { continue };
+            if let Some(count) = after.get_mut(&agent).filter(|count| **count > max) {
+                *count -= 1;
+                *given = None;
+                taken_back = true;
+            }
+        }
+        if !taken_back {
+            return;
+        }
+    }
 }

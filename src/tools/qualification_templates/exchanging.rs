@@ -22,6 +22,7 @@ use crate::ledger::{Write, canonical};
 use crate::tools::input::Moment;
 use crate::tools::plan::outcome;
 use crate::tools::schema::InputSchema;
+use crate::tools::upserting;
 use crate::tools::{
     Draft, Effects, FieldError, Mint, Plan, QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
 };
@@ -153,24 +154,27 @@ async fn import_qualification_templates(
     let mut import = Import::default();
     let mut names = HashSet::new();
     let mut forms = Vec::new();
-    for (index, entry) in entries.into_iter().enumerate() {
-        let path = format!("templates[{index}]");
+    for (index, (path, entry)) in entries.into_iter().enumerate() {
         let name = named(&entry);
-        match read(&ctx, entry, &path) {
-            Ok(form) if !names.insert(form.name.clone()) => {
-                let message = "another template of the file has the same name";
-                let fault = FieldError::new(&format!("{path}.name"), "DUPLICATE_NAME", message);
-                import.fail(index, name, vec![fault]);
+        match read(entry, &path) {
+            Ok(form) => {
+                let twice = !names.insert(form.name.clone());
+                if twice && mode == Mode::UpsertByName {
+                    let message = "an earlier template of the same import has the same name";
+                    let fault = FieldError::new(&format!("{path}.name"), "DUPLICATE_NAME", message);
+                    import.fail(index, name, vec![fault]);
+                } else {
+                    forms.push((index, path, form, twice));
+                }
             }
-            Ok(form) => forms.push((index, path, form)),
             Err(faults) => import.fail(index, name, faults),
         }
     }
     let mut view = ctx.view().await?;
-    let wanted: Vec<&str> = forms.iter().map(|(_, _, form)| form.name.as_str()).collect();
+    let wanted: Vec<&str> = forms.iter().map(|(_, _, form, _)| form.name.as_str()).collect();
     let known = rows::with_names(&mut view, ctx.organization(), &wanted).await?;
     drop(view);
-    for (index, path, form) in forms {
+    for (index, path, form, twice) in forms {
         let same: Vec<_> = known.iter().filter(|(_, name)| *name == form.name).map(|(id, _)| *id).collect();
         match (mode, same.as_slice()) {
             (Mode::UpsertByName, [id]) => import.revise(&ctx, index, &path, *id, form).await?,
@@ -179,9 +183,21 @@ async fn import_qualification_templates(
                 let fault = FieldError::new(&format!("{path}.name"), "AMBIGUOUS_NAME", message);
                 import.fail(index, Some(form.name), vec![fault]);
             }
-            (_, same) => {
-                if let Some(first) = same.first() {
-                    let message = format!("template {first} has the same name");
+            (Mode::UpsertByName, []) => {
+                let place = upserting::place::<QualificationTemplate>(&ctx, &form.name).await?;
+                match place.last {
+                    // Another import made it after this one looked for the name.
+                    Some((last, known))
+                        if known.state.form().is_some_and(|known| known.name == form.name) =>
+                    {
+                        import.revise(&ctx, index, &path, last.into(), form).await?;
+                    }
+                    _ => import.create(&ctx, index, &path, place.next.into(), form)?,
+                }
+            }
+            (Mode::Create, same) => {
+                if twice || !same.is_empty() {
+                    let message = format!("another template has the name {:?}", form.name);
                     ctx.warn("DUPLICATE_NAME", message, Some(&format!("{path}.name")));
                 }
                 import.create(&ctx, index, &path, mint.id(), form)?;
@@ -190,6 +206,9 @@ async fn import_qualification_templates(
     }
     import.planned(input.on_error.unwrap_or(OnError::Abort))
 }
+
+/// Faults of one import that are told, at most.
+const FAULTS_MAX: usize = 500;
 
 /// What an import comes to, template by template.
 #[derive(Default)]
@@ -263,11 +282,7 @@ impl Import {
 
     fn planned(mut self, on_error: OnError) -> ToolResult<Plan<TemplatesImported>> {
         if on_error == OnError::Abort && !self.failed.is_empty() {
-            return Err(Refusal::Unfit {
-                code: "IMPORT_REFUSED",
-                hint: "nothing was imported; correct what meta.fieldErrors names, or send onError skip",
-                fields: self.failed,
-            });
+            return Err(Refusal::ImportRefused(self.failed.into_iter().take(FAULTS_MAX).collect()));
         }
         self.skipped.sort_by_key(|skipped| skipped.index);
         Ok(Plan {
@@ -280,10 +295,20 @@ impl Import {
     }
 }
 
-/// The templates of the input, as they were written.
-fn entries(templates: Option<Vec<Map<String, Value>>>, document: Option<String>) -> ToolResult<Vec<Value>> {
+/// The templates of the input as they were written, each with its place. What is wrong with the whole is refused here,
+/// whatever onError says.
+fn entries(
+    templates: Option<Vec<Map<String, Value>>>,
+    document: Option<String>,
+) -> ToolResult<Vec<(String, Value)>> {
+    let numbered = |path: &str, values: Vec<Value>| -> Vec<(String, Value)> {
+        let values = values.into_iter().enumerate();
+        values.map(|(index, value)| (format!("{path}[{index}]"), value)).collect()
+    };
     let text = match (templates, document) {
-        (Some(templates), None) => return Ok(templates.into_iter().map(Value::Object).collect()),
+        (Some(templates), None) => {
+            return Ok(numbered("templates", templates.into_iter().map(Value::Object).collect()));
+        }
         (None, Some(text)) => text,
         _ => {
             return Err(Refusal::field("", "EXACTLY_ONE_OF", "give either templates or document"));
@@ -293,34 +318,39 @@ fn entries(templates: Option<Vec<Map<String, Value>>>, document: Option<String>)
     let text = text.trim_start_matches('\u{feff}');
     let value = json::read(text.as_bytes())
         .map_err(|fault| Refusal::field("document", fault.code(), format!("cannot be read: {fault}")))?;
+    let whole = |member: &str, code, message: String| {
+        let path = if member.is_empty() { "document".to_owned() } else { format!("document.{member}") };
+        Refusal::ImportRefused(vec![FieldError::new(&path, code, message)])
+    };
     let entries = match value {
-        Value::Array(entries) => entries,
-        Value::Object(mut members) => match members.remove("templates") {
-            Some(Value::Array(entries)) => {
-                known_version(&members)
-                    .map_err(|(code, message)| Refusal::field("document.schemaVersion", code, message))?;
-                entries
+        Value::Array(entries) => numbered("document", entries),
+        Value::Object(mut members) if members.contains_key("templates") => {
+            known_version(&members).map_err(|(code, message)| whole("schemaVersion", code, message))?;
+            let entries = members.remove("templates");
+            let known = ["schemaVersion", "exportedAt"];
+            if let Some(unknown) = members.keys().find(|member| !known.contains(&member.as_str())) {
+                return Err(whole("", "UNKNOWN_FIELD", format!("unknown field {unknown}")));
             }
-            Some(_) => return Err(Refusal::field("document.templates", "WRONG_TYPE", "must be a list")),
-            None => vec![Value::Object(members)],
-        },
-        _ => return Err(Refusal::field("document", "WRONG_TYPE", "must hold an object or a list")),
+            match entries {
+                Some(Value::Array(entries)) => numbered("document.templates", entries),
+                _ => return Err(whole("templates", "WRONG_TYPE", "must be a list".to_owned())),
+            }
+        }
+        value => vec![("document".to_owned(), value)],
     };
     match entries.len() {
-        0 => Err(Refusal::field("document", "TOO_FEW_ITEMS", "must hold at least 1 template")),
+        0 => Err(whole("", "TOO_FEW_ITEMS", "must hold at least 1 template".to_owned())),
         1..=TEMPLATES_MAX => Ok(entries),
-        _ => {
-            let message = format!("must hold at most {TEMPLATES_MAX} templates");
-            Err(Refusal::field("document", "TOO_MANY_ITEMS", message))
-        }
+        _ => Err(whole("", "TOO_MANY_ITEMS", format!("must hold at most {TEMPLATES_MAX} templates"))),
     }
 }
 
 fn known_version(members: &Map<String, Value>) -> Result<(), (&'static str, String)> {
     match members.get("schemaVersion") {
         Some(version) if version.as_u64() == Some(SCHEMA_VERSION) => Ok(()),
-        Some(version) => {
-            Err(("UNKNOWN_SCHEMA_VERSION", format!("is {version}; this version reads {SCHEMA_VERSION}")))
+        Some(_) => {
+            let message = format!("must be {SCHEMA_VERSION}: files of other versions are not understood");
+            Err(("UNSUPPORTED_SCHEMA_VERSION", message))
         }
         None => Err(("REQUIRED", "is required".to_owned())),
     }
@@ -333,7 +363,7 @@ fn named(entry: &Value) -> Option<String> {
 }
 
 /// The form of one entry, bare or as an export gave it; or everything that is wrong with it.
-fn read(ctx: &ToolContext, entry: Value, path: &str) -> Result<QualificationForm, Vec<FieldError>> {
+fn read(entry: Value, path: &str) -> Result<QualificationForm, Vec<FieldError>> {
     let one = |place: &str, code, message: String| vec![FieldError::new(place, code, message)];
     let Value::Object(mut members) = entry else {
         return Err(one(path, "WRONG_TYPE", "must be an object".to_owned()));
@@ -353,10 +383,14 @@ fn read(ctx: &ToolContext, entry: Value, path: &str) -> Result<QualificationForm
             if let Some(unknown) = members.keys().find(|member| !known.contains(&member.as_str())) {
                 return Err(one(&place(unknown), "UNKNOWN_FIELD", format!("unknown field {unknown}")));
             }
-            let hash = members.get("sha256").and_then(Value::as_str);
-            if hash.is_some_and(|hash| Some(hash) != sha256(&form).as_deref()) {
-                let message = "the template was changed after it was exported";
-                ctx.warn("HASH_DIFFERS", message, Some(&place("sha256")));
+            if let Some(hash) = members.get("sha256").filter(|hash| !hash.is_null())
+                // What has no canonical form is told better by the form's own check.
+                && let Some(own) = sha256(&form)
+                && !hash.as_str().is_some_and(|hash| hash.eq_ignore_ascii_case(&own))
+            {
+                let message =
+                    "does not match the template; leave it out if the template was changed on purpose";
+                return Err(one(&place("sha256"), "CHECKSUM_MISMATCH", message.to_owned()));
             }
             (form, place("template"))
         }

@@ -1,7 +1,7 @@
 //! Scripts out of use.
 //!
-//! Attaching a script guards that it is not deleted; deleting one cannot guard every campaign there is. A campaign that
-//! it is attached to in the very moment of its deletion keeps it: it is shown as deleted there, and begins nothing.
+//! Attaching a script and deleting it are both recorded in the script's own stream: of two that happen in the same moment
+//! one is planned anew and finds the other. The template is therefore read before the campaigns that use it.
 
 use std::borrow::Cow;
 
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{UsingCampaign, changeable, using};
 use crate::tools::input::GivenScript;
+use crate::tools::plan::outcome;
 use crate::tools::{
     Confirm, Draft, Effects, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool,
 };
@@ -97,7 +98,9 @@ async fn delete_script_template(
         }
     }
     let campaigns = detached.iter().map(|using| (using.campaign_id, Cow::Borrowed("DETACHED")));
-    let effects = Effects::new(campaigns.chain([(template_id.uuid(), Cow::Borrowed("DELETED"))]));
+    // Whoever said yes to it said so of this script, as it reads now.
+    let deleted = outcome("DELETED", &template.state.content());
+    let effects = Effects::new(campaigns.chain([(template_id.uuid(), Cow::Owned(deleted))]));
     let answer = ScriptTemplateGone {
         template_id: template_id.uuid(),
         deleted: true,

@@ -25,6 +25,7 @@ use crate::ledger::Write;
 use crate::tools::input::{GivenScript, Moment};
 use crate::tools::plan::outcome;
 use crate::tools::refusal::FieldError;
+use crate::tools::upserting;
 use crate::tools::{Draft, Effects, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool};
 use file::{Entry, Exported, checksum, entries, read_entry};
 
@@ -282,11 +283,9 @@ impl Import<'_> {
                 let message = format!("{} scripts have this name; rename all but one", same.len());
                 return Ok(Err(vec![finding("AMBIGUOUS_NAME", "name", &message)]));
             }
-            (ImportMode::UpsertByName, [only]) => {
-                if self.revise(index, *only, &content).await? {
-                    lint.warn(self.ctx, &format!("{}.", entry.path));
-                    return Ok(Ok(()));
-                }
+            (ImportMode::UpsertByName, [only]) if self.revise(index, *only, &content).await? => {
+                lint.warn(self.ctx, &format!("{}.", entry.path));
+                return Ok(Ok(()));
             }
             (ImportMode::Create, _) if twice || !same.is_empty() => {
                 let message = format!("another script has the name {name:?}");
@@ -295,7 +294,20 @@ impl Import<'_> {
             (ImportMode::Create | ImportMode::UpsertByName, _) => (),
         }
         lint.warn(self.ctx, &format!("{}.", entry.path));
-        let template_id: ScriptTemplateId = self.mint.id();
+        let template_id: ScriptTemplateId = match self.mode {
+            ImportMode::Create => self.mint.id(),
+            ImportMode::UpsertByName => {
+                let place = upserting::place::<ScriptTemplate>(self.ctx, &name).await?;
+                if let Some((last, known)) = place.last
+                    && known.state.content().is_some_and(|known| known.name == name)
+                    && self.revise(index, last.into(), &content).await?
+                {
+                    // Another import made it after this one looked for the name.
+                    return Ok(Ok(()));
+                }
+                place.next.into()
+            }
+        };
         self.done.writes.push(created(template_id, content)?);
         self.done.effects.push((template_id.uuid(), "CREATED".to_owned()));
         self.done.created.push(Imported { index, template_id: template_id.uuid(), name, version: 1 });

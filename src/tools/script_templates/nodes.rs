@@ -104,18 +104,36 @@ fn readable(step: &Value, unnamed: &mut usize) -> Node {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let kind = step["type"].as_str().and_then(|kind| kind.parse::<NodeKind>().ok());
     let members = |name: &str| step[name].as_array().filter(|_| kind.is_some()).into_iter().flatten();
-    let options = members("options").filter_map(|option| match option {
-        Value::String(value) => Some(Choice::new(value, None)),
-        option => Some(Choice::new(option["value"].as_str()?, text(&option["label"]))),
-    });
-    let options: Vec<Choice> = options.collect();
-    let branches = members("branches").map(|branch| {
-        let label = text(&branch["label"]).or_else(|| Some(options.first()?.value.clone()));
+    let mut name = || {
+        *unnamed += 1;
+        format!("unnamed-{unnamed}")
+    };
+    // What an option says that cannot be read is not known, and neither is whether a branch is labelled with it.
+    let mut hidden = false;
+    let mut options: Vec<Choice> = members("options")
+        .map(|option| match (option, option["value"].as_str()) {
+            (Value::String(value), _) => Choice::new(value, None),
+            (option, Some(value)) => Choice::new(value, text(&option["label"])),
+            (_, None) => {
+                hidden = true;
+                Choice::new(name(), None)
+            }
+        })
+        .collect();
+    let labels: Vec<String> = members("branches")
+        .map(|branch| match text(&branch["label"]) {
+            Some(label) if hidden && !options.iter().any(|option| option.value == label) => {
+                let label = name();
+                options.push(Choice::new(label.clone(), None));
+                label
+            }
+            Some(label) => label,
+            None => options.first().map_or_else(|| "Oui".to_owned(), |option| option.value.clone()),
+        })
+        .collect();
+    let branches = members("branches").zip(labels).map(|(branch, label)| {
         let steps = branch["steps"].as_array().into_iter().flatten();
-        Branch {
-            label: label.unwrap_or_else(|| "Oui".to_owned()),
-            steps: steps.map(|step| readable(step, unnamed)).collect(),
-        }
+        Branch { label, steps: steps.map(|step| readable(step, unnamed)).collect() }
     });
     let branches: Vec<Branch> = branches.collect();
     let id = text(&step["id"]).unwrap_or_else(|| {

@@ -11,6 +11,7 @@ use docket::service::Call;
 use docket_aggregates::Decides;
 use docket_aggregates::approval::{Approval, ApprovalCommand, ApprovalStatus, OPEN_FOR_MILLIS};
 use docket_aggregates::channel::Channel;
+use docket_aggregates::correspondence::Correspondence;
 use docket_aggregates::ids::{ApprovalId, MessageId, OutboxId};
 use docket_aggregates::message::{
     Delivery, DispatchState, Grounds, Message, MessageCommand, MessageStatus, Outcome, Ruling,
@@ -102,13 +103,13 @@ async fn what_comes_back_is_told_apart() {
         let reference = story.reference(message);
         let mail = mail(text, &reference.to_string());
         let to = if to_return_path { return_path(reference) } else { "ops@example.com".to_owned() };
-        for _ in 0..2 {
+        for again in [false, true] {
             let before = story.events().await;
             assert_eq!(lmtp.take(sender, &[&to], &mail).await, ["250"], "{name}");
             assert_eq!(story.standing(message).await, sent(delivery), "{name}");
             let listed = story.suppressed().await;
             assert_eq!(listed.first().map(|(_, reason)| reason.as_str()), reason, "{name}");
-            if delivery == Unknown {
+            if again || delivery == Unknown {
                 assert_eq!(story.events().await, before, "{name}");
             }
         }
@@ -139,7 +140,7 @@ async fn mail_that_is_none_of_ours_is_answered_for_each_recipient() {
     let answers = lmtp.take(ADDRESS, &[&never, &ours, &nowhere, "other@example.com"], &reply).await;
     assert_eq!(answers, ["550", "250", "550", "250"]);
     assert_eq!(story.standing(message).await, sent(Delivery::Replied));
-    assert_eq!(story.events().await, before + 1);
+    assert_eq!(story.events().await, before + 2, "a report of the message, and a word of its recipient");
 
     let other = story.message(outbox, ADDRESS, None, None, Got::Sent).await;
     let capitals = return_path(story.reference(other)).to_uppercase();
@@ -173,6 +174,44 @@ async fn a_bounce_concerns_the_address_and_not_the_person() {
     assert_eq!(story.stands(&campaign, contacts[0]).await, ("new".into(), false), "they may still be called");
     assert_eq!(heard::take(story.app(), incoming(Kind::Complaint)).await, Verdict::Kept);
     assert_eq!(story.standing(message).await, sent(Delivery::Complained));
+}
+
+#[tokio::test]
+async fn a_reply_is_a_word_of_its_writer_whatever_had_become_of_the_message() {
+    let story = Story::begin().await;
+    let outbox = outbox(&story).await;
+    let lmtp = Lmtp::start(&story).await;
+    let keys = story.app().ledger.keys().organization(story.organization()).await.unwrap();
+    let stream = story.organization().correspondence(&docket::contacts::address_hash(&keys, ADDRESS));
+    for (before, came_to) in [
+        (None, Delivery::Replied),
+        (Some(fixtures::GMAIL_REPLY), Delivery::Replied),
+        (Some(fixtures::FULL_MAILBOX), Delivery::Bounced),
+    ] {
+        let message = story.message(outbox, ADDRESS, None, None, Got::Sent).await;
+        let reference = story.reference(message);
+        if let Some(before) = before {
+            let before = mail(before, &reference.to_string());
+            assert_eq!(lmtp.take("x@example.org", &[&return_path(reference)], &before).await, ["250"]);
+        }
+        story.app.clock.advance(60_000);
+        let reply = format!(
+            "From: {ADDRESS}\nMessage-ID: <{message}@example.org>\nIn-Reply-To: <{{reference}}@example.com>\n\n\
+             I have decided against it.\n"
+        );
+        let reply = mail(&reply, &reference.to_string());
+        for new in [true, false] {
+            let at = story.app.clock.now();
+            let before = story.events().await;
+            assert_eq!(lmtp.take(ADDRESS, &["ops@example.com"], &reply).await, ["250"]);
+            let words =
+                story.app().ledger.load::<Correspondence>(story.organization(), stream).await.unwrap();
+            assert_eq!(story.events().await > before, new, "a repetition adds nothing");
+            assert_eq!(words.state.heard(Channel::Email) == Some(at), new);
+            story.app.clock.advance(60_000);
+        }
+        assert_eq!(story.standing(message).await, sent(came_to));
+    }
 }
 
 #[tokio::test]

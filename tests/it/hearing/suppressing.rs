@@ -330,3 +330,81 @@ async fn a_request_is_answered_once_and_the_board_decides() {
         assert_eq!(lifted.0, if changed == 201 { 200 } else { 403 }, "{role:?}");
     }
 }
+
+/// Takes in a file of contacts.
+async fn import(story: &Story, file: &str) {
+    let path = story.client.crm("imports?name=Fair");
+    let headers = [("content-type", "text/csv")];
+    let (_, folder) =
+        story.client.send(Method::POST, &path, &headers, file.as_bytes().to_vec()).await.unwrap();
+    let commit = story.client.crm(&format!("imports/{}/commit", folder["importFolderId"].as_str().unwrap()));
+    assert_eq!(story.client.post(&commit, json!({})).await.0, 200);
+}
+
+#[tokio::test]
+async fn an_account_is_an_address_of_its_contact() {
+    const FILE: &str = "\
+Name,Email,Phone,LinkedIn,Instagram
+Ann,ann@example.org,+33612345678,https://www.linkedin.com/in/ACoAAann/,17841400000000001
+Bob,bob@example.org,,ACoAAbob,none
+Cleo,cleo@example.org,,none,-
+Dan,dan@example.org,,None,-
+";
+    let story = Story::begin().await;
+    import(&story, FILE).await;
+    let everybody = json!({ "entry": "*", "acknowledgeAll": true });
+    assert_eq!(story.client.post(&story.client.crm("allowlist"), everybody).await.0, 201);
+    let mail = story.outbox(Channel::Email, json!({ "fromAddress": "ops@example.com" })).await;
+    let linkedin = story.outbox(Channel::Linkedin, json!({ "accountId": "dfXl" })).await;
+    let instagram = story.outbox(Channel::Instagram, json!({ "accountId": "17841" })).await;
+    let sent = async |to: &str| {
+        let (channel, outbox, payload) = match to {
+            _ if to.contains('@') => ("email", mail, json!({ "subject": "Hello", "text": "Hello" })),
+            _ if to.starts_with("178") => ("instagram", instagram, json!({ "text": "Hello" })),
+            _ => ("linkedin", linkedin, json!({ "kind": "message", "text": "Hello" })),
+        };
+        let body = json!({ "channel": channel, "outboxId": outbox, "to": to, "payload": payload });
+        let (headers, path) = ([JSON, ("prefer", "wait=0")], story.client.crm("send"));
+        let body = body.to_string().into_bytes();
+        let (status, sent) = story.client.send(Method::POST, &path, &headers, body).await.unwrap();
+        assert_eq!(status, 200, "{sent}");
+        (sent["contactId"].is_string(), sent["reason"].clone())
+    };
+    let free = || (true, Value::Null);
+    for to in ["ACoAAann", "17841400000000001", "https://www.linkedin.com/in/acoaabob?x=1"] {
+        assert_eq!(sent(to).await, free(), "{to}");
+    }
+
+    // By mail for all of them, and by an account for all of them.
+    for (said_at, addresses) in [
+        ("ann@example.org", ["ann@example.org", "ACoAAann", "17841400000000001"]),
+        ("ACoAAbob", ["bob@example.org", "acoaabob/", "bob+tag@example.org"]),
+    ] {
+        let body = json!({ "address": said_at, "reason": "unsubscribe" });
+        assert_eq!(ask(&story, Method::POST, body).await.0, 201);
+        for to in addresses {
+            let (known, reason) = sent(to).await;
+            let stands = [json!("suppressed"), json!("do_not_contact")].contains(&reason);
+            assert!(known && stands, "{said_at} {to} {reason}");
+        }
+    }
+    // What stands for no account makes nobody the same.
+    let body = json!({ "address": "cleo@example.org", "reason": "unsubscribe" });
+    assert_eq!(ask(&story, Method::POST, body).await.0, 201);
+    import(&story, "Name,Email,LinkedIn\nEve,eve@example.org,none\nFay,fay@example.org,ACoAAbob\n").await;
+    for to in ["dan@example.org", "eve@example.org"] {
+        assert_eq!(sent(to).await, free(), "{to}");
+    }
+    assert_ne!(sent("fay@example.org").await, free(), "she came with an account that said it is enough");
+
+    // What the board says of an account holds for its contact until it is taken off.
+    import(&story, "Name,Email,LinkedIn\nGil,gil@example.org,ACoAAgil\n").await;
+    let entry = json!({ "address": "https://linkedin.com/in/ACoAAgil" });
+    assert_eq!(ask(&story, Method::POST, entry).await.0, 201);
+    assert_eq!(sent("ACoAAgil").await, (true, json!("suppressed")));
+    assert_eq!(sent("gil@example.org").await, (true, json!("do_not_contact")));
+    assert_eq!(ask(&story, Method::DELETE, json!({ "address": "ACoAAgil" })).await.0, 200);
+    for to in ["ACoAAgil", "gil@example.org"] {
+        assert_eq!(sent(to).await, free(), "{to}");
+    }
+}

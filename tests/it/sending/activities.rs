@@ -2,7 +2,7 @@
 //! nobody knew.
 
 use docket_aggregates::Decides;
-use docket_aggregates::approval::{Approval, ApprovalStatus};
+use docket_aggregates::approval::{Approval, ApprovalStatus, OPEN_FOR_MILLIS};
 use docket_aggregates::bucket::{Bucket, BucketCommand};
 use docket_aggregates::channel::Channel;
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand};
@@ -275,6 +275,12 @@ async fn other_words_ask_another_question() {
     let stranger = company.agent().await;
     let answer = post(&stranger, &of(&sent, "/revise"), words("Third words.")).await;
     assert_eq!(refused(&answer), (404, "ACTIVITY_NOT_FOUND"));
+    assert_eq!(positions(&company.board).await, before);
+
+    // Its time is over, whether or not somebody closed it already.
+    company.app.clock.advance(OPEN_FOR_MILLIS);
+    let answer = post(&agent, &of(&sent, "/revise"), words("Third words.")).await;
+    assert_eq!(refused(&answer), (422, "APPROVAL_EXPIRED"));
     assert_eq!(positions(&company.board).await, before);
 }
 

@@ -29,6 +29,19 @@ impl Company {
         .await
     }
 
+    /// An outbox for WhatsApp, whose messages go out by themselves.
+    async fn whatsapp(&self) -> String {
+        let rule = json!({ "predicate": { "channel": "whatsapp" }, "action": "auto_approve", "priority": 1 });
+        assert_eq!(post(&self.board, "approval-rules", rule).await.0, 201);
+        let outbox = json!({
+            "channel": "whatsapp", "niche": null, "secretRef": "secret://smtp:latest",
+            "config": { "phoneNumberId": "1" },
+        });
+        let (status, outbox) = post(&self.board, "outboxes", outbox).await;
+        assert_eq!(status, 201, "{outbox}");
+        text(&outbox["id"])
+    }
+
     /// A contact with this address and this number.
     async fn contact(&self, email: &str, phone: &str) {
         let file = format!("First name,Last name,Email,Phone\nAnn,Lee,{email},{phone}\n");
@@ -42,6 +55,13 @@ impl Company {
         let (status, answer) = self.board.send(Method::POST, &path, &headers, b"{}".to_vec()).await.unwrap();
         assert_eq!(status, 200, "{answer}");
     }
+}
+
+fn template(outbox: &str, to: &str) -> Value {
+    json!({
+        "channel": "whatsapp", "outboxId": outbox, "to": to,
+        "payload": { "templateSid": "welcome", "variables": [] },
+    })
 }
 
 fn sent() -> (String, Option<String>) {
@@ -75,27 +95,45 @@ async fn a_tag_earns_no_message_more_and_what_came_before_the_cap_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_of_a_contacts_mailbox_earns_no_message_more_on_another_channel() {
+    let server = MailServer::start(Script::default()).await;
+    let company = Company::allowing(&["@example.com", "+33612345678", "+33612345679"]).await;
+    company.approve_by_itself().await;
+    let outbox = company.whatsapp().await;
+    company.contact("ann@example.com", "+33612345678").await;
+    company.contact("bob+crm@example.com", "+33612345679").await;
+    let _dispatcher = company.app.dispatch(company.board.organization, server.address).await;
+    company.cap(2).await;
+    for (mails, phone) in [
+        (["ann+0@example.com", "ann+1@example.com"], "+33612345678"),
+        (["bob@example.com", "bob+2@example.com"], "+33612345679"),
+    ] {
+        for to in mails {
+            let activity = company.send(company.mail(to)).await;
+            assert!(activity["contactId"].is_string(), "{activity}");
+            assert_eq!(company.over(&activity).await, sent(), "{to}");
+        }
+        let last = company.send(template(&outbox, phone)).await;
+        assert_eq!(company.over(&last).await, enough(), "{phone}");
+    }
+    // And who is left alone is left alone at every tag.
+    let body = json!({ "address": "+33612345678", "reason": "unsubscribe" });
+    assert_eq!(post(&company.board, "suppressions", body).await.0, 201);
+    let refused = company.send(company.mail("ann+3@example.com")).await;
+    assert_eq!(refused["status"], json!("blocked_by_allowlist"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_contact_gets_no_more_on_another_channel() {
     let server = MailServer::start(Script::default()).await;
     let company = Company::allowing(&["@example.com", "+33612345678"]).await;
     company.approve_by_itself().await;
-    let rule = json!({ "predicate": { "channel": "whatsapp" }, "action": "auto_approve", "priority": 1 });
-    assert_eq!(post(&company.board, "approval-rules", rule).await.0, 201);
-    let outbox = json!({
-        "channel": "whatsapp", "niche": null, "secretRef": "secret://smtp:latest",
-        "config": { "phoneNumberId": "1" },
-    });
-    let (status, outbox) = post(&company.board, "outboxes", outbox).await;
-    assert_eq!(status, 201, "{outbox}");
+    let outbox = company.whatsapp().await;
     company.contact("ann@example.com", "+33612345678").await;
     let _dispatcher = company.app.dispatch(company.board.organization, server.address).await;
     company.cap(1).await;
     assert_eq!(company.got("ann@example.com").await, sent());
-    let message = json!({
-        "channel": "whatsapp", "outboxId": outbox["id"], "to": "+33612345678",
-        "payload": { "templateSid": "welcome", "variables": [] },
-    });
-    let second = company.send(message).await;
+    let second = company.send(template(&outbox, "+33612345678")).await;
     assert!(second["contactId"].is_string(), "{second}");
     let path = format!("activities/{}/explain", text(&second["id"]));
     assert_eq!(company.over(&second).await, enough());

@@ -136,6 +136,15 @@ async fn each_channel_takes_its_own_payload() {
             json!({ "eventTypeId": 7, "start": "2020-01-01T09:00:00Z", "timeZone": "Europe/Paris" }),
             400,
         ),
+        (
+            "cal-com",
+            "ann@example.com",
+            json!({
+                "eventTypeId": 7, "start": "2030-01-01T09:00:00Z", "timeZone": "Europe/Paris",
+                "guests": ["bob@example.com"],
+            }),
+            400,
+        ),
     ] {
         let body =
             json!({ "channel": channel, "outboxId": outbox(channel).await, "to": to, "payload": payload });
@@ -359,6 +368,24 @@ async fn a_key_stands_for_one_message() {
     let rehearsed = company.send(rehearsal.clone()).await;
     assert_eq!((came_to(&rehearsed).0, &rehearsed["deduplicated"]), ("sent_dryrun", &json!(false)));
     assert_eq!(company.send(rehearsal).await["id"], rehearsed["id"]);
+}
+
+#[tokio::test]
+async fn an_agents_key_gives_no_message_of_somebody_else() {
+    let company = Company::allowing(&["ann@example.com"]).await;
+    let (one, other) = (company.agent().await, company.agent().await);
+    let keyed = company.mail_with("ann@example.com", "clientDedupKey", key("e"));
+    let (status, first) = post(&one, "send", keyed.clone()).await;
+    assert_eq!(status, 200, "{first}");
+    let (_, again) = post(&one, "send", keyed.clone()).await;
+    assert_eq!((&again["id"], &again["deduplicated"]), (&first["id"], &json!(true)), "it is its own");
+    let before = positions(&company.board).await;
+    let answer = post(&other, "send", keyed.clone()).await;
+    assert_eq!((refused(&answer), &answer.1["details"]), ((409, "DEDUP_CONFLICT"), &Value::Null));
+    // The board sees every activity, and a key is one company's.
+    let known = company.send(keyed).await;
+    assert_eq!((&known["id"], &known["deduplicated"]), (&first["id"], &json!(true)));
+    assert_eq!(positions(&company.board).await, before);
 }
 
 #[tokio::test]

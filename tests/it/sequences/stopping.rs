@@ -1,7 +1,11 @@
 //! What stops a sequence: an answer, an opt-out, a bounce, a removal, an order. Nothing is sent after it was acknowledged.
 
+use docket::channels::Reference;
+use docket::channels::email::incoming::{Incoming, Kind};
+use docket::channels::email::lmtp::Verdict;
 use docket::contacts;
 use docket::ledger::Origin;
+use docket::sending::SendRequest;
 use docket::service::Call;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand, Heard};
@@ -10,7 +14,7 @@ use docket_aggregates::message::{Delivery, Message, MessageCommand, Outcome};
 use serde_json::{Value, json};
 use sqlx::Row;
 
-use super::{Company, HOUR, NOTHING, post, refused, text};
+use super::{Company, HOUR, NOTHING, import, post, refused, text};
 
 impl Company {
     async fn tell(&self, message: MessageId, command: MessageCommand) {
@@ -183,6 +187,91 @@ async fn a_word_that_quotes_nothing_ends_every_sequence_that_waits_for_its_write
         let on = row("active", "", 2);
         assert_eq!(came_to, [gone.clone(), gone, on.clone(), on]);
     }
+}
+
+impl Company {
+    /// A mail that is none of a sequence, and was sent.
+    async fn by_hand(&self, to: &str) -> MessageId {
+        let app = &self.app.app;
+        let call = Call::of_system(app, self.organization(), "test");
+        let payload = json!({ "subject": "Hello", "text": "A word about your roof." });
+        let request = SendRequest::new(Channel::Email, self.outbox.parse().unwrap(), to, payload);
+        let message = docket::sending::draft(app, &call, request).await.unwrap().entity.id;
+        self.sent(message).await;
+        message
+    }
+
+    /// Answers a message by mail, as the mail server hands it over.
+    async fn mailed(&self, message: MessageId, message_id: &str) {
+        let incoming = Incoming {
+            reference: Some(Reference { organization: self.organization(), message: message.uuid() }),
+            kind: Kind::Reply { text: Some("I have decided against it.".into()) },
+            from: None,
+            message_id: Some(message_id.into()),
+        };
+        assert_eq!(docket::hearing::mail::take(&self.app.app, incoming).await, Verdict::Kept);
+    }
+}
+
+#[tokio::test]
+async fn a_mail_in_answer_to_whatever_was_sent_before_stops_it() {
+    let company = Company::of(4).await;
+    company.approve_and_hold().await;
+    let tagged = company.by_hand("contact3+roofs@example.com").await;
+    let answered = company.by_hand("contact0@example.com").await;
+    let bounced = company.by_hand("contact1@example.com").await;
+    let once = company.by_hand("contact2@example.com").await;
+    // Nobody had this address when it was written to.
+    let stranger = company.by_hand("late@example.com").await;
+    import(&company.client, "First name,Email\nLate,late@example.com\n".to_owned()).await;
+    let add =
+        json!({ "campaignId": company.campaign, "filter": { "source": "crm" }, "maxContacts": 100_000 });
+    company.client.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+    company.mailed(answered, "r-1").await;
+    company.mailed(tagged, "r-6").await;
+    company.reported(bounced, Delivery::Bounced).await;
+    company.mailed(once, "r-2").await;
+
+    company.pass(HOUR).await;
+    let id = company.sequence(vec![company.mail(0), company.mail(60)]).await;
+    company.enroll(&id).await;
+    company.rest().await;
+    for enrollment in company.enrollments(&id).await {
+        company.sent(message(&enrollment)).await;
+    }
+    company.rest().await;
+    company.app.clock.advance(HOUR / 2);
+    company.mailed(answered, "r-3").await;
+    company.mailed(tagged, "r-7").await;
+    company.mailed(bounced, "r-4").await;
+    company.mailed(stranger, "r-5").await;
+    // Handed over again, it says nothing new.
+    company.mailed(once, "r-2").await;
+    company.pass(2 * HOUR).await;
+
+    let listed =
+        company.client.done("list_outbound_contacts", json!({ "campaignId": company.campaign })).await;
+    let enrollments = company.enrollments(&id).await;
+    let mut came_to: Vec<_> = enrollments
+        .iter()
+        .map(|enrollment| {
+            let mut contacts = listed["contacts"].as_array().unwrap().iter();
+            let contact = contacts.find(|row| row["contactId"] == enrollment["contactId"]).unwrap();
+            (contact["email"].as_str().unwrap(), stopped(enrollment))
+        })
+        .collect();
+    came_to.sort_unstable();
+    let gone = ("stopped", "replied", 1);
+    assert_eq!(
+        came_to,
+        [
+            ("contact0@example.com", gone),
+            ("contact1@example.com", gone),
+            ("contact2@example.com", ("active", "", 2)),
+            ("contact3@example.com", gone),
+            ("late@example.com", gone),
+        ]
+    );
 }
 
 #[tokio::test]

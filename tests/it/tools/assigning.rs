@@ -89,6 +89,51 @@ async fn giving_somebody_to_whom_they_belong_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_preview_gives_nobody_more_than_they_may_have_by_now() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let ada = &office.agents[0];
+    let assign = |contacts: &[String]| json!({ "campaignId": campaign, "agentIds": [ada], "contactIds": contacts, "maxPerAgent": 10, "confirm": true });
+    let input = assign(&contacts[..10]);
+    let preview = office.ask(ASSIGN, with(input.clone(), "dryRun", true)).await;
+    assert_eq!(preview.data()["perAgent"][0]["after"], json!(10));
+    assert_eq!(office.done(ASSIGN, assign(&contacts[10..14])).await["applied"], json!(4));
+
+    let input = with(input, "previewToken", preview.token());
+    let refused = office.ask(ASSIGN, input.clone()).await;
+    refused.refused(409, "PREVIEW_DRIFT");
+    let drift = &refused.meta()["details"]["drift"];
+    assert_eq!((&drift["added"], &drift["removed"]), (&json!(0), &json!(4)), "{drift}");
+
+    let applied = office.done(ASSIGN, with(input, "onDrift", "intersect")).await;
+    assert_eq!((&applied["applied"], &applied["skippedByReason"]), (&json!(6), &json!({ "AGENT_CAP": 4 })));
+    assert_eq!(applied["perAgent"][0]["after"], json!(10));
+}
+
+#[tokio::test]
+async fn two_who_swap_their_contacts_keep_within_what_they_may_have() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let (ada, bea) = (&office.agents[0], &office.agents[1]);
+    let assign = |agents: &[&String], contacts: &[String]| {
+        json!({
+            "campaignId": campaign, "agentIds": agents, "contactIds": contacts, "maxPerAgent": 10,
+            "reassign": true, "confirm": true,
+        })
+    };
+    office.done(ASSIGN, assign(&[ada], &contacts[..10])).await;
+    office.done(ASSIGN, assign(&[bea], &contacts[10..])).await;
+    // In turn over all twenty: each of the two gives away five and gets five.
+    let input = assign(&[ada, bea], &contacts);
+    let preview = office.ask(ASSIGN, with(input.clone(), "dryRun", true)).await;
+    let applied = office.ask(ASSIGN, with(input, "previewToken", preview.token())).await;
+    assert_eq!(applied.outcome(), preview.outcome());
+    for share in applied.data()["perAgent"].as_array().unwrap() {
+        assert_eq!((&share["added"], &share["after"]), (&json!(5), &json!(10)), "{share}");
+    }
+}
+
+#[tokio::test]
 async fn a_campaign_without_contacts_has_nobody_to_assign() {
     let office = Office::open().await;
     let campaign = office.campaign("Spring").await;

@@ -2,10 +2,11 @@
 
 use docket::ledger::Command;
 use docket_aggregates::ids::CampaignId;
+use docket_aggregates::token::Role;
 use serde_json::{Value, json};
 
 use super::catalog::office_for_examples;
-use super::{LYON, Office, qualification_templates, script_templates, with};
+use super::{LYON, Office, Told, qualification_templates, script_templates, with};
 use crate::support::{commands, eventually};
 
 const CREATE: &str = "create_outbound_campaign";
@@ -337,6 +338,20 @@ async fn a_preview_holds_for_all_that_it_showed_of_the_change() {
             meanwhile: vec![(UPDATE, on(json!({ "patch": { "name": "Early spring" } })))],
             drifts: false,
         },
+        // Which script is deleted, as it read when that was shown.
+        Between {
+            tool: DELETE,
+            input: json!({ "templateId": first, "force": true, "confirm": true }),
+            meanwhile: vec![(REVISE, json!({ "templateId": first, "patch": { "description": "else" } }))],
+            drifts: true,
+        },
+        // What its answer says beside the campaign.
+        Between {
+            tool: CREATE,
+            input: json!({ "name": "Summer" }),
+            meanwhile: vec![(CREATE, json!({ "name": "Summer" }))],
+            drifts: true,
+        },
         Between {
             tool: REFORM,
             input: scoring(20),
@@ -375,6 +390,54 @@ async fn a_preview_holds_for_all_that_it_showed_of_the_change() {
         } else {
             assert_eq!(applied.data()["dryRun"], json!(false), "{tool} {input}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_another_process_showed_is_applied_whatever_this_one_remembers() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let scripts = [
+        script_templates::script(&office, "First").await,
+        script_templates::script(&office, "Second").await,
+        script_templates::script(&office, "Third").await,
+    ];
+    let elsewhere = office.app.another().await;
+    let token = office.app.token(Role::SuperAdmin, None).await;
+    let caller = elsewhere.credentials.check(&token).await.unwrap();
+    let there = async |tool: &str, input: &Value| {
+        let body = json!({ "organizationId": office.client.organization, "input": input });
+        // Its read models follow those of the other process; whoever is told to come again does.
+        eventually("the other process answers", async || {
+            let answer = docket::tools::answer(&elsewhere, &caller, tool, Ok(body.clone())).await;
+            (answer.status != 503).then(|| Told::checked(tool, (answer.status, answer.body)))
+        })
+        .await
+    };
+    let on = |fields: Value| with(fields, "campaignId", campaign.clone());
+    let patch = |fields: Value| on(json!({ "patch": fields }));
+    let attach = |script: &str| on(json!({ "scriptTemplateId": script }));
+    let revise = |fields: Value| json!({ "templateId": scripts[0], "patch": fields });
+    let answer = |words: &str| {
+        on(json!({ "contactId": contacts[0], "responses": [{ "nodeId": "notes", "value": words }] }))
+    };
+    // What this process does and remembers, what the other one does after that, and what it shows.
+    for (tool, remembered, meanwhile, shown) in [
+        (UPDATE, patch(json!({ "name": "A" })), patch(json!({ "name": "B" })), patch(json!({ "name": "C" }))),
+        (ATTACH, attach(&scripts[0]), attach(&scripts[1]), attach(&scripts[2])),
+        (
+            REVISE,
+            revise(json!({ "description": "a" })),
+            revise(json!({ "description": "b" })),
+            revise(json!({ "description": "c" })),
+        ),
+        (EXECUTE, answer("a"), answer("b"), answer("c")),
+    ] {
+        office.ask(tool, remembered).await.data();
+        there(tool, &meanwhile).await.data();
+        let preview = there(tool, &with(shown.clone(), "dryRun", true)).await;
+        let applied = office.ask(tool, with(shown, "previewToken", preview.token())).await;
+        assert_eq!(applied.outcome(), preview.outcome(), "{tool}");
     }
 }
 

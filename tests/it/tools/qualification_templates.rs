@@ -365,11 +365,14 @@ async fn an_exported_template_is_imported_as_it_was() {
     office.done(UPDATE, json!({ "templateId": id, "patch": { "name": "New" } })).await;
     let first = office.done(EXPORT, json!({ "templateId": id, "version": 1 })).await;
     assert_eq!(first["sha256"], exported["sha256"]);
-    // What was changed on the way is taken, and said.
+    // What was changed on the way is refused, unless whoever changed it says so.
     let mut changed = exported.clone();
     changed["template"]["name"] = json!("Other");
     let told = ask(&other, IMPORT, json!({ "templates": [changed] })).await;
-    assert_eq!(texts(&told.meta()["warnings"], "code"), ["HASH_DIFFERS"]);
+    told.refused(422, "IMPORT_INVALID");
+    assert_eq!(texts(&told.meta()["fieldErrors"], "code"), ["CHECKSUM_MISMATCH"]);
+    changed["sha256"] = Value::Null;
+    assert_eq!(ask(&other, IMPORT, json!({ "templates": [changed] })).await.meta()["warnings"], json!([]));
 }
 
 #[tokio::test]
@@ -395,8 +398,22 @@ async fn a_file_that_cannot_be_imported_changes_nothing() {
         (json!({ "templates": [] }), 400, "INVALID_INPUT", "input.templates", "TOO_FEW_ITEMS"),
         (json!({ "templates": vec![good(); 51] }), 400, "INVALID_INPUT", "input.templates", "TOO_MANY_ITEMS"),
         (json!({ "document": "{" }), 400, "INVALID_INPUT", "input.document", "MALFORMED_JSON"),
-        (json!({ "document": "3" }), 400, "INVALID_INPUT", "input.document", "WRONG_TYPE"),
-        (json!({ "document": "[]" }), 400, "INVALID_INPUT", "input.document", "TOO_FEW_ITEMS"),
+        (json!({ "document": "3" }), 422, "IMPORT_INVALID", "input.document", "WRONG_TYPE"),
+        (json!({ "document": "[]" }), 422, "IMPORT_INVALID", "input.document", "TOO_FEW_ITEMS"),
+        (
+            json!({ "document": json!({ "schemaVersion": 1, "templates": [good()], "mode": "create" }).to_string() }),
+            422,
+            "IMPORT_INVALID",
+            "input.document",
+            "UNKNOWN_FIELD",
+        ),
+        (
+            json!({ "document": json!([good(), with(good(), "name", 3)]).to_string() }),
+            422,
+            "IMPORT_INVALID",
+            "input.document[1].name",
+            "WRONG_TYPE",
+        ),
         (
             json!({ "document": r#"{"name":"a","name":"b"}"# }),
             400,
@@ -407,57 +424,57 @@ async fn a_file_that_cannot_be_imported_changes_nothing() {
         (json!({ "document": r#"{"min":1e400}"# }), 400, "INVALID_INPUT", "input.document", "MALFORMED_JSON"),
         (
             json!({ "document": json!({ "schemaVersion": 2, "templates": [good()] }).to_string() }),
-            400,
-            "INVALID_INPUT",
+            422,
+            "IMPORT_INVALID",
             "input.document.schemaVersion",
-            "UNKNOWN_SCHEMA_VERSION",
+            "UNSUPPORTED_SCHEMA_VERSION",
         ),
         (
             json!({ "templates": [envelope(json!(2))] }),
             422,
-            "IMPORT_REFUSED",
+            "IMPORT_INVALID",
             "input.templates[0].schemaVersion",
-            "UNKNOWN_SCHEMA_VERSION",
+            "UNSUPPORTED_SCHEMA_VERSION",
         ),
         (
             json!({ "templates": [{ "template": good() }] }),
             422,
-            "IMPORT_REFUSED",
+            "IMPORT_INVALID",
             "input.templates[0].schemaVersion",
             "REQUIRED",
         ),
         (
             json!({ "templates": [with(envelope(json!(1)), "organizationId", "x")] }),
             422,
-            "IMPORT_REFUSED",
+            "IMPORT_INVALID",
             "input.templates[0].organizationId",
             "UNKNOWN_FIELD",
         ),
         (
             json!({ "document": proto }),
             422,
-            "IMPORT_REFUSED",
-            "input.templates[0].fields[0].__proto__",
+            "IMPORT_INVALID",
+            "input.document.fields[0].__proto__",
             "UNKNOWN_FIELD",
         ),
         (
-            json!({ "templates": [good(), good()] }),
+            json!({ "templates": [good(), good()], "mode": "upsert_by_name" }),
             422,
-            "IMPORT_REFUSED",
+            "IMPORT_INVALID",
             "input.templates[1].name",
             "DUPLICATE_NAME",
         ),
         (
             json!({ "templates": [good(), fields(json!([field(json!({ "type": "select" }))]))] }),
             422,
-            "IMPORT_REFUSED",
+            "IMPORT_INVALID",
             "input.templates[1].fields[0].options",
             "OPTIONS_REQUIRED",
         ),
         (
             json!({ "templates": [with(good(), "name", 3)] }),
             422,
-            "IMPORT_REFUSED",
+            "IMPORT_INVALID",
             "input.templates[0].name",
             "WRONG_TYPE",
         ),
@@ -479,6 +496,7 @@ async fn what_cannot_be_imported_may_be_left_out() {
     let input = json!({
         "templates": [foreign, named("One"), fields(json!([])), named("Two")],
         "onError": "skip",
+        "mode": "upsert_by_name",
     });
     let told = office.done(IMPORT, input).await;
     assert_eq!(texts(&told["created"], "name"), ["One", "Two"]);
@@ -490,6 +508,10 @@ async fn what_cannot_be_imported_may_be_left_out() {
         .map(|one| (one["index"].as_u64().unwrap(), text(&one["errors"][0]["code"])))
         .collect();
     assert_eq!(skipped, [(1, "DUPLICATE_NAME".to_owned()), (2, "TOO_FEW_ITEMS".to_owned())]);
+    // Where each makes a template of its own, a name may be there twice.
+    let told = office.ask(IMPORT, json!({ "templates": [named("Three"), named("Three")] })).await;
+    assert_eq!(texts(&told.data()["created"], "name"), ["Three", "Three"]);
+    assert_eq!(texts(&told.meta()["warnings"], "code"), ["DUPLICATE_NAME"]);
 }
 
 #[tokio::test]
@@ -512,8 +534,24 @@ async fn a_template_of_the_same_name_is_revised_where_that_is_wanted() {
     assert_eq!(texts(&told["created"], "name"), ["HEATING"]);
     made(&office, heating()).await;
     let told = office.ask(IMPORT, upsert(&heating())).await;
-    told.refused(422, "IMPORT_REFUSED");
+    told.refused(422, "IMPORT_INVALID");
     assert_eq!(told.meta()["fieldErrors"][0]["code"], json!("AMBIGUOUS_NAME"));
+}
+
+#[tokio::test]
+async fn of_upserts_at_once_one_makes_the_template() {
+    let office = Office::empty().await;
+    let upsert = |form: Value| office.done(IMPORT, json!({ "templates": [form], "mode": "upsert_by_name" }));
+    join_all((0..6).map(|n| upsert(with(heating(), "description", format!("{n}"))))).await;
+    let listed = office.done(LIST, json!({})).await;
+    assert_eq!(texts(&listed["templates"], "name"), ["Heating"]);
+    assert_eq!(listed["templates"][0]["version"], json!(6));
+    // A name that came free is made again.
+    let rename =
+        json!({ "templateId": listed["templates"][0]["templateId"], "patch": { "name": "Cooling" } });
+    office.done(UPDATE, rename).await;
+    assert_eq!(texts(&upsert(heating()).await["created"], "name"), ["Heating"]);
+    assert_eq!(upsert(heating()).await["skipped"][0]["errors"][0]["code"], json!("UNCHANGED"));
 }
 
 #[tokio::test]
@@ -553,4 +591,24 @@ async fn a_template_of_another_organization_does_not_exist() {
         office.ask(tool, input).await.refused(404, "TEMPLATE_NOT_FOUND");
     }
     assert_eq!(office.done(LIST, json!({})).await["templates"], json!([]));
+}
+
+#[tokio::test]
+async fn a_long_form_and_its_schema_are_told_whole() {
+    let office = Office::empty().await;
+    let fields: Vec<Value> = (0..100)
+        .map(|n| json!({ "key": format!("field_{n}"), "label": "Of a hundred fields one", "type": "text", "required": true }))
+        .collect();
+    let made = office.done(CREATE, json!({ "name": "Long", "fields": fields })).await;
+    let template = &made["template"]["templateId"];
+    let told = office.ask("get_qualification_template", json!({ "templateId": template })).await;
+    assert_eq!(told.data()["template"]["fields"].as_array().unwrap().len(), 100);
+    assert_ne!(told.meta()["truncated"], json!(true));
+    // What is read can be sent back, and takes nothing away.
+    let back = json!({ "templateId": template, "patch": { "fields": told.data()["template"]["fields"] } });
+    assert_eq!(office.done(UPDATE, back).await["template"]["version"], made["template"]["version"]);
+    let told = office.done("get_qualification_schema", json!({ "templateId": template })).await;
+    for list in [&told["jsonSchema"]["required"], &told["fields"]] {
+        assert_eq!(list.as_array().unwrap().len(), 100);
+    }
 }

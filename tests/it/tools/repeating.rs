@@ -31,6 +31,28 @@ async fn a_repeated_request_gets_its_first_answer() {
 }
 
 #[tokio::test]
+async fn a_request_that_shows_a_token_that_was_applied_is_answered_and_remembered() {
+    let office = Office::empty().await;
+    let spring = || json!({ "name": "Spring" });
+    let preview = office.ask(CREATE, with(spring(), "dryRun", true)).await;
+    let applying = with(spring(), "previewToken", preview.token());
+    let first = office.ask_as("r-1", CREATE, applying.clone()).await;
+    let before = office.events().await;
+    // The same token under another id, and then that id without the token, which is no part of the input.
+    for (request_id, input) in
+        [("r-2", &applying), ("r-2", &spring()), ("r-2", &applying), ("r-1", &spring())]
+    {
+        let again = office.ask_as(request_id, CREATE, input.clone()).await;
+        assert_eq!((again.data(), &again.meta()["idempotentReplay"]), (first.data(), &json!(true)));
+        for field in ["auditId", "position"] {
+            assert_eq!(again.meta()[field], first.meta()[field], "{request_id} {field}");
+        }
+    }
+    office.ask_as("r-2", CREATE, json!({ "name": "Other" })).await.refused(409, "IDEMPOTENCY_CONFLICT");
+    assert_eq!(office.events().await, before);
+}
+
+#[tokio::test]
 async fn a_tool_that_may_be_repeated_changes_nothing_the_second_time() {
     let office = office_for_examples().await;
     let (campaign, contacts) = office.lyon("Autumn").await;

@@ -1,5 +1,6 @@
 //! Scripts out as files, and files in as scripts.
 
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::script_templates::{CREATE, script, steps};
@@ -132,6 +133,52 @@ async fn the_same_name_makes_another_script_or_the_next_version() {
     let told = office.done(IMPORT, json!({ "templates": [changed], "mode": "upsert_by_name" })).await;
     assert_eq!(told["updated"][0]["version"], json!(2));
     assert_eq!(office.events().await, before);
+}
+
+#[tokio::test]
+async fn of_upserts_at_once_one_makes_the_script_and_each_of_the_others_its_next_version() {
+    let office = Office::empty().await;
+    let upsert = |words: String| {
+        let mut script = small("A");
+        script["steps"][0]["text"] = json!(words);
+        office.done(IMPORT, json!({ "templates": [script], "mode": "upsert_by_name" }))
+    };
+    let answers = join_all((0..6).map(|n| upsert(format!("And {n}?")))).await;
+    let mut versions: Vec<u64> = answers
+        .iter()
+        .flat_map(|told| {
+            told["created"].as_array().unwrap().iter().chain(told["updated"].as_array().unwrap())
+        })
+        .map(|made| made["version"].as_u64().unwrap())
+        .collect();
+    versions.sort_unstable();
+    assert_eq!((versions, names(&office).await), ((1..=6).collect(), vec!["A".to_owned()]));
+    // As many that say the same make one.
+    let same = |_| office.done(IMPORT, json!({ "templates": [small("B")], "mode": "upsert_by_name" }));
+    join_all((0..6).map(same)).await;
+    assert_eq!(names(&office).await, ["A", "B"]);
+}
+
+#[tokio::test]
+async fn a_name_that_came_free_is_made_again() {
+    let office = Office::empty().await;
+    let upsert = || office.done(IMPORT, json!({ "templates": [small("A")], "mode": "upsert_by_name" }));
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        let told = upsert().await;
+        let id = text(&told["created"][0]["templateId"]);
+        assert!(!ids.contains(&id), "{n}");
+        assert_eq!(upsert().await["updated"][0]["templateId"], json!(id));
+        if n % 2 == 0 {
+            let delete = json!({ "templateId": id, "confirm": true });
+            office.done("delete_script_template", delete).await;
+        } else {
+            let rename = json!({ "templateId": id, "patch": { "name": format!("Was {n}") } });
+            office.done("update_script_template", rename).await;
+        }
+        ids.push(id);
+    }
+    assert_eq!(names(&office).await, ["Was 1", "Was 3", "Was 5"]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Call scripts: written, revised, attached, deleted.
 
-use futures::future::join_all;
+use futures::future::{FutureExt as _, join_all};
 use serde_json::{Value, json};
 
 use super::{NOBODY, Office, number, text, texts, with};
@@ -489,5 +489,84 @@ async fn what_the_schema_and_what_the_rules_refuse_is_told_at_once() {
             assert_eq!(codes, [&json!(code)], "{path}: {faults}");
         }
         assert_eq!(faults.as_array().map(Vec::len), Some(5), "{faults}");
+    }
+}
+
+#[tokio::test]
+async fn a_script_is_attached_or_deleted_and_not_both() {
+    let office = Office::empty().await;
+    let campaign = office.campaign("Spring").await;
+    for n in 0..12 {
+        let script = script(&office, &format!("Script {n}")).await;
+        let attach = match n % 3 {
+            0 => office.ask(ATTACH, json!({ "campaignId": campaign, "scriptTemplateId": script })).boxed(),
+            1 => {
+                let patch = json!({ "scriptTemplateId": script });
+                office
+                    .ask("update_outbound_campaign", json!({ "campaignId": campaign, "patch": patch }))
+                    .boxed()
+            }
+            _ => office
+                .ask("create_outbound_campaign", json!({ "name": "New", "scriptTemplateId": script }))
+                .boxed(),
+        };
+        let delete = office.ask(DELETE, json!({ "templateId": script, "confirm": true }));
+        let (attached, deleted) = tokio::join!(attach, delete);
+        match (attached.status, deleted.status) {
+            (200, _) => deleted.refused(409, "TEMPLATE_IN_USE"),
+            (_, 200) => attached.refused(422, "TEMPLATE_DELETED"),
+            _ => panic!("{} {}", attached.body, deleted.body),
+        }
+        let listed = office.done(LIST, json!({ "includeDeleted": true })).await;
+        let listed = listed["templates"].as_array().unwrap();
+        let listed = listed.iter().find(|row| row["templateId"] == json!(script)).unwrap();
+        let (used, active) = (listed["usedByCampaigns"] == json!(1), listed["status"] == json!("active"));
+        assert_eq!((used, active), (attached.status == 200, attached.status == 200), "{listed}");
+        assert_eq!(listed["updatedAt"], listed["createdAt"], "whom it is attached to is no change of it");
+    }
+}
+
+#[tokio::test]
+async fn many_campaigns_may_get_the_same_script_at_once() {
+    let office = Office::empty().await;
+    let script = script(&office, "Script").await;
+    let made = (0..12).map(|n| {
+        let input = json!({ "name": format!("Campaign {n}"), "scriptTemplateId": script });
+        office.done("create_outbound_campaign", input)
+    });
+    join_all(made).await;
+    let listed = office.done(LIST, json!({})).await;
+    assert_eq!(listed["templates"][0]["usedByCampaigns"], json!(12));
+}
+
+#[tokio::test]
+async fn an_option_that_is_written_wrongly_is_named_and_hides_nothing_else() {
+    let office = Office::empty().await;
+    let select = |options: Value| {
+        let branches = json!([{ "label": "a", "steps": [] }, { "label": "b", "steps": [] }]);
+        let step =
+            json!({ "id": "s", "type": "select", "text": "?", "options": options, "branches": branches });
+        office.ask(CREATE, json!({ "name": "Script", "steps": [step] }))
+    };
+    let fault = |path: &str, code: &str| (format!("input.steps[0].{path}"), code.to_owned());
+    for (options, expected) in [
+        (
+            json!([{ "valeu": "a" }, "b"]),
+            vec![fault("options[0].value", "REQUIRED"), fault("options[0].valeu", "UNKNOWN_FIELD")],
+        ),
+        (json!([1, "b"]), vec![fault("options[0]", "WRONG_TYPE")]),
+        (json!([{ "value": 1 }, "b"]), vec![fault("options[0].value", "WRONG_TYPE")]),
+        (
+            json!([1, "b", "b"]),
+            vec![fault("options[0]", "WRONG_TYPE"), fault("options[2].value", "DUPLICATE_OPTION")],
+        ),
+    ] {
+        let told = select(options.clone()).await;
+        told.refused(400, "INVALID_INPUT");
+        let mut found = faults(&told);
+        found.sort();
+        let mut expected = expected;
+        expected.sort();
+        assert_eq!(found, expected, "{options}: {}", told.body);
     }
 }

@@ -1,0 +1,173 @@
+//! Where a contact is written to: the one definition of its addresses.
+//!
+//! Sequences write to them, an opt-out and the suppression list stand against all of them, and a contact is found by each
+//! of them. On LinkedIn and Instagram it is the value of a column of the organization's own that is called so, in any case,
+//! if that is something that a message can be sent to. What many contacts have in such a column because they have no
+//! account (`-`, `none`) is no address, or the opt-out of one of them would be that of all.
+
+use super::ContactProfile;
+use crate::channel::Channel;
+
+/// Characters of an account's name or id.
+const ACCOUNT_CHARACTERS: std::ops::RangeInclusive<usize> = 3..=200;
+/// Digits of an Instagram-scoped id; those that Meta gives have 15 to 17.
+const SCOPED_ID_DIGITS: std::ops::RangeInclusive<usize> = 5..=32;
+/// What stands in such columns and names no account.
+const NO_ACCOUNT: [&str; 9] = ["none", "null", "nan", "n-a", "yes", "true", "false", "unknown", "linkedin"];
+/// The channels of which a contact has an address of its own; the others write to one of these.
+const REACHED_BY: [Channel; 4] = [Channel::Email, Channel::Whatsapp, Channel::Linkedin, Channel::Instagram];
+
+impl ContactProfile {
+    /// Its address on a channel: the e-mail address, the telephone number, an account. A rehearsal takes whatever there is.
+    pub fn address_on(&self, channel: Channel) -> Option<&str> {
+        let email = || self.email.as_deref();
+        let phone = || self.phone.as_deref().map(without_extension);
+        let found = match channel {
+            Channel::Email | Channel::CalCom => email(),
+            Channel::Whatsapp => phone(),
+            Channel::Linkedin => self.column("linkedin").find_map(account),
+            Channel::Instagram => self.column("instagram").find_map(scoped_id),
+            Channel::DryRun => email().or_else(phone),
+        };
+        found.map(str::trim).filter(|address| !address.is_empty())
+    }
+
+    /// What the column of this name holds, in whatever case the name is written.
+    fn column(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        let called = self.custom.iter().filter(move |(column, _)| column.eq_ignore_ascii_case(name));
+        called.map(|(_, value)| value.as_str())
+    }
+
+    /// All of its addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        REACHED_BY.into_iter().filter_map(move |channel| self.address_on(channel))
+    }
+
+    /// Those of its addresses that are accounts.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        [Channel::Linkedin, Channel::Instagram]
+            .into_iter()
+            .filter_map(move |channel| self.address_on(channel))
+    }
+}
+
+/// The account that a text names, by its name or id: letters, digits, `-` and `_`. Of the address of a profile at LinkedIn it
+/// is the name in it. None where the text names none.
+pub fn account(text: &str) -> Option<&str> {
+    let text = text.split(['?', '#']).next().unwrap_or_default().trim();
+    let name = match path_at_linkedin(text) {
+        Some(path) => path.strip_prefix("in/")?.split('/').next()?,
+        None => text.trim_end_matches('/'),
+    };
+    let written = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let fits = ACCOUNT_CHARACTERS.contains(&name.len())
+        && name.bytes().all(written)
+        && name.bytes().any(|byte| byte.is_ascii_alphanumeric());
+    let names_none = NO_ACCOUNT.iter().any(|word| name.eq_ignore_ascii_case(word));
+    (fits && !names_none).then_some(name)
+}
+
+/// An Instagram-scoped id, which is a number.
+pub fn scoped_id(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let fits = SCOPED_ID_DIGITS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    fits.then_some(text)
+}
+
+/// What stands behind the host of an address at LinkedIn.
+fn path_at_linkedin(text: &str) -> Option<&str> {
+    let address = text.split_once("://").map_or(text, |(_, address)| address);
+    let (host, path) = address.split_once('/')?;
+    let host = host.to_ascii_lowercase();
+    (host == "linkedin.com" || host.ends_with(".linkedin.com")).then_some(path)
+}
+
+/// Nobody is written to at an extension.
+fn without_extension(phone: &str) -> &str {
+    phone.split_once(';').map_or(phone, |(number, _)| number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_channel_has_its_address() {
+        let ann = ContactProfile {
+            email: Some("ann@example.com".into()),
+            phone: Some("+33123456789;ext=12".into()),
+            custom: [
+                ("LinkedIn".to_owned(), "https://www.linkedin.com/in/ACoAAA/".to_owned()),
+                ("instagram".to_owned(), " ".to_owned()),
+            ]
+            .into(),
+            ..ContactProfile::default()
+        };
+        let nobody = ContactProfile::default();
+        for (channel, expected) in [
+            (Channel::Email, Some("ann@example.com")),
+            (Channel::CalCom, Some("ann@example.com")),
+            (Channel::Whatsapp, Some("+33123456789")),
+            (Channel::Linkedin, Some("ACoAAA")),
+            (Channel::Instagram, None),
+            (Channel::DryRun, Some("ann@example.com")),
+        ] {
+            assert_eq!(ann.address_on(channel), expected, "{channel:?}");
+            assert_eq!(nobody.address_on(channel), None, "{channel:?}");
+        }
+        let all: Vec<&str> = ann.addresses().collect();
+        assert_eq!(all, ["ann@example.com", "+33123456789", "ACoAAA"]);
+        assert_eq!(ann.accounts().collect::<Vec<_>>(), ["ACoAAA"]);
+        assert_eq!(nobody.addresses().count(), 0);
+    }
+
+    #[test]
+    fn an_account_is_one_however_it_is_written() {
+        for text in [
+            "ACoAA-b_1",
+            " ACoAA-b_1 ",
+            "ACoAA-b_1/",
+            "ACoAA-b_1?x=1",
+            "ACoAA-b_1/?trk=x#y",
+            "https://www.linkedin.com/in/ACoAA-b_1",
+            "HTTP://fr.LinkedIn.com/in/ACoAA-b_1/en?trk=x",
+            "linkedin.com/in/ACoAA-b_1/",
+        ] {
+            assert_eq!(account(text), Some("ACoAA-b_1"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_account_is_none() {
+        for text in [
+            "",
+            "-",
+            "---",
+            "n/a",
+            "N-A",
+            "None",
+            "yes",
+            "x",
+            "Ann Lee",
+            "@ann",
+            "ann.lee",
+            "ann@example.com",
+            "\u{200b}ACoAA",
+            "https://www.linkedin.com/in/",
+            "https://www.linkedin.com/company/acme",
+            "https://linkedin.com.example.org/in/ann-lee",
+            "https://www.linkedin.com/in/j%C3%BCrgen",
+        ] {
+            assert_eq!(account(text), None, "{text}");
+        }
+        for (text, expected) in [
+            (" 17841400000000000 ", Some("17841400000000000")),
+            ("0", None),
+            ("ann.lee", None),
+            ("https://instagram.com/ann", None),
+            ("000000000000000000000000000000000", None),
+        ] {
+            assert_eq!(scoped_id(text), expected, "{text}");
+        }
+    }
+}
