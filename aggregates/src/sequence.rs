@@ -511,7 +511,7 @@ mod tests {
             ("ab", 1, "ba", repeats(2, 1)),
             ("abc", 2, "ac", skips(2, 2)),
             ("abc", 1, "cab", repeats(2, 1)),
-            ("aab", 1, "baa", repeats(3, 1)),
+            ("aab", 1, "baa", repeats(2, 1)),
             ("ab", 2, "nab", repeats(3, 2)),
             // Whoever took nothing yet is led through what there is.
             ("ab", 0, "ba", Ok(())),
