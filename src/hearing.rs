@@ -16,6 +16,7 @@ pub mod webhooks;
 use docket_aggregates::approval::{Approval, ApprovalCommand};
 use docket_aggregates::bucket::{Bucket, BucketCommand};
 use docket_aggregates::channel::Channel;
+use docket_aggregates::contact::Contact;
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand, Heard as Word};
 use docket_aggregates::ids::{MessageId, OrganizationId};
 use docket_aggregates::message::{
@@ -27,11 +28,12 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::channels::{LastHeard, Listening};
+use crate::contacts::mailbox_hash;
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Appended, Write};
 use crate::sending::activity;
-use crate::sending::recipient::{counted_for, known_as};
+use crate::sending::recipient::counted_for;
 use crate::service::{Call, ServiceError};
 use crate::suppressions::{Target, suppressing};
 
@@ -161,9 +163,10 @@ async fn writes(
         // Whoever the message went to; what a bounce or a reply says of itself may be another address of theirs.
         person = Some((hash.to_owned(), None));
         contact = message.state.contact_id();
-        if news.wrote.is_some() {
+        if let Some(id) = contact.filter(|_| news.wrote == Some(Channel::Email)) {
             let keys = app.ledger.keys().organization(organization).await?;
-            mailbox = Some(known_as(&keys, &message.state).mailbox);
+            let contact = app.ledger.load::<Contact>(organization, id).await?;
+            mailbox = contact.state.profile().and_then(|profile| mailbox_hash(&keys, profile));
         }
         let detail = news.detail.clone().filter(|_| !erased);
         let said = said_of(&message.state, news, detail)?;
@@ -193,7 +196,7 @@ async fn writes(
         writes.extend(suppressing(app, organization, vec![target], reason).await?);
     }
     if let Some(channel) = news.wrote {
-        // What was written to with a tag is answered by whoever has the mailbox.
+        // What was mailed with a tag is answered by the contact whose mailbox it is.
         let mailbox = mailbox.filter(|mailbox| *mailbox != hash);
         for address_hash in [hash].into_iter().chain(mailbox) {
             let stream = organization.correspondence(&address_hash);

@@ -89,6 +89,22 @@ fn unread(bytes: &[u8], fault: &Fault) -> Mistake {
     Mistake { id, ..Mistake::unreadable(fault.code(), fault.to_string()) }
 }
 
+/// Whether a message that is to begin a conversation has what it is begun with. Where there are no conversations, as in the
+/// newer revision over HTTP, there is no such message either.
+pub fn judge_beginning(bytes: &[u8]) -> Result<(), Mistake> {
+    let message: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let (params, client) = (&message["params"], &message["params"]["clientInfo"]);
+    let whole = params["protocolVersion"].is_string()
+        && params["capabilities"].is_object()
+        && client["name"].is_string()
+        && client["version"].is_string();
+    if message["method"] == "initialize" && !whole {
+        let words = "params must have protocolVersion, capabilities and clientInfo with name and version";
+        return Err(Mistake::invalid_params(words, &message["id"]));
+    }
+    Ok(())
+}
+
 /// Whether the bytes are a message that may go on.
 pub fn judge(bytes: &[u8]) -> Result<(), Mistake> {
     let message = match json::read_within(bytes, LEVELS) {
@@ -110,21 +126,8 @@ pub fn judge(bytes: &[u8]) -> Result<(), Mistake> {
     let id = shape(&message)?;
     let params = &message["params"];
     let invalid = |words: &str| Err(Mistake::invalid_params(words, &id));
-    match message["method"].as_str() {
-        Some("tools/call") => (),
-        Some("initialize") => {
-            let client = &params["clientInfo"];
-            let whole = params["protocolVersion"].is_string()
-                && params["capabilities"].is_object()
-                && client["name"].is_string()
-                && client["version"].is_string();
-            return if whole {
-                Ok(())
-            } else {
-                invalid("params must have protocolVersion, capabilities and clientInfo with name and version")
-            };
-        }
-        _ => return Ok(()),
+    if message["method"] != "tools/call" {
+        return Ok(());
     }
     match (&params["name"], &params["arguments"]) {
         _ if !params.is_object() => invalid("params must be an object with the tool's name"),
@@ -207,12 +210,6 @@ mod tests {
             (call(r#"{"arguments":{}}"#), INVALID_PARAMS, "", json!(7)),
             (call(r#"{"name":1}"#), INVALID_PARAMS, "", json!(7)),
             (call("[]"), INVALID_PARAMS, "", json!(7)),
-            (
-                r#"{"jsonrpc":"2.0","id":7,"method":"initialize","params":{}}"#.to_owned(),
-                INVALID_PARAMS,
-                "",
-                json!(7),
-            ),
         ] {
             let told = judge(message.as_bytes()).expect_err(&message).answer();
             let error = &told["error"];
@@ -220,6 +217,24 @@ mod tests {
             assert_eq!(error["data"]["errorCode"].as_str().unwrap_or(""), rule, "{message}: {told}");
         }
         assert_eq!(judge(b"\"\xff\"").unwrap_err(), unread(b"", &Fault::NotUtf8));
+    }
+
+    #[test]
+    fn a_conversation_is_begun_with_all_that_it_needs() {
+        let begin =
+            |params: &str| format!(r#"{{"jsonrpc":"2.0","id":7,"method":"initialize","params":{params}}}"#);
+        let whole =
+            r#"{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"a","version":"1"}}"#;
+        assert_eq!(judge_beginning(begin(whole).as_bytes()), Ok(()));
+        assert_eq!(judge_beginning(br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#), Ok(()));
+        for params in ["{}", "null", r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#] {
+            let told = judge_beginning(begin(params).as_bytes()).expect_err(params).answer();
+            assert_eq!(
+                (&told["error"]["code"], &told["id"]),
+                (&json!(INVALID_PARAMS), &json!(7)),
+                "{params}"
+            );
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use super::{Server, Who};
 use crate::mcp::calling::{BODY_MAX, Desk};
-use crate::mcp::message::{Mistake, judge};
+use crate::mcp::message::{Mistake, judge, judge_beginning};
 
 /// Why the protocol cannot be spoken over standard input and output.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +120,9 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
             return Ok(None);
         }
         judge(&line)?;
+        if !self.begun {
+            judge_beginning(&line)?;
+        }
         match serde_json::from_slice(&line) {
             Ok(JsonRpcMessage::Request(request))
                 if matches!(request.request, ClientRequest::InitializeRequest(_))

@@ -127,7 +127,7 @@ async fn a_change_leads_nobody_through_a_step_again_nor_past_one() {
     }
     let said = "SELECT payload::jsonb->>'text' FROM read.messages ORDER BY step";
     let said: Vec<String> = sqlx::query_scalar(said).fetch_all(&company.pool).await.unwrap();
-    assert_eq!(said, ["a", "new", "c", "b", "d"]);
+    assert_eq!(said, ["a", "c", "new", "b", "d"]);
     assert_eq!(company.counts(&id).await, (0, 0, 1));
     // Whoever is through is led nowhere any more.
     assert_eq!(company.patch(&id, json!({ "steps": steps("d a") })).await.0, 200);
