@@ -17,7 +17,7 @@ use crate::columns::{Columns, uuids};
 use crate::copy::Copy;
 use crate::memberships::ContactSource;
 use crate::searchable::{MatchKeys, escaped, folded, search_text, stored_keys};
-use crate::{FoldError, ReadModel, Recorded};
+use crate::{FoldError, ReadModel, Recorded, by_id};
 
 /// The tables written here.
 pub const MODEL: ReadModel = ReadModel { name: "contacts", tables: &["contacts"] };
@@ -89,26 +89,18 @@ pub async fn get(
     Ok(by_ids(conn, organization, &[contact]).await?.pop())
 }
 
-/// Those of `contacts` that exist, by id.
-///
-/// Each is looked up by itself, here and below: statistics are always older than a large import, and with
-/// `contact_id = ANY(…)` a planner that takes an organization for a small one reads all of its rows.
+/// Those of `contacts` that exist, by id. Each is looked up by itself, here and below: statistics are always older than a
+/// large import (see `by_id`).
 pub async fn by_ids(
     conn: &mut PgConnection,
     organization: OrganizationId,
     contacts: &[ContactId],
 ) -> sqlx::Result<Vec<ContactRow>> {
-    let rows = sqlx::query(&format!(
-        "SELECT {COLUMNS} FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
-         CROSS JOIN LATERAL (
-             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id BETWEEN wanted.id AND wanted.id
-                 ORDER BY contact_id LIMIT 1) AS c
-         ORDER BY c.contact_id"
-    ))
-    .bind(organization.uuid())
-    .bind(uuids(contacts))
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query(&by_id::statement(COLUMNS, "contacts", "contact_id"))
+        .bind(organization.uuid())
+        .bind(uuids(contacts))
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(row).collect()
 }
 
@@ -118,17 +110,11 @@ pub async fn existing(
     organization: OrganizationId,
     contacts: &[ContactId],
 ) -> sqlx::Result<Vec<ContactId>> {
-    let ids: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT c.contact_id FROM (SELECT DISTINCT UNNEST($2::uuid[]) AS id) AS wanted
-         CROSS JOIN LATERAL (
-             SELECT contact_id FROM contacts WHERE organization_id = $1 AND contact_id BETWEEN wanted.id AND wanted.id
-                 ORDER BY contact_id LIMIT 1) AS c
-         ORDER BY c.contact_id",
-    )
-    .bind(organization.uuid())
-    .bind(uuids(contacts))
-    .fetch_all(conn)
-    .await?;
+    let ids: Vec<Uuid> = sqlx::query_scalar(&by_id::statement("c.contact_id", "contacts", "contact_id"))
+        .bind(organization.uuid())
+        .bind(uuids(contacts))
+        .fetch_all(conn)
+        .await?;
     Ok(ids.into_iter().map(ContactId).collect())
 }
 

@@ -64,6 +64,7 @@ pub mod outbound_contacts;
 pub mod overlap;
 pub mod overview;
 pub mod selection;
+pub mod unfinished;
 pub mod workloads;
 
 use docket_aggregates::ids::OrganizationId;

@@ -9,7 +9,8 @@ use docket_aggregates::campaign::{
 use docket_aggregates::ids::{AgentId, CampaignId, QualificationTemplateId, ScriptTemplateId};
 use docket_aggregates::script_template::{ScriptTemplate, ScriptTemplateCommand};
 use docket_aggregates::{Decides, Timestamp};
-use docket_projections::campaigns::{CampaignFilter, CampaignListed, CampaignRow, CampaignSort, Unfinished};
+use docket_projections::campaigns::{CampaignFilter, CampaignListed, CampaignRow, CampaignSort};
+use docket_projections::unfinished::{self, Unfinished};
 use docket_projections::{Total, agents, campaign_counters, campaigns, follow_ups};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -781,7 +782,7 @@ async fn update_outbound_campaign(
 /// What becomes of the work on a campaign when it ends.
 async fn consequences(ctx: &ToolContext, campaign: CampaignId) -> ToolResult<Consequences> {
     let (organization, now) = (ctx.organization(), ctx.now());
-    let looked = ctx.ask(move |view| Box::pin(campaigns::unfinished(view, organization, campaign, now)));
+    let looked = ctx.ask(move |view| Box::pin(unfinished::of_campaign(view, organization, campaign, now)));
     let Unfinished { open_contacts, follow_ups, sequences } = looked.await?;
     Ok(Consequences { open_contacts, follow_ups: follow_ups.into(), sequences })
 }
