@@ -217,7 +217,7 @@ pub enum Refusal {
     #[error("dryRun false needs confirm true")]
     ConfirmRequired,
     /// No such preview, not of this organization, or no more.
-    #[error("preview does not exist, is older than a day, or made room for newer ones of the same access token")]
+    #[error("preview does not exist, is past its day, or made room for newer ones of its access token")]
     PreviewExpired,
     /// The preview was made by another tool or for another input.
     #[error("the preview was made for another tool or input")]

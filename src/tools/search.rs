@@ -130,7 +130,7 @@ impl Counts {
         let words = words::of(&text);
         let mut counted = HashMap::new();
         for word in &words {
-            let denied = word.denied.then(|| denied(word)).unwrap_or_default();
+            let denied = if word.denied { denied(word) } else { vec![] };
             for (term, _) in terms(word).into_iter().chain(denied) {
                 *counted.entry(term).or_default() += 1;
             }
