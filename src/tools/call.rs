@@ -520,7 +520,12 @@ impl Change<'_> {
             return Ok(Some(stored));
         }
         let Some(token) = &self.options.preview_token else { return Ok(None) };
-        let preview = self.preview(token, request_input).await?;
+        let preview = match self.preview(token, request_input).await {
+            Ok(preview) => preview,
+            // An answer is remembered for longer than the preview that was applied.
+            Err(Refusal::PreviewExpired) => return self.answered_as(&of_token(token), request_input).await,
+            Err(refusal) => return Err(refusal),
+        };
         let command = Mint::replay(preview.shown.seed, preview.shown.at).command_id();
         Ok(self.app.ledger.answer_of(self.organization, command).await?)
     }
@@ -528,9 +533,14 @@ impl Change<'_> {
     /// The answer that this request got before.
     async fn stored(&self, request_input: &str) -> ToolResult<Option<StoredAnswer>> {
         let Some(request_id) = &self.request_id else { return Ok(None) };
+        self.answered_as(request_id, request_input).await
+    }
+
+    /// The answer that this principal got to a request of that name.
+    async fn answered_as(&self, name: &str, request_input: &str) -> ToolResult<Option<StoredAnswer>> {
         let ledger = &self.app.ledger;
         let principal = self.caller.principal_id;
-        Ok(ledger.answered(self.organization, principal, self.tool.name, request_id, request_input).await?)
+        Ok(ledger.answered(self.organization, principal, self.tool.name, name, request_input).await?)
     }
 
     /// Plans the change, and shows, keeps or records the plan.
@@ -624,7 +634,8 @@ impl Change<'_> {
                             warnings: notes.warnings.clone(),
                         };
                         let preview = Preview { shown, effects: plan.effects };
-                        previews::save(&self.app.ledger, self.organization, &preview).await?
+                        previews::save(&self.app.ledger, self.organization, self.caller.token_id, &preview)
+                            .await?
                     }
                 };
                 meta.preview_token = Some(token);
