@@ -2,8 +2,10 @@
 //! for what it is answered.
 //!
 //! This spares work, a large plan or a question to a model that costs money, and promises nothing: the append alone
-//! decides which of two calls of one request is recorded. Calls at other processes are not seen, and whoever has waited
-//! long enough goes on by itself.
+//! decides which of two calls of one request is recorded. Calls at other processes are not seen (see `across`), and whoever
+//! has waited long enough goes on by itself.
+
+pub mod across;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

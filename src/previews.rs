@@ -3,11 +3,15 @@
 //! A preview is a sealed row beside the ledger, found by the hash of its token. It holds the input, what was shown,
 //! what would be affected, and the seed of every id and time, so that what was shown comes true. It is never written
 //! again: what was answered when it was applied is kept by the ledger, with the command that follows from the seed.
+//!
+//! A token of access keeps so many previews, and so many bytes of them: the next one takes the place of its oldest. It
+//! is that token alone that loses one, so that nobody who tries things out without end fills the disk, or costs somebody
+//! else a preview that a person is still looking at.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use docket_aggregates::Timestamp;
-use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::ids::{OrganizationId, TokenId};
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,6 +26,10 @@ use crate::tools::refusal::{Refusal, ToolResult};
 
 /// How long a preview is kept.
 const KEPT_MILLIS: i64 = 24 * 60 * 60 * 1_000;
+/// Previews of one token of access at once.
+const EACH_MAX: i64 = 1_000;
+/// Bytes of the previews of one token of access, the newest not counted: it is kept whatever its size.
+const EACH_BYTES_MAX: i64 = 64 << 20;
 const PREFIX: &str = "prv_";
 
 /// What was shown.
@@ -51,8 +59,13 @@ pub struct Preview {
     pub effects: Effects,
 }
 
-/// Stores a preview and answers its token.
-pub async fn save(ledger: &Ledger, organization: OrganizationId, preview: &Preview) -> ToolResult<String> {
+/// Stores a preview that was made with the token of access `by`, and answers the preview's own token.
+pub async fn save(
+    ledger: &Ledger,
+    organization: OrganizationId,
+    by: TokenId,
+    preview: &Preview,
+) -> ToolResult<String> {
     let mut secret = [0; 24];
     rand::thread_rng().fill_bytes(&mut secret);
     let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(secret));
@@ -61,19 +74,45 @@ pub async fn save(ledger: &Ledger, organization: OrganizationId, preview: &Previ
     let now = ledger.clock().now();
     sqlx::query(
         "WITH expired AS (DELETE FROM ledger.previews WHERE organization_id = $1 AND expires_at <= $5)
-         INSERT INTO ledger.previews (organization_id, token_hash, body, expires_at) VALUES ($1, $2, $3, $4)",
+         INSERT INTO ledger.previews (organization_id, token_hash, body, expires_at, token_id) VALUES ($1, $2, $3, $4, $6)",
     )
     .bind(organization.uuid())
     .bind(hash.as_slice())
     .bind(body)
     .bind(Instant(now.plus_millis(KEPT_MILLIS)))
     .bind(Instant(now))
+    .bind(by.uuid())
     .execute(ledger.pool())
     .await?;
+    make_room(ledger, by, &hash).await?;
     Ok(token)
 }
 
-/// The preview of a token. An unknown one and an expired one are the same to the caller.
+/// Forgets the oldest previews of a token of access that has too many, in whichever organization; never the one just
+/// made. What another call is forgetting is left to it.
+async fn make_room(ledger: &Ledger, by: TokenId, newest: &[u8; 32]) -> ToolResult<()> {
+    sqlx::query(
+        "WITH kept AS (
+             SELECT organization_id, token_hash, row_number() OVER newest AS place,
+                 sum(octet_length(body)) FILTER (WHERE token_hash <> $2) OVER newest AS bytes
+             FROM ledger.previews WHERE token_id = $1
+             WINDOW newest AS (ORDER BY token_hash = $2 DESC, expires_at DESC, token_hash)
+         ), surplus AS (
+             SELECT p.ctid FROM ledger.previews p JOIN kept USING (organization_id, token_hash)
+             WHERE place > $3 OR bytes > $4 FOR UPDATE OF p SKIP LOCKED
+         )
+         DELETE FROM ledger.previews WHERE ctid = ANY(ARRAY(SELECT ctid FROM surplus))",
+    )
+    .bind(by.uuid())
+    .bind(newest.as_slice())
+    .bind(EACH_MAX)
+    .bind(EACH_BYTES_MAX)
+    .execute(ledger.pool())
+    .await?;
+    Ok(())
+}
+
+/// The preview of a token. An unknown one, an expired one and one that made room are the same to the caller.
 pub async fn load(ledger: &Ledger, organization: OrganizationId, token: &str) -> ToolResult<Preview> {
     let hash = hash(token);
     let row = sqlx::query(

@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Extension, Router};
@@ -24,7 +24,9 @@ use serde_json::json;
 use super::auth::{self, STAFF};
 use super::company_tools::CompanyTools;
 use super::error::ApiError;
-use super::mcp::{Gate, base, ending, listening, message, sending, session, speak, telling};
+use super::mcp::{
+    Gate, base, ending, known_methods, listening, message, no_such_session, sending, session, speak, telling,
+};
 use super::reply::Outcome;
 use super::routes::{self, Noted, Open};
 use super::spec::Spec;
@@ -52,6 +54,7 @@ pub fn routes(state: &HttpState) -> Router<HttpState> {
     routes::open(spoken)
         .layer(Extension(served))
         .layer(from_fn_with_state(gate, pass))
+        .layer(from_fn(known_methods))
         .merge(routes::open(told))
 }
 
@@ -61,7 +64,14 @@ pub fn all() -> Vec<Open> {
         Open { method, path, id, tag: "Protocol", token, spec, handler }
     };
     vec![
-        route(Method::POST, PATH, "mcp_company_send", || of_company(sending()), || post(speak), true),
+        route(
+            Method::POST,
+            PATH,
+            "mcp_company_send",
+            || of_company(sending()),
+            || post(speak).fallback(super::unknown_method),
+            true,
+        ),
         route(Method::GET, PATH, "mcp_company_listen", || of_company(listening()), || get(speak), true),
         route(Method::DELETE, PATH, "mcp_company_end", || of_company(ending()), || delete(speak), true),
         route(Method::GET, METADATA, "mcp_metadata_of_company", metadata_told, || get(metadata), false),
@@ -87,16 +97,14 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
     };
     let session = session(&parts.headers);
     let principal = entered.caller.principal_id;
-    if let Some(session) = &session
-        && !gate.is_of(session, principal)
-    {
-        let message = "there is no such session: begin a new one";
-        return ApiError::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", message).into_response();
-    }
-    parts.extensions.insert(entered);
-    let mut response = match message::read(Request::from_parts(parts, body)).await {
-        Ok(request) => next.run(request).await,
-        Err(refusal) => refusal,
+    let mut response = if gate.knows(session.as_deref(), principal) {
+        parts.extensions.insert(entered);
+        match message::read(Request::from_parts(parts, body)).await {
+            Ok(request) => next.run(request).await,
+            Err(refusal) => refusal,
+        }
+    } else {
+        no_such_session()
     };
     if session.is_none()
         && let Some(begun) = self::session(response.headers())

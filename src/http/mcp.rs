@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
@@ -42,6 +42,9 @@ pub const METADATA_OF_MCP: &str = "/.well-known/oauth-protected-resource/mcp";
 const NOTED: &str = "mcp";
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// The first revision without sessions.
+const STATELESS: &[u8] = b"2026-07-28";
 /// Sessions at once; the one that was silent for longest makes room for the next.
 const SESSIONS_MAX: NonZeroUsize = NonZeroUsize::new(1_024).expect("1024 is not zero");
 /// Sessions of one principal at once: it makes room for its own, and not at the cost of others.
@@ -72,7 +75,22 @@ pub fn routes(state: &HttpState) -> Router<HttpState> {
     routes::open(spoken)
         .layer(Extension(served))
         .layer(from_fn_with_state(gate, pass))
+        .layer(from_fn(known_methods))
         .merge(routes::open(told))
+}
+
+/// Refuses a method that the protocol does not have, before anything else is looked at. HEAD is one of them, although
+/// the router takes it for GET: what GET answers here is a stream that somebody listens to.
+pub(super) async fn known_methods(request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::POST | Method::GET | Method::DELETE) {
+        return next.run(request).await;
+    }
+    // Revisions are dates, which sort as they are written; those without sessions have messages alone.
+    let stateless = request.headers().get(REVISION).is_some_and(|named| named.as_bytes() >= STATELESS);
+    let methods = if stateless { "POST" } else { "GET, POST, DELETE" };
+    let mut response = super::unknown_method().await.into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
 }
 
 /// The routes of the protocol, as the reference lists them.
@@ -87,7 +105,8 @@ pub fn all() -> Vec<Open> {
         handler,
     };
     vec![
-        route(Method::POST, PATH, "mcp_send", sending, || post(speak), true),
+        // Without a fallback of its own the router would refuse other methods by itself, past `known_methods`.
+        route(Method::POST, PATH, "mcp_send", sending, || post(speak).fallback(super::unknown_method), true),
         route(Method::GET, PATH, "mcp_listen", listening, || get(speak), true),
         route(Method::DELETE, PATH, "mcp_end", ending, || delete(speak), true),
         route(Method::GET, METADATA, "mcp_metadata", telling, || get(metadata), false),
@@ -205,19 +224,17 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
         }
     };
     let session = session(request.headers());
-    if let Some(session) = &session
-        && !gate.is_of(session, caller.principal_id)
-    {
-        let message = "there is no such session: begin a new one";
-        return ApiError::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", message).into_response();
-    }
     let principal = caller.principal_id;
-    let mut response = match message::read(request).await {
-        Ok(mut request) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+    let mut response = if gate.knows(session.as_deref(), principal) {
+        match message::read(request).await {
+            Ok(mut request) => {
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
+            Err(refusal) => refusal,
         }
-        Err(refusal) => refusal,
+    } else {
+        no_such_session()
     };
     if session.is_none()
         && let Some(begun) = self::session(response.headers())
@@ -230,14 +247,20 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
     response
 }
 
+pub(super) fn no_such_session() -> Response {
+    let message = "there is no such session: begin a new one";
+    ApiError::new(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND", message).into_response()
+}
+
 pub(super) fn session(headers: &HeaderMap) -> Option<String> {
     headers.get(SESSION_ID)?.to_str().ok().map(str::to_owned)
 }
 
 impl Gate {
-    pub fn is_of(&self, session: &str, principal: PrincipalId) -> bool {
+    /// Whether the session that is named, if one is, is the principal's.
+    pub fn knows(&self, session: Option<&str>, principal: PrincipalId) -> bool {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.get(session) == Some(&principal)
+        session.is_none_or(|session| sessions.get(session) == Some(&principal))
     }
 
     pub async fn begun(&self, session: String, principal: PrincipalId) {

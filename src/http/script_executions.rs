@@ -5,24 +5,31 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use docket_aggregates::ids::ScriptExecutionId;
+use docket_aggregates::ids::{PrincipalId, ScriptExecutionId};
 use docket_aggregates::qualification::QualificationStatus;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
 use super::input::{Body, Fields, boolean, id, path_id};
+use super::routes::Deadline;
 use super::spec::{Spec, object};
-use crate::flights::FlightKey;
+use crate::app::App;
+use crate::flights::across::Turn;
+use crate::flights::{Flight, FlightKey};
 use crate::language_model::LanguageModelError;
 use crate::qualifications::QualificationRefusal;
 use crate::qualifying::payload::NoPayload;
 use crate::qualifying::{self, QualifyingRefusal, Wanted};
+use crate::service::Call;
 use crate::shapes;
 
-/// How long a request waits for another one that is the same: a model has half a minute for its answer.
-const FLIGHT_WITHIN: Duration = Duration::from_secs(35);
+/// How long a call waits for another one about the same conversation: a model has half a minute for its answer.
+const TURN_WITHIN: Duration = Duration::from_secs(35);
+/// After how long a turn is over whose process ended before it: no call takes longer.
+const TURN_LASTS: Duration = Deadline::Asking.within();
 
 impl From<QualificationRefusal> for ApiError {
     fn from(refusal: QualificationRefusal) -> Self {
@@ -126,18 +133,25 @@ pub async fn auto_qualify(
     let template_id = fields.optional("templateId", id);
     let dry_run = fields.optional("dryRun", boolean).unwrap_or(false);
     fields.finish()?;
-    // Of calls that are one request one asks the model, which may cost money, and the others wait for its answer.
-    let _flight = match &call.idempotency {
-        Some(idempotency) => {
-            let (principal, tool) = (call.origin.actor.principal, &call.origin.tool);
-            let key = FlightKey::of(call.organization, principal, tool, &idempotency.key);
-            Some(state.app.flights.enter(key, FLIGHT_WITHIN).await)
-        }
-        None => None,
+    let _turn = match state.app.model {
+        Some(_) if !dry_run => Some(turn(&state.app, &call, execution_id).await),
+        _ => None,
     };
     if let Some(answer) = replay(&state, &call, StatusCode::OK).await? {
         return Ok(answer);
     }
     let wanted = Wanted { execution_id, template_id, dry_run, agent_id: admitted.caller.agent_id };
     settle(qualifying::qualify(&state.app, &call, wanted).await, StatusCode::OK)
+}
+
+/// Of calls about one conversation one asks the model, which may cost money; the others wait, in this process and then
+/// among all of them, and find what came of it.
+async fn turn(app: &App, call: &Call, execution_id: ScriptExecutionId) -> (Option<Turn>, Flight) {
+    let nobodys = PrincipalId(Uuid::nil());
+    let key = FlightKey::of(call.organization, nobodys, &call.origin.tool, &execution_id.to_string());
+    let began = tokio::time::Instant::now();
+    let flight = app.flights.enter(key, TURN_WITHIN).await;
+    let within = TURN_WITHIN.saturating_sub(began.elapsed());
+    let turn = Turn::take(&app.ledger, call.organization, key, within, TURN_LASTS).await;
+    (turn, flight)
 }

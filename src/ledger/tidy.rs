@@ -1,5 +1,5 @@
 //! Forgetting what is kept beside the ledger for a while only: answers to requests, previews,
-//! analyses, verdicts on drafts and what hooks found, and deliveries of webhooks.
+//! analyses, verdicts on drafts and what hooks found, deliveries of webhooks, and turns that nobody came back to.
 
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ impl Ledger {
             "ledger.brand_voice",
             "ledger.hook_runs",
             "ledger.webhook_deliveries",
+            "ledger.turns",
         ] {
             loop {
                 let deleted = sqlx::query(&format!(

@@ -216,8 +216,8 @@ pub enum Refusal {
     /// A risky change needs `confirm: true`.
     #[error("dryRun false needs confirm true")]
     ConfirmRequired,
-    /// No such preview, or not of this organization.
-    #[error("preview does not exist or has expired")]
+    /// No such preview, not of this organization, or no more.
+    #[error("preview does not exist, is past its day, or made room for newer ones of its access token")]
     PreviewExpired,
     /// The preview was made by another tool or for another input.
     #[error("the preview was made for another tool or input")]

@@ -4,7 +4,7 @@
 //! description, the rest of it, the titles of its examples, and its parameters with their values. Documents are ranked by
 //! BM25F: a word weighs by how few tools have it, counts for more in a name than in a parameter, and for less in a long field
 //! than in a short one. A word of the query is found by its stem, or for less by a concept that it shares with another
-//! word (see `words`).
+//! word (see `words`). A word that is denied counts once more where it is denied too.
 
 mod sayings;
 mod words;
@@ -12,6 +12,8 @@ mod words;
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
+
+use self::words::Word;
 
 /// Fields of a document, what a word in each counts for, and how much its length takes away (b).
 const FIELDS: [(f64, f64); 6] = [
@@ -81,15 +83,15 @@ impl Index {
             if !seen.insert(word.stems.clone()) {
                 continue;
             }
-            let mut best = vec![0.0_f64; self.documents];
-            let named = word.stems.iter().map(|stem| (stem.clone(), 1.0));
-            let meant = word.concepts.iter().map(|concept| (concept_term(concept), CONCEPT));
-            for (term, counts_for) in named.chain(meant) {
-                for (place, score) in self.scored(&term) {
-                    best[place] = best[place].max(counts_for * score);
+            for terms in [Some(terms(&word)), word.denied.then(|| denied(&word))].into_iter().flatten() {
+                let mut best = vec![0.0_f64; self.documents];
+                for (term, counts_for) in terms {
+                    for (place, score) in self.scored(&term) {
+                        best[place] = best[place].max(counts_for * score);
+                    }
                 }
+                scores.iter_mut().zip(best).for_each(|(score, best)| *score += best);
             }
-            scores.iter_mut().zip(best).for_each(|(score, best)| *score += best);
         }
         let mut ranked: Vec<usize> = (0..self.documents).filter(|place| scores[*place] > 0.0).collect();
         ranked.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
@@ -105,9 +107,16 @@ impl Index {
     }
 }
 
-/// A concept as a term; no stem is written so.
-fn concept_term(concept: &str) -> String {
-    format!("={concept}")
+/// The terms that a word is found by, and what each counts for. A concept is written as no stem is.
+fn terms(word: &Word) -> Vec<(String, f64)> {
+    let named = word.stems.iter().map(|stem| (stem.clone(), 1.0));
+    let meant = word.concepts.iter().map(|concept| (format!("={concept}"), CONCEPT));
+    named.chain(meant).collect()
+}
+
+/// The same of a word that is denied, beside its own: they occur where it is denied as well.
+fn denied(word: &Word) -> Vec<(String, f64)> {
+    terms(word).into_iter().map(|(term, counts_for)| (format!("!{term}"), counts_for)).collect()
 }
 
 /// How often what occurs in a field.
@@ -119,16 +128,14 @@ struct Counts {
 impl Counts {
     fn of(text: String) -> Self {
         let words = words::of(&text);
-        let mut terms = HashMap::new();
+        let mut counted = HashMap::new();
         for word in &words {
-            for stem in &word.stems {
-                *terms.entry(stem.clone()).or_default() += 1;
-            }
-            for concept in &word.concepts {
-                *terms.entry(concept_term(concept)).or_default() += 1;
+            let denied = if word.denied { denied(word) } else { vec![] };
+            for (term, _) in terms(word).into_iter().chain(denied) {
+                *counted.entry(term).or_default() += 1;
             }
         }
-        Self { length: words.len(), terms }
+        Self { length: words.len(), terms: counted }
     }
 }
 

@@ -39,6 +39,7 @@ async fn a_token_is_refused_after_a_hundred_calls_at_once() {
     }
     let mcp = client.exchange(Method::POST, "/mcp", &headers, vec![]).await;
     assert_eq!(mcp.0, 429, "the protocol is one more door");
+    assert_eq!(mcp.1["ratelimit"], "\"burst\";r=0;t=10");
 
     let other = app.client(Role::SuperAdmin, client.organization).await;
     assert_eq!(other.get("/crm/agent/capabilities").await.0, 200, "another token has its own allowance");
@@ -46,5 +47,20 @@ async fn a_token_is_refused_after_a_hundred_calls_at_once() {
     for n in 0..11 {
         let (status, ..) = ask(&doors[1]).await;
         assert_eq!(status, if n < 10 { 200 } else { 429 }, "ten a second come back");
+    }
+}
+
+#[tokio::test]
+async fn whoever_names_a_session_that_is_none_is_told_what_is_left() {
+    let app = TestApp::with(Settings::default()).await;
+    let client = app.agent().await;
+    let bearer = client.bearer();
+    let headers = [("authorization", bearer.as_str()), ("mcp-session-id", "no-such-session")];
+    let company = format!("/mcp/company/{}", client.organization);
+    for (path, left) in [("/mcp", 99), (company.as_str(), 98)] {
+        let (status, headers, _) = client.exchange(Method::GET, path, &headers, vec![]).await;
+        assert_eq!(status, 404, "{path}");
+        let told = headers["ratelimit"].to_str().unwrap();
+        assert!(told.starts_with(&format!("\"burst\";r={left};")), "{path}: {told}");
     }
 }

@@ -527,6 +527,46 @@ async fn what_the_door_refuses_is_refused_in_json() {
 }
 
 #[tokio::test]
+async fn a_method_that_the_protocol_does_not_have_is_told_those_that_it_has() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let bearer = client.bearer();
+    let company = format!("/mcp/company/{}", client.organization);
+    let others = [Method::PUT, Method::PATCH, Method::HEAD, Method::OPTIONS];
+    // A revision without sessions has messages alone: there is nothing to listen to or to end.
+    for (revision, methods, allowed) in [
+        ("2025-11-25", &others[..], "GET, POST, DELETE"),
+        ("2026-07-28", &others[..], "POST"),
+        ("2026-07-28", &[Method::GET, Method::DELETE][..], "POST"),
+    ] {
+        for (path, method) in
+            ["/mcp", &company].into_iter().flat_map(|path| methods.iter().map(move |m| (path, m)))
+        {
+            let headers = [
+                ("authorization", bearer.as_str()),
+                ("accept", "text/event-stream"),
+                ("mcp-protocol-version", revision),
+            ];
+            let (status, headers, body) = client.exchange(method.clone(), path, &headers, vec![]).await;
+            assert_eq!(
+                (status, &headers["allow"]),
+                (405, &allowed.parse().unwrap()),
+                "{method} {path} {revision}"
+            );
+            if method != Method::HEAD {
+                let told: Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(told["code"], json!("METHOD_NOT_ALLOWED"), "{method} {path}: {told}");
+            }
+        }
+    }
+    // As at the other routes, that comes before the token.
+    for method in others {
+        let (status, headers, _) = client.exchange(method.clone(), "/mcp", &[], vec![]).await;
+        assert_eq!((status, &headers["allow"]), (405, &"GET, POST, DELETE".parse().unwrap()), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_question_names_what_it_is_about_and_is_put_where_a_yes_would_count() {
     let office = Office::open().await;
     let (campaign, contacts) = office.lyon("Spring").await;

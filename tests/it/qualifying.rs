@@ -3,7 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use docket::app::App;
+use docket::flights::FlightKey;
+use docket::flights::across::Turn;
+use docket::http::Settings;
 use docket::language_model::{LanguageModel, LanguageModelConfig};
+use docket_aggregates::ids::PrincipalId;
 use docket_aggregates::token::Role;
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -12,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use crate::support::{Client, TestApp};
 
@@ -567,6 +573,20 @@ async fn one_conversation_comes_to_one_record_however_often_it_is_judged() {
 }
 
 #[tokio::test]
+async fn what_a_conversation_came_to_stands_whatever_was_begun_for_the_contact_since() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    model.says(&answer(json!({ "owner": true, "fuel": "oil" }), "qualified"));
+    let (_, first) = story.qualify(json!({})).await;
+    story.drafted_by_a_person().await;
+    model.says(&answer(json!({ "owner": false, "fuel": "oil" }), "not_qualified"));
+    let (status, told) = story.qualify(json!({})).await;
+    assert_eq!((status, &told["sent"]), (200, &json!(false)), "{told}");
+    assert_eq!(told["qualification"], first["qualification"]);
+    story.stands_as("qualified").await;
+}
+
+#[tokio::test]
 async fn a_model_does_not_decide_again_what_a_person_decided() {
     for names_it in [true, false] {
         let model = Model::start().await;
@@ -756,6 +776,9 @@ async fn a_model_does_not_move_whom_a_caller_concluded_in_a_call() {
         assert_eq!(told["qualification"]["status"], json!("qualified"), "{told}");
         assert_eq!(told["warnings"][0]["code"], json!("CONTACT_NOT_MOVED"), "{told}");
         story.stands_as("not_interested").await;
+        // A person may say otherwise by now, be it by repeating what the model said.
+        story.patch(&told["qualification"]["qualificationId"], json!({ "status": "qualified" })).await;
+        story.stands_as("qualified").await;
     }
     // Where nobody was reached, or nothing concluded, the model's verdict moves the contact and there is nothing to say.
     let model = Model::start().await;
@@ -813,6 +836,67 @@ async fn a_request_that_comes_five_times_at_once_asks_the_model_once() {
         assert_eq!(told.as_ref().unwrap(), first);
     }
     assert_eq!((first.0, model.requests().len()), (200, 1));
+}
+
+#[tokio::test]
+async fn a_model_is_asked_once_about_a_conversation_whichever_process_is_called() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    let until = Arc::new(Notify::new());
+    let said = answer(json!({ "owner": true }), "qualified").to_string();
+    model.will(Plan::Held(until.clone(), completion(&said)));
+    let another = App { model: Some(model.client()), ..story.app.another().await };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let settings = Settings { rate: None, ..Settings::default() };
+    let served = docket::http::serve(another, settings, listener, std::future::pending());
+    let serving = tokio::spawn(async move { served.await.unwrap() });
+    let organization = story.board.organization;
+    let token = story.app.token(Role::Board, Some(organization)).await;
+    let elsewhere = Client::new(address, token, organization);
+
+    let path = story.path();
+    let calls = (0..6).map(|n| {
+        let client = if n % 2 == 0 { &story.board } else { &elsewhere };
+        client.post(&path, json!({}))
+    });
+    let answering = async {
+        model.asked.notified().await;
+        // Once: whoever asked a second time would wait for ever.
+        until.notify_one();
+    };
+    let (answers, ()) = tokio::join!(join_all(calls), answering);
+    assert_eq!(model.requests().len(), 1);
+    for (status, told) in &answers {
+        assert_eq!((*status, &told["qualification"]), (200, &answers[0].1["qualification"]), "{told}");
+    }
+    assert_eq!(answers.iter().filter(|(_, told)| told["sent"] == json!(true)).count(), 1);
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_turn_goes_to_the_next_and_one_that_nobody_came_back_to_is_over_by_itself() {
+    const LONG: Duration = Duration::from_secs(60);
+    let app = TestApp::start().await;
+    let organization = app.organization().await;
+    let key = |name: &str| FlightKey::of(organization, PrincipalId(Uuid::nil()), "test", name);
+    let take = |name: &str, within, lasting| {
+        let (ledger, key) = (app.app.ledger.clone(), key(name));
+        async move { Turn::take(&ledger, organization, key, within, lasting).await }
+    };
+    let first = take("a", LONG, LONG).await.unwrap();
+    assert!(take("b", LONG, LONG).await.is_some(), "another matter is free");
+    assert!(take("a", Duration::from_millis(1), LONG).await.is_none(), "nobody waits for ever");
+    let (second, ()) = tokio::join!(take("a", LONG, LONG), async { drop(first) });
+    assert!(second.is_some());
+
+    let lost = take("c", LONG, Duration::ZERO).await.unwrap();
+    let heir = take("c", LONG, LONG).await.unwrap();
+    // Whoever comes back too late takes nothing away from the heir.
+    drop(lost);
+    assert!(take("c", Duration::from_millis(200), LONG).await.is_none());
+    drop(heir);
+    assert!(take("c", LONG, LONG).await.is_some());
 }
 
 #[tokio::test]

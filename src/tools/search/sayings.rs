@@ -96,7 +96,8 @@ const SAYINGS: &[(&str, &[&str])] = &[
         &[
             "take people out of the campaign, off its list, exclude, kick out, clean up, drop leads",
             "stop calling these people, they no longer belong in the campaign",
-            "enlever, sortir, exclure, désinscrire des gens de la campagne, nettoyer, ne plus les appeler",
+            "enlever, sortir, exclure, désinscrire des gens de la campagne, nettoyer",
+            "ne plus appeler ces personnes, qui ne sont plus dans la campagne",
         ],
     ),
     (
@@ -173,7 +174,9 @@ const SAYINGS: &[(&str, &[&str])] = &[
         "update_script_template",
         &[
             "add, remove or reword a question, step, branch or sentence of a call script, correct it, rename it",
+            "make a step of the script optional or required",
             "ajouter, enlever, reformuler une question ou une étape du script, corriger une faute, renommer le script",
+            "rendre une étape du script facultative ou obligatoire",
         ],
     ),
     (
@@ -242,9 +245,10 @@ const SAYINGS: &[(&str, &[&str])] = &[
     (
         "get_script_execution",
         &[
-            "how did the call go, what did the contact answer, how far did the conversation get, where did it stop",
+            "how did the call go, what did the contact say and answer on the phone, how far did the conversation get",
+            "where did it stop",
             "resume a call, next question to ask",
-            "comment s'est passé l'appel, qu'a répondu le contact, où en est l'entretien, prochaine question, reprendre",
+            "comment s'est passé l'appel, qu'a dit et répondu le contact au téléphone, où en est l'entretien, prochaine question, reprendre",
         ],
     ),
     (

@@ -172,8 +172,116 @@ const HELD_OUT_AGAIN: [(&str, &str); 21] = [
     ("what do two campaigns have in common", "get_campaign_contact_overlap"),
 ];
 
-/// Phrases held out that are not found, and are not learnt one by one: `create_qualification` fits this one as well.
-const MISSED: [&str; 1] = ["ce prospect n'est pas qualifié"];
+/// Phrases with denials, accents and endings of French participles, which the search was tuned with.
+const DENIED: [(&str, &str); 73] = [
+    ("les contacts qui n'ont pas encore d'agent", "list_outbound_contacts"),
+    ("qui n'a jamais été contacté", "list_outbound_contacts"),
+    ("quels commerciaux ne sont pas débordés", "bulk_get_agent_workloads"),
+    ("je ne veux plus appeler ces gens", "bulk_remove_contacts_from_campaign"),
+    ("ce script ne sert plus à rien, poubelle", "delete_script_template"),
+    ("le client a répondu non à la deuxième question", "upsert_script_execution"),
+    ("prolonger l'opération jusqu'à fin août", "update_outbound_campaign"),
+    ("où s'est arrêtée la conversation avec Mme Dupré", "get_script_execution"),
+    ("ce fichier contient-il des numéros déjà présents chez nous", "analyze_import_contact_deduplication"),
+    ("qu'est-ce qui s'est passé cette semaine", "get_crm_workspace_overview"),
+    ("la campagne de Noël ne doit pas démarrer tout de suite", "update_outbound_campaign"),
+    ("rendre le champ budget obligatoire", "update_qualification_template"),
+    ("dupliquer le formulaire dans une autre société", "export_qualification_template"),
+    ("quelles fiches n'ont pas d'e-mail", "list_outbound_contacts"),
+    ("le verdict était faux, il est qualifié", "update_qualification"),
+    ("pourquoi ce prospect n'a-t-il pas été qualifié", "get_qualification"),
+    ("prospects non qualifiés du mois dernier", "list_qualifications"),
+    ("équilibrer le travail entre les téléprospecteurs", "bulk_assign_campaign_contacts"),
+    ("quelle grille utilise-t-on pour noter les prospects", "list_qualification_templates"),
+    ("ne plus utiliser ce script dans la campagne", "attach_campaign_templates"),
+    ("lancer une opération de prospection à Bordeaux", "create_outbound_campaign"),
+    ("quels argumentaires existent déjà", "list_script_templates"),
+    ("ce contact ne répond jamais, le sortir de la campagne", "bulk_remove_contacts_from_campaign"),
+    ("la cliente n'est plus intéressée, changer son verdict", "update_qualification"),
+    ("this lead is not qualified after all", "update_qualification"),
+    ("which contacts have never been called", "list_outbound_contacts"),
+    ("who isn't busy", "bulk_get_agent_workloads"),
+    ("don't call these people any more", "bulk_remove_contacts_from_campaign"),
+    ("the campaign shouldn't run over Christmas", "update_outbound_campaign"),
+    ("remove a script", "delete_script_template"),
+    ("what did the customer say on the phone", "get_script_execution"),
+    ("recouvrement entre campagnes", "get_campaign_contact_overlap"),
+    ("duplicate people across campaigns", "find_contacts_in_multiple_campaigns"),
+    ("why was this lead rejected", "get_qualification"),
+    ("leads that were not qualified", "list_qualifications"),
+    ("bring the pitch from our other company", "import_script_templates"),
+    ("make question three optional in the script", "update_script_template"),
+    ("hand Karim's prospects to somebody else", "bulk_assign_campaign_contacts"),
+    ("what does the form ask for", "get_qualification_template"),
+    ("which answers are mandatory", "get_qualification_schema"),
+    ("load the Lyon list into the winter campaign", "bulk_add_contacts_to_campaign_by_filter"),
+    ("the campaign has no script yet", "attach_campaign_templates"),
+    ("is the data in this csv clean", "analyze_import_contact_deduplication"),
+    ("how is the spring campaign progressing", "bulk_get_campaign_contact_counts"),
+    ("he is not a good fit, write that down", "create_qualification"),
+    ("cette fiche n'est plus qualifiée", "update_qualification"),
+    ("finalement le client n'est pas intéressé", "create_qualification"),
+    ("contacts jamais appelés", "list_outbound_contacts"),
+    ("personnes qui ne sont pas dans la campagne de Lyon", "list_outbound_contacts"),
+    ("aucun commercial n'est affecté à ces contacts", "list_outbound_contacts"),
+    ("la campagne n'a pas de script", "attach_campaign_templates"),
+    ("combien de prospects n'ont pas été attribués", "bulk_get_campaign_contact_counts"),
+    ("quelqu'un est-il débordé en ce moment", "bulk_get_agent_workloads"),
+    ("à qui sont confiés les contacts de cette campagne", "list_outbound_contacts"),
+    ("récupérer le formulaire d'une autre société", "import_qualification_templates"),
+    ("quelles questions pose la grille de qualification", "get_qualification_template"),
+    ("créer une trame d'appel pour les pompes à chaleur", "create_script_template"),
+    ("l'appel est terminé, enregistrer les réponses", "upsert_script_execution"),
+    ("mettre fin à la campagne d'été", "update_outbound_campaign"),
+    ("envoyer une copie du script à un collègue", "export_script_template"),
+    ("quels sont les champs obligatoires", "get_qualification_schema"),
+    ("vérifier les doublons avant l'import", "analyze_import_contact_deduplication"),
+    ("y a-t-il des gens appelés par deux campagnes", "find_contacts_in_multiple_campaigns"),
+    ("dans quelle entreprise travaille luc@exemple.fr", "crm_resolve_workspace"),
+    ("résultats des qualifications de la semaine dernière", "list_qualifications"),
+    ("quelle est la note de ce prospect", "get_qualification"),
+    ("not interested any more, change the verdict", "update_qualification"),
+    ("which leads did not qualify", "list_qualifications"),
+    ("nobody is assigned to these people", "list_outbound_contacts"),
+    ("don't show archived campaigns", "list_campaigns"),
+    ("this form isn't used any more, what forms are there", "list_qualification_templates"),
+    ("the script has a mistake in step two", "update_script_template"),
+    ("who should get the new leads", "bulk_get_agent_workloads"),
+];
+
+/// Phrases of the same kinds that were written down before the last words were added, and measured then: 16 of 20 were found.
+const HELD_OUT_LAST: [(&str, &str); 20] = [
+    ("la campagne créée hier", "list_campaigns"),
+    ("la dame n'était pas intéressée, corriger la qualification", "update_qualification"),
+    ("les contacts qui n'ont ni téléphone ni e-mail", "list_outbound_contacts"),
+    ("cette personne ne doit plus être dans la campagne", "bulk_remove_contacts_from_campaign"),
+    ("prospects refusés cette semaine", "list_qualifications"),
+    ("réactiver la campagne suspendue", "update_outbound_campaign"),
+    ("quelle étape du script vient ensuite", "get_script_execution"),
+    ("qui s'occupe le moins de contacts", "bulk_get_agent_workloads"),
+    ("confier à Léa les fiches de Hugo", "bulk_assign_campaign_contacts"),
+    ("répétée dans plusieurs campagnes, la même personne", "find_contacts_in_multiple_campaigns"),
+    ("importée depuis un fichier, la grille de qualification", "import_qualification_templates"),
+    ("sauvegardée dans un fichier, la trame d'appel", "export_script_template"),
+    ("ajoutée à la campagne, la ville de Vénissieux", "bulk_add_contacts_to_campaign_by_filter"),
+    ("what has never been answered in this call", "get_script_execution"),
+    ("nobody has qualified this contact yet, do it", "create_qualification"),
+    ("the lead wasn't interested", "create_qualification"),
+    ("who doesn't work here any more", "list_outbound_agents"),
+    ("remove the budget question from the form", "update_qualification_template"),
+    ("erase the winter script", "delete_script_template"),
+    ("does this list repeat people", "analyze_import_contact_deduplication"),
+];
+
+/// Phrases that are not found, and are not learnt one by one.
+const MISSED: [&str; 6] = [
+    "la campagne créée hier",
+    "personnes qui ne sont pas dans la campagne de Lyon",
+    "quelle est la note de ce prospect",
+    "quelle étape du script vient ensuite",
+    "the campaign shouldn't run over Christmas",
+    "this form isn't used any more, what forms are there",
+];
 
 #[test]
 fn what_users_say_finds_the_tool_that_they_mean() {
@@ -186,6 +294,8 @@ fn what_users_say_finds_the_tool_that_they_mean() {
         .chain(&HELD_OUT)
         .chain(&HEARD_AGAIN)
         .chain(&HELD_OUT_AGAIN)
+        .chain(&DENIED)
+        .chain(&HELD_OUT_LAST)
         .filter(|(phrase, _)| !MISSED.contains(phrase))
     {
         let ranked = catalog().index.ranked(phrase).into_iter().take(3);

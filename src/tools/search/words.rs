@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 /// Words that are one concept: the first is its name.
 const CONCEPTS: &[&[&str]] = &[
@@ -19,10 +20,11 @@ const CONCEPTS: &[&[&str]] = &[
     &["start", "launch", "lancer", "demarrer", "begin", "commencer"],
     &["update", "change", "edit", "modify", "modifier", "correct", "corriger", "fix", "adjust", "changer"],
     &["rename", "renommer"],
-    &["pause", "suspend", "suspendre", "hold"],
+    &["pause", "suspend", "suspendre", "suspendu", "hold"],
+    &["activate", "reactivate", "activer", "reactiver", "resume", "reprendre"],
     &["stop", "arreter", "end", "finish", "finished", "terminer", "close", "cloturer", "complete", "fin"],
     &["archive", "archiver"],
-    &["delete", "supprimer", "efface", "effacer", "discard", "erase", "trash"],
+    &["delete", "supprimer", "efface", "effacer", "discard", "erase", "trash", "remove", "jeter", "poubelle"],
     &["remove", "retirer", "enlever", "take", "drop", "sortir", "exclude", "exclure"],
     &["add", "ajouter", "ajoute", "put", "inscrire", "enrol", "enroll", "mettre"],
     &[
@@ -37,10 +39,25 @@ const CONCEPTS: &[&[&str]] = &[
         "confier",
         "split",
         "reassign",
+        "balance",
+        "rebalance",
+        "equilibrer",
     ],
     &["attach", "detach", "attacher", "detacher", "link", "associer", "lier", "rattacher", "connect"],
     &["import", "importer", "upload", "charger", "load"],
-    &["export", "exporter", "download", "telecharger", "backup", "sauvegarder", "copy", "copier"],
+    &[
+        "export",
+        "exporter",
+        "download",
+        "telecharger",
+        "backup",
+        "sauvegarder",
+        "copy",
+        "copier",
+        "clone",
+        "cloner",
+        "dupliquer",
+    ],
     &["count", "combien", "many", "number", "nombre", "compter", "total"],
     &[
         "contact",
@@ -82,17 +99,29 @@ const CONCEPTS: &[&[&str]] = &[
         "commun",
         "partage",
         "croisement",
+        "recouvrement",
         "intersection",
     ],
     &["several", "plusieurs", "multiple", "twice", "both", "deux", "two"],
     &["duplicate", "doublon", "double", "dedupe", "dedup", "deduplication"],
     &["template", "modele", "gabarit"],
     &["script", "argumentaire", "scenario", "pitch", "trame"],
-    &["qualification", "qualify", "qualified", "qualifier", "qualifie"],
+    &[
+        "qualification",
+        "qualify",
+        "qualified",
+        "qualifier",
+        "qualifie",
+        "disqualify",
+        "disqualifier",
+        "reject",
+        "rejete",
+        "ecarte",
+    ],
     &["form", "formulaire", "questionnaire", "grille"],
     &["field", "champ", "question", "schema"],
-    &["execution", "call", "appel", "conversation", "entretien", "deroule"],
-    &["answer", "reponse", "response", "repondre", "repondu", "said"],
+    &["execution", "call", "appel", "conversation", "entretien", "deroule", "phone", "telephone"],
+    &["answer", "reponse", "response", "repondre", "repondu", "said", "say", "told", "dit"],
     &["record", "enregistrer", "noter", "saisir", "note"],
     &[
         "workspace",
@@ -130,6 +159,10 @@ const CONCEPTS: &[&[&str]] = &[
     &["who", "qui", "whom", "somebody", "someone", "quelqu", "personne"],
     &["most", "least", "fewest", "highest", "lowest", "plus", "moins", "maximum", "minimum"],
     &["save", "keep", "garder", "conserver"],
+    &["required", "mandatory", "compulsory", "obligatoire", "optional", "facultatif", "optionnel"],
+    &["why", "reason", "pourquoi", "raison"],
+    &["score", "point", "note", "bareme", "grade", "rating"],
+    &["ask", "demander", "poser"],
     &["compare", "comparer", "comparison", "comparaison"],
 ];
 
@@ -195,13 +228,10 @@ const EMPTY: &[&str] = &[
     "all",
     "there",
     "here",
-    "no",
-    "not",
     "t",
     "s",
     "d",
     "l",
-    "n",
     "c",
     "j",
     "m",
@@ -274,10 +304,7 @@ const EMPTY: &[&str] = &[
     "then",
     "only",
     "about",
-    "ne",
-    "pas",
     "where",
-    "why",
     "will",
     "should",
     "may",
@@ -333,6 +360,18 @@ const EMPTY: &[&str] = &[
     "as",
     "avons",
     "avez",
+    "between",
+    "entre",
+    "over",
+    "across",
+    "chez",
+    "vers",
+];
+
+/// Words that deny the next word that says something. Of those in two parts, `don't` and `ne ... pas`, either part does.
+const DENYING: &[&str] = &[
+    "not", "no", "never", "isn", "aren", "wasn", "weren", "hasn", "haven", "hadn", "doesn", "don", "didn",
+    "shouldn", "wouldn", "couldn", "mustn", "cannot", "n", "ne", "pas", "non", "jamais", "aucun", "aucune",
 ];
 
 /// A word of a text: every form that it is found by.
@@ -342,19 +381,32 @@ pub struct Word {
     pub stems: BTreeSet<String>,
     /// The concepts that it stands for, each by its name.
     pub concepts: BTreeSet<&'static str>,
+    /// Whether it is denied: who is not qualified is another matter than who is.
+    pub denied: bool,
 }
 
 /// The words of a text that say something. `campaignId` and `campaign_id` are two words each.
 pub fn of(text: &str) -> Vec<Word> {
-    parted(text).iter().filter(|word| !EMPTY.contains(&word.as_str())).map(|word| understood(word)).collect()
+    let mut words = vec![];
+    let mut denied = false;
+    for word in parted(text) {
+        let plain = plain(&word);
+        // `Ne ... plus` and `no longer` deny, where `plus` alone compares.
+        if DENYING.contains(&plain.as_str()) || denied && matches!(plain.as_str(), "plus" | "longer") {
+            denied = true;
+        } else if !EMPTY.contains(&plain.as_str()) {
+            words.push(Word { denied: std::mem::take(&mut denied), ..understood(&word) });
+        }
+    }
+    words
 }
 
-/// Small letters without accents, parted at whatever is no letter or digit and before a capital in the middle.
+/// Small letters, parted at whatever is no letter or digit and before a capital in the middle.
 fn parted(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut small = false;
-    for c in text.nfkd().filter(|c| !unicode_normalization::char::is_combining_mark(*c)) {
+    for c in text.nfkc().filter(|c| !is_combining_mark(*c)) {
         let starts_another = small && c.is_uppercase();
         if (!c.is_alphanumeric() || starts_another) && !word.is_empty() {
             words.push(std::mem::take(&mut word));
@@ -370,6 +422,11 @@ fn parted(text: &str) -> Vec<String> {
     words
 }
 
+/// A word without its accents.
+fn plain(word: &str) -> String {
+    word.nfkd().filter(|c| !is_combining_mark(*c)).collect::<String>().replace('œ', "oe").replace('æ', "ae")
+}
+
 fn understood(word: &str) -> Word {
     static NAMED: LazyLock<HashMap<String, BTreeSet<&'static str>>> = LazyLock::new(|| {
         let mut named: HashMap<String, BTreeSet<&'static str>> = HashMap::new();
@@ -382,13 +439,25 @@ fn understood(word: &str) -> Word {
     });
     let stems = stems(word);
     let concepts = stems.iter().filter_map(|stem| NAMED.get(stem)).flatten().copied().collect();
-    Word { stems, concepts }
+    Word { stems, concepts, denied: false }
 }
 
+/// The stems of a word, without accents. In French an accent may tell what is an ending (`qualifiée`), also where the user
+/// typed none.
 fn stems(word: &str) -> BTreeSet<String> {
     static STEMMERS: LazyLock<[Stemmer; 2]> =
         LazyLock::new(|| [Algorithm::English, Algorithm::French].map(Stemmer::create));
-    STEMMERS.iter().map(|stemmer| stemmer.stem(word).into_owned()).collect()
+    let [english, french] = &*STEMMERS;
+    let bare = plain(word);
+    let participle = ["ee", "ees"].iter().find_map(|ending| {
+        let stem = bare.strip_suffix(ending)?;
+        Some(format!("{stem}é{}", &ending[1..]))
+    });
+    let mut stems = BTreeSet::from([english.stem(&bare).into_owned()]);
+    for form in [Some(bare.as_str()), Some(word), participle.as_deref()].into_iter().flatten() {
+        stems.insert(plain(&french.stem(form)));
+    }
+    stems
 }
 
 #[cfg(test)]
@@ -408,9 +477,10 @@ mod tests {
             ("retirés", "retirer"),
             ("réponses", "answer"),
             ("téléprospecteurs", "agent"),
+            ("qualifiées", "qualifier"),
+            ("appelée", "appelés"),
         ] {
-            let plain = |word: &str| parted(word).concat();
-            assert!(meet(&plain(a), &plain(b)), "{a} {b}");
+            assert!(meet(a, b) && meet(&plain(a), b), "{a} {b}");
         }
         assert!(!meet("campaign", "contact"));
     }
@@ -419,8 +489,25 @@ mod tests {
     fn a_name_is_parted_as_it_is_written() {
         assert_eq!(
             parted("campaignId list_campaigns E\u{301}te\u{301} d'ici"),
-            ["campaign", "id", "list", "campaigns", "ete", "d", "ici"]
+            ["campaign", "id", "list", "campaigns", "été", "d", "ici"]
         );
+        assert_eq!(plain("cœur été"), "coeur ete");
         assert!(of("the of to ¿?").is_empty());
+    }
+
+    #[test]
+    fn what_is_denied_is_the_next_word_that_says_something() {
+        for (text, denied) in [
+            ("ce prospect n'est pas qualifié", &["qualifié"][..]),
+            ("cette fiche n’est plus qualifiée", &["qualifiée"]),
+            ("who has not been called, and who hasn't answered", &["called", "answered"]),
+            ("not_interested", &["interested"]),
+            ("qui a le plus de prospects", &[]),
+            ("est-elle qualifiée ou non", &[]),
+        ] {
+            let found: Vec<_> =
+                of(text).into_iter().filter(|word| word.denied).map(|word| word.stems).collect();
+            assert_eq!(found, denied.iter().map(|word| stems(word)).collect::<Vec<_>>(), "{text}");
+        }
     }
 }
