@@ -2,9 +2,9 @@
 //!
 //! Providers tell by webhooks, mail servers by LMTP, recipients by pressing a button. Whatever the way, a piece of news is
 //! found its message and recorded in one append with everything that follows from it: the report on the message (which
-//! also settles an outcome that was unknown), the address on the suppression list, its contacts, and the word that opens
-//! WhatsApp's and Instagram's window. News come more than once, late, and in any order; all of it is decided by the aggregates, so
-//! that a repetition adds nothing.
+//! also settles an outcome that was unknown, or was held to be a failure), the address on the suppression list, its
+//! contacts, and the word that opens WhatsApp's and Instagram's window. News come more than once, late, and in any order;
+//! all of it is decided by the aggregates, so that a repetition adds nothing.
 //!
 //! News of a message whose hand-over has no outcome yet are not taken in where they could be lost: whoever brings them is
 //! asked to come again ([`HearError::TooEarly`]).
@@ -13,27 +13,35 @@ pub mod mail;
 mod own_words;
 pub mod webhooks;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use cqrs_es::Aggregate as _;
 use docket_aggregates::approval::{Approval, ApprovalCommand};
 use docket_aggregates::bucket::{Bucket, BucketCommand};
 use docket_aggregates::channel::Channel;
 use docket_aggregates::contact::Contact;
-use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand, Heard as Word};
-use docket_aggregates::ids::{MessageId, OrganizationId};
+use docket_aggregates::correspondence::{
+    Correspondence, CorrespondenceCommand, CorrespondenceEvent, Heard as Word,
+};
+use docket_aggregates::ids::{ContactId, MessageId, OrganizationId};
 use docket_aggregates::message::{
     Delivery, DispatchState, Message, MessageCommand, MessageEvent, MessageStatus, SettledBy,
 };
 use docket_aggregates::suppression::SuppressionReason;
 use docket_aggregates::{Decides, Timestamp};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::channels::{LastHeard, Listening};
 use crate::contacts::mailbox_hash;
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::ReadError;
-use crate::ledger::{AppendError, Appended, Write};
+use crate::ledger::{AppendError, Appended, Versioned, Write};
 use crate::sending::activity;
-use crate::sending::recipient::counted_for;
+use crate::sending::addressee::Addressee;
+use crate::sending::recipient::{Recipient, counted_for, counted_in, known_as};
 use crate::service::{Call, ServiceError};
 use crate::suppressions::{Target, suppressing};
 
@@ -154,7 +162,8 @@ async fn writes(
     let organization = call.organization;
     let mut writes = Vec::new();
     let mut person = news.person.clone();
-    let (mut contact, mut mailbox) = (None, None);
+    let (mut contact, mut writer, mut mailbox) = (None, None, None);
+    let mut said_there = Correspondences::default();
     if let Some(id) = news.message {
         let message = app.ledger.load::<Message>(organization, id).await?;
         let Some(hash) = message.state.recipient_hash() else {
@@ -163,7 +172,13 @@ async fn writes(
         // Whoever the message went to; what a bounce or a reply says of itself may be another address of theirs.
         person = Some((hash.to_owned(), None));
         contact = message.state.contact_id();
-        if let Some(id) = contact.filter(|_| news.wrote == Some(Channel::Email)) {
+        if news.wrote.is_some() {
+            writer = match contact {
+                Some(_) => contact,
+                None => owner(app, organization, id, &message.state).await,
+            };
+        }
+        if let Some(id) = writer.filter(|_| news.wrote == Some(Channel::Email)) {
             let keys = app.ledger.keys().organization(organization).await?;
             let contact = app.ledger.load::<Contact>(organization, id).await?;
             mailbox = contact.state.profile().and_then(|profile| mailbox_hash(&keys, profile));
@@ -173,6 +188,14 @@ async fn writes(
         let settled = said.iter().any(|event| matches!(event, MessageEvent::MessageSettled { .. }));
         if settled && news.standing == Standing::NotSent {
             writes.extend(given_back(app, organization, id, &message.state).await?);
+        }
+        if settled && message.state.dispatch_state() == DispatchState::Done {
+            writes.extend(charged_again(app, organization, id, &message.state).await?);
+            let at = message.state.last_sent_at().unwrap_or(call.at);
+            for stream in counted_again_in(app, organization, id, &message.state).await? {
+                let count = CorrespondenceCommand::Count { message_id: id, cap: None, at };
+                said_there.say(app, organization, stream, count).await?;
+            }
         }
         let asked = message.state.approval_id().filter(|_| settled && !message.state.approved());
         if let Some(asked) = asked {
@@ -200,19 +223,71 @@ async fn writes(
         let mailbox = mailbox.filter(|mailbox| *mailbox != hash);
         for address_hash in [hash].into_iter().chain(mailbox) {
             let stream = organization.correspondence(&address_hash);
-            let correspondence = app.ledger.load::<Correspondence>(organization, stream).await?;
             // The provider's clock opens no window beyond ours.
             let hear = CorrespondenceCommand::Hear(Word {
                 channel,
                 at: news.at.min(call.at),
                 notice_hash: news.notice_hash.clone(),
                 address_hash,
-                contact_id: contact,
+                contact_id: writer,
             });
-            writes.push(correspondence.write(correspondence.state.decide(hear).unwrap_or_default()));
+            said_there.say(app, organization, stream, hear).await?;
         }
     }
+    writes.extend(said_there.writes());
     Ok(writes)
+}
+
+/// What is said to correspondences within one append: one and the same may be told that a message counts again, and that its
+/// recipient wrote.
+#[derive(Default)]
+struct Correspondences(BTreeMap<Uuid, (Versioned<Correspondence>, Correspondence, Vec<CorrespondenceEvent>)>);
+
+impl Correspondences {
+    async fn say(
+        &mut self,
+        app: &App,
+        organization: OrganizationId,
+        stream: Uuid,
+        command: CorrespondenceCommand,
+    ) -> Result<(), ReadError> {
+        let (_, state, events) = match self.0.entry(stream) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let before = app.ledger.load::<Correspondence>(organization, stream).await?;
+                let state = (*before.state).clone();
+                new.insert((before, state, Vec::new()))
+            }
+        };
+        // A refusal would be that of a cap, and none is named here.
+        for event in state.decide(command).unwrap_or_default() {
+            state.apply(event.clone());
+            events.push(event);
+        }
+        Ok(())
+    }
+
+    fn writes(self) -> impl Iterator<Item = Write> {
+        self.0.into_values().map(|(before, _, events)| before.write(events))
+    }
+}
+
+/// The contact that has the address of a message by now which was for none. Whoever leads it through a sequence is told
+/// sooner; where it cannot be found out, the hand-over of the next step reads what was written all the same.
+async fn owner(
+    app: &App,
+    organization: OrganizationId,
+    id: MessageId,
+    message: &Message,
+) -> Option<ContactId> {
+    let address = address_of(app, organization, id).await.ok()??;
+    let recipient = Recipient::read(message.channel()?, &address).ok()?;
+    let keys = app.ledger.keys().organization(organization).await.ok()?;
+    let addressee = Addressee::find(app, organization, &keys, recipient, None).await;
+    addressee
+        .inspect_err(|error| tracing::debug!(%error, "whose answer it is was not looked up"))
+        .ok()?
+        .contact_id()
 }
 
 /// What the news make of the message itself.
@@ -269,6 +344,34 @@ async fn given_back(
         writes.push(counted.write(counted.state.decide(uncount).unwrap_or_default()));
     }
     Ok(writes)
+}
+
+/// The charge that a message takes again which had been said not to be sent.
+async fn charged_again(
+    app: &App,
+    organization: OrganizationId,
+    id: MessageId,
+    message: &Message,
+) -> Result<Option<Write>, ReadError> {
+    let Some(bucket) = message.bucket_id() else { return Ok(None) };
+    let bucket = app.ledger.load::<Bucket>(organization, bucket).await?;
+    let recount = BucketCommand::Recount { message_id: id };
+    Ok(Some(bucket.write(bucket.state.decide(recount).unwrap_or_default())))
+}
+
+/// The streams that count it again. Its state has forgotten the address, as that of what is over, and with it the tag.
+async fn counted_again_in(
+    app: &App,
+    organization: OrganizationId,
+    id: MessageId,
+    message: &Message,
+) -> Result<Vec<Uuid>, ReadError> {
+    let keys = app.ledger.keys().organization(organization).await?;
+    let address = address_of(app, organization, id).await?;
+    let read =
+        message.channel().zip(address).and_then(|(channel, text)| Recipient::read(channel, &text).ok());
+    let known = read.map_or_else(|| known_as(&keys, message), |recipient| recipient.keys(&keys));
+    Ok(counted_in(organization, &known, message.contact_id()))
 }
 
 /// The address that a message went to, while it is known. From the message's own stream: read models may not have come to

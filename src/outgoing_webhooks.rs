@@ -171,6 +171,12 @@ type Result<T, E = ServiceError<WebhookRefusal>> = std::result::Result<T, E>;
 
 /// The endpoints in use, the oldest first.
 pub async fn list(app: &App, organization: OrganizationId) -> Result<Vec<WebhookView>> {
+    let ids = opened(app, organization).await?;
+    in_use(app, organization, ids).await
+}
+
+/// Every endpoint that there ever was.
+async fn opened(app: &App, organization: OrganizationId) -> Result<Vec<Uuid>> {
     let ids: Vec<String> = sqlx::query_scalar(
         "SELECT aggregate_id FROM ledger.events \
          WHERE organization_id = $1 AND aggregate_type = $2 AND sequence = 1",
@@ -179,7 +185,10 @@ pub async fn list(app: &App, organization: OrganizationId) -> Result<Vec<Webhook
     .bind(WebhookEndpoint::TYPE)
     .fetch_all(app.ledger.pool())
     .await?;
-    let ids: Vec<Uuid> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+    Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
+}
+
+async fn in_use(app: &App, organization: OrganizationId, ids: Vec<Uuid>) -> Result<Vec<WebhookView>> {
     let mut views: Vec<WebhookView> = read_views(app, organization, ids).await?.into_values().collect();
     views.retain(|view| view.deleted_at.is_none());
     views.sort_by_key(|view| (view.created_at, view.id));
@@ -211,7 +220,10 @@ pub async fn get(app: &App, organization: OrganizationId, id: WebhookEndpointId)
     view.ok_or(ServiceError::Refused(WebhookEndpointError::Unknown.into()))
 }
 
-/// Sets an endpoint up under a fresh id. The answer holds its secret.
+/// Sets an endpoint up. The answer holds its secret.
+///
+/// Its id is made of how many there were before it, so that of two processes which count the same number one appends, and
+/// the other counts again: the limit holds whoever asks where.
 pub async fn open(
     app: &App,
     call: &Call,
@@ -219,14 +231,27 @@ pub async fn open(
     event_types: Vec<String>,
 ) -> Result<Done<WebhookView>> {
     judge_target(app, &settings.url)?;
-    // Who asks at the same moment is counted after this one; only another process may add one more.
+    // Whoever asks this process at the same moment is counted after this one.
     let _turn = app.ledger.turn(call.organization.uuid()).await;
-    if list(app, call.organization).await?.len() >= ENDPOINTS_MAX {
-        return Err(ServiceError::Refused(WebhookRefusal::TooMany));
+    let secret = signing::mint();
+    // Each time that another process was first there is one more.
+    for _ in 0..=ENDPOINTS_MAX {
+        let opened = opened(app, call.organization).await?;
+        let endpoint_id = call.organization.webhook_endpoint(opened.len());
+        if in_use(app, call.organization, opened).await?.len() >= ENDPOINTS_MAX {
+            return Err(ServiceError::Refused(WebhookRefusal::TooMany));
+        }
+        let (settings, event_types) = (settings.clone(), event_types.clone());
+        let open = WebhookEndpointCommand::Open { endpoint_id, settings, event_types };
+        match attempt(app, call, endpoint_id, &[open], Some(&secret)).await {
+            Err(
+                ServiceError::Append(AppendError::Conflict)
+                | ServiceError::Refused(WebhookRefusal::Endpoint(WebhookEndpointError::AlreadyOpened)),
+            ) => (),
+            done => return done,
+        }
     }
-    let endpoint_id: WebhookEndpointId = app.clock.mint();
-    let open = WebhookEndpointCommand::Open { endpoint_id, settings, event_types };
-    order(app, call, endpoint_id, vec![open], Some(signing::mint())).await
+    Err(AppendError::Conflict.into())
 }
 
 /// Changes what the patch says, and switches it on or off if that is said.
@@ -279,35 +304,45 @@ async fn order(
     commands: Vec<WebhookEndpointCommand>,
     secret: Option<Secret>,
 ) -> Result<Done<WebhookView>> {
-    let organization = call.organization;
     for _ in 0..TRIES {
-        let before = app.ledger.load::<WebhookEndpoint>(organization, id).await?;
-        let known = read_views(app, organization, vec![id.uuid()]).await?.remove(&id.uuid());
-        let (mut state, mut events) = ((*before.state).clone(), Vec::new());
-        for command in &commands {
-            let decided = state
-                .decide(command.clone())
-                .map_err(|refusal| ServiceError::Refused(WebhookRefusal::from(refusal)))?;
-            decided.iter().for_each(|event| state.apply(event.clone()));
-            events.extend(decided);
-        }
-        let known = known.unwrap_or_else(|| WebhookView::new(organization, id, call.at));
-        if events.is_empty() {
-            return Ok(Done { entity: known, appended: None });
-        }
-        let mut view = events.iter().fold(known, |view, event| view.after(event, call.at));
-        if let Some(secret) = &secret {
-            secrets::write(app, call, id, state.secret_version(), secret).await?;
-            view.secret = Some(secret.expose().to_owned());
-        }
-        let command = call.command(vec![before.write(events)], vec![], call.request(&view)?);
-        match app.ledger.append(command).await {
-            Ok(appended) => return Ok(Done { entity: view, appended: Some(appended) }),
-            Err(AppendError::Conflict) => (),
-            Err(error) => return Err(error.into()),
+        match attempt(app, call, id, &commands, secret.as_ref()).await {
+            Err(ServiceError::Append(AppendError::Conflict)) => (),
+            done => return done,
         }
     }
     Err(AppendError::Conflict.into())
+}
+
+async fn attempt(
+    app: &App,
+    call: &Call,
+    id: WebhookEndpointId,
+    commands: &[WebhookEndpointCommand],
+    secret: Option<&Secret>,
+) -> Result<Done<WebhookView>> {
+    let organization = call.organization;
+    let before = app.ledger.load::<WebhookEndpoint>(organization, id).await?;
+    let known = read_views(app, organization, vec![id.uuid()]).await?.remove(&id.uuid());
+    let (mut state, mut events) = ((*before.state).clone(), Vec::new());
+    for command in commands {
+        let decided = state
+            .decide(command.clone())
+            .map_err(|refusal| ServiceError::Refused(WebhookRefusal::from(refusal)))?;
+        decided.iter().for_each(|event| state.apply(event.clone()));
+        events.extend(decided);
+    }
+    let known = known.unwrap_or_else(|| WebhookView::new(organization, id, call.at));
+    if events.is_empty() {
+        return Ok(Done { entity: known, appended: None });
+    }
+    let mut view = events.iter().fold(known, |view, event| view.after(event, call.at));
+    if let Some(secret) = secret {
+        secrets::write(app, call, id, state.secret_version(), secret).await?;
+        view.secret = Some(secret.expose().to_owned());
+    }
+    let command = call.command(vec![before.write(events)], vec![], call.request(&view)?);
+    let appended = app.ledger.append(command).await?;
+    Ok(Done { entity: view, appended: Some(appended) })
 }
 
 /// What came of a test.

@@ -234,7 +234,8 @@ pub async fn open(
     // Under which version it is recorded is decided here and not by whoever revises the form meanwhile.
     guards.push(template);
     let version = events.len() as u64;
-    let (moved, unmoved) = moved(&events, Some(&ground), &mut guards)?;
+    let verdict = verdict(QualificationStatus::Draft, &events);
+    let (moved, unmoved) = moved(verdict, Some(&ground), &mut guards)?;
     let stream = Stream::of::<Qualification>(qualification_id);
     let record = Write { stream, expected: 0, events: events.into_iter().map(Into::into).collect() };
     let writes = std::iter::once(record).chain(moved).collect();
@@ -290,7 +291,8 @@ pub async fn changed(
 
     let mut guards = Vec::new();
     let mut ground = None;
-    if verdict(&events).is_some() {
+    let verdict = verdict(before.state.status(), &events);
+    if verdict.is_some() {
         // A record may be corrected after the work is over; then it moves nobody.
         let stay = about.stay;
         ground = match Ground::read(app, organization, Consistency::STRONG, stay.campaign_id, stay.contact_id)
@@ -304,7 +306,7 @@ pub async fn changed(
             guards.clone_from(&ground.guards);
         }
     }
-    let (moved, unmoved) = moved(&events, ground.as_ref(), &mut guards)?;
+    let (moved, unmoved) = moved(verdict, ground.as_ref(), &mut guards)?;
     let after = evolved(&before.state, &events);
     let version = before.version + events.len() as u64;
     let writes =
@@ -313,12 +315,25 @@ pub async fn changed(
     Ok(Planned { qualification_id, before, after, version, form, unmoved, writes, guards })
 }
 
-/// The verdict among the events: whether the contact is one to win, and whether a model says so.
-fn verdict(events: &[QualificationEvent]) -> Option<(bool, bool)> {
+/// A word on whether a contact is one to win.
+#[derive(Clone, Copy)]
+struct Verdict {
+    qualified: bool,
+    by_model: bool,
+}
+
+/// The verdict among the events of a record that stood at `before`. A person who stands by a model's verdict gives one.
+fn verdict(before: QualificationStatus, events: &[QualificationEvent]) -> Option<Verdict> {
+    let qualified = |status| status == QualificationStatus::Qualified;
     events.iter().find_map(|event| match event {
         QualificationEvent::QualificationConcluded { verdict, by_model, .. }
         | QualificationEvent::QualificationOverturned { verdict, by_model, .. } => {
-            Some((*verdict == QualificationStatus::Qualified, by_model.is_some()))
+            Some(Verdict { qualified: qualified(*verdict), by_model: by_model.is_some() })
+        }
+        QualificationEvent::QualificationAnswered { confirmed: Some(confirmed), .. }
+            if confirmed.verdict.is_some() =>
+        {
+            Some(Verdict { qualified: qualified(before), by_model: false })
         }
         QualificationEvent::QualificationOpened { .. }
         | QualificationEvent::QualificationAnswered { .. }
@@ -329,11 +344,11 @@ fn verdict(events: &[QualificationEvent]) -> Option<(bool, bool)> {
 /// The contact's move that follows from a verdict, what it rests on, and whether the contact stands elsewhere all the same.
 /// Whoever opted out is not moved.
 fn moved(
-    events: &[QualificationEvent],
+    verdict: Option<Verdict>,
     ground: Option<&Ground>,
     guards: &mut Vec<Guard>,
 ) -> Result<(Option<Write>, bool)> {
-    let Some((qualified, by_model)) = verdict(events) else { return Ok((None, false)) };
+    let Some(Verdict { qualified, by_model }) = verdict else { return Ok((None, false)) };
     let Some(ground) = ground else { return Ok((None, true)) };
     guards.push(ground.contact.guard());
     if ground.contact.state.opted_out() {

@@ -181,7 +181,7 @@ impl Before {
         }
     }
 
-    /// As the ledger has it now: a person's verdict before an open record, and that before a decided one.
+    /// As the ledger has it now: what this conversation came to, then a person's verdict on the stay, then an open record.
     async fn read(
         app: &App,
         organization: OrganizationId,
@@ -194,7 +194,16 @@ impl Before {
             ClaimKey::judged_by_person(stay),
         ];
         let owners = app.ledger.owners(organization, &keys).await?;
-        if let Some(id) = owners.iter().flatten().copied().map(QualificationId).next() {
+        let owner = |n: usize| owners.get(n).copied().flatten().map(QualificationId);
+        let (open, came_to, judged) = (owner(0), owner(1), owner(2));
+        // What the conversation came to stands, whatever was begun for the contact since.
+        if let Some(id) = came_to.filter(|id| open.is_some_and(|open| open != *id)) {
+            let record = app.ledger.load::<Qualification>(organization, id).await?;
+            if record.state.status() != QualificationStatus::Draft {
+                return Ok(Self::Decided(id, record));
+            }
+        }
+        if let Some(id) = open.or(came_to).or(judged) {
             // Whether it is open is what its own stream says: it may have been closed, or opened again, since the claims
             // were read, and what is recorded rests on that stream.
             let record = app.ledger.load::<Qualification>(organization, id).await?;

@@ -174,8 +174,12 @@ impl ReadSide {
     /// The read models of the ledger's database, which is reached as `options` say.
     pub fn new(ledger: Ledger, options: PgConnectOptions) -> Self {
         let pool = |connections| pool_of(connections).acquire_timeout(CONNECTION_WITHIN);
-        // Peeks are by key; see the ledger's own pool.
-        let by_key = options.clone().options([("search_path", LIVE), ("enable_seqscan", "off")]);
+        // Peeks are by key and small: planning one anew costs more than running it. See the ledger's own pool.
+        let by_key = options.clone().options([
+            ("search_path", LIVE),
+            ("enable_seqscan", "off"),
+            ("plan_cache_mode", "force_generic_plan"),
+        ]);
         let peeks = pool(PEEKS).connect_lazy_with(by_key);
         let pool = pool(VIEWS).connect_lazy_with(options);
         Self {

@@ -39,8 +39,10 @@ pub struct RecipientKeys {
     pub mailbox: String,
     /// Of `@` and the domain of its address, where it has one.
     pub domain: Option<String>,
+    /// Of the number that is written to beside its address, where the channel does so.
+    pub number: Option<String>,
     /// Of everything as which it may be suppressed: the address, where it has a tag after a plus the address without it,
-    /// and its domain.
+    /// its domain, and the number that is written to beside it.
     pub suppressed_as: Vec<String>,
 }
 
@@ -153,10 +155,12 @@ impl Allowlist {
         if self.entries.is_empty() {
             return Allowed::ListIsEmpty;
         }
-        let by_address =
-            is(&recipient.address, |kind| matches!(kind, EntryKind::Address | EntryKind::Handle));
+        let by_itself = |hash| is(hash, |kind| matches!(kind, EntryKind::Address | EntryKind::Handle));
         let by_domain = recipient.domain.as_ref().and_then(|hash| is(hash, |kind| kind == EntryKind::Domain));
-        match by_address.or(by_domain) {
+        let listed = by_itself(&recipient.address).or(by_domain);
+        // A number beside the address is written to as well, and no domain stands for it.
+        let with_number = recipient.number.as_ref().is_none_or(|number| by_itself(number).is_some());
+        match listed.filter(|_| with_number) {
             Some(kind) => Allowed::By(kind),
             None if self.everybody => Allowed::By(EntryKind::Everybody),
             None => Allowed::No,
@@ -214,8 +218,27 @@ mod tests {
             address: address.into(),
             mailbox: address.into(),
             domain: domain.map(Into::into),
+            number: None,
             suppressed_as: vec![address.into()],
         }
+    }
+
+    #[test]
+    fn a_number_beside_the_address_must_be_on_the_list_itself() {
+        let with = |number: &str| RecipientKeys { number: Some(number.into()), ..to("ann@a", Some("@a")) };
+        let list = |entries: &[(EntryKind, &str)]| {
+            let mut list = Allowlist::default();
+            list.apply(allowed(entries));
+            list
+        };
+        let domain = (EntryKind::Domain, "@a");
+        assert_eq!(list(&[domain]).allows(&with("+1")), Allowed::No);
+        assert_eq!(list(&[(EntryKind::Address, "+1")]).allows(&with("+1")), Allowed::No);
+        let both = list(&[domain, (EntryKind::Address, "+1")]);
+        assert_eq!(both.allows(&with("+1")), Allowed::By(EntryKind::Domain));
+        assert_eq!(both.allows(&with("+2")), Allowed::No);
+        let everybody = list(&[domain, (EntryKind::Everybody, "*")]);
+        assert_eq!(everybody.allows(&with("+2")), Allowed::By(EntryKind::Everybody));
     }
 
     #[test]

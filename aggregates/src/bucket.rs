@@ -1,8 +1,9 @@
 //! A bucket: the sends of one credential and channel on one of the credential's days.
 //!
-//! It never holds more than the cap, whoever asks and however many at once: a charge is decided on its version and
+//! It never takes more than the cap, whoever asks and however many at once: a charge is decided on its version and
 //! guards the stream that holds the cap, so that a lower cap, once acknowledged, binds the next charge. A message is
-//! in at most one bucket, because a charge claims it and only the refund of that charge gives it free.
+//! in at most one bucket, because a charge claims it and only the refund of that charge gives it free. What was given back
+//! and turns out to have been sent is counted again, whether or not there is room: it makes none.
 
 mod event;
 
@@ -47,6 +48,12 @@ pub enum BucketCommand {
         message_ids: Vec<MessageId>,
         /// Why: `not_sent`, `day_over`.
         because: &'static str,
+    },
+    /// Count again what was given back and was sent after all, whether or not there is room, and also when the day is over.
+    /// Whoever orders it writes to the message's stream in the same append.
+    Recount {
+        /// The message.
+        message_id: MessageId,
     },
 }
 
@@ -113,6 +120,13 @@ impl Bucket {
                         because: because.to_owned(),
                     })
                     .collect())
+            }
+            // Of a bucket that was never opened nothing was given back.
+            BucketCommand::Recount { message_id } if self.ends_at.is_none() || self.holds(message_id) => {
+                Ok(vec![])
+            }
+            BucketCommand::Recount { message_id } => {
+                Ok(vec![BucketEvent::BucketCharged { message_ids: vec![message_id] }])
             }
         }
     }
@@ -254,6 +268,21 @@ mod tests {
             .given(vec![opened(), charged(0..3), refunded(0..1)])
             .when(charge(5..6, Some(3)))
             .then_expect_events(vec![charged(5..6)]);
+    }
+
+    #[test]
+    fn what_was_sent_after_all_is_counted_again_whether_or_not_there_is_room() {
+        let recount = |id| BucketCommand::Recount { message_id: MessageId(Uuid::from_u128(id)) };
+        let history = || vec![opened(), charged(0..2), refunded(0..1), charged(2..3)];
+        Given::with(()).given(history()).when(recount(0)).then_expect_events(vec![charged(0..1)]);
+        Given::with(()).given(history()).when(recount(1)).then_expect_events(vec![]);
+        Given::with(()).given_no_previous_events().when(recount(0)).then_expect_events(vec![]);
+        let mut full = history();
+        full.push(charged(0..1));
+        Given::with(())
+            .given(full)
+            .when(charge(3..4, Some(2)))
+            .then_expect_error(BucketError::Full { room: 0 });
     }
 
     #[test]

@@ -182,7 +182,7 @@ pub fn changes_of(event: &AnyEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
         AnyEvent::Suppression(SuppressionEvent::SuppressionRemoved { address_hash }) => {
             vec![ClaimChange::Release(ClaimKey::new(Scope::ListedAddress, address_hash))]
         }
-        AnyEvent::Message(event) => of_message(event),
+        AnyEvent::Message(event) => of_message(event, aggregate_id),
         AnyEvent::Bucket(BucketEvent::BucketCharged { message_ids }) => message_ids
             .iter()
             .map(|message_id| ClaimChange::Take(ClaimKey::quota_charge(*message_id), aggregate_id))
@@ -262,9 +262,13 @@ fn of_contact(event: &ContactEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
     }
 }
 
-/// A draft takes its deduplication key; whatever ends it unsent gives the key free.
-fn of_message(event: &MessageEvent) -> Vec<ClaimChange> {
+/// A draft takes its deduplication key; whatever ends it unsent gives the key free. One that was sent all the same stands
+/// for its key again, unless another one was drafted with it meanwhile.
+fn of_message(event: &MessageEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
     match event {
+        MessageEvent::MessageSettled { dedup_key_again: Some(key), .. } => {
+            vec![ClaimChange::Ensure(ClaimKey::message_dedup(key), aggregate_id)]
+        }
         MessageEvent::MessageDrafted { message_id, dedup, .. } => dedup
             .iter()
             .map(|dedup| ClaimChange::Take(ClaimKey::message_dedup(&dedup.key), message_id.uuid()))
@@ -397,6 +401,16 @@ mod tests {
         };
         assert_eq!(changes_of(&rejected(Some("k".into())).into(), message.uuid()), release);
         assert_eq!(changes_of(&rejected(None).into(), message.uuid()), []);
+        let sent_after_all = MessageEvent::MessageSettled {
+            attempt: 1,
+            status: crate::message::MessageStatus::Sent,
+            by: crate::message::SettledBy::Webhook,
+            evidence: None,
+            dedup_key: None,
+            dedup_key_again: Some("k".into()),
+        };
+        let again = ClaimChange::Ensure(ClaimKey::message_dedup("k"), message.uuid());
+        assert_eq!(changes_of(&sent_after_all.into(), message.uuid()), [again]);
         let accepted = MessageEvent::MessageAccepted { attempt: 1, provider_hash: None, answer: None };
         assert_eq!(changes_of(&accepted.into(), message.uuid()), []);
     }

@@ -58,7 +58,7 @@ pub struct Heard {
     pub notice_hash: Option<String>,
     /// Keyed hash of the address.
     pub address_hash: String,
-    /// The contact that the message was for which they most probably answered.
+    /// The contact that the message was for which they most probably answered, or that has its address.
     pub contact_id: Option<ContactId>,
 }
 

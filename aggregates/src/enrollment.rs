@@ -346,6 +346,11 @@ impl Enrollment {
         self.campaign_id
     }
 
+    /// When it began.
+    pub fn enrolled_at(&self) -> Timestamp {
+        self.enrolled_at
+    }
+
     /// The message of the last step that was taken.
     pub fn message_id(&self) -> Option<MessageId> {
         self.messages.last().copied()

@@ -191,6 +191,11 @@ impl OrganizationId {
     pub fn step_message(self, enrollment: Uuid, round: u64, step: u32, attempt: u32) -> MessageId {
         MessageId(self.natural(&format!("step/{enrollment}/{round}/{step}/{attempt}")))
     }
+
+    /// The webhook endpoint that is set up when there have been so many: of two at once one is.
+    pub fn webhook_endpoint(self, before: usize) -> WebhookEndpointId {
+        WebhookEndpointId(self.natural(&format!("webhook_endpoint/{before}")))
+    }
 }
 
 #[cfg(test)]
@@ -230,6 +235,7 @@ mod tests {
                 organization.step_message(Uuid::from_u128(6), 1, 2, 3).to_string(),
                 "f05515fc-58a6-5c44-bc4c-b2e47d591894",
             ),
+            (organization.webhook_endpoint(2).to_string(), "488ce39f-1507-514b-9cfd-9d4a2b4cf620"),
         ] {
             assert_eq!(id, literal);
         }

@@ -10,7 +10,8 @@
 //! - What is unknown keeps its charge and its deduplication key until a look-up, a webhook, the channel's own key or a
 //!   person settles it.
 //! - Only a draft that nobody decided on yet, or that waits, can be decided on; what was handed over cannot be.
-//! - A report that it arrived settles a message, whatever the channel had said before.
+//! - A report that it arrived settles a message, whatever the channel or a person had said before: one that was held to have
+//!   failed was sent after all. Nothing else changes a status that is final.
 //!
 //! The status has six values and never another; where a send is between them is said by `dispatchState`.
 
@@ -310,15 +311,20 @@ impl Message {
         if self.tries() == 0 {
             return Err(MessageError::NeverSent);
         }
-        if delivery <= self.delivery {
-            return Ok(vec![]);
-        }
         let mut events = Vec::new();
-        // What is in flight has somebody who waits for the answer; everything else that is open is thereby settled.
-        if !matches!(self.dispatch, DispatchState::InFlight | DispatchState::Done) {
+        let settles = match self.dispatch {
+            // Somebody waits for the answer.
+            DispatchState::InFlight => false,
+            // It was said not to have been sent. Mail that was not taken may come back, too; nobody has it then.
+            DispatchState::Done => self.status != MessageStatus::Sent && delivery.somebody_has_it(),
+            _ => delivery > self.delivery,
+        };
+        if settles {
             events.push(self.settled(draft, true, SettledBy::Webhook, None));
         }
-        events.push(MessageEvent::DeliveryReported { delivery, at, detail: draft.about(detail) });
+        if delivery > self.delivery {
+            events.push(MessageEvent::DeliveryReported { delivery, at, detail: draft.about(detail) });
+        }
         Ok(events)
     }
 
@@ -330,6 +336,7 @@ impl Message {
             by,
             evidence: draft.about(evidence),
             dedup_key: draft.freed_by(status),
+            dedup_key_again: draft.dedup_key().filter(|_| sent && self.dispatch == DispatchState::Done),
         }
     }
 

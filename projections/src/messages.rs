@@ -347,7 +347,9 @@ fn plan(batch: &[Recorded], before: Vec<MessageRow>) -> Result<Plan, FoldError> 
             row.next_attempt_at = None;
             if status == MessageStatus::Sent {
                 row.reason = None;
-                row.sent_at = Some(recorded.occurred_at);
+                // What was found out later was sent when it was handed over.
+                let then = matches!(event, MessageEvent::MessageSettled { .. }).then_some(row.handed_over_at);
+                row.sent_at = then.flatten().or(Some(recorded.occurred_at));
             }
         }
         decisions.extend(row.decided(event, recorded));
@@ -644,6 +646,24 @@ mod tests {
         );
         assert_eq!((row.reason.clone(), row.sent_at), (None, Some(Timestamp::from_millis(8))));
         assert_eq!(row.approved_at, Some(Timestamp::from_millis(3)));
+    }
+
+    #[test]
+    fn what_is_known_later_was_sent_when_it_was_handed_over() {
+        let mut history = recorded();
+        history.truncate(7);
+        let settled = MessageEvent::MessageSettled {
+            attempt: 2,
+            status: MessageStatus::Sent,
+            by: docket_aggregates::message::SettledBy::Webhook,
+            evidence: None,
+            dedup_key: None,
+            dedup_key_again: None,
+        };
+        history.push(Recorded::sample(8, ID, 8, settled));
+        let (rows, _) = plan(&history, vec![]).unwrap();
+        let row = &rows[&MessageId(ID)];
+        assert_eq!((row.status, row.sent_at), (MessageStatus::Sent, Some(Timestamp::from_millis(60_000))));
     }
 
     #[test]

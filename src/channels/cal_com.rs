@@ -41,7 +41,8 @@ impl Settings {
 /// What is booked: `{eventTypeId, start, timeZone, notes?, name?, phoneNumber?, lengthInMinutes?}`.
 ///
 /// Cal.com takes guests, too, and writes to each of them. Here they are refused: allowlist, suppressions and caps judge the
-/// recipient of a message, and whoever else is to come is the recipient of one of their own.
+/// recipient of a message, and whoever else is to come is the recipient of one of their own. The attendee's number is part of
+/// the recipient, and judged with the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// Cal.com's id of the type of event.

@@ -31,7 +31,8 @@ pub(super) async fn write(
     sqlx::query(
         "INSERT INTO ledger.webhook_secrets (organization_id, command_id, endpoint_id, version, sealed, made_at) \
          VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (organization_id, command_id) DO UPDATE SET version = EXCLUDED.version, sealed = EXCLUDED.sealed",
+         ON CONFLICT (organization_id, command_id) DO UPDATE \
+             SET endpoint_id = EXCLUDED.endpoint_id, version = EXCLUDED.version, sealed = EXCLUDED.sealed",
     )
     .bind(call.organization.uuid())
     .bind(call.command_id.uuid())

@@ -31,6 +31,7 @@ use super::content;
 use super::recipient::Recipient;
 use super::refusal::SendRefusal;
 use crate::app::App;
+use crate::channels::Problem;
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Guard, Stream, TRIES, Versioned, Write};
@@ -115,6 +116,7 @@ pub async fn draft(app: &App, call: &Call, request: SendRequest) -> Result<Done<
         .map_err(|error| ServiceError::Refused(SendRefusal::To(error)))?;
     let payload =
         content::read_payload(request.channel, &request.payload, call.at).map_err(ServiceError::Refused)?;
+    let recipient = with_number(recipient, request.channel, &request.payload)?;
     let content = MessageContent { to: recipient.to.clone(), payload };
     let dedup = request.dedup_key.as_deref().map(|key| dedup_key(&keys, key, &request, &content));
     let asked = Asked {
@@ -139,6 +141,14 @@ pub async fn draft(app: &App, call: &Call, request: SendRequest) -> Result<Done<
         }
     }
     Err(AppendError::Conflict.into())
+}
+
+/// The recipient with the number that the payload names. One that cannot be judged is not written to.
+pub(super) fn with_number(recipient: Recipient, channel: Channel, payload: &Value) -> Result<Recipient> {
+    recipient.with_number(channel, payload).map_err(|error| {
+        let problem = Problem::new("payload.phoneNumber", "INVALID_PHONE", error.to_string());
+        ServiceError::Refused(SendRefusal::Payload(vec![problem]))
+    })
 }
 
 /// A rehearsal and a send never stand for each other.

@@ -13,6 +13,7 @@ use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
 use docket_aggregates::message::Message;
 use docket_aggregates::personal::Personal;
 use docket_projections::searchable::{self, MatchKeys};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::contacts::address_hash;
@@ -30,6 +31,8 @@ pub struct Recipient {
     /// What is written to.
     pub to: String,
     kind: EntryKind,
+    /// The number that its channel writes to besides.
+    number: Option<String>,
 }
 
 /// Why a text is no recipient, or no entry of the allowlist. The sentences name the rule and never the value.
@@ -80,6 +83,24 @@ impl Recipient {
         }
     }
 
+    /// The same with the number that a payload has the channel write to besides.
+    pub fn with_number(self, channel: Channel, payload: &Value) -> Result<Self, RecipientError> {
+        let number = number_beside(channel, payload).map(beside).transpose()?;
+        Ok(Self { number, ..self })
+    }
+
+    /// The recipient of a message that was drafted: its address, and the payload as it is kept. A number that cannot be read is
+    /// one that no list names.
+    pub fn of_content(channel: Channel, to: &str, payload: &str) -> Option<Self> {
+        let recipient = Self::read(channel, to).ok()?;
+        if channel != Channel::CalCom {
+            return Some(recipient);
+        }
+        let payload = serde_json::from_str(payload).unwrap_or_default();
+        let read = |number: &str| beside(number).unwrap_or_else(|_| number.to_owned());
+        Some(Self { number: number_beside(channel, &payload).map(read), ..recipient })
+    }
+
     /// Under what a contact is looked for that has this address, or that of the same mailbox without its tag.
     pub fn match_keys(&self) -> Vec<MatchKeys> {
         match self.kind {
@@ -116,7 +137,9 @@ impl Recipient {
                 suppressed_as.push(mailbox.clone());
             }
         }
-        RecipientKeys { address, mailbox, domain, suppressed_as }
+        let number = self.number.as_ref().map(|number| address_hash(keys, number));
+        suppressed_as.extend(number.clone());
+        RecipientKeys { address, mailbox, domain, number, suppressed_as }
     }
 }
 
@@ -139,7 +162,7 @@ pub fn counted_for(organization: OrganizationId, keys: &OrganizationKeys, messag
 /// The hashes by which lists know the recipient of a message. Of one who was erased only that of the address is left.
 pub fn known_as(keys: &OrganizationKeys, message: &Message) -> RecipientKeys {
     let read = message.channel().zip(message.content()).and_then(|(channel, content)| {
-        Recipient::read(channel, &content.to).ok().map(|recipient| recipient.keys(keys))
+        Recipient::of_content(channel, &content.to, &content.payload).map(|recipient| recipient.keys(keys))
     });
     read.unwrap_or_else(|| {
         let address = message.recipient_hash().unwrap_or_default().to_owned();
@@ -148,6 +171,7 @@ pub fn known_as(keys: &OrganizationKeys, message: &Message) -> RecipientKeys {
             mailbox: address.clone(),
             address,
             domain: None,
+            number: None,
         }
     })
 }
@@ -205,9 +229,18 @@ fn bounded(text: &str, characters_max: usize) -> Result<&str, RecipientError> {
     Ok(text)
 }
 
+/// The number that a payload has the channel write to beside the address: Cal.com reminds attendees by telephone, too.
+fn number_beside(channel: Channel, payload: &Value) -> Option<&str> {
+    if channel == Channel::CalCom { payload.get("phoneNumber")?.as_str() } else { None }
+}
+
+fn beside(number: &str) -> Result<String, RecipientError> {
+    phone(bounded(number, TO_CHARACTERS_MAX)?).map(|read| read.to)
+}
+
 fn email(to: &str) -> Result<Recipient, RecipientError> {
     let email = normalise_email(to, false)?;
-    Ok(Recipient { to: email.address().to_owned(), kind: EntryKind::Address })
+    Ok(Recipient { to: email.address().to_owned(), kind: EntryKind::Address, number: None })
 }
 
 fn phone(to: &str) -> Result<Recipient, RecipientError> {
@@ -218,25 +251,25 @@ fn phone(to: &str) -> Result<Recipient, RecipientError> {
     // Never used: the number says its own.
     let country: Country = "FR".parse().map_err(|_| RecipientError::NoCountryCode)?;
     let phone = normalise_phone(to, country).map_err(RecipientError::Phone)?;
-    Ok(Recipient { to: phone.e164().to_owned(), kind: EntryKind::Address })
+    Ok(Recipient { to: phone.e164().to_owned(), kind: EntryKind::Address, number: None })
 }
 
 fn scoped_id(to: &str) -> Result<Recipient, RecipientError> {
     let id = contact::scoped_id(to).ok_or(RecipientError::NotAScopedId)?;
-    Ok(Recipient { to: id.to_owned(), kind: EntryKind::Handle })
+    Ok(Recipient { to: id.to_owned(), kind: EntryKind::Handle, number: None })
 }
 
 /// An account has one spelling: what is around it in the address of a profile is taken off.
 fn linkedin_account(to: &str) -> Result<Recipient, RecipientError> {
     let account = contact::account(to).ok_or(RecipientError::Account)?;
-    Ok(Recipient { to: account.to_owned(), kind: EntryKind::Handle })
+    Ok(Recipient { to: account.to_owned(), kind: EntryKind::Handle, number: None })
 }
 
 fn handle(to: &str) -> Result<Recipient, RecipientError> {
     let to = contact::account(to).unwrap_or(to);
     let fits = to.chars().all(|c| c.is_alphanumeric() || "-_.:/%?=&~".contains(c));
     if fits {
-        Ok(Recipient { to: to.to_owned(), kind: EntryKind::Handle })
+        Ok(Recipient { to: to.to_owned(), kind: EntryKind::Handle, number: None })
     } else {
         Err(RecipientError::Handle)
     }
@@ -392,5 +425,27 @@ mod tests {
         }
         let phone = Recipient::read(Channel::Whatsapp, "+33612345678").unwrap().keys(&keys);
         assert_eq!(phone.suppressed_as, [phone.address]);
+    }
+
+    #[test]
+    fn the_number_of_a_booking_is_one_of_the_recipients_keys() {
+        let keys = keys();
+        let number = parse_entry(ORGANIZATION, &keys, "+33612345678").unwrap().hash;
+        let known = |channel, payload: &str| {
+            Recipient::of_content(channel, "ann@example.com", payload).unwrap().keys(&keys)
+        };
+        let booking = known(Channel::CalCom, r#"{"phoneNumber":"+33 6 12 34 56 78"}"#);
+        assert_eq!(booking.number.as_ref(), Some(&number));
+        assert!(booking.suppressed_as.contains(&number));
+        // No list names what cannot be read.
+        let unread = known(Channel::CalCom, r#"{"phoneNumber":"06 12 34 56 78"}"#);
+        assert!(unread.number.is_some_and(|unread| unread != number));
+        for (channel, payload) in [
+            (Channel::CalCom, "{}"),
+            (Channel::CalCom, r#"{"phoneNumber":null}"#),
+            (Channel::Email, r#"{"phoneNumber":"+33612345678"}"#),
+        ] {
+            assert_eq!(known(channel, payload).number, None, "{payload}");
+        }
     }
 }

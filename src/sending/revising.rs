@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::activity::{self, Activity};
 use super::addressee::Addressee;
 use super::content;
-use super::drafting::{Ground, Result, Sender, ask, decide, foreseen};
+use super::drafting::{Ground, Result, Sender, ask, decide, foreseen, with_number};
 use super::recipient::Recipient;
 use super::refusal::SendRefusal;
 use crate::app::App;
@@ -75,6 +75,7 @@ async fn attempt(
     let labels = sender.labels(channel, payload);
     let recipient = Recipient::read(channel, &content.to)
         .map_err(|error| ServiceError::Refused(SendRefusal::To(error)))?;
+    let recipient = with_number(recipient, channel, payload)?;
     let addressee = Addressee::find(app, organization, &keys, recipient, message.contact_id()).await?;
     let ground = Ground::load(app, call, &addressee).await?;
     let facts = Facts { channel, labels: labels.clone() };

@@ -2,20 +2,22 @@
 //!
 //! A step that was drafted may wait for a person, a pause or a retry while its contact answers or is taken out. It is
 //! looked at again when it is handed over: whether it is still the step that its contact is at, whether an earlier message
-//! was answered or came back, whether sequence and campaign go on. The append of the hand-over guards each stream that
-//! was looked at. They are streams of this one contact, and two that change when somebody edits them, so that neither
-//! imports nor other sends contend with it.
+//! was answered or came back, whether the contact wrote otherwise, whether sequence and campaign go on. The append of the
+//! hand-over guards each stream that was looked at. They are streams of this one contact, and two that change when
+//! somebody edits them, so that neither imports nor sends to others contend with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use docket_aggregates::campaign::{Campaign, CampaignStatus};
+use docket_aggregates::contact::Contact;
 use docket_aggregates::enrollment::{Enrollment, EnrollmentStatus};
 use docket_aggregates::ids::{ContactId, MessageId, OrganizationId, SequenceId};
 use docket_aggregates::judgement::Leading;
 use docket_aggregates::sequence::{Sequence, SequenceStatus};
 use uuid::Uuid;
 
-use super::step::fates;
+use super::answers::Answers;
+use super::step::{Told, awaited, told};
 use crate::app::App;
 use crate::ledger::read::ReadError;
 use crate::ledger::{Guard, Versioned};
@@ -57,23 +59,37 @@ pub async fn look(
         .flat_map(|(message, enrollment)| before(&enrollment.state, *message))
         .collect();
     let earlier: Vec<MessageId> = earlier.into_iter().collect();
-    let fates: BTreeMap<MessageId, _> =
-        earlier.iter().copied().zip(fates(app, organization, &earlier).await?.fates).collect();
+    let told = told(app, organization, &earlier).await?;
+    let told: BTreeMap<MessageId, Told> = earlier.into_iter().zip(told).collect();
+    let whom = steps.iter().map(|(.., contact)| *contact).collect();
+    let contacts = ledger.load_each::<Contact, _>(organization, whom, |id| id.uuid()).await?;
 
-    let mut looked = BTreeMap::new();
-    for ((message, sequence, _), id) in steps.iter().zip(&led) {
+    let mut looked: BTreeMap<MessageId, Led> = BTreeMap::new();
+    let mut asked = Vec::new();
+    for ((message, sequence, contact), id) in steps.iter().zip(&led) {
         let (Some(enrollment), Some(sequence)) = (enrollments.get(id), sequences.get(sequence)) else {
             continue;
         };
         let campaign = enrollment.state.campaign_id().and_then(|id| campaigns.get(&id));
-        let told: Vec<_> =
-            before(&enrollment.state, *message).filter_map(|message| fates.get(&message)).collect();
-        let ended = told.iter().any(|(_, fate)| fate.ends().is_some());
+        let told: Vec<&Told> =
+            before(&enrollment.state, *message).filter_map(|message| told.get(&message)).collect();
+        let ended = told.iter().any(|told| told.fate.ends().is_some());
         let leading = if ended { Leading::Over } else { leading(*message, enrollment, sequence, campaign) };
         let mut guards = vec![enrollment.guard(), sequence.guard()];
         guards.extend(campaign.map(Versioned::guard));
-        guards.extend(told.iter().map(|(guard, _)| *guard));
+        guards.extend(told.iter().map(|told| told.guard));
+        if let Some(contact) = contacts.get(contact).filter(|_| leading == Leading::On) {
+            asked.push((*message, &*contact.state, awaited(&enrollment.state, told.into_iter())));
+        }
         looked.insert(*message, Led { leading, guards });
+    }
+    for (message, answers) in Answers::read_each(app, organization, asked).await? {
+        if let Some(led) = looked.get_mut(&message) {
+            led.guards.extend(answers.guards);
+            if answers.answered {
+                led.leading = Leading::Over;
+            }
+        }
     }
     Ok(looked)
 }

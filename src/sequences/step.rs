@@ -21,7 +21,7 @@ use docket_aggregates::{AnyEvent, Decides, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::answers::Answers;
+use super::answers::{Answers, Awaited};
 use super::due::{DueRow, Next};
 use super::{withdrawing, words};
 use crate::app::App;
@@ -83,8 +83,8 @@ struct Look<'a> {
     contact: Versioned<Contact>,
     campaign: Option<Versioned<Campaign>>,
     roster: Option<Guard>,
-    /// Its messages with what became of each, in order.
-    fates: Vec<(Guard, Fate)>,
+    /// What became of its messages, in order.
+    told: Vec<Told>,
     /// What the contact wrote that names none of them.
     answers: Answers,
 }
@@ -112,14 +112,11 @@ impl<'a> Look<'a> {
             let version = rosters.get(&(organization, campaign_id)).copied().unwrap_or(0);
             roster = Some(Guard { stream, version });
         }
-        let Fates { fates, answerable } = fates(app, organization, state.messages()).await?;
+        let told = told(app, organization, state.messages()).await?;
         let sequence = app.ledger.load::<Sequence>(organization, sequence_id).await?;
         let contact = app.ledger.load::<Contact>(organization, contact_id).await?;
-        let answers = match answerable {
-            None => Answers::default(),
-            Some(written) => Answers::read(app, organization, &contact.state, written).await?,
-        };
-        Ok(Some(Self { app, row, at, enrollment, sequence, contact, campaign, roster, fates, answers }))
+        let answers = Answers::read(app, organization, &contact.state, awaited(state, told.iter())).await?;
+        Ok(Some(Self { app, row, at, enrollment, sequence, contact, campaign, roster, told, answers }))
     }
 
     async fn go_on(&self) -> Result<Next, LookError> {
@@ -131,7 +128,7 @@ impl<'a> Look<'a> {
         if resting || self.sequence.state.status() == SequenceStatus::Paused {
             return Ok(Next::Waits);
         }
-        let before = self.fates.last().map_or(StepBefore::None, |(_, fate)| fate.before());
+        let before = self.told.last().map_or(StepBefore::None, |told| told.fate.before());
         match self
             .enrollment
             .state
@@ -153,7 +150,7 @@ impl<'a> Look<'a> {
 
     /// Why no further step is taken, if there is a reason beside the last message.
     fn end(&self) -> Option<StopReason> {
-        let told = self.fates.iter().find_map(|(_, fate)| fate.ends());
+        let told = self.told.iter().find_map(|told| told.fate.ends());
         let told = told.or_else(|| self.answers.answered.then_some(StopReason::Replied));
         let opted_out = self.contact.state.opted_out().then_some(StopReason::Unsubscribed);
         let marked = || {
@@ -175,7 +172,7 @@ impl<'a> Look<'a> {
         let mut guards = vec![self.sequence.guard(), self.contact.guard()];
         guards.extend(self.campaign.as_ref().map(Versioned::guard));
         guards.extend(self.roster);
-        guards.extend(self.fates.iter().map(|(guard, _)| *guard));
+        guards.extend(self.told.iter().map(|told| told.guard));
         guards.extend(&self.answers.guards);
         guards
     }
@@ -274,47 +271,54 @@ impl<'a> Look<'a> {
     }
 }
 
-/// What became of the messages of an enrollment.
-#[derive(Default)]
-pub(super) struct Fates {
-    /// Of each, in order.
-    pub fates: Vec<(Guard, Fate)>,
-    /// Since when the contact may answer to one of them, and the keyed hashes of where they went; none if none arrived.
-    pub answerable: Option<(Timestamp, BTreeSet<String>)>,
+/// What became of a message of an enrollment.
+pub(super) struct Told {
+    /// That no more became of it.
+    pub guard: Guard,
+    /// What became of it.
+    pub fate: Fate,
+    /// Keyed hash of where it went.
+    address_hash: Option<String>,
+}
+
+/// What these messages of an enrollment have its contact answer.
+pub(super) fn awaited<'a>(enrollment: &Enrollment, told: impl Iterator<Item = &'a Told>) -> Awaited {
+    let (mut written_since, mut written_to) = (None, BTreeSet::new());
+    for told in told {
+        let since = told.fate.answerable_since();
+        written_since = written_since.into_iter().chain(since).min();
+        written_to.extend(told.address_hash.clone());
+    }
+    Awaited { enrolled_at: enrollment.enrolled_at(), written_since, written_to }
 }
 
 /// What became of these messages. Nothing personal is opened.
-pub(super) async fn fates(
+pub(super) async fn told(
     app: &App,
     organization: OrganizationId,
     messages: &[MessageId],
-) -> Result<Fates, ReadError> {
+) -> Result<Vec<Told>, ReadError> {
     if messages.is_empty() {
-        return Ok(Fates::default());
+        return Ok(vec![]);
     }
     const MESSAGE: &str = <Message as cqrs_es::Aggregate>::TYPE;
     let ids = messages.iter().map(|message| message.uuid());
-    let mut known: BTreeMap<Uuid, (u64, Fate)> = BTreeMap::new();
-    let mut addresses = BTreeSet::new();
+    let mut known: BTreeMap<Uuid, (u64, Fate, Option<String>)> = BTreeMap::new();
     for stored in read::streams(app.ledger.pool(), organization, MESSAGE, ids).await? {
         let at = stored.occurred_at;
         let recorded = read::recorded(organization, stored)?;
-        let (version, fate) = known.entry(recorded.aggregate_id).or_default();
+        let (version, fate, address_hash) = known.entry(recorded.aggregate_id).or_default();
         *version += 1;
         if let AnyEvent::Message(event) = &recorded.event {
             fate.take_in(event, at);
             if let MessageEvent::MessageDrafted { recipient_hash, .. } = event {
-                addresses.insert(recipient_hash.clone());
+                *address_hash = Some(recipient_hash.clone());
             }
         }
     }
-    let since = known.values().filter_map(|(_, fate)| fate.answerable_since()).min();
-    let fates = messages
-        .iter()
-        .map(|message| {
-            let (version, fate) = known.get(&message.uuid()).copied().unwrap_or_default();
-            (Guard { stream: Stream::of::<Message>(*message), version }, fate)
-        })
-        .collect();
-    Ok(Fates { fates, answerable: since.map(|since| (since, addresses)) })
+    let told = messages.iter().map(|message| {
+        let (version, fate, address_hash) = known.remove(&message.uuid()).unwrap_or_default();
+        Told { guard: Guard { stream: Stream::of::<Message>(*message), version }, fate, address_hash }
+    });
+    Ok(told.collect())
 }

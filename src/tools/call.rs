@@ -4,7 +4,7 @@
 //! and only then what the tool itself has to say. An outsider learns nothing about what exists.
 //!
 //! A read is one function. A change is planned first; here alone it is decided whether the plan is only shown, kept as
-//! a preview, compared with one, or recorded. A plan that lost a race is made anew, five times at most.
+//! a preview, compared with one, or recorded. A plan that lost a race is made anew, twenty times at most.
 //!
 //! Calls that are one request, by their request id or by the token of one preview, have one answer: the one that was kept
 //! with the events. One of them works while the others wait, and no refusal is told before it is certain that the
@@ -37,7 +37,11 @@ use crate::previews::{self, Preview, Shown};
 use crate::spelling::nearest;
 
 /// How often a plan that lost a race is made anew.
-const TRIES: usize = 5;
+const TRIES: usize = 20;
+/// The longest rest before a plan is made anew, where it lost although it was its turn in this process: to another
+/// process, then. Doubled each time, up to the most.
+const REST: Duration = Duration::from_millis(5);
+const REST_MAX: Duration = Duration::from_millis(160);
 /// How often a page that is too long is made anew with fewer rows.
 const PAGE_TRIES: usize = 3;
 /// How long a call waits for another one that is the same request, before it makes a plan of its own.
@@ -573,6 +577,7 @@ impl Change<'_> {
         // A preview says what it was made of, also where its tool asks the streams alone: they hold at least this much.
         let before = if dry_run { self.head().await? } else { None };
         let mut turn = None;
+        let mut rest = REST;
         let mut by_memory = !dry_run;
         let mut lost = AppendError::Conflict;
         for _ in 0..TRIES {
@@ -590,7 +595,9 @@ impl Change<'_> {
                 let affected = affected(plan, context.notes().affected);
                 !plan.writes.is_empty() && drifted(&call, plan).is_none() && !self.exceeds(affected)
             });
-            if !recordable && context.notes().from_memory {
+            // Nor is it asked again of a read side that is behind: whoever waited for it once has waited long enough.
+            let behind = matches!(planned, Err(Refusal::ReadSide(_)));
+            if !recordable && !behind && context.notes().from_memory {
                 context = now();
                 planned = plan_with(&context).await;
             }
@@ -651,7 +658,8 @@ impl Change<'_> {
             };
             let kept = kept.written()?;
             let lane = plan.lane();
-            let contended = plan.writes.first().map(|write| write.stream.id);
+            // One of all that it writes to, and the same one for whoever writes to the same in another order.
+            let contended = plan.writes.iter().map(|write| write.stream.id).min();
             let command = Command {
                 id: first.command_id(),
                 organization: self.organization,
@@ -687,8 +695,12 @@ impl Change<'_> {
                 // A claim that somebody else took is a race as well: made anew, the plan finds what the other began.
                 Err(error @ (AppendError::Conflict | AppendError::Taken(_))) => {
                     lost = error;
-                    if let (None, Some(stream)) = (&turn, contended) {
-                        turn = self.app.ledger.turn(stream).await;
+                    match (&turn, contended) {
+                        (None, Some(stream)) => turn = self.app.ledger.turn(stream).await,
+                        _ => {
+                            tokio::time::sleep(rest.mul_f64(rand::random())).await;
+                            rest = (rest * 2).min(REST_MAX);
+                        }
                     }
                 }
                 Err(AppendError::Replayed(stored)) => return replay(*stored, meta),

@@ -548,8 +548,8 @@ async fn create_outbound_campaign(
         }],
         guards: vec![],
         absent: vec![],
-        // The answer holds the warnings, so that whoever applied a preview would be told something that it did not show.
-        effects: Effects::one(campaign_id, "CREATED", &(&campaign, &warnings)),
+        // What is warned of lies beside the campaign, and changes with it when others work on: that is no drift.
+        effects: Effects::one(campaign_id, "CREATED", &campaign),
         answer: CampaignCreated { campaign, warnings },
     };
     if let Some(script) = script {

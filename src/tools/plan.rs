@@ -96,7 +96,7 @@ impl Effects {
     /// One effect: what happens in a word, and of the shown answer everything that this change decides and that an apply
     /// must not do otherwise, such as a verdict, the version of a form, or who else is affected. What other changes may
     /// move beside it is left out, so that they are no drift: other fields of the same thing, its version, counts, and
-    /// warnings about its neighbours that stand in `meta` alone.
+    /// warnings about its neighbours.
     pub fn one(id: impl Into<Uuid>, word: &str, decided: &impl Serialize) -> Self {
         Self { outcomes: vec![outcome(word, decided)], of: vec![(id.into(), 0)] }
     }

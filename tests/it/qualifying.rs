@@ -573,6 +573,20 @@ async fn one_conversation_comes_to_one_record_however_often_it_is_judged() {
 }
 
 #[tokio::test]
+async fn what_a_conversation_came_to_stands_whatever_was_begun_for_the_contact_since() {
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    model.says(&answer(json!({ "owner": true, "fuel": "oil" }), "qualified"));
+    let (_, first) = story.qualify(json!({})).await;
+    story.drafted_by_a_person().await;
+    model.says(&answer(json!({ "owner": false, "fuel": "oil" }), "not_qualified"));
+    let (status, told) = story.qualify(json!({})).await;
+    assert_eq!((status, &told["sent"]), (200, &json!(false)), "{told}");
+    assert_eq!(told["qualification"], first["qualification"]);
+    story.stands_as("qualified").await;
+}
+
+#[tokio::test]
 async fn a_model_does_not_decide_again_what_a_person_decided() {
     for names_it in [true, false] {
         let model = Model::start().await;
@@ -762,6 +776,9 @@ async fn a_model_does_not_move_whom_a_caller_concluded_in_a_call() {
         assert_eq!(told["qualification"]["status"], json!("qualified"), "{told}");
         assert_eq!(told["warnings"][0]["code"], json!("CONTACT_NOT_MOVED"), "{told}");
         story.stands_as("not_interested").await;
+        // A person may say otherwise by now, be it by repeating what the model said.
+        story.patch(&told["qualification"]["qualificationId"], json!({ "status": "qualified" })).await;
+        story.stands_as("qualified").await;
     }
     // Where nobody was reached, or nothing concluded, the model's verdict moves the contact and there is nothing to say.
     let model = Model::start().await;

@@ -35,7 +35,7 @@ pub enum CorrespondenceEvent {
         /// Keyed hash of the address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         address_hash: Option<String>,
-        /// The contact that the message was for which they most probably answered.
+        /// The contact that the message was for which they most probably answered, or that has its address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         contact_id: Option<ContactId>,
     },

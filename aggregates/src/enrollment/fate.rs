@@ -119,6 +119,7 @@ mod tests {
             by: SettledBy::Person,
             evidence: None,
             dedup_key: None,
+            dedup_key_again: None,
         };
         let unknown = MessageEvent::OutcomeUnknown { attempt: 1, code: "no_answer".into(), answer: None };
         for (events, before) in [

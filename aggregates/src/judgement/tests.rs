@@ -36,6 +36,7 @@ fn keys() -> RecipientKeys {
         address: "ann@a".into(),
         mailbox: "ann@a".into(),
         domain: Some("@a".into()),
+        number: None,
         suppressed_as: vec!["ann@a".into()],
     }
 }

@@ -255,6 +255,9 @@ pub enum MessageEvent {
         evidence: Option<Personal<String>>,
         /// The deduplication key that is free again.
         dedup_key: Option<String>,
+        /// The deduplication key that it stands for again, because it was sent after all; unless another message does by now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dedup_key_again: Option<String>,
     },
     /// Something happened to it after it was handed over.
     DeliveryReported {

@@ -327,8 +327,12 @@ impl Message {
 impl Drafted {
     /// The deduplication key that this status gives free again.
     pub(super) fn freed_by(&self, status: MessageStatus) -> Option<String> {
-        let dedup = self.dedup.as_ref().filter(|_| status.frees_the_key())?;
-        Some(dedup.key.clone())
+        self.dedup_key().filter(|_| status.frees_the_key())
+    }
+
+    /// The deduplication key that it was drafted with.
+    pub(super) fn dedup_key(&self) -> Option<String> {
+        self.dedup.as_ref().map(|dedup| dedup.key.clone())
     }
 
     /// Something about the recipient. Whoever appends it leaves it out once the recipient was erased.

@@ -76,7 +76,7 @@ pub enum DispatchState {
     InFlight,
     /// Waits to be tried again.
     Retrying,
-    /// Its status is final.
+    /// Its status is final, unless it is reported to have arrived although it was said not to have been sent.
     Done,
     /// Nobody can say whether the channel has it.
     Unknown,
@@ -132,6 +132,11 @@ impl Delivery {
             Self::Bounced => "bounced",
             Self::Complained => "complained",
         }
+    }
+
+    /// Whether it cannot be said of a message that its channel did not take.
+    pub(super) const fn somebody_has_it(self) -> bool {
+        matches!(self, Self::Delivered | Self::Replied | Self::Complained)
     }
 }
 

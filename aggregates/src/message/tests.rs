@@ -127,6 +127,7 @@ fn settled(attempt: u32, status: MessageStatus, by: SettledBy) -> MessageEvent {
         by,
         evidence: None,
         dedup_key: frees.then(|| "k1".into()),
+        dedup_key_again: None,
     }
 }
 
@@ -637,6 +638,59 @@ fn a_report_settles_what_was_open() {
         Given::with(()).given(arrived()).when(record(1, outcome)).then_expect_events(vec![by_report()]);
     }
     Given::with(()).given(arrived()).when(record(1, accept())).then_expect_events(vec![accepted(1)]);
+}
+
+/// Settled by a report although it had been said not to have been sent.
+fn sent_after_all() -> MessageEvent {
+    MessageEvent::MessageSettled {
+        attempt: 1,
+        status: MessageStatus::Sent,
+        by: SettledBy::Webhook,
+        evidence: None,
+        dedup_key: None,
+        dedup_key_again: Some("k1".into()),
+    }
+}
+
+#[test]
+fn what_arrived_was_sent_whoever_had_said_that_it_was_not() {
+    let by_a_person = || settled(1, MessageStatus::Failed, SettledBy::Person);
+    let rejected = || MessageEvent::MessageRejected {
+        attempt: 1,
+        status: MessageStatus::Failed,
+        code: "no_mailbox".into(),
+        answer: None,
+        dedup_key: Some("k1".into()),
+    };
+    let stopped = || decided(MessageStatus::Failed, Some("sequence_stopped"), None);
+    for unsent in [
+        vec![unknown(1), by_a_person()],
+        vec![rejected()],
+        vec![deferred(1, NOW), stopped()],
+        vec![deferred(1, NOW), decided(MessageStatus::BlockedByQuota, Some("daily_cap"), None)],
+    ] {
+        let history = || after(in_flight(), &unsent);
+        for arrived in [Delivery::Delivered, Delivery::Replied, Delivery::Complained] {
+            Given::with(())
+                .given(history())
+                .when(report(arrived))
+                .then_expect_events(vec![sent_after_all(), reported(arrived)]);
+        }
+        // What comes back was never with anybody.
+        Given::with(())
+            .given(history())
+            .when(report(Delivery::Bounced))
+            .then_expect_events(vec![reported(Delivery::Bounced)]);
+        // Whoever answers what had come back has it all the same, and it still came back.
+        Given::with(())
+            .given(after(history(), &[reported(Delivery::Bounced)]))
+            .when(report(Delivery::Replied))
+            .then_expect_events(vec![sent_after_all()]);
+        let known = after(history(), &[sent_after_all(), reported(Delivery::Replied)]);
+        Given::with(()).given(known.clone()).when(report(Delivery::Replied)).then_expect_events(vec![]);
+        let message = state(known);
+        assert_eq!((message.status(), message.reason()), (MessageStatus::Sent, None));
+    }
 }
 
 #[test]

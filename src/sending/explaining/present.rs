@@ -172,7 +172,9 @@ impl Present {
         let allowlist = ledger.load::<Allowlist>(organization, organization.allowlist()).await?;
         let rules = ledger.load::<ApprovalRules>(organization, organization.approval_rules()).await?;
         let control = ledger.load::<SendingControl>(organization, organization.sending_control()).await?;
-        let recipient = row.recipient.as_deref().and_then(|to| Recipient::read(row.channel, to).ok());
+        let recipient = row.recipient.as_deref().and_then(|to| {
+            Recipient::of_content(row.channel, to, row.payload.as_deref().unwrap_or_default())
+        });
         let addressee = match recipient {
             None => None,
             Some(recipient) => {

@@ -183,21 +183,17 @@ async fn import_qualification_templates(
     for (index, path, form, twice) in forms {
         let same: Vec<_> = known.iter().filter(|(_, name)| *name == form.name).map(|(id, _)| *id).collect();
         match (mode, same.as_slice()) {
-            (Mode::UpsertByName, [id]) => import.revise(&ctx, index, &path, *id, form).await?,
+            (Mode::UpsertByName, [id]) if import.revise(&ctx, index, &path, *id, &form).await? => (),
             (Mode::UpsertByName, [_, _, ..]) => {
                 let message = format!("{} templates have this name; rename all but one", same.len());
                 let fault = FieldError::new(&format!("{path}.name"), "AMBIGUOUS_NAME", message);
                 import.fail(index, Some(form.name), vec![fault]);
             }
-            (Mode::UpsertByName, []) => {
+            (Mode::UpsertByName, [] | [_]) => {
                 let place = upserting::place::<QualificationTemplate>(&ctx, &form.name).await?;
                 match place.last {
                     // Another import made it after this one looked for the name.
-                    Some((last, known))
-                        if known.state.form().is_some_and(|known| known.name == form.name) =>
-                    {
-                        import.revise(&ctx, index, &path, last.into(), form).await?;
-                    }
+                    Some((last, _)) if import.revise(&ctx, index, &path, last.into(), &form).await? => (),
                     _ => import.create(&ctx, index, &path, place.next.into(), form)?,
                 }
             }
@@ -249,30 +245,33 @@ impl Import {
         Ok(())
     }
 
+    /// Makes the form the next version of the template; false if that has another name by now.
     async fn revise(
         &mut self,
         ctx: &ToolContext,
         index: usize,
         path: &str,
         template_id: QualificationTemplateId,
-        form: QualificationForm,
-    ) -> ToolResult<()> {
+        form: &QualificationForm,
+    ) -> ToolResult<bool> {
         let ledger = &ctx.app().ledger;
         let before = ledger.load::<QualificationTemplate>(ctx.organization(), template_id).await?;
-        let Some(old) = before.state.form().cloned() else { return Ok(()) };
-        doubts(ctx, &form, &format!("{path}."));
-        let name = form.name.clone();
+        let Some(old) = before.state.form().filter(|old| old.name == form.name).cloned() else {
+            return Ok(false);
+        };
+        doubts(ctx, form, &format!("{path}."));
+        let QualificationForm { name, description, fields, scoring } = form.clone();
         let patch = FormPatch {
             name: None,
-            description: Some(form.description),
-            fields: Some(form.fields),
-            scoring: Some(form.scoring),
+            description: Some(description),
+            fields: Some(fields),
+            scoring: Some(scoring),
         };
         let (writes, new) = revised(&before, patch, path)?;
         if writes.is_empty() {
             let fault = FieldError::new(path, "UNCHANGED", "the template has this form already");
             self.skipped.push(SkippedTemplate::new(index, Some(name), vec![fault]));
-            return Ok(());
+            return Ok(true);
         }
         self.effects.push((template_id.uuid(), outcome("REVISED", &(&old, &new))));
         self.updated.push(RevisedTemplate {
@@ -283,7 +282,7 @@ impl Import {
             breaking_changes: Breaking::between(&old, &new),
         });
         self.writes.extend(writes);
-        Ok(())
+        Ok(true)
     }
 
     fn planned(mut self, on_error: OnError) -> ToolResult<Plan<TemplatesImported>> {

@@ -310,8 +310,7 @@ impl Import<'_> {
             ImportMode::Create => self.mint.id(),
             ImportMode::UpsertByName => {
                 let place = upserting::place::<ScriptTemplate>(self.ctx, &name).await?;
-                if let Some((last, known)) = place.last
-                    && known.state.content().is_some_and(|known| known.name == name)
+                if let Some((last, _)) = place.last
                     && self.revise(index, last.into(), &content).await?
                 {
                     // Another import made it after this one looked for the name.
@@ -326,7 +325,7 @@ impl Import<'_> {
         Ok(Ok(()))
     }
 
-    /// Makes the content the next version of the template; false if that was deleted meanwhile.
+    /// Makes the content the next version of the template; false if that was deleted meanwhile, or has another name.
     async fn revise(
         &mut self,
         index: usize,
@@ -336,11 +335,11 @@ impl Import<'_> {
         let organization = self.ctx.organization();
         let before = self.ctx.app().ledger.load::<ScriptTemplate>(organization, template_id).await?;
         let known = match before.state.content() {
-            Some(known) if !before.state.deleted => known,
+            Some(known) if !before.state.deleted && known.name == content.name => known,
             _ => return Ok(false),
         };
         let patch = ScriptPatch {
-            name: Some(content.name.clone()),
+            name: None,
             description: Some(content.description.clone()),
             language: Some(content.language.clone()),
             steps: Some(content.steps.clone()),

@@ -1,6 +1,9 @@
 //! What is asked of messages after they were taken in: lists, explanations, other words, and a person's word for what
 //! nobody knew.
 
+use docket::channels::Reference;
+use docket::channels::email::incoming::{Incoming, Kind};
+use docket::channels::email::lmtp::Verdict;
 use docket_aggregates::Decides;
 use docket_aggregates::approval::{Approval, ApprovalStatus, OPEN_FOR_MILLIS};
 use docket_aggregates::bucket::{Bucket, BucketCommand};
@@ -337,6 +340,50 @@ async fn what_nobody_knows_is_settled_by_a_persons_word() {
     assert_eq!((status, came_to(&settled)), (200, ("sent", None)), "{settled}");
     assert!(settled["sentAt"].is_string());
     assert_eq!(counts(&company, bucket, &again).await, (true, true));
+}
+
+/// Its recipient answers a message by mail.
+async fn answered(company: &Company, activity: &Value) {
+    let message = message_of(activity).uuid();
+    let incoming = Incoming {
+        reference: Some(Reference { organization: company.board.organization, message }),
+        kind: Kind::Reply { text: Some("Come on Tuesday.".into()) },
+        from: None,
+        message_id: Some("r-1".into()),
+    };
+    assert_eq!(docket::hearing::mail::take(&company.app.app, incoming).await, Verdict::Kept);
+}
+
+#[tokio::test]
+async fn what_was_held_to_have_failed_was_sent_if_its_recipient_answers() {
+    let company = Company::allowing(&["*"]).await;
+    store_secret(&company).await;
+    company.approve_by_itself().await;
+    let failed = json!({ "outcome": "failed", "evidence": "It is not in the provider's log." });
+    // The key of the second one stands for another message by then.
+    for (to, taken) in [("ann@example.com", false), ("bob@example.com", true)] {
+        let key = json!(to[..1].repeat(64));
+        let keyed = company.mail_with(to, "clientDedupKey", key);
+        let sent = company.send(keyed.clone()).await;
+        let bucket = lose(&company, &sent).await;
+        let handed_over = company.app.clock.now();
+        assert_eq!(post(&company.board, &of(&sent, "/settle"), failed.clone()).await.0, 200);
+        let stands = if taken { company.send(keyed.clone()).await } else { sent.clone() };
+        assert_eq!(counts(&company, bucket, &sent).await, (false, false));
+
+        company.app.clock.advance(3_600_000);
+        for _ in 0..2 {
+            answered(&company, &sent).await;
+            let (_, now) = get(&company.board, &of(&sent, "")).await;
+            assert_eq!((came_to(&now), &now["delivery"]), (("sent", None), &json!("replied")), "{now}");
+            assert_eq!(now["sentAt"], json!(handed_over));
+            assert_eq!(counts(&company, bucket, &sent).await, (true, true));
+        }
+        let (said, _) = explained(&company, &sent).await;
+        let told = format!("Its channel took it at {handed_over}. It was answered.");
+        assert!(said.contains(&told) && !said.contains("failed"), "{said}");
+        assert_eq!(company.send(keyed).await["id"], stands["id"]);
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Company, ask, get, post, text};
+use super::{Company, ask, came_to, get, post, text};
 use crate::channels::mail_server::{MailServer, Script};
 use crate::support::eventually;
 
@@ -161,4 +161,57 @@ async fn while_the_module_is_off_nothing_goes_out_and_then_it_goes_on() {
     assert_eq!((told.dispatch_state.name(), server.mails().len()), ("queued", 3));
     app.switch_module(organization, true).await;
     assert_eq!(company.at_rest(&queued).await.0, "sent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_number_of_a_booking_is_judged_like_its_address() {
+    let server = MailServer::start(Script::default()).await;
+    let company = Company::allowing(&["@example.com"]).await;
+    let body =
+        json!({ "channel": "cal-com", "niche": null, "secretRef": "secret://smtp:latest", "config": {} });
+    let (_, outbox) = post(&company.board, "outboxes", body).await;
+    let rule = json!({ "predicate": { "channel": "cal-com" }, "action": "auto_approve", "priority": 1 });
+    assert_eq!(post(&company.board, "approval-rules", rule).await.0, 201);
+    company.pause().await;
+    let booking = |number: &str| {
+        json!({
+            "channel": "cal-com", "outboxId": outbox["id"], "to": "ann@example.com",
+            "payload": {
+                "eventTypeId": 7, "start": "2030-01-01T09:00:00Z", "timeZone": "Europe/Paris", "phoneNumber": number,
+            },
+        })
+    };
+    let (status, answer) = post(&company.board, "send", booking("06 12 34 56 78")).await;
+    let told = (&answer["details"][0]["path"], &answer["details"][0]["code"]);
+    assert_eq!((status, told), (400, (&json!("payload.phoneNumber"), &json!("INVALID_PHONE"))), "{answer}");
+
+    // The domain allows the address, and nobody allowed the number.
+    let sent = company.send(booking("+33 6 12 34 56 78")).await;
+    assert_eq!(came_to(&sent), ("blocked_by_allowlist", Some("not_on_allowlist")));
+    company.allow(&["+33612345678", "+33612345679"]).await;
+    let suppressed = company.send(booking("+33 6 12 34 56 78")).await;
+    let other = company.send(booking("+33612345679")).await;
+    assert_eq!((&suppressed["dispatchState"], &other["dispatchState"]), (&json!("queued"), &json!("queued")));
+
+    // Its owner wants no more while a booking waits.
+    let body = json!({ "address": "+33612345678", "reason": "manual" });
+    assert_eq!(post(&company.board, "suppressions", body).await.0, 201);
+    let _dispatcher = company.app.dispatch(company.board.organization, server.address).await;
+    company.resume().await;
+    assert_eq!(company.at_rest(&suppressed).await, ("blocked_by_allowlist".into(), "done".into()));
+    let (_, told) = get(&company.board, &format!("activities/{}/explain", text(&suppressed["id"]))).await;
+    assert_eq!(
+        (&told["reason"], &told["now"]["reason"]),
+        (&json!("suppressed"), &json!("suppressed")),
+        "{told}"
+    );
+    let sent = company.send(booking("+33612345678")).await;
+    assert_eq!(came_to(&sent), ("blocked_by_allowlist", Some("suppressed")));
+    // The other one was handed over: nobody listens where the test's provider would be.
+    let path = format!("activities/{}", text(&other["id"]));
+    eventually("the other booking's call", async || {
+        let (_, shown) = get(&company.board, &path).await;
+        (shown["attempts"].as_u64() > Some(0)).then_some(())
+    })
+    .await;
 }

@@ -14,7 +14,9 @@ use docket_aggregates::message::{Delivery, Message, MessageCommand, Outcome};
 use serde_json::{Value, json};
 use sqlx::Row;
 
-use super::{Company, HOUR, NOTHING, import, post, refused, text};
+use super::{Company, HOUR, NOTHING, get, import, post, refused, text};
+use crate::channels::mail_server::{MailServer, Script};
+use crate::support::eventually;
 
 impl Company {
     async fn tell(&self, message: MessageId, command: MessageCommand) {
@@ -272,6 +274,97 @@ async fn a_mail_in_answer_to_whatever_was_sent_before_stops_it() {
             ("late@example.com", gone),
         ]
     );
+}
+
+/// Whoever answers is talked to by a person from then on: which of our messages they answered makes no difference.
+#[tokio::test]
+async fn an_answer_to_an_old_message_of_another_sequence_ends_every_one_that_is_under_way() {
+    let company = Company::of(1).await;
+    company.approve_and_hold().await;
+    let first = company.sequence(vec![company.mail(0)]).await;
+    company.enroll(&first).await;
+    company.rest().await;
+    let old = message(&company.enrollments(&first).await[0]);
+    company.sent(old).await;
+    company.pass(30 * 24 * HOUR).await;
+    assert_eq!(company.counts(&first).await, (0, 0, 1));
+
+    let later = [
+        company.sequence(vec![company.mail(0), company.mail(60)]).await,
+        company.sequence(vec![company.mail(24 * 60)]).await,
+    ];
+    for id in &later {
+        company.enroll(id).await;
+    }
+    company.rest().await;
+    company.sent(message(&company.enrollments(&later[0]).await[0])).await;
+    company.rest().await;
+    company.mailed(old, "r-1").await;
+    company.pass(48 * HOUR).await;
+    let came_to = [company.enrollments(&later[0]).await, company.enrollments(&later[1]).await].concat();
+    let came_to: Vec<_> = came_to.iter().map(stopped).collect();
+    assert_eq!(came_to, [("stopped", "replied", 1), ("stopped", "replied", 0)]);
+    assert_eq!(company.counts(&first).await, (0, 0, 1), "what is over stays as it was");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_on_another_channel_is_not_handed_over_after_an_answer_by_mail() {
+    let company = Company::of(1).await;
+    let rule = |channel: &str| json!({ "predicate": { "channel": channel }, "action": "auto_approve", "priority": 1 });
+    assert_eq!(post(&company.client, "approval-rules", rule("email")).await.0, 201);
+    // Nobody had this address when it was written to: the message is for no contact.
+    let mailed = company.by_hand("late@example.com").await;
+    let file = "First name,Email,linkedin\nLate,late@example.com,ACoAda\n";
+    import(&company.client, file.to_owned()).await;
+    let add =
+        json!({ "campaignId": company.campaign, "filter": { "source": "crm" }, "maxContacts": 100_000 });
+    company.client.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+    let outbox = json!({
+        "channel": "linkedin", "niche": null, "secretRef": "secret://smtp:latest", "config": { "accountId": "1" },
+    });
+    let (_, outbox) = post(&company.client, "outboxes", outbox).await;
+    assert_eq!(post(&company.client, "allowlist", json!({ "entry": "ACoAda" })).await.0, 201);
+    let step = json!({ "outboxId": outbox["id"], "payload": { "kind": "message", "text": "Hello" } });
+
+    // One of them waits for a person, and one for its channel.
+    let asking = company.sequence(vec![step.clone()]).await;
+    company.enroll(&asking).await;
+    company.rest().await;
+    assert_eq!(post(&company.client, "approval-rules", rule("linkedin")).await.0, 201);
+    let queued = company.sequence(vec![step]).await;
+    company.enroll(&queued).await;
+    company.rest().await;
+    let shown = async |sequence: &str| {
+        let enrollment = company.enrollments(sequence).await.remove(0);
+        let (_, activity) = get(&company.client, &format!("activities/{}", message(&enrollment))).await;
+        let told = |field: &str| activity[field].as_str().unwrap_or_default().to_owned();
+        let attempts = activity["attempts"].as_u64().unwrap();
+        (told("status"), told("dispatchState"), told("reason"), attempts, told("approvalId"))
+    };
+    let approval = shown(&asking).await.4;
+    assert_eq!((shown(&asking).await.1, shown(&queued).await.1), ("none".into(), "queued".into()));
+
+    // No process looks at what is due: what was acknowledged holds for the hand-over by itself.
+    company.app.clock.advance(HOUR);
+    company.mailed(mailed, "r-1").await;
+    let server = MailServer::start(Script::default()).await;
+    let _dispatcher = company.app.dispatch(company.organization(), server.address).await;
+    eventually("what becomes of the step that waited", async || {
+        (shown(&queued).await.1 == "done").then_some(())
+    })
+    .await;
+    let (status, _, reason, attempts, _) = shown(&queued).await;
+    assert_eq!((status.as_str(), reason.as_str(), attempts), ("failed", "sequence_stopped", 0));
+
+    // The next look ends both, and asks nobody any more.
+    company.rest().await;
+    for sequence in [&asking, &queued] {
+        assert_eq!(stopped(&company.enrollments(sequence).await[0]), ("stopped", "replied", 1));
+        let (status, _, reason, attempts, _) = shown(sequence).await;
+        assert_eq!((status.as_str(), reason.as_str(), attempts), ("failed", "sequence_stopped", 0));
+    }
+    let (_, asked) = get(&company.client, &format!("approvals/{approval}")).await;
+    assert_eq!(asked["status"], "superseded", "{asked}");
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! Creating and changing campaigns.
 
+use docket_aggregates::token::Role;
 use futures::future::join_all;
 use serde_json::json;
 
-use super::{Office, texts};
+use super::{Office, script_templates, texts};
 
+const CREATE: &str = "create_outbound_campaign";
 const UPDATE: &str = "update_outbound_campaign";
 
 #[tokio::test]
@@ -96,4 +98,26 @@ async fn of_two_changes_of_one_version_one_is_refused() {
         .collect();
     answers.sort();
     assert_eq!(answers, [(200, String::new()), (409, "VERSION_CONFLICT".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_crowd_at_two_processes_takes_one_script_for_campaigns_of_their_own() {
+    let office = Office::empty().await;
+    let script = script_templates::script(&office, "One for all").await;
+    let elsewhere = office.app.another().await;
+    let token = office.app.token(Role::SuperAdmin, None).await;
+    let caller = elsewhere.credentials.check(&token).await.unwrap();
+    let input = |n: usize| json!({ "name": format!("Campaign {n}"), "scriptTemplateId": script });
+    let here = join_all((0..12).map(|n| office.ask(CREATE, input(n))));
+    let there = join_all((12..24).map(|n| {
+        let body = json!({ "organizationId": office.client.organization, "input": input(n) });
+        docket::tools::answer(&elsewhere, &caller, CREATE, Ok(body))
+    }));
+    let (here, there) = tokio::join!(here, there);
+    for told in here {
+        told.data();
+    }
+    for answer in there {
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
 }

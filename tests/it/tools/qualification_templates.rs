@@ -555,6 +555,27 @@ async fn of_upserts_at_once_one_makes_the_template() {
 }
 
 #[tokio::test]
+async fn a_form_that_is_renamed_meanwhile_is_another_one() {
+    let office = Office::empty().await;
+    for round in 0..4 {
+        let forms: Vec<Value> = (0..40).map(|n| with(heating(), "name", format!("{round}-{n}"))).collect();
+        let made = office.done(IMPORT, json!({ "templates": forms })).await;
+        let others: Vec<Value> =
+            forms.iter().map(|form| with(form.clone(), "description", "other")).collect();
+        let upsert = office.done(IMPORT, json!({ "templates": others, "mode": "upsert_by_name" }));
+        let renamed = &made["created"][39]["templateId"];
+        let rename = json!({ "templateId": renamed, "patch": { "name": format!("Renamed {round}") } });
+        let (told, _) = tokio::join!(upsert, office.done(UPDATE, rename));
+        // Either it was renamed first, and another one was made, or it was revised first, as its second version.
+        let revised = told["updated"].as_array().unwrap().iter().find(|one| one["templateId"] == *renamed);
+        match revised {
+            Some(revised) => assert_eq!(revised["version"], json!(2), "{round}"),
+            None => assert_eq!(texts(&told["created"], "name"), [format!("{round}-39")], "{round}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_applied_is_what_was_shown() {
     let office = Office::empty().await;
     let id = made(&office, heating()).await;

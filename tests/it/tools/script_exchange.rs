@@ -160,6 +160,30 @@ async fn of_upserts_at_once_one_makes_the_script_and_each_of_the_others_its_next
 }
 
 #[tokio::test]
+async fn who_is_renamed_meanwhile_keeps_the_name_and_the_words() {
+    let office = Office::empty().await;
+    for round in 0..4 {
+        let scripts: Vec<Value> = (0..40).map(|n| small(&format!("{round}-{n}"))).collect();
+        let made = office.done(IMPORT, json!({ "templates": scripts })).await;
+        let others: Vec<Value> =
+            scripts.iter().map(|script| with(script.clone(), "description", "other")).collect();
+        let upsert = office.done(IMPORT, json!({ "templates": others, "mode": "upsert_by_name" }));
+        let renamed = &made["created"][39]["templateId"];
+        let name = format!("Renamed {round}");
+        let rename = json!({ "templateId": renamed, "patch": { "name": name } });
+        let (told, _) = tokio::join!(upsert, office.done("update_script_template", rename));
+        let script = office.done("get_script_template", json!({ "templateId": renamed })).await;
+        assert_eq!(script["template"]["name"], json!(name), "{round}: a rename that was answered holds");
+        // Either it was renamed first, and another one was made, or it was revised first, as its second version.
+        let revised = told["updated"].as_array().unwrap().iter().find(|one| one["templateId"] == *renamed);
+        match revised {
+            Some(revised) => assert_eq!(revised["version"], json!(2), "{round}"),
+            None => assert_eq!(texts(&told["created"], "name"), [format!("{round}-39")], "{round}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_came_free_is_made_again() {
     let office = Office::empty().await;
     let upsert = || office.done(IMPORT, json!({ "templates": [small("A")], "mode": "upsert_by_name" }));
