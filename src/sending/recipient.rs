@@ -57,7 +57,7 @@ pub enum RecipientError {
     #[error("must be an account's id or name, without spaces")]
     Handle,
     /// LinkedIn writes to its own ids.
-    #[error("must be LinkedIn's id of a person, or the address of their profile")]
+    #[error("must be LinkedIn's id of a person, or the address of a profile with it")]
     Account,
     /// Instagram writes to ids that are numbers.
     #[error("must be an Instagram-scoped id, which is a number")]
