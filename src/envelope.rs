@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::tools::refusal::{FieldError, Refusal};
+use crate::spelling::shortened;
+use crate::tools::refusal::{FieldError, MESSAGE_MAX, NAME_SHOWN, Refusal};
 
 /// Something that an agent should know although the call succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -141,7 +142,9 @@ impl Answer {
         let mut field_errors = refusal.field_errors();
         let omitted = field_errors.len().saturating_sub(FIELD_ERRORS_MAX);
         field_errors.truncate(FIELD_ERRORS_MAX);
+        let field_errors: Vec<FieldError> = field_errors.into_iter().map(FieldError::shortened).collect();
         let meta = Meta {
+            organization_id: meta.organization_id.map(|id| shortened(&id, NAME_SHOWN).into_owned()),
             hint: Some(told.hint),
             error_code: Some(told.code),
             field_errors: (!field_errors.is_empty()).then_some(field_errors),
@@ -156,7 +159,12 @@ impl Answer {
             audit_id: meta.audit_id.map(CommandId),
             outcome: told.code,
             position: meta.position,
-            body: envelope(false, Value::Null, Some(refusal.sentence()), &meta),
+            body: envelope(
+                false,
+                Value::Null,
+                Some(shortened(&refusal.sentence(), MESSAGE_MAX).into_owned()),
+                &meta,
+            ),
         }
     }
 }
@@ -180,6 +188,22 @@ mod tests {
             let meta = Answer::refusal(None, &refusal, Meta::default()).body["meta"].take();
             assert_eq!(meta["fieldErrors"].as_array().map(Vec::len), Some(told), "{faults}");
             assert_eq!(meta["fieldErrorsOmitted"], omitted, "{faults}");
+        }
+    }
+
+    #[test]
+    fn what_was_sent_is_repeated_only_so_far() {
+        let long = "x".repeat(200_000);
+        let literal = FieldError { path: long.clone(), code: "UNKNOWN_FIELD", message: long.clone() };
+        for refusal in [
+            Refusal::Fields(vec![literal.clone()]),
+            Refusal::Fields(vec![literal; 60]),
+            Refusal::Fields(vec![FieldError::new(&long, "UNKNOWN_FIELD", long.as_str())]),
+            Refusal::not_found(crate::tools::Kind::Campaign, long.as_str()),
+        ] {
+            let meta = Meta { organization_id: Some(long.clone()), ..Meta::default() };
+            let bytes = Answer::refusal(None, &refusal, meta).body.to_string().len();
+            assert!(bytes < 50 * 3_000, "{bytes}");
         }
     }
 

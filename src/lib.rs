@@ -10,6 +10,7 @@ pub mod analyses;
 pub mod app;
 pub mod approval_rules;
 pub mod approvals;
+pub mod aside;
 pub mod bench;
 pub mod brand_voice;
 pub mod calls;

@@ -1,4 +1,7 @@
-//! Which of some names was probably meant by one that is none of them. A hint for whoever mistyped; nothing is decided by it.
+//! What is told of a text that somebody sent: which of some names was probably meant by one that is none of them, and as
+//! much of a long one as it is recognised by. Hints for whoever mistyped; nothing is decided by them.
+
+use std::borrow::Cow;
 
 /// Letters of a name that are compared, at most.
 const LETTERS_MAX: usize = 64;
@@ -22,9 +25,34 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, _, known)| known)
 }
 
+/// A text of at most `max` characters: of a longer one its beginning and its end, which says what to do about it.
+pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    let length = text.chars().count();
+    if length <= max {
+        return Cow::Borrowed(text);
+    }
+    let end = max / 4;
+    let begun: String = text.chars().take(max.saturating_sub(end + 1)).collect();
+    let ended: String = text.chars().skip(length - end).collect();
+    Cow::Owned(format!("{begun}…{ended}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_long_text_both_ends_are_left() {
+        for (text, max, left) in [
+            ("", 4, ""),
+            ("abcd", 4, "abcd"),
+            ("abcdefghij", 8, "abcde…ij"),
+            ("éééééééééé", 4, "éé…é"),
+            ("abc", 1, "…"),
+        ] {
+            assert_eq!(shortened(text, max), left, "{text}");
+        }
+    }
 
     #[test]
     fn a_mistyped_name_is_recognised_and_another_is_not() {

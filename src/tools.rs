@@ -56,6 +56,7 @@ use context::{PageOptions, ReadOptions};
 use schema::InputSchema;
 
 use crate::app::App;
+use crate::aside;
 use crate::json;
 use crate::readside::{Consistency, View};
 
@@ -310,6 +311,7 @@ pub struct Draft {
     whole: bool,
     levels: usize,
     open_world: bool,
+    heavy: bool,
     examples: Vec<Example>,
     authoring: Option<Authoring>,
     input: fn(Map<String, Value>) -> Result<InputSchema, String>,
@@ -330,6 +332,7 @@ impl Draft {
             whole: false,
             levels: json::DEPTH_MAX,
             open_world: false,
+            heavy: false,
             examples: Vec::new(),
             authoring: None,
             input: InputSchema::new::<I>,
@@ -424,6 +427,19 @@ impl Draft {
         Self { authoring: Some(authoring), ..self }
     }
 
+    /// What it is sent may take long to judge: others go on meanwhile.
+    fn heavy(self) -> Self {
+        let run = match self.run {
+            Run::Plan(run) => Run::Plan(Box::new(move |context, input, mint| {
+                // Reading the input is part of what takes long.
+                let begin = aside::at_once(|| run(context, input, mint));
+                Box::pin(aside::run(begin))
+            })),
+            read @ Run::Read(_) => read,
+        };
+        Self { heavy: true, run, ..self }
+    }
+
     /// It may reach services beyond Docket.
     #[allow(dead_code, reason = "no tool of this version does")]
     fn open_world(self) -> Self {
@@ -490,6 +506,7 @@ pub struct Tool {
     pub input: InputSchema,
     /// What is answered.
     pub output: Value,
+    heavy: bool,
     authoring: Option<Authoring>,
     run: Run,
 }
@@ -536,6 +553,7 @@ impl Tool {
             examples: draft.examples,
             input,
             output,
+            heavy: draft.heavy,
             authoring: draft.authoring,
             run: draft.run,
         })
@@ -568,6 +586,10 @@ impl Tool {
 
     /// Everything that is wrong with the input, which is normalised first.
     fn faults(&self, input: &mut Value) -> Vec<FieldError> {
+        if self.heavy { aside::at_once(|| self.judged(input)) } else { self.judged(input) }
+    }
+
+    fn judged(&self, input: &mut Value) -> Vec<FieldError> {
         let mut faults = self.input.check(input);
         if let (false, Some(authoring)) = (faults.is_empty(), self.authoring) {
             let others = authoring(input);

@@ -262,9 +262,9 @@ pub struct Membership {
     status: MembershipStatus,
     attempts: u32,
     calls: BTreeSet<CallId>,
-    /// Whether it stands where whoever called said that it ends.
+    /// When the call began whose caller said that the work ends where it stands; none where nobody did.
     #[serde(default)]
-    concluded_by_call: bool,
+    concluded: Option<Timestamp>,
 }
 
 aggregate!(Membership, "Membership", MembershipCommand, MembershipEvent, MembershipError);
@@ -293,6 +293,11 @@ impl Membership {
                 }
                 let attempt = attempts + 1;
                 let exhausted = max_attempts.is_some_and(|max| attempt >= u32::from(max));
+                let status = if self.stands(stay, outcome, started_at, follow_up.is_some()) {
+                    before
+                } else {
+                    status_after(outcome, exhausted, follow_up.is_some())
+                };
                 Ok(vec![MembershipEvent::CallLogged {
                     call_id,
                     campaign_id: stay.campaign_id,
@@ -304,7 +309,7 @@ impl Membership {
                     duration_seconds,
                     note: note.map(|note| Personal::known(stay.contact_id.uuid(), note)),
                     attempt,
-                    status: status_after(outcome, exhausted, follow_up.is_some()),
+                    status,
                 }])
             }
             MembershipCommand::FollowUpScheduled { stay } => match self.at(stay)?.0 {
@@ -332,7 +337,7 @@ impl Membership {
                     MembershipStatus::DoNotContact => vec![],
                     before if before == verdict => vec![],
                     // Nor is what a person concluded from the call itself by what a model thinks of it.
-                    _ if by_model && stay.epoch == self.epoch && self.concluded_by_call => vec![],
+                    _ if by_model && stay.epoch == self.epoch && self.concluded.is_some() => vec![],
                     _ => vec![moved(stay, verdict, "qualification")],
                 })
             }
@@ -342,6 +347,18 @@ impl Membership {
     /// Where the contact stands in the given stay; none once that is over.
     pub fn status(&self, stay: Stay) -> Option<MembershipStatus> {
         self.at(stay).ok().map(|(status, _)| status)
+    }
+
+    /// Whether what a caller concluded stands although a call is logged after it. A call that began before says nothing
+    /// about what came after it, unless the contact asked in it to be left alone; one that nobody answered takes nothing
+    /// up. A follow-up takes the work up in any case.
+    fn stands(&self, stay: Stay, outcome: CallOutcome, started_at: Timestamp, follow_up: bool) -> bool {
+        let Some(concluded) = self.concluded.filter(|_| stay.epoch == self.epoch) else { return false };
+        match outcome {
+            CallOutcome::DoNotContact => false,
+            _ if outcome.concludes() => started_at < concluded,
+            _ => !follow_up && (started_at < concluded || outcome.unanswered()),
+        }
     }
 
     /// Status and attempts of the given stay.
@@ -355,21 +372,24 @@ impl Membership {
 
     fn evolve(&mut self, event: MembershipEvent) {
         match event {
-            MembershipEvent::CallLogged { call_id, epoch, attempt, status, outcome, .. } => {
+            MembershipEvent::CallLogged { call_id, epoch, attempt, status, outcome, started_at, .. } => {
                 if epoch != self.epoch {
                     *self = Self { epoch, calls: std::mem::take(&mut self.calls), ..Self::default() };
                 }
                 self.calls.insert(call_id);
                 self.attempts = attempt;
+                // What was decided is what counts: a call that moved nothing leaves the conclusion as it was.
+                let before = self.concluded.filter(|_| status == self.status);
+                let led = outcome.concludes() && status == status_after(outcome, false, false);
+                self.concluded = if led { before.max(Some(started_at)) } else { before };
                 self.status = status;
-                self.concluded_by_call = outcome.concludes();
             }
             MembershipEvent::MembershipMoved { epoch, status, .. } => {
                 if epoch != self.epoch {
                     *self = Self { epoch, calls: std::mem::take(&mut self.calls), ..Self::default() };
                 }
                 self.status = status;
-                self.concluded_by_call = false;
+                self.concluded = None;
             }
         }
     }
@@ -412,6 +432,8 @@ mod tests {
         epoch: 4,
     };
     const AGENT: AgentId = AgentId(Uuid::from_u128(3));
+    /// When the calls of these tests begin if nothing else is said.
+    const NOON: i64 = 12 * 3_600_000;
 
     fn call(n: u128, outcome: CallOutcome, max_attempts: Option<u8>, follow_up: bool) -> MembershipCommand {
         MembershipCommand::LogCall {
@@ -419,7 +441,7 @@ mod tests {
             call_id: CallId(Uuid::from_u128(n)),
             agent_id: AGENT,
             outcome,
-            started_at: Timestamp::default(),
+            started_at: Timestamp::from_millis(NOON),
             duration_seconds: Some(30),
             note: Some("call back".into()),
             max_attempts,
@@ -441,7 +463,7 @@ mod tests {
             epoch,
             agent_id: AGENT,
             outcome,
-            started_at: Timestamp::default(),
+            started_at: Timestamp::from_millis(NOON),
             duration_seconds: Some(30),
             note: Some(Personal::known(STAY.contact_id.uuid(), "call back".into())),
             attempt,
@@ -541,6 +563,112 @@ mod tests {
                 .when(MembershipCommand::Judged { stay, qualified: true, by_model })
                 .then_expect_events(vec![moved(stay, S::Qualified, "qualification")]);
         }
+    }
+
+    /// The same call, begun so many minutes after noon.
+    fn begun(minutes: i64, call: MembershipCommand) -> MembershipCommand {
+        match call {
+            MembershipCommand::LogCall {
+                stay,
+                call_id,
+                agent_id,
+                outcome,
+                started_at,
+                duration_seconds,
+                note,
+                max_attempts,
+                follow_up,
+            } => MembershipCommand::LogCall {
+                stay,
+                call_id,
+                agent_id,
+                outcome,
+                started_at: started_at.plus_millis(minutes * 60_000),
+                duration_seconds,
+                note,
+                max_attempts,
+                follow_up,
+            },
+            other => other,
+        }
+    }
+
+    #[test]
+    fn what_a_caller_concluded_is_taken_back_by_a_later_call_alone_that_somebody_answered() {
+        use CallOutcome as O;
+        use MembershipStatus as S;
+        for (concluded, minutes, outcome, follow_up, after) in [
+            // The calls of a list that is filled in a day late.
+            (O::NotInterested, -1, O::NoAnswer, false, S::NotInterested),
+            (O::NotInterested, -1, O::Reached, false, S::NotInterested),
+            (O::NotInterested, -1, O::Callback, false, S::NotInterested),
+            (O::NotInterested, -1, O::Qualified, false, S::NotInterested),
+            (O::Qualified, -1, O::NotInterested, true, S::Qualified),
+            (O::Done, -1, O::WrongNumber, false, S::Done),
+            // What the contact asked for counts whenever it did.
+            (O::Qualified, -1, O::DoNotContact, false, S::DoNotContact),
+            // Nobody answered: nothing was taken up.
+            (O::NotInterested, 1, O::NoAnswer, false, S::NotInterested),
+            (O::Qualified, 1, O::Busy, false, S::Qualified),
+            (O::Qualified, 1, O::Voicemail, false, S::Qualified),
+            // The work is taken up again.
+            (O::NotInterested, 0, O::Reached, false, S::InProgress),
+            (O::NotInterested, 1, O::Reached, false, S::InProgress),
+            (O::NotInterested, 1, O::Callback, false, S::InProgress),
+            (O::NotInterested, 1, O::Qualified, false, S::Qualified),
+            (O::NotInterested, 1, O::NoAnswer, true, S::FollowUp),
+            (O::NotInterested, -1, O::NoAnswer, true, S::FollowUp),
+        ] {
+            let first = logged(8, 4, concluded, 1, status_after(concluded, false, false));
+            let mut told = begun(minutes, call(9, outcome, Some(2), follow_up));
+            let events =
+                Given::with(()).given(vec![first.clone()]).when(told.clone()).inspect_result().unwrap();
+            let shown = format!("{concluded:?}, {outcome:?} {minutes} minutes later, {follow_up}");
+            let [MembershipEvent::CallLogged { status, attempt, .. }] = events[..] else {
+                panic!("{shown}: {events:?}")
+            };
+            assert_eq!((status, attempt), (after, 2), "{shown}");
+
+            // A model moves the contact only where the conclusion was taken back by what is none itself.
+            let free = matches!(after, S::InProgress | S::FollowUp);
+            let expected = if free { vec![moved(STAY, S::Qualified, "qualification")] } else { vec![] };
+            Given::with(())
+                .given([vec![first.clone()], events.clone()].concat())
+                .when(MembershipCommand::Judged { stay: STAY, qualified: true, by_model: true })
+                .then_expect_events(expected);
+
+            // In a later stay nothing of that counts.
+            if let MembershipCommand::LogCall { stay, .. } = &mut told {
+                stay.epoch = 5;
+            }
+            let events = Given::with(()).given(vec![first]).when(told).inspect_result().unwrap();
+            let [MembershipEvent::CallLogged { status, attempt: 1, .. }] = events[..] else {
+                panic!("{shown}: {events:?}")
+            };
+            assert_eq!(status, status_after(outcome, false, follow_up), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_moved_nothing_leaves_the_conclusion_where_it_was() {
+        use CallOutcome as O;
+        use MembershipStatus as S;
+        let at = |minutes: i64, n: u128, outcome: O, attempt: u32, status: S| {
+            let mut event = logged(n, 4, outcome, attempt, status);
+            if let MembershipEvent::CallLogged { started_at, .. } = &mut event {
+                *started_at = started_at.plus_millis(minutes * 60_000);
+            }
+            event
+        };
+        let given = vec![
+            at(0, 1, O::NotInterested, 1, S::NotInterested),
+            at(-60, 2, O::Qualified, 2, S::NotInterested),
+            at(-90, 3, O::NotInterested, 3, S::NotInterested),
+            at(60, 4, O::NoAnswer, 4, S::NotInterested),
+        ];
+        // Half an hour before the conclusion, and after everything else that was logged.
+        let events = Given::with(()).given(given).when(begun(-30, call(9, O::Reached, None, false)));
+        events.then_expect_events(vec![at(-30, 9, O::Reached, 5, S::NotInterested)]);
     }
 
     #[test]

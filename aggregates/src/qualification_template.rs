@@ -9,6 +9,7 @@ mod answers;
 mod difference;
 mod event;
 mod form;
+mod pattern;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use form::{
     DESCRIPTION_MAX, FIELDS_MAX, FORM_BYTES_MAX, FormFault, LABEL_MAX, OPTIONS_MAX, PATTERN_MAX, POINTS_MAX,
     RULES_MAX, THRESHOLD_MAX, is_key,
 };
+pub use pattern::PatternRoom;
 
 use crate::ids::QualificationTemplateId;
 use crate::personal::Personal;

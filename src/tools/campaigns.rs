@@ -503,7 +503,7 @@ async fn create_outbound_campaign(
     };
     let settings =
         input.settings.map_or_else(|| Ok(CampaignSettings::default()), |s| s.checked("settings"))?;
-    match same_name(&ctx, &input.name).await {
+    match same_name(&ctx, None, &input.name).await {
         // That the name is there twice is only a warning: read models that cannot answer do not stop the call.
         Err(Refusal::ReadSide(error)) => {
             tracing::warn!(%error, "campaigns of the same name were not looked for");
@@ -596,13 +596,13 @@ async fn staff(ctx: &ToolContext, given: &[GivenAgent], path: &str) -> ToolResul
     Ok(ids(&given))
 }
 
-/// Warns of a campaign of the same name.
-async fn same_name(ctx: &ToolContext, name: &str) -> ToolResult<()> {
+/// Warns of another campaign of the same name.
+async fn same_name(ctx: &ToolContext, own: Option<CampaignId>, name: &str) -> ToolResult<()> {
     let (organization, name) = (ctx.organization(), name.to_owned());
     let looked =
         ctx.ask(move |view| Box::pin(async move { campaigns::with_name(view, organization, &name).await }));
     let same = looked.await?;
-    if let Some(first) = same.first() {
+    if let Some(first) = same.iter().find(|found| Some(**found) != own) {
         ctx.warn("DUPLICATE_NAME", format!("campaign {first} has the same name"), Some("name"));
     }
     Ok(())
@@ -755,7 +755,7 @@ async fn update_outbound_campaign(
     };
     let known_as = before.state.text.as_ref().and_then(Personal::value).map(|text| &text.name);
     if let Some(name) = patch.name.as_ref().filter(|name| Some(*name) != known_as) {
-        same_name(&ctx, name).await?;
+        same_name(&ctx, Some(input.campaign_id.id), name).await?;
     }
     let (mut plan, campaign) = changed(&listed, &before, patch, script, mint)?;
     let status = campaign.campaign.status;

@@ -46,6 +46,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example("Its newest version", json!({ "templateId": QUALIFICATION_TEMPLATE_ID }))
             .example("Its first version", json!({ "templateId": QUALIFICATION_TEMPLATE_ID, "version": 1 })),
         tool!(Write create_qualification_template)
+            .heavy()
             .adding()
             .example(
                 "Two questions",
@@ -79,6 +80,7 @@ pub(super) fn tools() -> Vec<Draft> {
                 }),
             ),
         tool!(Write update_qualification_template)
+            .heavy()
             .repeatable()
             .example(
                 "Say what it is for",
@@ -294,7 +296,7 @@ async fn create_qualification_template(
     mut mint: Mint,
 ) -> ToolResult<Plan<TemplateCreated>> {
     let form = input.form.form().map_err(|faults| Refusal::invalid_template(told(&faults, "")))?;
-    same_name(&ctx, &form.name).await?;
+    same_name(&ctx, None, &form.name).await?;
     doubts(&ctx, &form, "");
     let template_id: QualificationTemplateId = mint.id();
     let write = created(template_id, form.clone())?;
@@ -333,11 +335,11 @@ fn refused(error: QualificationTemplateError, path: &str) -> Refusal {
     }
 }
 
-/// Warns of a template of the same name.
-async fn same_name(ctx: &ToolContext, name: &str) -> ToolResult<()> {
+/// Warns of another template of the same name.
+async fn same_name(ctx: &ToolContext, own: Option<QualificationTemplateId>, name: &str) -> ToolResult<()> {
     let mut view = ctx.view().await?;
     let same = rows::with_names(&mut view, ctx.organization(), &[name]).await?;
-    if let Some((first, _)) = same.first() {
+    if let Some((first, _)) = same.iter().find(|(found, _)| Some(*found) != own) {
         ctx.warn("DUPLICATE_NAME", format!("template {first} has the same name"), Some("name"));
     }
     Ok(())
@@ -474,7 +476,7 @@ async fn update_qualification_template(
     }
     let description = wanted.description.nested().map(|text| text.filter(|text| !text.is_empty()));
     if let Some(name) = wanted.name.as_ref().filter(|name| **name != form.name) {
-        same_name(&ctx, name).await?;
+        same_name(&ctx, Some(id), name).await?;
     }
     let patch = FormPatch { name: wanted.name, description, fields, scoring };
     let (writes, after) = revised(&before, patch, "patch")?;

@@ -28,6 +28,7 @@ use crate::ledger::{AppendError, KeyError};
 use crate::qualifications::QualificationRefusal;
 use crate::readside::ReadSideError;
 use crate::service::ServiceError;
+use crate::spelling::shortened;
 
 /// What comes out of a tool.
 pub type ToolResult<T> = Result<T, Refusal>;
@@ -43,11 +44,24 @@ pub struct FieldError {
     pub message: String,
 }
 
+/// Characters of a path that are told, at most: more than the deepest script has.
+const PATH_MAX: usize = 600;
+/// Characters of a message that are told, at most: it may list what there is to choose from.
+pub const MESSAGE_MAX: usize = 2_000;
+/// Characters by which a name is told that somebody sent and nobody knows.
+pub const NAME_SHOWN: usize = 80;
+
 impl FieldError {
     /// A fault of the field at `path` within the input.
     pub fn new(path: &str, code: &'static str, message: impl Into<String>) -> Self {
         let path = if path.is_empty() { "input".to_owned() } else { format!("input.{path}") };
-        Self { path, code, message: message.into() }
+        Self { path, code, message: message.into() }.shortened()
+    }
+
+    /// What was sent is repeated only so far: whoever reads the refusal has it already.
+    pub fn shortened(self) -> Self {
+        let path = shortened(&self.path, PATH_MAX).into_owned();
+        Self { path, code: self.code, message: shortened(&self.message, MESSAGE_MAX).into_owned() }
     }
 }
 

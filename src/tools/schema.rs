@@ -12,10 +12,10 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::refusal::FieldError;
+use super::refusal::{FieldError, NAME_SHOWN};
 use super::strict;
 use crate::json;
-use crate::spelling::nearest;
+use crate::spelling::{nearest, shortened};
 
 /// Marks a property that takes null, to clear what is there.
 pub const CLEARS: &str = "x-clears";
@@ -194,6 +194,7 @@ impl InputSchema {
                 unexpected
                     .iter()
                     .map(|name| {
+                        let name = &*shortened(name, NAME_SHOWN);
                         let message = match nearest(name, known.iter().map(String::as_str)) {
                             Some(meant) => format!("unknown field {name}; did you mean {meant}?"),
                             None => format!("unknown field {name}"),

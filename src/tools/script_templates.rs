@@ -168,7 +168,13 @@ struct FindingShown {
 
 impl LintShown {
     fn of(content: Option<&ScriptContent>) -> Self {
-        let Lint { errors, warnings } = content.map(lint::lint).unwrap_or_default();
+        Self::within(content, &mut lint::Room::default())
+    }
+
+    /// The same of one of several scripts of a call, which share the room.
+    fn within(content: Option<&ScriptContent>, room: &mut lint::Room) -> Self {
+        let Lint { errors, warnings } =
+            content.map(|content| lint::lint_within(content, room)).unwrap_or_default();
         let shown = |findings: Vec<Finding>| {
             let shown = findings.into_iter();
             shown.map(|Finding { code, path, message }| FindingShown { code, path, message }).collect()

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::event::FormField;
-use super::form::compiled;
+use super::pattern::compiled;
 use crate::decimal::Decimal;
 
 /// Characters of a text for which the form says nothing.
@@ -117,8 +117,19 @@ fn misfit(code: &'static str, message: impl Into<String>) -> Misfit {
 impl Answer {
     /// The answer that `value` is to `field`.
     pub fn read(field: &FormField, value: &Value) -> Result<Self, Misfit> {
+        // A form whose pattern does not compile is not accepted, so that one that does not now takes nothing.
+        let matches = |pattern: &str, text: &str| compiled(pattern).is_ok_and(|known| known.is_match(text));
+        Self::read_with(field, value, &matches)
+    }
+
+    /// The same by somebody who knows whether a text matches the field's pattern.
+    pub(super) fn read_with(
+        field: &FormField,
+        value: &Value,
+        matches: &dyn Fn(&str, &str) -> bool,
+    ) -> Result<Self, Misfit> {
         match (field.kind, value) {
-            (FieldType::Text, Value::String(text)) => text_of(field, text).map(Self::Text),
+            (FieldType::Text, Value::String(text)) => text_of(field, text, matches).map(Self::Text),
             (FieldType::Number, Value::Number(number)) => {
                 let number = Decimal::try_from(number)
                     .map_err(|_| misfit("OUT_OF_RANGE", "must be a number of at most 15 digits"))?;
@@ -167,7 +178,7 @@ const fn wanted(kind: FieldType) -> &'static str {
     }
 }
 
-fn text_of(field: &FormField, text: &str) -> Result<String, Misfit> {
+fn text_of(field: &FormField, text: &str, matches: &dyn Fn(&str, &str) -> bool) -> Result<String, Misfit> {
     if text.is_empty() {
         return Err(misfit("TOO_SHORT", "must not be empty; null clears an answer"));
     }
@@ -175,12 +186,8 @@ fn text_of(field: &FormField, text: &str) -> Result<String, Misfit> {
     if text.chars().count() > max {
         return Err(misfit("TOO_LONG", format!("must have at most {max} characters")));
     }
-    if let Some(pattern) = &field.pattern {
-        // A form whose pattern does not compile is not accepted, so that one that does not now takes nothing.
-        let matches = compiled(pattern).is_ok_and(|pattern| pattern.is_match(text));
-        if !matches {
-            return Err(misfit("WRONG_FORMAT", format!("must match {pattern}")));
-        }
+    if let Some(pattern) = field.pattern.as_ref().filter(|pattern| !matches(pattern, text)) {
+        return Err(misfit("WRONG_FORMAT", format!("must match {pattern}")));
     }
     Ok(text.to_owned())
 }

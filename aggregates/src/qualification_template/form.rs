@@ -1,11 +1,12 @@
 //! Whether a form is one: everything that is wrong with it at once, each with its path.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::answer::{Answer, FieldType, TEXT_MAX};
 use super::event::{FormField, QualificationForm, ScoreRule, ScoreTest, Scoring};
+use super::pattern::PatternRoom;
 
 /// Fields of a form, at most.
 pub const FIELDS_MAX: usize = 100;
@@ -25,8 +26,6 @@ pub const POINTS_MAX: i32 = 1_000;
 pub const THRESHOLD_MAX: i32 = 200_000;
 /// Bytes of a whole form, at most.
 pub const FORM_BYTES_MAX: usize = 256 << 10;
-/// Bytes of a compiled pattern, at most: repetitions of repetitions grow beyond all bounds.
-const COMPILED_MAX: usize = 1 << 20;
 
 /// What is wrong with one place of a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +36,6 @@ pub struct FormFault {
     pub code: &'static str,
     /// One sentence for people.
     pub message: String,
-}
-
-/// A pattern of the engine that never backtracks: it takes time in proportion to the text, whatever it says.
-pub(super) fn compiled(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).size_limit(COMPILED_MAX).dfa_size_limit(COMPILED_MAX).nest_limit(32).build()
 }
 
 /// Whether the text may name a field.
@@ -82,6 +76,11 @@ impl QualificationForm {
 
     /// Everything that is wrong with the form; nothing if it is one.
     pub fn faults(&self) -> Vec<FormFault> {
+        self.faults_within(&mut PatternRoom::default())
+    }
+
+    /// The same for one of several forms that come with one call: their patterns share the room.
+    pub fn faults_within(&self, room: &mut PatternRoom) -> Vec<FormFault> {
         let mut faults = Faults(Vec::new());
         faults.length("name".into(), &self.name, LABEL_MAX);
         if let Some(description) = &self.description {
@@ -93,6 +92,10 @@ impl QualificationForm {
         if self.fields.len() > FIELDS_MAX {
             faults.add("fields".into(), "TOO_MANY_ITEMS", format!("must have at most {FIELDS_MAX} items"));
         }
+        let rules = self.scoring.iter().flat_map(|scoring| &scoring.rules);
+        let weighed: HashSet<&str> = rules.map(|rule| rule.key.as_str()).collect();
+        // A pattern is compiled once, however many rules hold their values against it.
+        let mut patterns = HashMap::new();
         let mut keys = HashSet::new();
         for (index, field) in self.fields.iter().take(FIELDS_MAX).enumerate() {
             let path = format!("fields[{index}]");
@@ -100,10 +103,13 @@ impl QualificationForm {
                 let message = format!("another field has the key {} too", field.key);
                 faults.add(format!("{path}.key"), "DUPLICATE_KEY", message);
             }
-            field.judge(&path, &mut faults);
+            let pattern = field.judge(&path, room, &mut faults);
+            if let Some(pattern) = pattern.filter(|_| weighed.contains(field.key.as_str())) {
+                patterns.entry(field.key.as_str()).or_insert(pattern);
+            }
         }
         if let Some(scoring) = &self.scoring {
-            self.judge_scoring(scoring, &mut faults);
+            self.judge_scoring(scoring, &patterns, &mut faults);
         }
         let bytes = serde_json::to_vec(self).map_or(usize::MAX, |bytes| bytes.len());
         if bytes > FORM_BYTES_MAX {
@@ -126,7 +132,7 @@ impl QualificationForm {
         doubts.0
     }
 
-    fn judge_scoring(&self, scoring: &Scoring, faults: &mut Faults) {
+    fn judge_scoring(&self, scoring: &Scoring, patterns: &HashMap<&str, Regex>, faults: &mut Faults) {
         let rules = scoring.rules.len();
         if rules == 0 {
             faults.add("scoring.rules".into(), "TOO_FEW_ITEMS", "must have at least 1 item");
@@ -153,14 +159,15 @@ impl QualificationForm {
                         format!("no field has the key {}", rule.key),
                     );
                 }
-                Some(field) => rule.judge(field, &path, faults),
+                Some(field) => rule.judge(field, patterns.get(rule.key.as_str()), &path, faults),
             }
         }
     }
 }
 
 impl FormField {
-    fn judge(&self, path: &str, faults: &mut Faults) {
+    /// Notes what is wrong with the field, and answers its pattern.
+    fn judge(&self, path: &str, room: &mut PatternRoom, faults: &mut Faults) -> Option<Regex> {
         if !is_key(&self.key) {
             let message = "must be a small letter and up to 63 small letters, digits or underscores";
             faults.add(format!("{path}.key"), "WRONG_FORMAT", message);
@@ -190,18 +197,23 @@ impl FormField {
         if self.max_length.is_some_and(|max| max == 0 || usize::from(max) > TEXT_MAX) {
             faults.add(format!("{path}.maxLength"), "OUT_OF_RANGE", format!("must be from 1 to {TEXT_MAX}"));
         }
+        let mut compiled = None;
         if let Some(pattern) = &self.pattern {
             let path = format!("{path}.pattern");
             if pattern.is_empty() || pattern.chars().count() > PATTERN_MAX {
                 faults.length(path, pattern, PATTERN_MAX);
-            } else if let Err(error) = compiled(pattern) {
-                faults.add(path, "BAD_PATTERN", refused(&error));
+            } else {
+                match room.compiled(pattern) {
+                    Ok(pattern) => compiled = Some(pattern),
+                    Err(error) => faults.add(path, error.code(), error.to_string()),
+                }
             }
         }
         if self.maps_from_script_node_id.as_deref().is_some_and(|node| !is_node(node)) {
             let message = "must be 1 to 64 small letters, digits, - or _";
             faults.add(format!("{path}.mapsFromScriptNodeId"), "WRONG_FORMAT", message);
         }
+        compiled
     }
 
     fn judge_options(&self, path: &str, faults: &mut Faults) {
@@ -232,20 +244,8 @@ impl FormField {
     }
 }
 
-/// Why a pattern is not accepted, in one line: the engine's own message draws a picture below it.
-fn refused(error: &regex::Error) -> String {
-    match error {
-        regex::Error::CompiledTooBig(_) => "repeats too much".to_owned(),
-        _ => {
-            let text = error.to_string();
-            let last = text.lines().last().unwrap_or_default().trim();
-            format!("is no pattern in RE2 syntax: {}", last.strip_prefix("error: ").unwrap_or(last))
-        }
-    }
-}
-
 impl ScoreRule {
-    fn judge(&self, field: &FormField, path: &str, faults: &mut Faults) {
+    fn judge(&self, field: &FormField, pattern: Option<&Regex>, path: &str, faults: &mut Faults) {
         let wrong = |faults: &mut Faults| {
             let message = format!("cannot be asked of a field of type {}", field.kind.name());
             faults.add(format!("{path}.operator"), "NOT_FOR_TYPE", message);
@@ -255,7 +255,9 @@ impl ScoreRule {
             (ScoreTest::Equals(_) | ScoreTest::NotEquals(_), FieldType::Multiselect) => wrong(faults),
             (ScoreTest::AtLeast(value) | ScoreTest::AtMost(value), FieldType::Number | FieldType::Date)
             | (ScoreTest::Equals(value) | ScoreTest::NotEquals(value), _) => {
-                if let Err(misfit) = Answer::read(field, &value.to_json()) {
+                // A pattern that is none is told at its field.
+                let matches = |_: &str, text: &str| pattern.is_none_or(|pattern| pattern.is_match(text));
+                if let Err(misfit) = Answer::read_with(field, &value.to_json(), &matches) {
                     faults.add(format!("{path}.value"), misfit.code, misfit.message);
                 }
             }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::Value;
 
 use super::Answer;
-use crate::script_template::lint::{TEXT_MAX, YES_NO, nearest, nearest_name, yes_or_no};
+use crate::script_template::lint::{Meanings, TEXT_MAX, YES_NO, nearest_name, yes_or_no};
 use crate::script_template::{Node, NodeKind, nodes, selected_path};
 
-/// Unknown nodes among the first so many answers are told what was probably meant: each is compared with every node.
+/// The first so many answers are told what was probably meant: an unknown node is compared with every node, and an
+/// answer that is no option with every option.
 const SUGGESTED: usize = 50;
 
 /// An answer as it came in: nobody has looked at it yet.
@@ -122,7 +123,7 @@ fn fit<'a>(
             fault("nodeId", "ANSWERED_TWICE", "the node has another answer in the same call".to_owned());
             continue;
         }
-        match read(node, &answer.value) {
+        match read(node, &answer.value, index < SUGGESTED) {
             Ok(value) => fitting.push((id, value)),
             Err((code, message)) => fault("value", code, message),
         }
@@ -130,8 +131,8 @@ fn fit<'a>(
     if faults.is_empty() { Ok(fitting) } else { Err(faults) }
 }
 
-/// The value that is recorded for the node.
-fn read(node: &Node, value: &Value) -> Result<Option<String>, (&'static str, String)> {
+/// The value that is recorded for the node; with `suggest` a text that is no option is told which was probably meant.
+fn read(node: &Node, value: &Value, suggest: bool) -> Result<Option<String>, (&'static str, String)> {
     let text = match (node.kind, value) {
         (NodeKind::Instruction, _) => {
             return Err(("TAKES_NO_ANSWER", "an instruction is read and not answered".to_owned()));
@@ -164,7 +165,8 @@ fn read(node: &Node, value: &Value) -> Result<Option<String>, (&'static str, Str
         NodeKind::Yesno => return refused("Oui or Non".to_owned(), yes_or_no(text)),
         NodeKind::Select if node.options.iter().any(|option| option.value == *text) => (),
         NodeKind::Select => {
-            return refused("one of the options of the node".to_owned(), nearest(text, &node.options));
+            let meant = if suggest { Meanings::of(&node.options).nearest(text) } else { None };
+            return refused("one of the options of the node".to_owned(), meant);
         }
     }
     Ok(Some(text.clone()))

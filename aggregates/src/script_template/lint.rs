@@ -8,11 +8,11 @@
 
 mod wording;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Choice, Node, NodeKind, ScriptContent};
+pub(crate) use wording::{Meanings, nearest_name, yes_or_no};
 use wording::{admin_text, invisible};
-pub(crate) use wording::{nearest, nearest_name, yes_or_no};
 
 /// Nodes of a script, at most.
 pub const NODES_MAX: usize = 500;
@@ -33,8 +33,10 @@ pub const DESCRIPTION_MAX: usize = 2_000;
 /// The two answers of a `yesno`.
 pub const YES_NO: [&str; 2] = ["Oui", "Non"];
 
-/// Findings that are told, at most; a script that is no script would have as many as it has letters.
+/// Findings that are told of one call, at most; a script that is no script would have as many as it has letters.
 const FINDINGS_MAX: usize = 500;
+/// Labels of one call for which is looked what was meant, at most: each is compared with all options of its node.
+const MEANT_MAX: usize = 20;
 /// Names with a meaning of their own in the languages that read answers by node id.
 const RESERVED: [&str; 3] = ["__proto__", "constructor", "prototype"];
 
@@ -58,9 +60,28 @@ pub struct Lint {
     pub warnings: Vec<Finding>,
 }
 
+/// How much is told of the scripts that come with one call: they share it, so that many cost no more than one.
+#[derive(Debug)]
+pub struct Room {
+    errors: usize,
+    warnings: usize,
+    meant: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { errors: FINDINGS_MAX, warnings: FINDINGS_MAX, meant: MEANT_MAX }
+    }
+}
+
 /// Looks at all of a script.
 pub fn lint(content: &ScriptContent) -> Lint {
-    let mut linter = Linter::default();
+    lint_within(content, &mut Room::default())
+}
+
+/// Looks at a script as far as there is room to tell of it. One that breaks a rule has an error in any case.
+pub fn lint_within(content: &ScriptContent, room: &mut Room) -> Lint {
+    let mut linter = Linter { found: Lint::default(), ids: HashMap::new(), nodes: 0, room };
     linter.head(content);
     if content.steps.is_empty() {
         linter.error("steps", "NO_STEPS", "a script has at least one step".into());
@@ -78,21 +99,33 @@ pub fn lint(content: &ScriptContent) -> Lint {
     linter.found
 }
 
-#[derive(Default)]
 struct Linter<'a> {
     found: Lint,
     /// Where each node id was first used.
     ids: HashMap<&'a str, String>,
     nodes: usize,
+    room: &'a mut Room,
 }
 
 impl<'a> Linter<'a> {
     fn error(&mut self, path: &str, code: &'static str, message: String) {
-        push(&mut self.found.errors, path, code, message);
+        let (errors, room) = (&mut self.found.errors, &mut self.room.errors);
+        if errors.is_empty() || *room > 0 {
+            *room = room.saturating_sub(1);
+            errors.push(Finding { code, path: path.to_owned(), message });
+        }
     }
 
     fn warn(&mut self, path: &str, code: &'static str, message: String) {
-        push(&mut self.found.warnings, path, code, message);
+        if self.room.warnings > 0 {
+            self.room.warnings -= 1;
+            self.found.warnings.push(Finding { code, path: path.to_owned(), message });
+        }
+    }
+
+    /// Whether the script is refused and there is no room to say more of it.
+    fn full(&self) -> bool {
+        self.room.errors == 0 && !self.found.errors.is_empty()
     }
 
     fn head(&mut self, content: &ScriptContent) {
@@ -117,7 +150,7 @@ impl<'a> Linter<'a> {
             self.nodes += 1;
             // What is beyond the limit is counted and not looked at.
             let path = format!("{path}[{index}]");
-            if self.nodes <= NODES_MAX {
+            if self.nodes <= NODES_MAX && !self.full() {
                 self.node(node, &path);
             }
             for (nth, branch) in node.branches.iter().enumerate() {
@@ -171,7 +204,10 @@ impl<'a> Linter<'a> {
             );
         }
         if let Some(first) = self.ids.get(id) {
-            let message = format!("{first} has the id {id:?} too; ids are unique in all branches together");
+            let message = format!(
+                "{first} has the id {:?} too; ids are unique in all branches together",
+                shortened(id)
+            );
             self.error(&path, "DUPLICATE_NODE_ID", message);
         } else {
             self.ids.insert(id, path);
@@ -213,7 +249,10 @@ impl<'a> Linter<'a> {
         for (nth, option) in node.options.iter().enumerate().take(OPTIONS_MAX) {
             let path = format!("{path}.options[{nth}]");
             self.answer(&format!("{path}.value"), &option.value);
-            self.length(&format!("{path}.label"), option.shown(), OPTION_MAX);
+            // An option without a label shows its value, whose length is told already.
+            if option.shown() != option.value {
+                self.length(&format!("{path}.label"), option.shown(), OPTION_MAX);
+            }
             let read_out = if option.shown() == option.value { "value" } else { "label" };
             self.reminder(&format!("{path}.{read_out}"), option.shown());
             if let Some(first) = first.get(option.value.as_str()) {
@@ -241,21 +280,27 @@ impl<'a> Linter<'a> {
     }
 
     fn branches(&mut self, node: &Node, path: &str, options: &[Choice]) {
+        let declared: HashSet<&str> = options.iter().map(|option| option.value.as_str()).collect();
+        let mut meanings = None;
         let mut first: HashMap<&str, usize> = HashMap::new();
         for (nth, branch) in node.branches.iter().enumerate() {
-            // What was meant is looked for only while there is room to tell it.
-            if self.found.errors.len() >= FINDINGS_MAX {
+            if self.full() {
                 return;
             }
             let path = format!("{path}.branches[{nth}].label");
             let label = branch.label.as_str();
-            if !options.iter().any(|option| option.value == label) {
-                let meant = if node.kind == NodeKind::Yesno { yes_or_no(label) } else { None };
-                let meant = meant.or_else(|| nearest(label, options));
+            if !declared.contains(label) {
+                let mut meant = if node.kind == NodeKind::Yesno { yes_or_no(label) } else { None };
+                if meant.is_none() && self.room.meant > 0 {
+                    self.room.meant -= 1;
+                    meant = meanings.get_or_insert_with(|| Meanings::of(options)).nearest(label);
+                }
                 let what = if node.kind == NodeKind::Yesno { "Oui and Non" } else { "the options declared" };
                 let label = shortened(label);
                 let message = match meant {
-                    Some(meant) => format!("{label:?} is none of {what}; did you mean {meant:?}?"),
+                    Some(meant) => {
+                        format!("{label:?} is none of {what}; did you mean {:?}?", shortened(meant))
+                    }
                     None => format!("{label:?} is none of {what}"),
                 };
                 self.error(&path, "BRANCH_LABEL_UNMATCHED", message);
@@ -285,12 +330,6 @@ impl<'a> Linter<'a> {
         if text.chars().nth(max).is_some() {
             self.error(path, "TOO_LONG", format!("must have at most {max} characters"));
         }
-    }
-}
-
-fn push(findings: &mut Vec<Finding>, path: &str, code: &'static str, message: String) {
-    if findings.len() < FINDINGS_MAX {
-        findings.push(Finding { code, path: path.to_owned(), message });
     }
 }
 

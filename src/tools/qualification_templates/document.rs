@@ -2,7 +2,7 @@
 
 use docket_aggregates::decimal::Decimal;
 use docket_aggregates::qualification_template::{
-    Answer, FieldType, FormFault, FormField, QualificationForm, ScoreRule, ScoreTest, Scoring,
+    Answer, FieldType, FormFault, FormField, PatternRoom, QualificationForm, ScoreRule, ScoreTest, Scoring,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -155,12 +155,17 @@ impl FormDocument {
 
     /// The form, or everything that is wrong with it.
     pub fn form(self) -> Result<QualificationForm, Vec<FormFault>> {
+        self.form_within(&mut PatternRoom::default())
+    }
+
+    /// The same for one of several documents of one call.
+    pub fn form_within(self, room: &mut PatternRoom) -> Result<QualificationForm, Vec<FormFault>> {
         let mut faults = Vec::new();
         let fields = fields(self.fields, &mut faults);
         let scoring = self.scoring.map(|scoring| scoring.scoring(&fields, &mut faults));
         let description = self.description.filter(|description| !description.is_empty());
         let form = QualificationForm { name: self.name, description, fields, scoring };
-        faults.extend(form.faults());
+        faults.extend(form.faults_within(room));
         if faults.is_empty() { Ok(form) } else { Err(faults) }
     }
 }
@@ -257,8 +262,11 @@ impl RuleDocument {
             let option = value.as_str().ok_or(("WRONG_TYPE", "must be one of the options"))?;
             return Ok(ScoreTest::Includes(option.to_owned()));
         }
-        // Where the field does not take it, it is kept as it is and judged with the whole form.
-        let fitting = field.and_then(|field| Answer::read(field, value).ok());
+        // Where the field does not take it, it is kept as it is and judged with the whole form. So is a text, which is
+        // the same in any case.
+        let fitting = field
+            .filter(|field| field.kind != FieldType::Text)
+            .and_then(|field| Answer::read(field, value).ok());
         let answer = match fitting {
             Some(answer) => answer,
             None => plain(value).ok_or(("OUT_OF_RANGE", "must be a number of at most 15 digits"))?,

@@ -7,7 +7,9 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use docket_aggregates::ids::QualificationTemplateId;
-use docket_aggregates::qualification_template::{FormPatch, QualificationForm, QualificationTemplate};
+use docket_aggregates::qualification_template::{
+    FormPatch, PatternRoom, QualificationForm, QualificationTemplate,
+};
 use docket_projections::qualification_templates as rows;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,8 +21,10 @@ use super::document::{FormDocument, told};
 use super::{Breaking, GivenQualificationTemplate, created, doubts, revised, version_found};
 use crate::json;
 use crate::ledger::{Write, canonical};
+use crate::spelling::shortened;
 use crate::tools::input::Moment;
 use crate::tools::plan::outcome;
+use crate::tools::refusal::NAME_SHOWN;
 use crate::tools::schema::InputSchema;
 use crate::tools::upserting;
 use crate::tools::{
@@ -30,6 +34,7 @@ use crate::tools::{
 pub(super) fn tools() -> Vec<Draft> {
     vec![
         tool!(BulkWrite import_qualification_templates)
+            .heavy()
             .example(
                 "One template",
                 json!({
@@ -154,9 +159,10 @@ async fn import_qualification_templates(
     let mut import = Import::default();
     let mut names = HashSet::new();
     let mut forms = Vec::new();
+    let mut room = PatternRoom::default();
     for (index, (path, entry)) in entries.into_iter().enumerate() {
         let name = named(&entry);
-        match read(entry, &path) {
+        match read(entry, &path, &mut room) {
             Ok(form) => {
                 let twice = !names.insert(form.name.clone());
                 if twice && mode == Mode::UpsertByName {
@@ -328,7 +334,11 @@ fn entries(
             let entries = members.remove("templates");
             let known = ["schemaVersion", "exportedAt"];
             if let Some(unknown) = members.keys().find(|member| !known.contains(&member.as_str())) {
-                return Err(whole("", "UNKNOWN_FIELD", format!("unknown field {unknown}")));
+                return Err(whole(
+                    "",
+                    "UNKNOWN_FIELD",
+                    format!("unknown field {}", shortened(unknown, NAME_SHOWN)),
+                ));
             }
             match entries {
                 Some(Value::Array(entries)) => numbered("document.templates", entries),
@@ -362,7 +372,7 @@ fn named(entry: &Value) -> Option<String> {
 }
 
 /// The form of one entry, bare or as an export gave it; or everything that is wrong with it.
-fn read(entry: Value, path: &str) -> Result<QualificationForm, Vec<FieldError>> {
+fn read(entry: Value, path: &str, room: &mut PatternRoom) -> Result<QualificationForm, Vec<FieldError>> {
     let one = |place: &str, code, message: String| vec![FieldError::new(place, code, message)];
     let Value::Object(mut members) = entry else {
         return Err(one(path, "WRONG_TYPE", "must be an object".to_owned()));
@@ -380,7 +390,11 @@ fn read(entry: Value, path: &str) -> Result<QualificationForm, Vec<FieldError>> 
             known_version(&members).map_err(|(code, message)| one(&place("schemaVersion"), code, message))?;
             let known = ["schemaVersion", "exportedAt", "sha256"];
             if let Some(unknown) = members.keys().find(|member| !known.contains(&member.as_str())) {
-                return Err(one(&place(unknown), "UNKNOWN_FIELD", format!("unknown field {unknown}")));
+                return Err(one(
+                    &place(unknown),
+                    "UNKNOWN_FIELD",
+                    format!("unknown field {}", shortened(unknown, NAME_SHOWN)),
+                ));
             }
             if let Some(hash) = members.get("sha256").filter(|hash| !hash.is_null())
                 // What has no canonical form is told better by the form's own check.
@@ -408,7 +422,7 @@ fn read(entry: Value, path: &str) -> Result<QualificationForm, Vec<FieldError>> 
     }
     let document: FormDocument =
         serde_json::from_value(form).map_err(|error| one(&path, "INVALID", error.to_string()))?;
-    document.form().map_err(|faults| told(&faults, &path))
+    document.form_within(room).map_err(|faults| told(&faults, &path))
 }
 
 /// The hash of a template's canonical bytes, in hex.

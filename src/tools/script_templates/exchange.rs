@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use docket_aggregates::Decides as _;
 use docket_aggregates::ids::ScriptTemplateId;
 use docket_aggregates::script_template::{
-    ScriptContent, ScriptPatch, ScriptTemplate, ScriptTemplateCommand, ScriptTemplateError,
+    ScriptContent, ScriptPatch, ScriptTemplate, ScriptTemplateCommand, ScriptTemplateError, lint,
 };
 use docket_projections::script_templates::{self, ScriptTemplateRow};
 use schemars::JsonSchema;
@@ -22,9 +22,10 @@ use uuid::Uuid;
 use super::writing::created;
 use super::{BODY_LEVELS, FindingShown, LintShown, version};
 use crate::ledger::Write;
+use crate::spelling::shortened;
 use crate::tools::input::{GivenScript, Moment};
 use crate::tools::plan::outcome;
-use crate::tools::refusal::FieldError;
+use crate::tools::refusal::{FieldError, MESSAGE_MAX, NAME_SHOWN};
 use crate::tools::upserting;
 use crate::tools::{Draft, Effects, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool};
 use file::{Entry, Exported, checksum, entries, read_entry};
@@ -33,6 +34,7 @@ pub(super) fn tools() -> Vec<Draft> {
     let step = json!({ "id": "projet", "type": "question", "text": "Quel est votre projet ?" });
     vec![
         tool!(BulkWrite import_script_templates)
+            .heavy()
             .levels(BODY_LEVELS)
             .example(
                 "Two at once",
@@ -203,7 +205,15 @@ async fn import_script_templates(
     let existing = script_templates::with_names(&mut view, ctx.organization(), &names).await?;
     drop(view);
 
-    let mut import = Import { ctx: &ctx, mint, mode, existing, seen: HashSet::new(), done: Done::default() };
+    let mut import = Import {
+        ctx: &ctx,
+        mint,
+        mode,
+        existing,
+        seen: HashSet::new(),
+        room: lint::Room::default(),
+        done: Done::default(),
+    };
     for (index, (entry, content)) in read.into_iter().enumerate() {
         let taken = match content {
             Ok(content) => import.take(index, &entry, content).await?,
@@ -245,6 +255,8 @@ struct Import<'a> {
     existing: Vec<ScriptTemplateRow>,
     /// Names that this import took in.
     seen: HashSet<String>,
+    /// How much is still told of what breaks a rule.
+    room: lint::Room,
     done: Done,
 }
 
@@ -267,7 +279,7 @@ impl Import<'_> {
         content: ScriptContent,
     ) -> ToolResult<Result<(), Vec<FindingShown>>> {
         let name = content.name.clone();
-        let lint = LintShown::of(Some(&content));
+        let lint = LintShown::within(Some(&content), &mut self.room);
         if !lint.errors.is_empty() {
             return Ok(Err(lint.errors));
         }
@@ -346,5 +358,6 @@ impl Import<'_> {
 }
 
 fn finding(code: &'static str, path: &str, message: &str) -> FindingShown {
-    FindingShown { code, path: path.to_owned(), message: message.to_owned() }
+    let shown = |text: &str, max| shortened(text, max).into_owned();
+    FindingShown { code, path: shown(path, NAME_SHOWN), message: shown(message, MESSAGE_MAX) }
 }

@@ -4,6 +4,7 @@
 //! by the linter, at once. Texts are taken letter by letter, for a label with a space at its end is not the label.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use docket_aggregates::script_template::{Branch, Choice, Node, NodeKind, ScriptContent, lint};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -109,7 +110,7 @@ fn readable(step: &Value, unnamed: &mut usize) -> Node {
         format!("unnamed-{unnamed}")
     };
     // What an option says that cannot be read is not known, and neither is whether a branch is labelled with it.
-    let mut hidden = false;
+    let mut hidden = kind.is_some() && !matches!(step["options"], Value::Null | Value::Array(_));
     let mut options: Vec<Choice> = members("options")
         .map(|option| match (option, option["value"].as_str()) {
             (Value::String(value), _) => Choice::new(value, None),
@@ -120,9 +121,10 @@ fn readable(step: &Value, unnamed: &mut usize) -> Node {
             }
         })
         .collect();
+    let declared: HashSet<String> = options.iter().map(|option| option.value.clone()).collect();
     let labels: Vec<String> = members("branches")
         .map(|branch| match text(&branch["label"]) {
-            Some(label) if hidden && !options.iter().any(|option| option.value == label) => {
+            Some(label) if hidden && !declared.contains(&label) => {
                 let label = name();
                 options.push(Choice::new(label.clone(), None));
                 label

@@ -28,6 +28,7 @@ use crate::tools::{
 pub(super) fn tools() -> Vec<Draft> {
     vec![
         tool!(Write create_script_template)
+            .heavy()
             .adding()
             .authored(|input| authoring_faults(input, ""))
             .levels(BODY_LEVELS)
@@ -73,6 +74,7 @@ pub(super) fn tools() -> Vec<Draft> {
                 }),
             ),
         tool!(Write update_script_template)
+            .heavy()
             .repeatable()
             .authored(|input| authoring_faults(&input["patch"], "patch."))
             .levels(BODY_LEVELS)

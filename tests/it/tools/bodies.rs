@@ -183,3 +183,20 @@ async fn the_unscoped_tool_ignores_an_organization_and_says_so() {
     }
     office.ask("crm_resolve_workspace", json!({ "query": "   " })).await.refused(400, "INVALID_INPUT");
 }
+
+#[tokio::test]
+async fn what_was_sent_is_repeated_only_so_far() {
+    let office = Office::empty().await;
+    let long = "x".repeat(200_000);
+    let option = json!({ "id": "s", "type": "select", "text": "?", "options": [long] });
+    for (tool, input, code) in [
+        ("list_campaigns", json!({ &long: 1, format!("{long}y"): 2 }), "INVALID_INPUT"),
+        ("create_script_template", json!({ "name": "A", "steps": [{ &long: 1 }] }), "INVALID_INPUT"),
+        ("create_script_template", json!({ "name": "A", "steps": [option] }), "SCRIPT_INVALID"),
+    ] {
+        let told = office.ask(tool, input).await;
+        assert_eq!(told.code(), code, "{tool}");
+        let bytes = told.body.to_string().len();
+        assert!(bytes < 10_000, "{tool}: {bytes}");
+    }
+}

@@ -19,6 +19,19 @@ async fn a_name_may_be_there_twice_with_a_warning() {
 }
 
 #[tokio::test]
+async fn whoever_writes_its_name_in_another_way_is_not_warned_of_itself() {
+    let office = Office::empty().await;
+    let campaign = office.campaign("Spring").await;
+    let renamed = |name: &str| json!({ "campaignId": campaign, "patch": { "name": name } });
+    let told = office.ask(UPDATE, renamed("SPRING")).await;
+    assert_eq!(told.data()["campaign"]["name"], "SPRING", "{}", told.body);
+    assert_eq!(told.meta()["warnings"], json!([]));
+    office.campaign("Autumn").await;
+    let told = office.ask(UPDATE, renamed("AUTUMN")).await;
+    assert_eq!(texts(&told.meta()["warnings"], "code"), ["DUPLICATE_NAME"]);
+}
+
+#[tokio::test]
 async fn a_patch_that_changes_nothing_records_nothing() {
     let office = Office::empty().await;
     let campaign = office.campaign("Spring").await;

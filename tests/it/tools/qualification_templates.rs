@@ -633,3 +633,33 @@ async fn a_long_form_and_its_schema_are_told_whole() {
         assert_eq!(list.as_array().unwrap().len(), 100);
     }
 }
+
+#[tokio::test]
+async fn a_form_whose_name_is_written_in_another_way_is_not_warned_of_itself() {
+    let office = Office::empty().await;
+    let made = office.done("create_qualification_template", heating()).await;
+    let (id, name) = (&made["template"]["templateId"], text(&made["template"]["name"]));
+    let patch = json!({ "templateId": id, "patch": { "name": name.to_uppercase() } });
+    let told = office.ask("update_qualification_template", patch).await;
+    assert_eq!(told.data()["template"]["name"], name.to_uppercase().as_str(), "{}", told.body);
+    let codes = texts(&told.meta()["warnings"], "code");
+    assert!(!codes.contains(&"DUPLICATE_NAME".to_owned()), "{codes:?}");
+}
+
+#[tokio::test]
+async fn the_patterns_of_an_import_have_a_bound_together() {
+    let office = Office::empty().await;
+    let field = |n: usize, pattern: String| json!({ "key": format!("f{n}"), "label": "Text", "type": "text", "pattern": pattern });
+    let heavy: Vec<Value> = (0..100).map(|n| field(n, format!(r"\pL{{{}}}", 100 + n))).collect();
+    let templates = json!([{ "name": "Heavy", "fields": heavy }, { "name": "Light", "fields": [field(0, "^a$".into())] }]);
+    let import = |templates: &Value| {
+        let input = json!({ "templates": templates, "onError": "skip" });
+        office.done("import_qualification_templates", input)
+    };
+    let told = import(&templates).await;
+    let codes: Vec<String> =
+        told["skipped"].as_array().unwrap().iter().map(|one| text(&one["errors"][0]["code"])).collect();
+    assert_eq!(codes, ["BAD_PATTERN", "PATTERNS_TOO_LARGE"]);
+    let told = import(&json!([templates[1]])).await;
+    assert_eq!(told["skipped"], json!([]));
+}

@@ -555,6 +555,8 @@ async fn an_option_that_is_written_wrongly_is_named_and_hides_nothing_else() {
             vec![fault("options[0].value", "REQUIRED"), fault("options[0].valeu", "UNKNOWN_FIELD")],
         ),
         (json!([1, "b"]), vec![fault("options[0]", "WRONG_TYPE")]),
+        (json!("a"), vec![fault("options", "WRONG_TYPE")]),
+        (json!({}), vec![fault("options", "WRONG_TYPE")]),
         (json!([{ "value": 1 }, "b"]), vec![fault("options[0].value", "WRONG_TYPE")]),
         (
             json!([1, "b", "b"]),

@@ -81,7 +81,7 @@ fn each_rule_has_its_code_and_its_path() {
         ),
         (
             vec![select("a", &[&"é".repeat(OPTION_MAX + 1)], vec![])],
-            vec![("steps[0].options[0].value", "TOO_LONG"), ("steps[0].options[0].label", "TOO_LONG")],
+            vec![("steps[0].options[0].value", "TOO_LONG")],
         ),
         (
             vec![select("a", &["A", "B"], vec![branch("A", vec![]), branch("A", vec![])])],
@@ -215,6 +215,23 @@ fn the_limits_hold_at_their_edges() {
 fn a_script_without_end_gets_an_answer_with_an_end() {
     let branches: Vec<Branch> = (0..5_000).map(|n| branch(&n.to_string(), vec![])).collect();
     assert_eq!(lint(&content(vec![yesno("a", branches)])).errors.len(), FINDINGS_MAX);
+}
+
+#[test]
+fn many_scripts_of_one_call_are_told_no_more_of_than_one() {
+    let values: Vec<String> = (0..OPTIONS_MAX).map(|n| format!("{n:03}{}", "a".repeat(60))).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let branches: Vec<Branch> =
+        (0..OPTIONS_MAX).map(|n| branch(&format!("{}{n:03}", "b".repeat(60)), vec![])).collect();
+    let broken = content(vec![select("a", &values, branches)]);
+    let mut room = Room::default();
+    let errors: Vec<Vec<Finding>> = (0..50).map(|_| lint_within(&broken, &mut room).errors).collect();
+    assert!(errors.iter().all(|errors| !errors.is_empty()), "a broken script was found faultless");
+    // Each of the scripts that there was no room for has its one error.
+    let told: usize = errors.iter().map(Vec::len).sum();
+    assert_eq!(told, FINDINGS_MAX + 45);
+    let meant = errors.iter().flatten().filter(|error| error.message.contains("did you mean"));
+    assert_eq!(meant.count(), MEANT_MAX);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! What a label was probably meant to say, and what does not belong into a call.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
@@ -34,32 +37,81 @@ pub(crate) fn yes_or_no(label: &str) -> Option<&'static str> {
 
 /// Characters by which two texts are compared: the cost grows with their product.
 const COMPARED: usize = 60;
+/// Characters of a text that are folded for that: what is folded away leaves enough of them.
+const FOLDED: usize = 4 * COMPARED;
 
-/// The value of the option whose value or label is most like the text.
-pub(crate) fn nearest<'a>(text: &str, options: &'a [Choice]) -> Option<&'a str> {
-    let shape = |text: &str| folded(text).chars().take(COMPARED).collect::<String>();
-    let wanted = shape(text);
-    let likeness = |option: &Choice| {
-        let alike = |text: &str| strsim::normalized_levenshtein(&wanted, &shape(text));
-        alike(&option.value).max(alike(option.shown()))
-    };
-    // The first of equals, so that the answer depends on nothing but the script.
-    let mut best: Option<(f64, &Choice)> = None;
-    for option in options.iter().take(super::OPTIONS_MAX) {
-        let alike = likeness(option);
-        if best.is_none_or(|(so_far, _)| alike > so_far) {
-            best = Some((alike, option));
-        }
+/// A text as others are compared with it.
+struct Shape(Vec<char>);
+
+impl Shape {
+    fn of(text: &str) -> Self {
+        let begun: String = text.chars().take(FOLDED).collect();
+        Self(folded(&begun).chars().take(COMPARED).collect())
     }
-    best.map(|(_, option)| option.value.as_str())
+
+    /// How much of the longer one is alike, as a fraction, unless it is at most as much as the fraction given. Whatever
+    /// the letters are, no more can be alike than the shorter one has: most texts are told apart by their lengths.
+    fn more_alike(&self, other: &Self, than: Option<(usize, usize)>) -> Option<(usize, usize)> {
+        let (shorter, longer) = (self.0.len().min(other.0.len()), self.0.len().max(other.0.len()));
+        if longer == 0 {
+            return Some((1, 1)).filter(|whole| exceeds(*whole, than));
+        }
+        if !exceeds((shorter, longer), than) {
+            return None;
+        }
+        let alike = (longer - strsim::generic_levenshtein(&self.0, &other.0), longer);
+        Some(alike).filter(|alike| exceeds(*alike, than))
+    }
+}
+
+/// Whether a fraction is more than another one, or than nothing at all.
+fn exceeds((part, whole): (usize, usize), than: Option<(usize, usize)>) -> bool {
+    than.is_none_or(|(other_part, other_whole)| part * other_whole > other_part * whole)
+}
+
+/// What the options of one node are compared by: made once, however many texts are held against them.
+pub(crate) struct Meanings<'a>(Vec<(Shape, &'a str)>);
+
+impl<'a> Meanings<'a> {
+    /// Of the options that a text may mean; one without a value is no answer.
+    pub(crate) fn of(options: &'a [Choice]) -> Self {
+        let meant = |option: &&Choice| !super::blank(&option.value);
+        let shapes = options.iter().take(super::OPTIONS_MAX).filter(meant).flat_map(|option| {
+            let label = Some(option.shown()).filter(|label| *label != option.value);
+            std::iter::once(option.value.as_str())
+                .chain(label)
+                .map(|text| (Shape::of(text), option.value.as_str()))
+        });
+        Self(shapes.collect())
+    }
+
+    /// The value of the option whose value or label is most like the text.
+    pub(crate) fn nearest(&self, text: &str) -> Option<&'a str> {
+        let wanted = Shape::of(text);
+        // The first of equals, so that the answer depends on nothing but the script.
+        let mut best: Option<((usize, usize), &str)> = None;
+        for (shape, value) in &self.0 {
+            if let Some(alike) = wanted.more_alike(shape, best.map(|(alike, _)| alike)) {
+                best = Some((alike, value));
+            }
+        }
+        best.map(|(_, value)| value)
+    }
 }
 
 /// The name that was probably meant, if one is close enough.
 pub(crate) fn nearest_name<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    /// The part of the longer name that is alike, at least.
+    const ALIKE: f64 = 0.6;
+    /// Characters of a name that may be meant by another: nobody adds as many as it has.
+    const NAME: usize = 128;
     let mut best: Option<(f64, &str)> = None;
+    if name.chars().nth(NAME).is_some() {
+        return None;
+    }
     for known in known {
         let alike = strsim::normalized_levenshtein(name, known);
-        if alike >= 0.6 && best.is_none_or(|(so_far, _)| alike > so_far) {
+        if alike >= ALIKE && best.is_none_or(|(so_far, _)| alike > so_far) {
             best = Some((alike, known));
         }
     }
@@ -215,35 +267,88 @@ const NOTES: [&str; 8] = [
     "admin only",
 ];
 
+/// What it says of a text that a phrase is in it.
+#[derive(Clone, Copy)]
+enum Sign {
+    Note,
+    Update,
+    Standing,
+    Report,
+    SpokenTo,
+    Verb,
+    Place,
+}
+
+/// How many signs there are.
+const SIGNS: usize = Sign::Place as usize + 1;
+
+struct Phrase {
+    words: Vec<&'static str>,
+    sign: Sign,
+    /// Of several phrases with one sign the one of the lowest rank is told.
+    rank: usize,
+    told: &'static str,
+}
+
+/// All phrases by their first words: a text is gone through once, however many phrases there are.
+static PHRASES: LazyLock<HashMap<&'static str, Vec<Phrase>>> = LazyLock::new(|| {
+    let mut phrases: HashMap<&'static str, Vec<Phrase>> = HashMap::new();
+    let mut add = |sign, rank, told: &'static str, rest: Option<&'static str>| {
+        let words: Vec<&'static str> =
+            told.split(' ').chain(rest.into_iter().flat_map(|rest| rest.split(' '))).collect();
+        if let Some(&first) = words.first() {
+            phrases.entry(first).or_default().push(Phrase { words, sign, rank, told });
+        }
+    };
+    for (sign, told) in [
+        (Sign::Note, &NOTES[..]),
+        (Sign::Standing, &STANDINGS[..]),
+        (Sign::SpokenTo, &SPOKEN_TO[..]),
+        (Sign::Verb, &VERBS[..]),
+        (Sign::Place, &PLACES[..]),
+    ] {
+        told.iter().enumerate().for_each(|(rank, told)| add(sign, rank, told, None));
+    }
+    for (sign, verbs, objects) in
+        [(Sign::Update, &UPDATES[..], &RECORDS[..]), (Sign::Report, &WRITES[..], &REPORTS[..])]
+    {
+        for (rank, verb) in verbs.iter().enumerate() {
+            objects.iter().for_each(|object| add(sign, rank, verb, Some(object)));
+        }
+    }
+    phrases
+});
+
 /// The words by which a text is a reminder for the team and not something for a call.
 pub(super) fn admin_text(text: &str) -> Option<&'static str> {
     // A question is for the one who is called, whatever it is about.
     let asks = text.trim_end().ends_with('?');
-    let text = format!(" {} ", unabbreviated(&folded(text)));
-    let says = |phrase: &str| text.contains(&format!(" {phrase} "));
-    if let Some(note) = NOTES.into_iter().find(|note| says(note)) {
-        return Some(note);
+    let words = unabbreviated(&folded(text));
+    let mut found: [Option<(usize, &'static str)>; SIGNS] = [None; SIGNS];
+    for (at, first) in words.iter().enumerate() {
+        for phrase in PHRASES.get(first.as_str()).into_iter().flatten() {
+            let best = &mut found[phrase.sign as usize];
+            if best.is_none_or(|(rank, _)| phrase.rank < rank)
+                && words.len() - at >= phrase.words.len()
+                && words[at..].iter().zip(&phrase.words).all(|(word, said)| word == said)
+            {
+                *best = Some((phrase.rank, phrase.told));
+            }
+        }
     }
-    let updated = |verb: &&str| RECORDS.iter().any(|record| says(&format!("{verb} {record}")));
-    if !asks && let Some(verb) = UPDATES.into_iter().find(updated) {
-        return Some(verb);
+    let told = |sign: Sign| found[sign as usize].map(|(_, told)| told);
+    let done = || told(Sign::Update).or(told(Sign::Standing)).or(told(Sign::Report));
+    let put = || told(Sign::Verb).and(told(Sign::Place));
+    match told(Sign::Note) {
+        Some(note) => Some(note),
+        None if !asks => done().or_else(put),
+        None if told(Sign::SpokenTo).is_some() => None,
+        None => put(),
     }
-    let reported = |verb: &&str| REPORTS.iter().any(|report| says(&format!("{verb} {report}")));
-    if !asks
-        && let Some(phrase) =
-            STANDINGS.into_iter().find(|phrase| says(phrase)).or_else(|| WRITES.into_iter().find(reported))
-    {
-        return Some(phrase);
-    }
-    if asks && SPOKEN_TO.into_iter().any(says) {
-        return None;
-    }
-    let place = PLACES.into_iter().find(|place| says(place))?;
-    VERBS.into_iter().any(says).then_some(place)
 }
 
-/// Letters that stand alone side by side as one word: "c r m" is what is left of "C.R.M.".
-fn unabbreviated(text: &str) -> String {
+/// The words of a folded text, letters that stand alone side by side as one: "c r m" is what is left of "C.R.M.".
+fn unabbreviated(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut spelling = false;
     for word in text.split(' ') {
@@ -254,7 +359,7 @@ fn unabbreviated(text: &str) -> String {
         }
         spelling = letter;
     }
-    words.join(" ")
+    words
 }
 
 #[cfg(test)]
@@ -309,9 +414,12 @@ mod tests {
             ("Ete", "été"),
             ("e\u{301}te\u{301}", "été"),
         ] {
-            assert_eq!(nearest(text, &options), Some(meant), "{text}");
+            assert_eq!(Meanings::of(&options).nearest(text), Some(meant), "{text}");
         }
-        assert_eq!(nearest("small", &[]), None);
+        assert_eq!(Meanings::of(&[]).nearest("small"), None);
+        // An option that says nothing is not what somebody meant.
+        let empty = [Choice::new("", None), Choice::new("x", None)];
+        assert_eq!(Meanings::of(&empty).nearest(""), Some("x"));
     }
 
     #[test]

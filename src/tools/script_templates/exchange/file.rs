@@ -17,7 +17,8 @@ use super::super::{BODY_LEVELS, FindingShown};
 use super::finding;
 use crate::json;
 use crate::ledger::canonical;
-use crate::tools::refusal::{FieldError, Refusal, ToolResult};
+use crate::spelling::shortened;
+use crate::tools::refusal::{FieldError, NAME_SHOWN, Refusal, ToolResult};
 use crate::tools::schema::InputSchema;
 
 /// The version of the form.
@@ -106,7 +107,11 @@ pub(super) fn entries(
                 let templates = members.remove("templates");
                 known_version(version.as_ref()).map_err(|error| whole(&error))?;
                 if let Some(name) = members.keys().next() {
-                    return Err(whole(&finding("UNKNOWN_FIELD", "", &format!("unknown field {name}"))));
+                    return Err(whole(&finding(
+                        "UNKNOWN_FIELD",
+                        "",
+                        &format!("unknown field {}", shortened(name, NAME_SHOWN)),
+                    )));
                 }
                 match templates {
                     Some(Value::Array(values)) => numbered("document.templates", values),
@@ -180,7 +185,11 @@ pub(super) fn read_entry(entry: &mut Entry) -> Result<ScriptContent, Vec<Finding
 fn unpacked(members: &mut Map<String, Value>) -> Result<Value, FindingShown> {
     known_version(members.get("schemaVersion"))?;
     if let Some(name) = members.keys().find(|name| !ENVELOPE.contains(&name.as_str())) {
-        return Err(finding("UNKNOWN_FIELD", name, &format!("unknown field {name}")));
+        return Err(finding(
+            "UNKNOWN_FIELD",
+            name,
+            &format!("unknown field {}", shortened(name, NAME_SHOWN)),
+        ));
     }
     let template =
         members.remove("template").ok_or_else(|| finding("REQUIRED", "template", "is required"))?;

@@ -1,0 +1,78 @@
+//! Work that needs a processor for longer than others should wait for one.
+//!
+//! What runs on the runtime's own threads keeps them from everybody else until it waits for something. Work that goes
+//! aside leaves its thread's place to the others first, and no more of it runs at once than leaves them a processor.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::LazyLock;
+use std::task::Poll;
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Semaphore;
+
+/// So many pieces of work run aside at once: one processor is for the others, where there are several.
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Semaphore::new(processors.saturating_sub(1).max(1))
+});
+
+/// Does the work at once, while others go on. A runtime of one thread has no others to make way for.
+pub fn at_once<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// Does the work aside wherever it does not wait for something itself. A place is held only while it needs a processor.
+/// Such work does not run within other such work, which would hold the place that it waits for.
+pub async fn run<F: Future>(work: F) -> F::Output {
+    let mut work = pin!(work);
+    loop {
+        // The places are never closed.
+        let place = PLACES.acquire().await.ok();
+        let polled = poll_fn(|context| Poll::Ready(at_once(|| work.as_mut().poll(context)))).await;
+        drop(place);
+        if let Poll::Ready(done) = polled {
+            return done;
+        }
+        // Whatever the work waits for wakes this task.
+        let mut slept = false;
+        poll_fn(|_| if std::mem::replace(&mut slept, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Longer than a busy machine takes to start a thread.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn others_are_served_while_something_heavy_runs() {
+        let (sender, receiver) = mpsc::channel();
+        // It ends only once another task of the runtime, which has one thread, was run meanwhile.
+        let heavy = tokio::spawn(run(async move {
+            tokio::task::yield_now().await;
+            receiver.recv_timeout(PATIENCE)
+        }));
+        let other = tokio::spawn(async move { sender.send("served") });
+        assert_eq!(heavy.await.unwrap(), Ok("served"));
+        other.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_woken_and_what_is_done_is_answered() {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let waiting = tokio::spawn(run(async move { receiver.await.map(|n: u32| n + 1) }));
+        tokio::task::yield_now().await;
+        sender.send(1).unwrap();
+        assert_eq!(waiting.await.unwrap(), Ok(2));
+        assert_eq!(at_once(|| 3), 3);
+    }
+}
