@@ -2,9 +2,10 @@
 //!
 //! The operator's file names them (`registry`, `file`), and replaces those in force as a whole: a file that cannot be
 //! accepted changes nothing, and what runs goes on with the hook that it began with. Which text was in force from when
-//! on is in the instance ledger. Every process reads its own copy of the file; when another one reloaded, the rest
-//! look at theirs and take it over once it is the same text. Until then they stand aside: the cursor and the runs are
-//! shared, and a process that does not know the hooks in force would pass over what they are to see.
+//! on is in the instance ledger, and only an order changes it. Every process reads its own copy of the file, at its
+//! start and when another one reloaded, and takes it over once it is the text in force. Until then it stands aside: the
+//! cursor and the runs are shared, and a process that does not know the hooks in force would pass over what they are to
+//! see.
 //!
 //! `work` follows the ledgers and runs what is due, off the ledger and after it: a hook can neither delay nor prevent a
 //! send. A run happens at least once and its result is written once.
@@ -184,31 +185,62 @@ impl Hooks {
         })
     }
 
+    /// Reads the file; what cannot be accepted is told.
+    async fn read(&self) -> Result<(String, Arc<Registry>), HookRefusal> {
+        let text = file::read(self.inner.path.clone()).await?;
+        Ok((text.sha256, Arc::new(Registry::parse(&text.text)?)))
+    }
+
     fn put_in_force(&self, in_force: InForce) {
         *self.inner.in_force.write().unwrap_or_else(PoisonError::into_inner) = Some(in_force);
     }
+}
+
+/// Reads the file at the start of a process, and takes it over if it is the one in force, or the first of all. A process
+/// that merely starts changes the hooks of nobody: with another file, or none, it stands aside, as `keep_up` says.
+pub async fn begin(app: &App, call: &Call) -> Result<(), ServiceError<HookRefusal>> {
+    let hooks = &app.hooks;
+    let _turn = hooks.inner.reloading.lock().await;
+    let (sha256, registry) = hooks.read().await.map_err(ServiceError::Refused)?;
+    let stream = OrganizationId::INSTANCE.hook_registry();
+    for _ in 0..TRIES {
+        let known = app.ledger.load::<HookRegistry>(OrganizationId::INSTANCE, stream).await?;
+        if known.state.sha256().is_some_and(|recorded| recorded != sha256) {
+            return Ok(());
+        }
+        let order = HookRegistryCommand::Begin { sha256: sha256.clone(), hooks: registry.entries() };
+        let events = known.state.decide(order).map_err(|error| ServiceError::Refused(error.into()))?;
+        if !events.is_empty() {
+            match app.ledger.append(call.command(vec![known.write(events)], vec![], None)).await {
+                Ok(_) => (),
+                Err(AppendError::Conflict) => continue,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        tracing::info!(hooks = registry.hooks.len(), "the post-issue hooks were loaded");
+        hooks.put_in_force(InForce { sha256, loaded_at: call.at, registry });
+        return Ok(());
+    }
+    Err(AppendError::Conflict.into())
 }
 
 /// Reads the file and puts it in force, whole; what cannot be accepted changes nothing.
 pub async fn reload(app: &App, call: &Call) -> Result<Done<ReloadView>, ServiceError<HookRefusal>> {
     let hooks = &app.hooks;
     let _turn = hooks.inner.reloading.lock().await;
-    let text = file::read(hooks.inner.path.clone()).await.map_err(ServiceError::Refused)?;
-    let registry = Arc::new(Registry::parse(&text.text).map_err(ServiceError::Refused)?);
+    let (sha256, registry) = hooks.read().await.map_err(ServiceError::Refused)?;
     let before = hooks.in_force();
-    let changed = match &before {
-        Some(before) => before.sha256 != text.sha256,
-        None => !registry.hooks.is_empty(),
-    };
+    let others_here = before.as_ref().is_some_and(|before| before.sha256 != sha256);
     let stream = OrganizationId::INSTANCE.hook_registry();
     for _ in 0..TRIES {
         let known = app.ledger.load::<HookRegistry>(OrganizationId::INSTANCE, stream).await?;
-        let order = HookRegistryCommand::Reload { sha256: text.sha256.clone(), hooks: registry.entries() };
+        let order = HookRegistryCommand::Reload { sha256: sha256.clone(), hooks: registry.entries() };
         let events = known.state.decide(order).map_err(|error| ServiceError::Refused(error.into()))?;
         let version = known.state.version() + events.len() as u64;
-        let kept = before.as_ref().filter(|before| before.sha256 == text.sha256);
+        let changed = others_here || !events.is_empty();
+        let kept = before.as_ref().filter(|before| before.sha256 == sha256);
         let in_force = InForce {
-            sha256: text.sha256.clone(),
+            sha256: sha256.clone(),
             loaded_at: kept.map_or(call.at, |before| before.loaded_at),
             registry: registry.clone(),
         };
@@ -220,7 +252,7 @@ pub async fn reload(app: &App, call: &Call) -> Result<Done<ReloadView>, ServiceE
                 .into_iter()
                 .map(|entry| HookView { id: entry.id, enabled: entry.enabled })
                 .collect(),
-            sha256: text.sha256.clone(),
+            sha256: sha256.clone(),
             loaded_at: in_force.loaded_at,
             changed,
         };
@@ -251,7 +283,7 @@ pub async fn run(app: App, ending: CancellationToken) {
     );
 }
 
-/// Takes over what another process put in force, once this one's file is the same.
+/// Takes over what is in force, once this process's file is the same; says so where it is another.
 async fn keep_up(app: &App, ending: &CancellationToken) {
     let mut told: Option<String> = None;
     loop {
@@ -268,28 +300,17 @@ async fn keep_up(app: &App, ending: &CancellationToken) {
         if app.hooks.in_force().is_some_and(|own| own.sha256 == wanted) {
             continue;
         }
-        let text = file::read(app.hooks.inner.path.clone()).await;
-        let registry = match &text {
-            Ok(text) if text.sha256 == wanted => Registry::parse(&text.text).ok(),
-            _ => None,
-        };
-        match registry {
-            Some(registry) => {
-                tracing::info!(
-                    version = recorded.state.version(),
-                    "the post-issue hooks of another process are taken over"
-                );
-                app.hooks.put_in_force(InForce {
-                    sha256: wanted.to_owned(),
-                    loaded_at: app.clock.now(),
-                    registry: Arc::new(registry),
-                });
+        match app.hooks.read().await {
+            Ok((sha256, registry)) if sha256 == wanted => {
+                let version = recorded.state.version();
+                tracing::info!(version, "the post-issue hooks in force are taken over");
+                app.hooks.put_in_force(InForce { sha256, loaded_at: app.clock.now(), registry });
             }
-            None if told.as_deref() == Some(wanted) => (),
-            None => {
+            _ if told.as_deref() == Some(wanted) => (),
+            _ => {
                 tracing::warn!(
-                    "another process reloaded the post-issue hooks, and this one's file is another: it runs none until it \
-                     is the same"
+                    "the post-issue hooks in force are not those of this process's file: it runs none until the file is \
+                     the same, or is reloaded"
                 );
                 told = Some(wanted.to_owned());
             }

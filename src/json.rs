@@ -92,10 +92,19 @@ pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
 
 /// The same with another limit of nesting. Beyond about 120 levels the parser itself gives up.
 pub fn read_within(bytes: &[u8], depth_max: usize) -> Result<Value, Fault> {
+    read_by(bytes, depth_max, false)
+}
+
+/// The same, with texts and numbers as they come: whoever reads on judges these.
+pub fn read_shape(bytes: &[u8], depth_max: usize) -> Result<Value, Fault> {
+    read_by(bytes, depth_max, true)
+}
+
+fn read_by(bytes: &[u8], depth_max: usize, any_scalar: bool) -> Result<Value, Fault> {
     let text = std::str::from_utf8(bytes).map_err(|_| Fault::NotUtf8)?;
     let fault = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let strict = Strict { place: &Place::Root, depth: 0, depth_max, fault: &fault };
+    let strict = Strict { place: &Place::Root, depth: 0, depth_max, any_scalar, fault: &fault };
     let value = strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     value
         .map_err(|error| fault.take().unwrap_or(Fault::Syntax { line: error.line(), column: error.column() }))
@@ -150,6 +159,8 @@ struct Strict<'a> {
     place: &'a Place<'a>,
     depth: usize,
     depth_max: usize,
+    /// Whether texts and numbers are taken whatever they are.
+    any_scalar: bool,
     fault: &'a RefCell<Option<Fault>>,
 }
 
@@ -161,14 +172,14 @@ impl Strict<'_> {
 
     fn text<E: serde::de::Error>(&self, text: &str, place: &Place<'_>) -> Result<String, E> {
         let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
-        if text.chars().any(control) {
+        if !self.any_scalar && text.chars().any(control) {
             return Err(self.refuse(Fault::ControlCharacter { path: place.to_string() }));
         }
         Ok(if is_nfc(text) { text.to_owned() } else { text.nfc().collect() })
     }
 
     fn inner<'a>(&'a self, place: &'a Place<'a>) -> Strict<'a> {
-        Strict { place, depth: self.depth + 1, depth_max: self.depth_max, fault: self.fault }
+        Strict { place, depth: self.depth + 1, ..*self }
     }
 
     fn deeper<E: serde::de::Error>(&self) -> Result<(), E> {
@@ -208,15 +219,24 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
-        if (-SAFE..=SAFE).contains(&value) { Ok(value.into()) } else { Err(self.out_of_range()) }
+        let taken = self.any_scalar || (-SAFE..=SAFE).contains(&value);
+        if taken { Ok(value.into()) } else { Err(self.out_of_range()) }
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
-        i64::try_from(value).map_err(|_| self.out_of_range()).and_then(|value| self.visit_i64(value))
+        match i64::try_from(value) {
+            Ok(value) => self.visit_i64(value),
+            Err(_) if self.any_scalar => Ok(value.into()),
+            Err(_) => Err(self.out_of_range()),
+        }
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        if !value.is_finite() || value.abs() > SAFE as f64 {
+        let beyond = !value.is_finite() || value.abs() > SAFE as f64;
+        if beyond && self.any_scalar {
+            return Ok(value.into());
+        }
+        if beyond {
             return Err(self.out_of_range());
         }
         if value.fract() == 0.0 {

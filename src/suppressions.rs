@@ -29,14 +29,14 @@ use docket_aggregates::personal::Personal;
 use docket_aggregates::suppression::{Suppression, SuppressionCommand, SuppressionError, SuppressionReason};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::contacts as contact_rows;
-use docket_projections::searchable::{MatchKeys, account_key, without_tag};
+use docket_projections::searchable::{MatchKeys, account_key, mailbox_key, without_tag};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::allowlist::EntriesChanged;
 use crate::app::App;
 use crate::calls::cancelled_follow_ups;
-use crate::contacts::{address_hash, address_hashes};
+use crate::contacts::{address_hash, address_hashes, mailbox_hash};
 use crate::ledger::keys::{OrganizationKeys, SubjectKey};
 use crate::ledger::{AppendError, Appended, Lane, Write};
 use crate::readside::Consistency;
@@ -157,17 +157,20 @@ async fn read(
     Ok(targets)
 }
 
-/// Adds to each address the contacts that have it now.
+/// Adds to each address the contacts that have it now; to one without a tag also those that have it with any.
 async fn find_contacts<R>(
     app: &App,
     organization: OrganizationId,
     targets: &mut [Target],
 ) -> Result<(), ServiceError<R>> {
     let texts = targets.iter().filter(|target| target.domain.is_none()).filter_map(Target::text);
-    let (mut wanted, mut accounts) = (Vec::new(), Vec::new());
+    let (mut wanted, mut stored) = (Vec::new(), Vec::new());
     for text in texts {
         wanted.push(MatchKeys::of_address(text));
-        accounts.extend(account_key(organization, text));
+        stored.extend(account_key(organization, text));
+        if text.contains('@') && matches!(without_tag(text), Cow::Borrowed(_)) {
+            stored.push(mailbox_key(organization, text));
+        }
     }
     if wanted.is_empty() {
         return Ok(());
@@ -175,13 +178,14 @@ async fn find_contacts<R>(
     let keys = app.ledger.keys().organization(organization).await?;
     let mut view = app.readside.view(organization, Consistency::STRONG).await?;
     let mut rows = contact_rows::by_keys(&mut view, organization, &wanted, CONTACTS_MAX).await?;
-    let of_accounts =
-        contact_rows::by_match_keys(&mut view, organization, &accounts, CONTACTS_MAX, CONTACTS_MAX);
-    rows.extend(of_accounts.await?);
+    rows.extend(
+        contact_rows::by_match_keys(&mut view, organization, &stored, CONTACTS_MAX, CONTACTS_MAX).await?,
+    );
     drop(view);
     let mut having: BTreeMap<String, Vec<ContactId>> = BTreeMap::new();
     for row in rows {
-        for hash in row.profile.iter().flat_map(|profile| address_hashes(&keys, profile)) {
+        let Some(profile) = &row.profile else { continue };
+        for hash in address_hashes(&keys, profile).into_iter().chain(mailbox_hash(&keys, profile)) {
             having.entry(hash).or_default().push(row.contact_id);
         }
     }

@@ -14,6 +14,13 @@ use crate::stored::aggregate;
 /// Orders to the registry.
 #[derive(Clone, Debug)]
 pub enum HookRegistryCommand {
+    /// A process was started with these hooks. They are in force if none ever were: nobody asked for a change.
+    Begin {
+        /// SHA-256 of the file in hexadecimal; of nothing, where there is no file.
+        sha256: String,
+        /// The hooks in the order of the file.
+        hooks: Vec<HookEntry>,
+    },
     /// These are the hooks from now on.
     Reload {
         /// SHA-256 of the file in hexadecimal; of nothing, where there is no file.
@@ -39,7 +46,12 @@ aggregate!(HookRegistry, "HookRegistry", HookRegistryCommand, HookRegistryEvent,
 impl HookRegistry {
     /// The whole business of the registry.
     fn decide(&self, command: HookRegistryCommand) -> Result<Vec<HookRegistryEvent>, HookRegistryError> {
-        let HookRegistryCommand::Reload { sha256, hooks } = command;
+        let (sha256, hooks) = match command {
+            HookRegistryCommand::Begin { .. } if self.sha256.is_some() => return Ok(vec![]),
+            HookRegistryCommand::Begin { sha256, hooks } | HookRegistryCommand::Reload { sha256, hooks } => {
+                (sha256, hooks)
+            }
+        };
         // Before the first file there were no hooks; a file without any, or none at all, changes nothing then.
         let nothing_yet = self.sha256.is_none() && hooks.is_empty();
         if nothing_yet || self.sha256.as_ref() == Some(&sha256) {
@@ -103,5 +115,17 @@ mod tests {
             .when(reload("ee", &[]))
             .then_expect_events(vec![reloaded(2, "ee", &[])]);
         Given::with(()).given_no_previous_events().when(reload("ee", &[])).then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn a_start_puts_in_force_the_first_file_of_all_and_no_other() {
+        let begin =
+            |sha256: &str, ids| HookRegistryCommand::Begin { sha256: sha256.into(), hooks: hooks(ids) };
+        let first = || vec![reloaded(1, "aa", &["h"])];
+        Given::with(()).given_no_previous_events().when(begin("aa", &["h"])).then_expect_events(first());
+        Given::with(()).given_no_previous_events().when(begin("ee", &[])).then_expect_events(vec![]);
+        for (sha256, ids) in [("aa", &["h"][..]), ("bb", &["h"]), ("ee", &[])] {
+            Given::with(()).given(first()).when(begin(sha256, ids)).then_expect_events(vec![]);
+        }
     }
 }

@@ -7,9 +7,7 @@
 
 use crate::allowlist::{Allowed, Allowlist, RecipientKeys};
 use crate::approval_rules::{Action, ApprovalRules, Facts};
-use crate::bucket::BucketError;
 use crate::channel::Channel;
-use crate::correspondence::CorrespondenceError;
 use crate::credential::Credential;
 use crate::ids::ApprovalId;
 use crate::labels::Labels;
@@ -38,9 +36,11 @@ pub struct Recipient<'a> {
     pub left_alone: bool,
 }
 
-/// What becomes of a draft. `approval_id` is a fresh id, used if a person is to be asked.
+/// What becomes of a draft. `labels` is what the board says of its words; none where the piece that it names was taken out of
+/// use. `approval_id` is a fresh id, used if a person is to be asked.
 pub fn of_draft(
-    facts: &Facts,
+    channel: Channel,
+    labels: Option<&Labels>,
     recipient: Recipient<'_>,
     allowlist: At<'_, Allowlist>,
     rules: At<'_, ApprovalRules>,
@@ -51,10 +51,14 @@ pub fn of_draft(
     if let Err(ruling) = may_be_written_to(recipient, allowlist.state) {
         return (ruling, grounds);
     }
-    if facts.channel == Channel::DryRun {
+    if channel == Channel::DryRun {
         return (Ruling::DryRun, grounds);
     }
-    let verdict = rules.state.evaluate(facts, at);
+    let Some(labels) = labels else {
+        // As at the hand-over, which would ask a person after all.
+        return (Ruling::AskWithoutRules(approval_id), grounds);
+    };
+    let verdict = rules.state.evaluate(&Facts { channel, labels: labels.clone() }, at);
     grounds.rules_version = Some(rules.version);
     grounds.rule = verdict.rule;
     let ruling = match verdict.action {
@@ -196,21 +200,6 @@ pub fn at_dispatch(
         }
     }
     AtDispatch::HandOver
-}
-
-/// What becomes of a message that its bucket does not take; none if its day is over and the next one is to be asked.
-pub fn without_room(refusal: &BucketError) -> Option<Ruling> {
-    match refusal {
-        BucketError::Full { .. } => Some(Ruling::BlockedByQuota(Reason::DailyCap)),
-        BucketError::DayIsOver => None,
-    }
-}
-
-/// What becomes of a message whose recipient has got enough.
-pub fn with_enough(refusal: &CorrespondenceError) -> Ruling {
-    match refusal {
-        CorrespondenceError::Enough => Ruling::BlockedByQuota(Reason::FrequencyCap),
-    }
 }
 
 #[cfg(test)]

@@ -43,9 +43,24 @@ const HEADERS: [&str; 9] = [
 ];
 
 /// What begins with `X-` and is read by mail services on the way as an order, such as one for more recipients: `SendGrid`'s,
-/// Mandrill's, `SparkPost`'s, Mailgun's, Postmark's, Amazon's, Mailjet's and Brevo's.
-const ORDERS: [&str; 9] =
-    ["x-smtpapi", "x-mc-", "x-msys-", "x-mailgun-", "x-pm-", "x-ses-", "x-mj-", "x-mailin-", "x-sib-"];
+/// Mandrill's, `SparkPost`'s, Mailgun's, Postmark's, Amazon's, Mailjet's, Brevo's, Postal's, Elastic Email's, Mailtrap's and
+/// `PowerMTA`'s.
+const ORDERS: [&str; 14] = [
+    "x-smtpapi",
+    "x-mc-",
+    "x-msys-",
+    "x-mailgun-",
+    "x-pm-",
+    "x-ses-",
+    "x-mj-",
+    "x-mailjet-",
+    "x-mailin-",
+    "x-sib-",
+    "x-postal-",
+    "x-elasticemail-",
+    "x-mt-",
+    "x-virtual-mta",
+];
 /// Those of them that machines read: an encoded word means nothing there.
 const STRUCTURED: [&str; 4] = ["auto-submitted", "in-reply-to", "list-id", "references"];
 /// Bytes of one word of these, so that it fits on a line.
@@ -260,6 +275,7 @@ mod tests {
             ("headers", json!({ "X-A": "b\r\nBcc: eve@example.com" }), "CONTROL_CHARACTER"),
             ("headers", json!({ "X-A": 1 }), "WRONG_TYPE"),
             ("headers", json!({ "X-SMTPAPI": "{\"to\":[\"eve@example.com\"]}" }), "HEADER_NOT_ALLOWED"),
+            ("headers", json!({ "X-Mailjet-Campaign": "spring" }), "HEADER_NOT_ALLOWED"),
             ("headers", json!({ "x-mc-bccaddress": "eve@example.com" }), "HEADER_NOT_ALLOWED"),
             ("headers", json!({ "References": format!("<{}>", "a".repeat(950)) }), "WORD_TOO_LONG"),
             ("attachments", json!([]), "UNKNOWN_FIELD"),

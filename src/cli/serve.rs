@@ -78,10 +78,10 @@ impl Serve {
     }
 }
 
-/// Puts the hooks of the operator's file in force.
+/// Reads the hooks of the operator's file, and takes them over unless others are in force.
 pub(super) async fn load_hooks(app: &App) -> anyhow::Result<()> {
     let call = Call::of_system(app, OrganizationId::INSTANCE, "serve");
-    hooks::reload(app, &call).await.context("the post-issue hooks cannot be loaded")?;
+    hooks::begin(app, &call).await.context("the post-issue hooks cannot be loaded")?;
     Ok(())
 }
 

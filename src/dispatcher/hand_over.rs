@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::candidate::{self, Candidate};
 use super::ground::{Ground, LookError};
-use super::plan::{self, Handing, Plan, Seen, Today};
+use super::plan::{self, Handing, Plan, Rest, Seen, Today};
 use super::work::Lane;
 use crate::channels::{self, Outgoing};
 use crate::hearing;
@@ -75,32 +75,21 @@ pub async fn hand_over(
     let nothing =
         |left: &[MessageId]| HandedOver { messages: vec![], since: Stopwatch::now(), left: left.to_vec() };
     let mut turn = None;
-    for attempt in 0..TRIES {
+    let mut fresh = false;
+    for _ in 0..TRIES {
         if shared.stopping.is_cancelled() {
             return Ok(nothing(ids));
         }
         let now = shared.app.clock.now();
-        let (plan, bucket_id) = look_and_decide(shared, lane, ids, now, attempt > 0).await?;
-        let Plan {
-            writes,
-            guards,
-            absent,
-            handing,
-            let_go,
-            put_off,
-            held_back,
-            resting,
-            held_until,
-            control,
-        } = plan;
-        let work = &shared.work;
-        work.let_go(lane.organization, holder, &let_go).await?;
-        work.put_off(lane.organization, holder, &put_off).await?;
-        if !held_back.is_empty() {
-            work.give_up(lane.organization, holder, &held_back, held_until).await?;
-            resumed_meanwhile(shared, lane, control, &resting).await?;
-        }
+        let Decided { plan, bucket_id, by_glances } = look_and_decide(shared, lane, ids, now, fresh).await?;
+        let Plan { writes, guards, absent, handing, rest } = plan;
         if writes.is_empty() {
+            if by_glances {
+                // Nothing is appended, and so nothing would tell that what was seen lately is not so any more.
+                fresh = true;
+                continue;
+            }
+            set_aside(shared, lane, holder, rest).await?;
             return Ok(nothing(&[]));
         }
         let command = Command {
@@ -119,10 +108,15 @@ pub async fn hand_over(
             Ok(()) => {
                 metrics::counter!("docket_dispatch_handed_over_total").increment(handing.len() as u64);
                 let messages = handing.into_iter().map(|handing| handed(shared, lane, handing)).collect();
+                // The others come up again where this fails; what was handed over is to be called in time.
+                if let Err(error) = set_aside(shared, lane, holder, rest).await {
+                    tracing::warn!(error = %error, "messages that have to wait could not be set aside");
+                }
                 return Ok(HandedOver { messages, since, left: vec![] });
             }
             Err(AppendError::Conflict | AppendError::Present(_) | AppendError::Taken(_)) => {
                 metrics::counter!("docket_dispatch_conflicts_total").increment(1);
+                fresh = true;
                 if let Some(bucket_id) = bucket_id.filter(|_| turn.is_none()) {
                     turn = shared.app.ledger.turn(bucket_id.uuid()).await;
                 }
@@ -134,6 +128,20 @@ pub async fn hand_over(
         }
     }
     Ok(nothing(ids))
+}
+
+/// Writes down what becomes of the messages that the append has nothing of. Only now, because it may have been decided on what
+/// was seen lately, and it is the append that tells whether that is still so.
+async fn set_aside(shared: &Shared, lane: Lane, holder: Uuid, rest: Rest) -> Result<(), HandOverError> {
+    let Rest { let_go, put_off, held_back, resting, held_until, control } = rest;
+    let work = &shared.work;
+    work.let_go(lane.organization, holder, &let_go).await?;
+    work.put_off(lane.organization, holder, &put_off).await?;
+    if !held_back.is_empty() {
+        work.give_up(lane.organization, holder, &held_back, held_until).await?;
+        resumed_meanwhile(shared, lane, control, &resting).await?;
+    }
+    Ok(())
 }
 
 /// What was held back on a pause that was over by the time it was written down is ready again: the feed may have looked
@@ -175,14 +183,22 @@ pub async fn append(ledger: &Ledger, command: Command) -> Result<(), AppendError
     }
 }
 
-/// The plan, and the bucket of today.
+/// A plan, and what it rests on.
+struct Decided {
+    plan: Plan,
+    /// The bucket of today.
+    bucket_id: Option<BucketId>,
+    /// Whether it rests on what was seen lately and not read anew.
+    by_glances: bool,
+}
+
 async fn look_and_decide(
     shared: &Shared,
     lane: Lane,
     ids: &[MessageId],
     now: Timestamp,
     fresh: bool,
-) -> Result<(Plan, Option<BucketId>), LookError> {
+) -> Result<Decided, LookError> {
     let ledger = &shared.app.ledger;
     let organization = lane.organization;
     let streams: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
@@ -190,14 +206,14 @@ async fn look_and_decide(
     let mut plan = Plan::default();
     let found = plan::triage(ids.iter().copied().zip(found).collect(), now, &mut plan);
     if found.is_empty() {
-        return Ok((plan, None));
+        return Ok(Decided { plan, bucket_id: None, by_glances: false });
     }
     let ground = Ground::look(shared, lane, fresh).await?;
     if !ground.module_on {
         // The lane has no turn until it is on again.
-        plan.held_back.extend(found.into_iter().map(|(id, _)| id));
-        (plan.held_until, plan.control) = (now, ground.control.version);
-        return Ok((plan, None));
+        plan.rest.held_back.extend(found.into_iter().map(|(id, _)| id));
+        (plan.rest.held_until, plan.rest.control) = (now, ground.control.version);
+        return Ok(Decided { plan, bucket_id: None, by_glances: false });
     }
     let candidates = candidate::look(shared, lane, &ground, found).await?;
 
@@ -221,5 +237,5 @@ async fn look_and_decide(
     let bucket_id = today.as_ref().map(|today| today.bucket_id);
     let seen = Seen { shared, lane, ground: &ground, now, buckets, correspondences, suppressed };
     plan::decide(&seen, today, candidates, &mut plan);
-    Ok((plan, bucket_id))
+    Ok(Decided { plan, bucket_id, by_glances: !fresh })
 }

@@ -68,6 +68,12 @@ pub struct Plan {
     pub guards: Vec<Guard>,
     pub absent: Vec<ClaimKey>,
     pub handing: Vec<Handing>,
+    pub rest: Rest,
+}
+
+/// Messages of which the append has nothing.
+#[derive(Default)]
+pub struct Rest {
     /// Nothing is to be done with these.
     pub let_go: Vec<MessageId>,
     /// These are due at another time; none means when an event says so.
@@ -91,14 +97,14 @@ pub fn triage(
     for (id, message) in found {
         let state = &message.state;
         match state.dispatch_state() {
-            DispatchState::Done => plan.let_go.push(id),
-            DispatchState::None => plan.put_off.push((id, None)),
+            DispatchState::Done => plan.rest.let_go.push(id),
+            DispatchState::None => plan.rest.put_off.push((id, None)),
             DispatchState::Queued | DispatchState::Retrying => match state.not_before() {
-                Some(not_before) if now < not_before => plan.put_off.push((id, Some(not_before))),
+                Some(not_before) if now < not_before => plan.rest.put_off.push((id, Some(not_before))),
                 _ => left.push((id, message)),
             },
             DispatchState::InFlight => match state.last_sent_at().map(abandoned_at) {
-                Some(abandoned) if now < abandoned => plan.put_off.push((id, Some(abandoned))),
+                Some(abandoned) if now < abandoned => plan.rest.put_off.push((id, Some(abandoned))),
                 _ => left.push((id, message)),
             },
             DispatchState::Unknown => left.push((id, message)),
@@ -137,8 +143,8 @@ pub fn decide(seen: &Seen<'_>, today: Option<Today>, candidates: Vec<Candidate>,
         rests_on_rules: false,
         rests_on_quota: false,
     };
-    work.plan.held_until = seen.now.plus_millis(PAUSED_MILLIS);
-    work.plan.control = seen.ground.control.version;
+    work.plan.rest.held_until = seen.now.plus_millis(PAUSED_MILLIS);
+    work.plan.rest.control = seen.ground.control.version;
     let mut to_charge = Vec::new();
     for candidate in candidates {
         if let Some(candidate) = work.judge(candidate) {
@@ -195,10 +201,10 @@ impl Deciding<'_, '_> {
     }
 
     fn hold_back(&mut self, candidate: &Candidate) {
-        self.plan.held_back.push(candidate.id);
+        self.plan.rest.held_back.push(candidate.id);
         let rests = matches!(candidate.led.leading, Leading::SequencePaused | Leading::CampaignPaused);
         let step = candidate.message.state.step_of().filter(|_| rests);
-        self.plan.resting.extend(step.map(|(sequence, contact)| (candidate.id, sequence, contact)));
+        self.plan.rest.resting.extend(step.map(|(sequence, contact)| (candidate.id, sequence, contact)));
     }
 
     /// A hand-over of which nobody knows what became. It is repeated only under the key and with the secret of the last time,
@@ -221,10 +227,10 @@ impl Deciding<'_, '_> {
                 let decided = message.decide(record);
                 self.write(&candidate, decided);
             }
-            (AtDispatch::HandOver, Some(at), _) => self.plan.put_off.push((candidate.id, Some(at))),
+            (AtDispatch::HandOver, Some(at), _) => self.plan.rest.put_off.push((candidate.id, Some(at))),
             (AtDispatch::HeldBack(_), Some(_), _) => self.hold_back(&candidate),
             // A look-up, a webhook or a person settles it.
-            _ => self.plan.let_go.push(candidate.id),
+            _ => self.plan.rest.let_go.push(candidate.id),
         }
     }
 
@@ -266,7 +272,7 @@ impl Deciding<'_, '_> {
             let puzzled = self.seen.now.plus_millis(PUZZLING_MILLIS);
             for candidate in candidates {
                 tracing::error!(message.id = %candidate.id, "a credential has no day");
-                self.plan.put_off.push((candidate.id, Some(puzzled)));
+                self.plan.rest.put_off.push((candidate.id, Some(puzzled)));
             }
             return self.finish(None);
         };
@@ -368,13 +374,13 @@ impl Deciding<'_, '_> {
                 true
             }
             Ok(_) => {
-                self.plan.let_go.push(candidate.id);
+                self.plan.rest.let_go.push(candidate.id);
                 false
             }
             Err(refusal) => {
                 tracing::error!(message.id = %candidate.id, refusal = %refusal, "a message refuses what is due");
                 let puzzled = self.seen.now.plus_millis(PUZZLING_MILLIS);
-                self.plan.put_off.push((candidate.id, Some(puzzled)));
+                self.plan.rest.put_off.push((candidate.id, Some(puzzled)));
                 false
             }
         }
@@ -456,7 +462,7 @@ impl Deciding<'_, '_> {
                     Err(refusal) => {
                         // Room was looked for in the same state. Nothing is handed over then.
                         tracing::error!(refusal = %refusal, "a bucket refuses what it has room for");
-                        *plan = Plan { held_until: plan.held_until, ..Plan::default() };
+                        *plan = Plan::default();
                         return;
                     }
                 }

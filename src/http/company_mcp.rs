@@ -26,6 +26,7 @@ use super::company_tools::CompanyTools;
 use super::error::ApiError;
 use super::mcp::{
     Gate, base, ending, known_methods, listening, message, no_such_session, sending, session, speak, telling,
+    told,
 };
 use super::reply::Outcome;
 use super::routes::{self, Noted, Open};
@@ -95,7 +96,7 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
         Ok(entered) => entered,
         Err(refusal) => return turned_away(state, &parts, refusal, noted, started).await,
     };
-    let session = session(&parts.headers);
+    let (session, method) = (session(&parts.headers), parts.method.clone());
     let principal = entered.caller.principal_id;
     let mut response = if gate.knows(session.as_deref(), principal) {
         parts.extensions.insert(entered);
@@ -106,11 +107,7 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
     } else {
         no_such_session()
     };
-    if session.is_none()
-        && let Some(begun) = self::session(response.headers())
-    {
-        gate.begun(begun, principal).await;
-    }
+    gate.note(session, principal, &method, told(&response)).await;
     if let Some(allowance) = &noted.allowance {
         limits::tell(response.headers_mut(), allowance);
     }

@@ -224,6 +224,7 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
         }
     };
     let session = session(request.headers());
+    let method = request.method().clone();
     let principal = caller.principal_id;
     let mut response = if gate.knows(session.as_deref(), principal) {
         match message::read(request).await {
@@ -236,15 +237,16 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
     } else {
         no_such_session()
     };
-    if session.is_none()
-        && let Some(begun) = self::session(response.headers())
-    {
-        gate.begun(begun, principal).await;
-    }
+    gate.note(session, principal, &method, told(&response)).await;
     if let Some(allowance) = &visitor.allowance {
         limits::tell(response.headers_mut(), allowance);
     }
     response
+}
+
+/// What an answer says of sessions.
+pub(super) fn told(response: &Response) -> (StatusCode, Option<String>) {
+    (response.status(), session(response.headers()))
 }
 
 pub(super) fn no_such_session() -> Response {
@@ -263,7 +265,29 @@ impl Gate {
         session.is_none_or(|session| sessions.get(session) == Some(&principal))
     }
 
-    pub async fn begun(&self, session: String, principal: PrincipalId) {
+    /// Keeps the session that an answer began, and forgets the one that is over by it.
+    pub async fn note(
+        &self,
+        named: Option<String>,
+        principal: PrincipalId,
+        method: &Method,
+        (status, begun): (StatusCode, Option<String>),
+    ) {
+        match (named, begun) {
+            (None, Some(begun)) => self.begun(begun, principal).await,
+            (Some(named), _)
+                if status == StatusCode::NOT_FOUND || *method == Method::DELETE && status.is_success() =>
+            {
+                let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+                if sessions.peek(&named) == Some(&principal) {
+                    sessions.pop(&named);
+                }
+            }
+            _ => (),
+        }
+    }
+
+    async fn begun(&self, session: String, principal: PrincipalId) {
         let pushed_out = {
             let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
             make_room(&mut sessions, session, principal)

@@ -31,7 +31,7 @@ use super::matching::{Known, Recent, find};
 use super::turns::Turn;
 use super::{Error, ImportRefusal, Progress, apart, append_patiently};
 use crate::app::App;
-use crate::contacts::address_hashes;
+use crate::contacts::{address_hashes, mailbox_hash};
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::{self, ReadError};
 use crate::ledger::{AppendError, Command, Guard, Lane, Origin, Stream, Versioned, Write};
@@ -419,7 +419,7 @@ impl<'a> Commit<'a> {
     /// Decides what becomes of each row of a chunk.
     async fn plan(&mut self, ready: &Ready) -> Result<Plan, Error> {
         self.recent.folded_to(ready.position);
-        let Ready { known, hashes, domains, suppressed, listed, .. } = ready;
+        let Ready { known, hashes, wider, suppressed, listed, .. } = ready;
         let rows: Vec<(&StagedRow, &StagedContact)> = ready.rows().collect();
         let mut chunk = Known::default();
         let mut matched: Vec<Option<ContactId>> = Vec::with_capacity(rows.len());
@@ -446,13 +446,13 @@ impl<'a> Commit<'a> {
 
         let mut plan = Plan { contacts: self.load_contacts(&changed).await?, ..Plan::default() };
         let legal_basis = self.folder.state.legal_basis();
-        let addresses = hashes.iter().zip(domains);
-        for (((row, contact), found), (hashes, domain)) in rows.iter().zip(&matched).zip(addresses) {
+        let addresses = hashes.iter().zip(wider);
+        for (((row, contact), found), (hashes, wider)) in rows.iter().zip(&matched).zip(addresses) {
             let opted_out = |by_address: bool| (contact.opted_out || by_address).then(|| hashes.clone());
             let profile = contact.profile.clone();
             let import_id = Some(self.import_id);
-            let by_address = hashes.iter().any(|hash| suppressed.contains(hash));
-            let listed = hashes.iter().chain(domain).filter(|hash| listed.contains_key(*hash));
+            let by_address = hashes.iter().chain(wider).any(|hash| suppressed.contains(hash));
+            let listed = hashes.iter().chain(wider).filter(|hash| listed.contains_key(*hash));
             let (outcomes, id) = match found {
                 None => {
                     let contact_id = contact_id(row);
@@ -607,8 +607,9 @@ struct Ready {
     position: i64,
     /// The hashes of each row's addresses, and those of them that must not be contacted.
     hashes: Vec<Vec<String>>,
-    /// The hash of the domain of each row's e-mail address.
-    domains: Vec<Option<String>>,
+    /// The hashes of the mailbox and the domain of each row's e-mail address: what is said of these is said of every address
+    /// with a tag, and of every address there.
+    wider: Vec<Vec<String>>,
     suppressed: HashSet<String>,
     /// Those of them that the board or a complaint put on the list, and that they still are.
     listed: BTreeMap<String, Guard>,
@@ -631,16 +632,19 @@ impl Source {
             known: Known::default(),
             position: 0,
             hashes: vec![],
-            domains: vec![],
+            wider: vec![],
             suppressed: HashSet::new(),
             listed: BTreeMap::new(),
         };
         let profiles: Vec<&ContactProfile> = ready.rows().map(|(_, contact)| &contact.profile).collect();
         let hashes: Vec<Vec<String>> =
             profiles.iter().map(|profile| address_hashes(&self.keys, profile)).collect();
-        let domain = |profile: &&ContactProfile| domain_of(&self.keys, profile.email.as_deref()?);
-        let domains: Vec<Option<String>> = profiles.iter().map(domain).collect();
-        let claimed = self.claimed(hashes.iter().flatten().chain(domains.iter().flatten())).await?;
+        let domain = |profile: &ContactProfile| domain_of(&self.keys, profile.email.as_deref()?);
+        let wider: Vec<Vec<String>> = profiles
+            .iter()
+            .map(|profile| mailbox_hash(&self.keys, profile).into_iter().chain(domain(profile)).collect())
+            .collect();
+        let claimed = self.claimed(hashes.iter().flatten().chain(wider.iter().flatten())).await?;
         let (suppressed, listed) = (claimed.0, self.listed(claimed.1).await?);
         let mut view = match view {
             Some(view) => view,
@@ -648,7 +652,7 @@ impl Source {
         };
         let known = Known::read(&mut view, self.organization, &profiles).await?;
         (ready.known, ready.position) = (known, view.position);
-        (ready.hashes, ready.domains, ready.suppressed, ready.listed) = (hashes, domains, suppressed, listed);
+        (ready.hashes, ready.wider, ready.suppressed, ready.listed) = (hashes, wider, suppressed, listed);
         Ok(ready)
     }
 

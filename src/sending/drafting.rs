@@ -6,7 +6,7 @@
 
 use docket_aggregates::allowlist::Allowlist;
 use docket_aggregates::approval::{Approval, ApprovalCommand};
-use docket_aggregates::approval_rules::{ApprovalRules, Facts};
+use docket_aggregates::approval_rules::ApprovalRules;
 use docket_aggregates::campaign::Campaign;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::claims::{ClaimKey, Scope};
@@ -221,10 +221,10 @@ impl Asked {
         }
         let sender = Sender::load(app, organization, request.channel, request.outbox_id).await?;
         let sender = sender.with_piece(app, organization, request.content_piece_id).await?;
-        let facts =
-            Facts { channel: request.channel, labels: sender.labels(request.channel, &request.payload) };
+        let labels = sender.labels(request.channel, &request.payload);
         let ground = Ground::load(app, call, addressee).await?;
-        let (ruling, grounds) = ground.of_draft(&facts, addressee, self.approval_id, call.at);
+        let (ruling, grounds) =
+            ground.of_draft(request.channel, Some(&labels), addressee, self.approval_id, call.at);
 
         let drafter = request.drafter.unwrap_or(call.origin.actor.principal);
         let draft = Draft {
@@ -235,7 +235,7 @@ impl Asked {
             recipient_hash: addressee.keys.address.clone(),
             content: self.content.clone(),
             content_hash: self.content_hash.clone(),
-            labels: facts.labels,
+            labels,
             content_piece_id: request.content_piece_id,
             dedup: self.dedup.clone(),
             drafter,
@@ -336,13 +336,29 @@ impl Sender {
         organization: OrganizationId,
         piece_id: Option<ContentPieceId>,
     ) -> Result<Self> {
+        let sender = self.with_piece_of_before(app, organization, piece_id).await?;
+        match &sender.piece {
+            Some(piece) if !piece.exists() => Err(ServiceError::Refused(SendRefusal::UnknownContentPiece)),
+            Some(_) if sender.piece_is_gone() => Err(ServiceError::Refused(SendRefusal::ContentPieceDeleted)),
+            _ => Ok(sender),
+        }
+    }
+
+    /// The same with the piece that a message names since it was drafted, in use or not.
+    pub async fn with_piece_of_before(
+        self,
+        app: &App,
+        organization: OrganizationId,
+        piece_id: Option<ContentPieceId>,
+    ) -> Result<Self> {
         let Some(piece_id) = piece_id else { return Ok(self) };
         let piece = app.ledger.load::<ContentPiece>(organization, piece_id).await?;
-        match (piece.exists(), piece.state.is_live()) {
-            (false, _) => Err(ServiceError::Refused(SendRefusal::UnknownContentPiece)),
-            (true, false) => Err(ServiceError::Refused(SendRefusal::ContentPieceDeleted)),
-            (true, true) => Ok(Self { piece: Some(piece), ..self }),
-        }
+        Ok(Self { piece: Some(piece), ..self })
+    }
+
+    /// Whether the piece was taken out of use.
+    pub fn piece_is_gone(&self) -> bool {
+        self.piece.as_ref().is_some_and(|piece| !piece.state.is_live())
     }
 
     /// What rules look at.
@@ -376,10 +392,11 @@ impl Ground {
         })
     }
 
-    /// What becomes of a draft.
+    /// What becomes of a draft with these labels; none where the piece that it names was taken out of use.
     pub fn of_draft(
         &self,
-        facts: &Facts,
+        channel: Channel,
+        labels: Option<&Labels>,
         addressee: &Addressee,
         approval_id: ApprovalId,
         at: Timestamp,
@@ -387,7 +404,7 @@ impl Ground {
         let recipient = addressee.judged(self.suppressed);
         let allowlist = At { state: &*self.allowlist.state, version: self.allowlist.version };
         let rules = At { state: &*self.rules.state, version: self.rules.version };
-        judgement::of_draft(facts, recipient, allowlist, rules, approval_id, at)
+        judgement::of_draft(channel, labels, recipient, allowlist, rules, approval_id, at)
     }
 
     /// That it is all as it was.

@@ -2,10 +2,9 @@
 //!
 //! Only whoever drafted it may give it other words, and its recipient stays. It is judged as a new draft is, by the lists
 //! and rules of now; the question that was asked about the old words is superseded in the same append, so that no answer
-//! to it lets the new ones go.
+//! to it lets the new ones go. Where the piece that it names was taken out of use, the rules are not asked: a person is.
 
 use docket_aggregates::approval::{Approval, ApprovalCommand};
-use docket_aggregates::approval_rules::Facts;
 use docket_aggregates::ids::{ApprovalId, MessageId};
 use docket_aggregates::message::{Message, MessageCommand, MessageContent, MessageError, Ruling};
 use serde_json::Value;
@@ -71,15 +70,15 @@ async fn attempt(
     }
 
     let sender = Sender::load(app, organization, channel, outbox_id).await?;
-    let sender = sender.with_piece(app, organization, message.content_piece_id()).await?;
+    let sender = sender.with_piece_of_before(app, organization, message.content_piece_id()).await?;
     let labels = sender.labels(channel, payload);
     let recipient = Recipient::read(channel, &content.to)
         .map_err(|error| ServiceError::Refused(SendRefusal::To(error)))?;
     let recipient = with_number(recipient, channel, payload)?;
     let addressee = Addressee::find(app, organization, &keys, recipient, message.contact_id()).await?;
     let ground = Ground::load(app, call, &addressee).await?;
-    let facts = Facts { channel, labels: labels.clone() };
-    let (ruling, grounds) = ground.of_draft(&facts, &addressee, approval_id, call.at);
+    let vouched = Some(&labels).filter(|_| !sender.piece_is_gone());
+    let (ruling, grounds) = ground.of_draft(channel, vouched, &addressee, approval_id, call.at);
 
     let asked_before = message.approval_id();
     let revise = MessageCommand::Revise { by, content, content_hash: content_hash.clone(), labels };
@@ -94,7 +93,7 @@ async fn attempt(
 
     let mut writes = vec![before.write(events)];
     let next = match ruling {
-        Ruling::AskAPerson(approval_id) => Some(approval_id),
+        Ruling::AskAPerson(approval_id) | Ruling::AskWithoutRules(approval_id) => Some(approval_id),
         _ => None,
     };
     if let Some(asked) = asked_before {

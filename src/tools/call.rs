@@ -643,7 +643,9 @@ impl Change<'_> {
                 return Ok(completed(plan.answer, true, notes.position));
             }
 
-            if plan.writes.is_empty() && self.request_id.is_none() {
+            // What a token came to is kept also where that is nothing: shown again, it has no other effect.
+            let named = self.request_id.is_some() || self.options.preview_token.is_some();
+            if plan.writes.is_empty() && !named {
                 meta.warnings.extend(notes.warnings);
                 return Ok(completed(plan.answer, false, notes.position));
             }

@@ -1,14 +1,15 @@
 //! Answers that fit into an agent's context.
 //!
-//! A concise answer leaves out nulls, shortens long texts, and stays below a number of tokens: a page holds as many rows as
-//! fit and goes on with its cursor, any other list is cut. The answer says so, and `responseFormat: detailed` gives all.
+//! A concise answer leaves out nulls, shortens long texts in lists, and stays below a number of tokens: a page holds as many
+//! rows as fit and goes on with its cursor, any other list is cut. The answer says so, and `responseFormat: detailed` gives
+//! all. Texts of the one thing that was asked for are left as they are: whoever changes a word of one sends it back whole.
 
 use serde_json::Value;
 
 /// Tokens of a concise answer's data, at most, as [`tokens`] estimates them. Answers full of ids were seen to cost up to a
 /// ninth more, and the envelope around them some 150: together that stays below 2 000 with something to spare.
 const TOKENS_MAX: usize = 1_550;
-/// Characters of a text in a concise answer.
+/// Characters of a text in a list of a concise answer.
 pub const TEXT_MAX: usize = 400;
 /// How deep lists are looked for.
 const DEPTH_MAX: usize = 3;
@@ -24,8 +25,19 @@ pub struct Cut {
     pub of: usize,
 }
 
-/// Takes out nulls and shortens texts of more than `longest` characters; says whether a text was shortened.
+/// Takes out nulls, and shortens texts of more than `longest` characters in lists; says whether a text was shortened.
 pub fn tidy(value: &mut Value, longest: usize) -> bool {
+    match value {
+        Value::Array(items) => items.iter_mut().fold(false, |cut, item| shorten(item, longest) | cut),
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().fold(false, |cut, member| tidy(member, longest) | cut)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn shorten(value: &mut Value, longest: usize) -> bool {
     match value {
         Value::String(text) => match text.char_indices().nth(longest) {
             Some((end, _)) => {
@@ -35,10 +47,10 @@ pub fn tidy(value: &mut Value, longest: usize) -> bool {
             }
             None => false,
         },
-        Value::Array(items) => items.iter_mut().fold(false, |cut, item| tidy(item, longest) | cut),
+        Value::Array(items) => items.iter_mut().fold(false, |cut, item| shorten(item, longest) | cut),
         Value::Object(members) => {
             members.retain(|_, member| !member.is_null());
-            members.values_mut().fold(false, |cut, member| tidy(member, longest) | cut)
+            members.values_mut().fold(false, |cut, member| shorten(member, longest) | cut)
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
@@ -157,7 +169,8 @@ mod tests {
         assert!(tidy(&mut data, TEXT_MAX));
         assert_eq!(data["b"][0]["d"].as_str().unwrap().chars().count(), TEXT_MAX + 1);
         assert_eq!(data, json!({"b": [{"d": data["b"][0]["d"]}]}));
-        assert!(!tidy(&mut json!({"a": "é".repeat(TEXT_MAX)}), TEXT_MAX));
+        assert!(!tidy(&mut json!({"a": ["é".repeat(TEXT_MAX)]}), TEXT_MAX));
+        assert!(!tidy(&mut json!({"a": {"b": "é".repeat(500)}}), TEXT_MAX), "what is changed and sent back");
     }
 
     #[test]

@@ -608,7 +608,7 @@ impl Refusal {
             Self::PreviewDrift(_) => told(
                 409,
                 "PREVIEW_DRIFT",
-                "make a new preview with dryRun true, or send onDrift intersect to apply what is still possible",
+                "make a new preview with dryRun true; of a change of many, onDrift intersect applies what is still as shown",
             ),
             Self::VersionConflict { .. } => told(
                 409,

@@ -327,12 +327,63 @@ async fn what_is_issued_while_nobody_has_the_hooks_in_force_is_kept() {
     std::fs::write(&file, "hooks: []\n").unwrap();
     let other = App { hooks: Hooks::new(Some(file)), ..story.app.another().await };
     assert_eq!(story.put(COVERAGE).await.0, 200);
-    // A process with another file is started, and ends at once.
+    // A process with another file reloads, and ends at once.
     let call = Call::of_system(&other, OrganizationId::INSTANCE, "test");
     assert!(hooks::reload(&other, &call).await.unwrap().appended.is_some());
     story.issue(Channel::Linkedin, json!({ "kind": "message", "text": "We build roofs." })).await;
     assert_eq!(story.reload().await.1["version"], 3);
     assert_eq!(story.coverage_of(1).await["uncovered"], 1);
+}
+
+#[tokio::test]
+async fn a_process_that_is_merely_started_changes_the_hooks_of_nobody() {
+    let story = Story::begin().await;
+    assert_eq!(story.put(COVERAGE).await.0, 200);
+    let older = story.folder.path().join("older.yaml");
+    std::fs::write(&older, format!("{COVERAGE}    enabled: false\n")).unwrap();
+    let mut started = Vec::new();
+    let ending = tokio_util::sync::CancellationToken::new();
+    let mut running = tokio::task::JoinSet::new();
+    for file in [story.file(), story.folder.path().join("none.yaml"), older] {
+        let app = App { hooks: Hooks::new(Some(file)), ..story.app.another().await };
+        let call = Call::of_system(&app, OrganizationId::INSTANCE, "serve");
+        hooks::begin(&app, &call).await.unwrap();
+        running.spawn(hooks::run(app.clone(), ending.clone()));
+        started.push(app);
+    }
+    assert_eq!(story.recorded().await.len(), 1);
+    let in_force = |app: &App| app.hooks.registry().get("brand-voice-coverage").is_some();
+    assert_eq!(started.iter().map(in_force).collect::<Vec<_>>(), [true, false, false]);
+    for number in 1..=6 {
+        story.issue(Channel::Linkedin, json!({ "kind": "message", "text": "We build roofs." })).await;
+        story.coverage_of(number).await;
+    }
+    ending.cancel();
+    running.join_all().await;
+
+    // An order at one of them still puts its file in force.
+    let call = Call::of_system(&started[2], OrganizationId::INSTANCE, "test");
+    let done = hooks::reload(&started[2], &call).await.unwrap();
+    assert!(done.entity.changed && done.appended.is_some());
+    assert_eq!((done.entity.version, story.recorded().await.len()), (2, 2));
+}
+
+#[tokio::test]
+async fn the_first_file_of_all_is_in_force_from_the_start_on() {
+    let story = Story::begin().await;
+    let app = &story.app.app;
+    let call = Call::of_system(app, OrganizationId::INSTANCE, "serve");
+    hooks::begin(app, &call).await.unwrap();
+    assert_eq!(story.recorded().await.len(), 0, "without a file there is nothing to record");
+    std::fs::write(story.file(), "hooks: [").unwrap();
+    assert!(hooks::begin(app, &call).await.is_err());
+    std::fs::write(story.file(), COVERAGE).unwrap();
+    hooks::begin(app, &call).await.unwrap();
+    assert_eq!(story.recorded().await.len(), 1);
+    story.issue(Channel::Linkedin, json!({ "kind": "message", "text": "We build roofs." })).await;
+    assert_eq!(story.coverage_of(1).await["uncovered"], 1);
+    let (_, again) = story.reload().await;
+    assert_eq!((&again["changed"], &again["version"]), (&json!(false), &json!(1)));
 }
 
 #[tokio::test]

@@ -276,7 +276,7 @@ async fn what_is_no_message_is_answered_alike_at_both_doors_and_the_conversation
         (b"\"\xff\"".to_vec(), 400, -32700, "NOT_UTF8", "UTF-8"),
         (call("{\"a\":\"\u{0}\"}").into_bytes(), 400, -32700, "MALFORMED_JSON", "line 1"),
         (call(r#"{"a":1,"a":2}"#).into_bytes(), 400, -32700, "DUPLICATE_KEY", "params.arguments.a"),
-        (call(r#"{"a":"\u0000","a":2}"#).into_bytes(), 400, -32700, "CONTROL_CHARACTER", "arguments.a"),
+        (call(r#"{"a":"\u0000","a":2}"#).into_bytes(), 400, -32700, "DUPLICATE_KEY", "arguments.a"),
         (call(&deep).into_bytes(), 400, -32700, "TOO_DEEP", "levels"),
         (call(&long).into_bytes(), 413, -32700, "BODY_TOO_LARGE", "1048576 bytes"),
         (format!("[{}]", call("{}")).into_bytes(), 400, -32600, "", "must be an object"),

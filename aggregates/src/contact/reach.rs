@@ -2,16 +2,21 @@
 //!
 //! Sequences write to them, an opt-out and the suppression list stand against all of them, and a contact is found by each
 //! of them. On LinkedIn and Instagram it is the value of a column of the organization's own that is called so, in any case,
-//! if that is something that a message can be sent to. What many contacts have in such a column because they have no
-//! account (`-`, `none`) is no address, or the opt-out of one of them would be that of all.
+//! if that is something that a message can be sent to: the provider's own id of a person. The name of a public profile is
+//! none: no message can be sent to it. What many contacts have in such a column because they have no account (`-`, `none`,
+//! `tbd`, how many followers they have) is no address either, or the opt-out of one of them would be that of all.
 
 use super::ContactProfile;
 use crate::channel::Channel;
 
 /// Characters of an account's name or id.
 const ACCOUNT_CHARACTERS: std::ops::RangeInclusive<usize> = 3..=200;
-/// Digits of an Instagram-scoped id; those that Meta gives have 15 to 17.
+/// Digits of an Instagram-scoped id.
 const SCOPED_ID_DIGITS: std::ops::RangeInclusive<usize> = 5..=32;
+/// Those that Meta gives have 15 to 17. What is shorter in a contact's column may be anything.
+const SCOPED_ID_DIGITS_GIVEN: usize = 15;
+/// How LinkedIn's ids of people begin, by the product that shows them (Unipile, users overview).
+const LINKEDIN_IDS: [&str; 3] = ["ACo", "ACw", "AE"];
 /// What stands in such columns and names no account.
 const NO_ACCOUNT: [&str; 9] = ["none", "null", "nan", "n-a", "yes", "true", "false", "unknown", "linkedin"];
 /// The channels of which a contact has an address of its own; the others write to one of these.
@@ -25,8 +30,11 @@ impl ContactProfile {
         let found = match channel {
             Channel::Email | Channel::CalCom => email(),
             Channel::Whatsapp => phone(),
-            Channel::Linkedin => self.column("linkedin").find_map(account),
-            Channel::Instagram => self.column("instagram").find_map(scoped_id),
+            Channel::Linkedin => self.column("linkedin").find_map(linkedin_id),
+            Channel::Instagram => {
+                let given = |id: &&str| id.len() >= SCOPED_ID_DIGITS_GIVEN;
+                self.column("instagram").filter_map(scoped_id).find(given)
+            }
             Channel::DryRun => email().or_else(phone),
         };
         found.map(str::trim).filter(|address| !address.is_empty())
@@ -65,6 +73,11 @@ pub fn account(text: &str) -> Option<&str> {
         && name.bytes().any(|byte| byte.is_ascii_alphanumeric());
     let names_none = NO_ACCOUNT.iter().any(|word| name.eq_ignore_ascii_case(word));
     (fits && !names_none).then_some(name)
+}
+
+/// LinkedIn's id of a person, by itself or as the name in the address of a profile. The name of a public profile is none.
+fn linkedin_id(text: &str) -> Option<&str> {
+    account(text).filter(|name| LINKEDIN_IDS.iter().any(|begins| name.starts_with(begins)))
 }
 
 /// An Instagram-scoped id, which is a number.
@@ -134,6 +147,36 @@ mod tests {
             "linkedin.com/in/ACoAA-b_1/",
         ] {
             assert_eq!(account(text), Some("ACoAA-b_1"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_a_column_and_cannot_be_written_to_is_no_address() {
+        let reached = |column: &str, value: &str, channel| {
+            let custom = [(column.to_owned(), value.to_owned())].into();
+            let ann = ContactProfile { custom, ..ContactProfile::default() };
+            ann.address_on(channel).map(str::to_owned)
+        };
+        for (value, expected) in [
+            ("https://www.linkedin.com/in/ACoAAA", Some("ACoAAA")),
+            ("ACwAAA", Some("ACwAAA")),
+            ("AEMAAA", Some("AEMAAA")),
+            ("https://www.linkedin.com/in/ann-lee", None),
+            ("ann-lee", None),
+            ("acoaaa", None),
+            ("tbd", None),
+            ("aucun", None),
+            ("12345", None),
+        ] {
+            assert_eq!(reached("linkedin", value, Channel::Linkedin).as_deref(), expected, "{value}");
+        }
+        for (value, expected) in [
+            ("17841400000000000", Some("17841400000000000")),
+            ("178414000000000", Some("178414000000000")),
+            ("12000", None),
+            ("1200000", None),
+        ] {
+            assert_eq!(reached("Instagram", value, Channel::Instagram).as_deref(), expected, "{value}");
         }
     }
 

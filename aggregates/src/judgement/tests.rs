@@ -41,10 +41,6 @@ fn keys() -> RecipientKeys {
     }
 }
 
-fn facts(channel: Channel) -> Facts {
-    Facts { channel, labels: Labels::default() }
-}
-
 impl World {
     fn new() -> Self {
         let mut world = Self {
@@ -140,7 +136,8 @@ impl World {
 
     fn of_draft(&self, channel: Channel) -> (Ruling, Grounds) {
         of_draft(
-            &facts(channel),
+            channel,
+            self.labels.as_ref(),
             Recipient { keys: &keys(), suppressed: self.suppressed, left_alone: self.left_alone },
             At { state: &self.allowlist, version: 4 },
             At { state: &self.rules, version: 7 },
@@ -206,6 +203,20 @@ fn the_grounds_name_what_was_looked_at() {
     assert!(grounds.rule.is_some());
     // A rehearsal asks no rules.
     assert_eq!(world.of_draft(Channel::DryRun).1.rules_version, None);
+}
+
+#[test]
+fn no_rule_lets_go_words_of_a_piece_that_is_gone() {
+    let mut world = World::new();
+    world.labels = None;
+    let (ruling, grounds) = world.of_draft(Channel::Email);
+    assert_eq!(
+        (ruling, grounds.rules_version, grounds.rule),
+        (Ruling::AskWithoutRules(APPROVAL), None, None)
+    );
+    assert_eq!(world.of_draft(Channel::DryRun).0, Ruling::DryRun);
+    world.suppressed = true;
+    assert_eq!(world.of_draft(Channel::Email).0, Ruling::BlockedByAllowlist(Reason::Suppressed));
 }
 
 #[test]
@@ -305,11 +316,4 @@ fn what_a_person_read_needs_no_piece_any_more() {
     world.order(MessageCommand::Approve { approval_id: APPROVAL, by, content_hash: "c1".into() });
     world.labels = None;
     assert_eq!(world.at_dispatch(), AtDispatch::HandOver);
-}
-
-#[test]
-fn without_room_it_is_blocked_and_at_the_turn_of_the_day_asked_again() {
-    assert_eq!(without_room(&BucketError::Full { room: 0 }), Some(Ruling::BlockedByQuota(Reason::DailyCap)));
-    assert_eq!(without_room(&BucketError::DayIsOver), None);
-    assert_eq!(with_enough(&CorrespondenceError::Enough), Ruling::BlockedByQuota(Reason::FrequencyCap));
 }

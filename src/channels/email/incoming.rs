@@ -11,6 +11,7 @@ mod parts;
 mod report;
 
 use mail_parser::{HeaderForm, HeaderName, HeaderValue, Message, MessageParser};
+use sha2::{Digest, Sha256};
 
 use super::smtp::Enhanced;
 use crate::channels::delivery::beginning;
@@ -27,7 +28,7 @@ pub struct Incoming {
     pub kind: Kind,
     /// Who wrote it. Personal data.
     pub from: Option<String>,
-    /// Its own `Message-ID`, by which a repetition is told.
+    /// Its own `Message-ID`, or where it has none the hash of all of it: by this a repetition is told.
     pub message_id: Option<String>,
 }
 
@@ -89,7 +90,9 @@ pub fn read(sender: &str, recipient: &str, mail: &[u8]) -> Incoming {
         None => Kind::Other,
     };
     let from = message.from().and_then(|from| from.first()?.address().map(str::to_owned));
-    Incoming { reference, kind, from, message_id: message.message_id().map(str::to_owned) }
+    let message_id = message.message_id().map(str::to_owned);
+    let message_id = message_id.unwrap_or_else(|| hex::encode(Sha256::digest(mail)));
+    Incoming { reference, kind, from, message_id: Some(message_id) }
 }
 
 fn bounce(status: Option<&str>) -> Kind {

@@ -37,12 +37,13 @@ struct Change {
 #[derive(Deserialize)]
 struct Messaging {
     sender: Party,
-    recipient: Party,
+    #[serde(default, deserialize_with = "if_readable")]
+    recipient: Option<Party>,
     #[serde(default)]
     timestamp: serde_json::Value,
     #[serde(default)]
     message: Option<Written>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     read: Option<Seen>,
 }
 
@@ -56,9 +57,9 @@ struct Written {
     mid: String,
     #[serde(default, deserialize_with = "if_readable")]
     text: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     is_echo: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     is_deleted: bool,
     #[serde(default, deserialize_with = "if_readable")]
     reply_to: Option<Seen>,
@@ -90,12 +91,12 @@ pub fn read(headers: &HeaderMap, app_secret: &Secret, body: &[u8]) -> Result<Vec
 
 fn happened(messaging: Messaging) -> Option<Delivery> {
     let at = instant(&messaging.timestamp);
-    let (us, them) = (messaging.recipient.id, messaging.sender.id);
+    let (us, them) = (messaging.recipient.map(|party| party.id), messaging.sender.id);
     if let Some(read) = messaging.read {
         let mid = read.mid?;
         let notice = Some(format!("{mid}/read"));
         let about =
-            About { reference: None, provider_message_id: Some(mid), person: Some(them), account: Some(us) };
+            About { reference: None, provider_message_id: Some(mid), person: Some(them), account: us };
         return Some(Delivery { about, at, happening: Happening::Read, notice });
     }
     let message = messaging.message.filter(|message| !message.is_deleted)?;
@@ -105,7 +106,7 @@ fn happened(messaging: Messaging) -> Option<Delivery> {
         let about = About {
             reference: None,
             provider_message_id: Some(message.mid),
-            person: Some(us),
+            person: us,
             account: Some(them),
         };
         return Some(Delivery { about, at, happening: Happening::Accepted, notice });
@@ -115,7 +116,7 @@ fn happened(messaging: Messaging) -> Option<Delivery> {
             reference: None,
             provider_message_id: message.reply_to.and_then(|replied| replied.mid),
             person: Some(them),
-            account: Some(us),
+            account: us,
         },
         at,
         happening: Happening::Replied { text: message.text.as_deref().map(beginning) },

@@ -3,7 +3,7 @@
 use docket_aggregates::Decides;
 use docket_aggregates::Timestamp;
 use docket_aggregates::allowlist::Allowlist;
-use docket_aggregates::approval_rules::{ApprovalRules, Facts};
+use docket_aggregates::approval_rules::ApprovalRules;
 use docket_aggregates::bucket::Bucket;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::content_piece::ContentPiece;
@@ -244,13 +244,12 @@ impl Present {
             ));
         };
         let recipient = addressee.judged(*suppressed);
-        let facts = Facts {
-            channel: row.channel,
-            labels: Labels { niche: row.niche.clone(), tags: row.tags.clone() },
-        };
+        let labels = Labels { niche: row.niche.clone(), tags: row.tags.clone() };
         let allowlist = At { state: &self.allowlist.0, version: self.allowlist.1 };
         let rules = At { state: &self.rules.0, version: self.rules.1 };
-        let (ruling, _) = judgement::of_draft(&facts, recipient, allowlist, rules, ApprovalId::default(), at);
+        let fresh = ApprovalId::default();
+        let (ruling, _) =
+            judgement::of_draft(row.channel, Some(&labels), recipient, allowlist, rules, fresh, at);
         if let Ruling::BlockedByAllowlist(reason) = ruling {
             return Ok(A_NEW_SEND.against("blocked", reason));
         }

@@ -68,6 +68,20 @@ fn a_bounce_tells_whether_writing_again_is_pointless() {
 }
 
 #[test]
+fn a_reply_without_an_id_of_its_own_is_known_by_its_words() {
+    let reply = |headers: &str, words: &str| {
+        let mail = format!(
+            "From: ada@example.org\r\nIn-Reply-To: <{}>\r\n{headers}\r\n{words}\r\n",
+            at("b.example")
+        );
+        read("ada@example.org", "ops@example.com", mail.as_bytes()).message_id.unwrap()
+    };
+    assert_eq!(reply("Message-ID: <r1@example.org>\r\n", "Yes"), "r1@example.org");
+    assert_eq!(reply("", "Yes"), reply("", "Yes"));
+    assert_ne!(reply("", "Yes"), reply("", "No"));
+}
+
+#[test]
 fn a_bounce_is_matched_by_the_mail_that_it_returns() {
     let headers = original().replace("message/rfc822", "text/rfc822-headers");
     for original in [original(), headers] {

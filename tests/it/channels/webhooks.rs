@@ -209,7 +209,7 @@ fn what_cannot_be_read_of_a_webhook_keeps_nothing_else_of_it_back() {
     }
 
     let stop = json!({ "sender": { "id": "ada" }, "recipient": { "id": "178" }, "message": { "mid": "m", "text": "STOP" } });
-    for odd in [json!({ "sender": { "id": "ada" } }), json!({ "sender": 1, "recipient": 1 }), json!("x")] {
+    for odd in [json!({ "recipient": { "id": "178" } }), json!({ "sender": 1, "recipient": 1 }), json!("x")] {
         let body = json!({ "object": "instagram", "entry": [{
             "messaging": [odd, stop],
             "changes": [{ "field": "messages", "value": odd }, { "field": "messages", "value": stop }],
@@ -217,6 +217,22 @@ fn what_cannot_be_read_of_a_webhook_keeps_nothing_else_of_it_back() {
         let body = body.to_string();
         let told = instagram::webhook::read(&hub(&body), &secret(), body.as_bytes()).unwrap();
         assert!(told.len() == 2 && told.iter().all(|delivery| delivery.happening == stopped), "{body}");
+    }
+    // What is not needed to know who wrote what keeps nothing back.
+    for (place, odd) in [
+        ("/recipient", json!(null)),
+        ("/recipient", json!({ "id": 178 })),
+        ("/read", json!("x")),
+        ("/message/is_echo", json!(null)),
+        ("/message/is_deleted", json!(null)),
+        ("/message/reply_to", json!(1)),
+    ] {
+        let mut item = stop.clone();
+        let (object, field) = place.rsplit_once('/').unwrap();
+        item.pointer_mut(object).unwrap()[field] = odd;
+        let body = json!({ "object": "instagram", "entry": [{ "messaging": [item] }] }).to_string();
+        let told = instagram::webhook::read(&hub(&body), &secret(), body.as_bytes()).unwrap();
+        assert!(told.len() == 1 && told[0].happening == stopped, "{body}");
     }
     for nothing in [json!({}), json!({ "object": "page", "entry": [] }), json!([])] {
         let body = nothing.to_string();

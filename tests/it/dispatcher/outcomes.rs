@@ -225,6 +225,34 @@ async fn what_broke_at_a_provider_is_asked_again_under_its_key_and_is_never_give
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_knows_an_older_secret_asks_again_with_the_one_that_was_used() {
+    let resend = Resend::start().await;
+    let house = House::new("resend://re_key").await;
+    let another = house.another().await;
+    let sent = (MessageStatus::Sent, DispatchState::Done);
+    let dispatcher = house.dispatch(&another, &resend.base);
+    let message = house.queue(1).await;
+    assert_eq!(house.settled(&message).await, Standing::from([(sent, 1)]));
+    dispatcher.stop(crate::support::PATIENCE).await;
+
+    house.credential("resend://re_another").await;
+    resend.broken(true);
+    let dispatcher = house.dispatch(&house.app, &resend.base);
+    let message = house.queue(1).await;
+    let unknown = (MessageStatus::DraftPendingApproval, DispatchState::Unknown);
+    assert_eq!(house.settled(&message).await, Standing::from([(unknown, 1)]));
+    dispatcher.stop(crate::support::PATIENCE).await;
+
+    resend.broken(false);
+    house.pass(Duration::from_secs(120));
+    let _dispatcher = house.dispatch(&another, &resend.base);
+    eventually("the answer", || async {
+        (house.standing(&message).await == Standing::from([(sent, 1)])).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recipient_gets_no_more_than_the_frequency_cap_allows() {
     let server = MailServer::start(Script::default()).await;
     let house = House::new(&smtp(&server)).await;

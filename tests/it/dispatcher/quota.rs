@@ -59,3 +59,18 @@ async fn a_cap_that_is_lowered_while_messages_go_out_binds_at_once() {
     assert!(charged <= charged_then.max(60), "nothing is charged above an acknowledged cap");
     assert_eq!(arrived(&server).len() as u64, charged);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_missed_a_day_goes_on_with_the_next_one() {
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&server)).await;
+    let another = house.another().await;
+    for (day, app) in [&another, &house.app, &another].into_iter().enumerate() {
+        let dispatcher = house.dispatch(app, NOWHERE);
+        let messages = house.queue(2).await;
+        assert_eq!(house.settled(&messages).await, Standing::from([(SENT, 2)]), "day {day}");
+        assert_eq!(house.charged(day as u64 + 1).await, 2);
+        dispatcher.stop(Duration::from_secs(10)).await;
+        house.pass(Duration::from_secs(48 * 60 * 60));
+    }
+}

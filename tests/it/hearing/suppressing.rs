@@ -342,6 +342,42 @@ async fn import(story: &Story, file: &str) {
 }
 
 #[tokio::test]
+async fn what_is_said_of_a_mailbox_is_said_of_the_contact_that_has_it_with_a_tag() {
+    let story = Story::begin().await;
+    import(&story, "Name,Email\nAnn,ann+crm@example.org\nBob,bob+crm@example.org\nCleo,cleo@example.org\n")
+        .await;
+    let list = async |address: &str, reason: &str| {
+        let body = json!({ "address": address, "reason": reason });
+        assert_eq!(ask(&story, Method::POST, body).await.0, 201, "{address}");
+    };
+    let left_alone = async || {
+        let listed = story.client.done("list_outbound_contacts", json!({})).await;
+        let rows = listed["contacts"].as_array().unwrap();
+        let left_alone = rows.iter().filter(|row| row["doNotContact"] == json!(true));
+        let mut names: Vec<String> =
+            left_alone.map(|row| row["email"].as_str().unwrap()[..3].to_owned()).collect();
+        names.sort();
+        names
+    };
+    list("Ann@example.org", "manual").await;
+    list("bob@example.org", "unsubscribe").await;
+    // A tag is said of nobody else.
+    list("cleo+news@example.org", "manual").await;
+    assert_eq!(left_alone().await, ["ann", "bob"]);
+    assert_eq!(ask(&story, Method::DELETE, json!({ "address": "ann@example.org" })).await.0, 200);
+    assert_eq!(left_alone().await, ["bob"]);
+
+    // Whoever comes in later.
+    list("dan@example.org", "manual").await;
+    list("eve@example.org", "unsubscribe").await;
+    import(&story, "Name,Email\nDan,dan+crm@example.org\nEve,eve+crm@example.org\nFay,fay+crm@example.org\n")
+        .await;
+    assert_eq!(left_alone().await, ["bob", "dan", "eve"]);
+    assert_eq!(ask(&story, Method::DELETE, json!({ "address": "dan@example.org" })).await.0, 200);
+    assert_eq!(left_alone().await, ["bob", "eve"]);
+}
+
+#[tokio::test]
 async fn an_account_is_an_address_of_its_contact() {
     const FILE: &str = "\
 Name,Email,Phone,LinkedIn,Instagram

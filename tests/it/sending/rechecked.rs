@@ -114,6 +114,44 @@ async fn words_that_the_board_does_not_vouch_for_any_more_wait_for_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_words_for_a_piece_that_is_gone_are_read_by_a_person() {
+    let server = MailServer::start(Script::default()).await;
+    let company = Company::allowing(&["@example.com"]).await;
+    company.approve_by_itself().await;
+    company.pause().await;
+    let agent = company.agent().await;
+    let piece = company.piece("piece").await;
+    let mail = company.mail_with("ann@example.com", "contentPieceId", piece.clone());
+    let (_, queued) = post(&agent, "send", mail).await;
+    assert_eq!(queued["dispatchState"], json!("queued"), "{queued}");
+    let path = format!("content-pieces/{}", text(&piece));
+    assert_eq!(ask(&company.board, Method::DELETE, &path, Value::Null).await.0, 200);
+    let _dispatcher = company.app.dispatch(company.board.organization, server.address).await;
+    company.resume().await;
+    assert_eq!(company.at_rest(&queued).await, ("draft_pending_approval".into(), "none".into()));
+
+    let path = format!("activities/{}", text(&queued["id"]));
+    let asked = text(&get(&company.board, &path).await.1["approvalId"]);
+    let note = json!({ "note": "Without the offer, please." });
+    let (status, answer) = post(&company.board, &format!("approvals/{asked}/request-revision"), note).await;
+    assert_eq!(status, 200, "{answer}");
+    let words = json!({ "payload": { "subject": "Hello", "text": "Other words." } });
+    let (status, revised) = post(&agent, &format!("{path}/revise"), words).await;
+    assert_eq!(status, 200, "{revised}");
+    // The rule that lets everything go is not asked.
+    let expected = ("draft_pending_approval", Some("content_piece_gone"));
+    assert_eq!((came_to(&revised), &revised["dispatchState"]), (expected, &json!("none")));
+    assert_eq!((server.mails().len(), revised["approvalId"] == json!(asked)), (0, false));
+    let approve = format!("approvals/{}/approve", text(&revised["approvalId"]));
+    let (status, answer) =
+        post(&company.board, &approve, json!({ "contentHash": revised["contentHash"] })).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(company.at_rest(&queued).await.0, "sent");
+    let mails = server.mails();
+    assert!(mails.len() == 1 && mails[0].contains("Other words."), "{mails:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outbox_of_another_niche_does_not_let_go_what_the_old_one_did() {
     let server = MailServer::start(Script::default()).await;
     let company = Company::allowing(&["@example.com"]).await;

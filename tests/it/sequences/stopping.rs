@@ -11,10 +11,12 @@ use docket_aggregates::channel::Channel;
 use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand, Heard};
 use docket_aggregates::ids::{BucketId, ContactId, MessageId};
 use docket_aggregates::message::{Delivery, Message, MessageCommand, Outcome};
+use docket_aggregates::token::Role;
+use hyper::Method;
 use serde_json::{Value, json};
 use sqlx::Row;
 
-use super::{Company, HOUR, NOTHING, get, import, post, refused, text};
+use super::{Company, HOUR, NOTHING, ask, get, import, post, refused, text};
 use crate::channels::mail_server::{MailServer, Script};
 use crate::support::eventually;
 
@@ -365,6 +367,47 @@ async fn a_step_on_another_channel_is_not_handed_over_after_an_answer_by_mail() 
     }
     let (_, asked) = get(&company.client, &format!("approvals/{approval}")).await;
     assert_eq!(asked["status"], "superseded", "{asked}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_is_approved_right_after_an_answer_to_a_mail_by_hand_is_not_sent() {
+    let company = Company::of(2).await;
+    let rule = json!({ "predicate": { "channel": "email" }, "action": "auto_approve", "priority": 1 });
+    let (_, rule) = post(&company.client, "approval-rules", rule).await;
+    let (first, second) =
+        (company.by_hand("contact0@example.com").await, company.by_hand("contact1@example.com").await);
+    let rule = format!("approval-rules/{}", text(&rule["id"]));
+    assert_eq!(ask(&company.client, Method::DELETE, &rule, Value::Null).await.0, 200);
+    // One of them had answered before, too.
+    company.mailed(second, "r-0").await;
+    company.app.clock.advance(HOUR);
+    let id = company.sequence(vec![company.mail(0)]).await;
+    company.enroll(&id).await;
+    company.rest().await;
+    let (_, asked) = get(&company.client, "approvals?status=pending").await;
+    let asked = asked.as_array().unwrap();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+
+    // No process looks at what is due between the answer and the hand-over.
+    company.app.clock.advance(HOUR);
+    let server = MailServer::start(Script::default()).await;
+    let _dispatcher = company.app.dispatch(company.organization(), server.address).await;
+    let board = company.app.client(Role::Board, company.organization()).await;
+    company.mailed(first, "r-1").await;
+    company.mailed(second, "r-2").await;
+    for approval in asked {
+        let path = format!("approvals/{}/approve", text(&approval["id"]));
+        let (status, answer) = post(&board, &path, json!({ "contentHash": approval["contentHash"] })).await;
+        assert_eq!(status, 200, "{answer}");
+        let path = format!("activities/{}", text(&approval["activityId"]));
+        let came_to = eventually("what becomes of the step", async || {
+            let (_, activity) = get(&board, &path).await;
+            (activity["dispatchState"] == "done").then_some(activity)
+        })
+        .await;
+        assert_eq!((&came_to["status"], &came_to["reason"]), (&json!("failed"), &json!("sequence_stopped")));
+    }
+    assert_eq!(server.mails().len(), 0);
 }
 
 #[tokio::test]
