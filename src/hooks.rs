@@ -196,8 +196,8 @@ impl Hooks {
     }
 }
 
-/// Reads the file at the start of a process, and takes it over if it is the one in force, or the first of all. A process
-/// that merely starts changes the hooks of nobody: with another file, or none, it stands aside, as `keep_up` says.
+/// Reads the file at the start of a process, and takes it over if it is the one in force, or a new one. A process that was
+/// left with an earlier file, or with none, changes the hooks of nobody: it stands aside, as `keep_up` says.
 pub async fn begin(app: &App, call: &Call) -> Result<(), ServiceError<HookRefusal>> {
     let hooks = &app.hooks;
     let _turn = hooks.inner.reloading.lock().await;
@@ -205,12 +205,13 @@ pub async fn begin(app: &App, call: &Call) -> Result<(), ServiceError<HookRefusa
     let stream = OrganizationId::INSTANCE.hook_registry();
     for _ in 0..TRIES {
         let known = app.ledger.load::<HookRegistry>(OrganizationId::INSTANCE, stream).await?;
-        if known.state.sha256().is_some_and(|recorded| recorded != sha256) {
-            return Ok(());
-        }
         let order = HookRegistryCommand::Begin { sha256: sha256.clone(), hooks: registry.entries() };
         let events = known.state.decide(order).map_err(|error| ServiceError::Refused(error.into()))?;
-        if !events.is_empty() {
+        if events.is_empty() {
+            if known.state.sha256().is_some_and(|recorded| recorded != sha256) {
+                return Ok(());
+            }
+        } else {
             match app.ledger.append(call.command(vec![known.write(events)], vec![], None)).await {
                 Ok(_) => (),
                 Err(AppendError::Conflict) => continue,

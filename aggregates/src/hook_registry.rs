@@ -5,6 +5,8 @@
 
 mod event;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 pub use event::{HookEntry, HookRegistryEvent};
@@ -14,7 +16,8 @@ use crate::stored::aggregate;
 /// Orders to the registry.
 #[derive(Clone, Debug)]
 pub enum HookRegistryCommand {
-    /// A process was started with these hooks. They are in force if none ever were: nobody asked for a change.
+    /// A process was started with these hooks. A file that was never in force is a new one, and is from now on. One that was,
+    /// or none at all, is what a machine was left with, and changes nothing.
     Begin {
         /// SHA-256 of the file in hexadecimal; of nothing, where there is no file.
         sha256: String,
@@ -39,6 +42,8 @@ pub enum HookRegistryError {}
 pub struct HookRegistry {
     version: u64,
     sha256: Option<String>,
+    /// Every file that was in force before.
+    earlier: BTreeSet<String>,
 }
 
 aggregate!(HookRegistry, "HookRegistry", HookRegistryCommand, HookRegistryEvent, HookRegistryError);
@@ -47,7 +52,11 @@ impl HookRegistry {
     /// The whole business of the registry.
     fn decide(&self, command: HookRegistryCommand) -> Result<Vec<HookRegistryEvent>, HookRegistryError> {
         let (sha256, hooks) = match command {
-            HookRegistryCommand::Begin { .. } if self.sha256.is_some() => return Ok(vec![]),
+            HookRegistryCommand::Begin { sha256, hooks }
+                if hooks.is_empty() || self.earlier.contains(&sha256) =>
+            {
+                return Ok(vec![]);
+            }
             HookRegistryCommand::Begin { sha256, hooks } | HookRegistryCommand::Reload { sha256, hooks } => {
                 (sha256, hooks)
             }
@@ -63,7 +72,7 @@ impl HookRegistry {
     fn evolve(&mut self, event: HookRegistryEvent) {
         let HookRegistryEvent::HooksReloaded { version, sha256, .. } = event;
         self.version = version;
-        self.sha256 = Some(sha256);
+        self.earlier.extend(self.sha256.replace(sha256));
     }
 
     /// How often the hooks in force changed.
@@ -118,14 +127,16 @@ mod tests {
     }
 
     #[test]
-    fn a_start_puts_in_force_the_first_file_of_all_and_no_other() {
+    fn a_start_puts_in_force_a_new_file_and_no_earlier_one() {
         let begin =
             |sha256: &str, ids| HookRegistryCommand::Begin { sha256: sha256.into(), hooks: hooks(ids) };
         let first = || vec![reloaded(1, "aa", &["h"])];
         Given::with(()).given_no_previous_events().when(begin("aa", &["h"])).then_expect_events(first());
         Given::with(()).given_no_previous_events().when(begin("ee", &[])).then_expect_events(vec![]);
+        let both = || vec![reloaded(1, "aa", &["h"]), reloaded(2, "bb", &["h"])];
+        Given::with(()).given(first()).when(begin("bb", &["h"])).then_expect_events(vec![both()[1].clone()]);
         for (sha256, ids) in [("aa", &["h"][..]), ("bb", &["h"]), ("ee", &[])] {
-            Given::with(()).given(first()).when(begin(sha256, ids)).then_expect_events(vec![]);
+            Given::with(()).given(both()).when(begin(sha256, ids)).then_expect_events(vec![]);
         }
     }
 }

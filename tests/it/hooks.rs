@@ -336,11 +336,13 @@ async fn what_is_issued_while_nobody_has_the_hooks_in_force_is_kept() {
 }
 
 #[tokio::test]
-async fn a_process_that_is_merely_started_changes_the_hooks_of_nobody() {
+async fn a_process_that_is_started_with_an_earlier_file_changes_the_hooks_of_nobody() {
     let story = Story::begin().await;
-    assert_eq!(story.put(COVERAGE).await.0, 200);
     let older = story.folder.path().join("older.yaml");
-    std::fs::write(&older, format!("{COVERAGE}    enabled: false\n")).unwrap();
+    let switched_off = format!("{COVERAGE}    enabled: false\n");
+    assert_eq!(story.put(&switched_off).await.0, 200);
+    assert_eq!(story.put(COVERAGE).await.0, 200);
+    std::fs::write(&older, switched_off).unwrap();
     let mut started = Vec::new();
     let ending = tokio_util::sync::CancellationToken::new();
     let mut running = tokio::task::JoinSet::new();
@@ -351,7 +353,7 @@ async fn a_process_that_is_merely_started_changes_the_hooks_of_nobody() {
         running.spawn(hooks::run(app.clone(), ending.clone()));
         started.push(app);
     }
-    assert_eq!(story.recorded().await.len(), 1);
+    assert_eq!(story.recorded().await.len(), 2);
     let in_force = |app: &App| app.hooks.registry().get("brand-voice-coverage").is_some();
     assert_eq!(started.iter().map(in_force).collect::<Vec<_>>(), [true, false, false]);
     for number in 1..=6 {
@@ -365,11 +367,11 @@ async fn a_process_that_is_merely_started_changes_the_hooks_of_nobody() {
     let call = Call::of_system(&started[2], OrganizationId::INSTANCE, "test");
     let done = hooks::reload(&started[2], &call).await.unwrap();
     assert!(done.entity.changed && done.appended.is_some());
-    assert_eq!((done.entity.version, story.recorded().await.len()), (2, 2));
+    assert_eq!((done.entity.version, story.recorded().await.len()), (3, 3));
 }
 
 #[tokio::test]
-async fn the_first_file_of_all_is_in_force_from_the_start_on() {
+async fn a_new_file_is_in_force_from_the_start_on() {
     let story = Story::begin().await;
     let app = &story.app.app;
     let call = Call::of_system(app, OrganizationId::INSTANCE, "serve");
@@ -384,6 +386,11 @@ async fn the_first_file_of_all_is_in_force_from_the_start_on() {
     assert_eq!(story.coverage_of(1).await["uncovered"], 1);
     let (_, again) = story.reload().await;
     assert_eq!((&again["changed"], &again["version"]), (&json!(false), &json!(1)));
+    // Whoever changes the file and starts again need not ask for it.
+    std::fs::write(story.file(), format!("{COVERAGE}    enabled: false\n")).unwrap();
+    let call = Call::of_system(app, OrganizationId::INSTANCE, "serve");
+    hooks::begin(app, &call).await.unwrap();
+    assert_eq!(story.recorded().await.len(), 2);
 }
 
 #[tokio::test]
