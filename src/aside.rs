@@ -1,7 +1,8 @@
 //! Work that needs a processor for longer than others should wait for one.
 //!
 //! What runs on the runtime's own threads keeps them from everybody else until it waits for something. Work that goes
-//! aside leaves its thread's place to the others first, and no more of it runs at once than leaves them a processor.
+//! aside leaves its thread's place to the others first, and of what is `run` there no more goes on at once than leaves them a
+//! processor.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

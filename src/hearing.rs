@@ -136,7 +136,10 @@ async fn record(app: &App, call: &Call, news: &News) -> Heard {
             .into_iter()
             .filter(|write| !write.events.is_empty())
             .collect();
-        let Some(contended) = writes.first().map(|write| write.stream.id) else { return Ok(None) };
+        // A bucket is what every hand-over of the day writes to, too.
+        let bucket =
+            writes.iter().find(|write| write.stream.aggregate_type == <Bucket as cqrs_es::Aggregate>::TYPE);
+        let Some(contended) = bucket.or(writes.first()).map(|write| write.stream.id) else { return Ok(None) };
         match app.ledger.append(call.command(writes, vec![], None)).await {
             Ok(appended) => return Ok(Some(appended)),
             // Whoever lost once takes turns with the others, so that a crowd ends in an order and not in refusals.
@@ -189,7 +192,8 @@ async fn writes(
         if settled && news.standing == Standing::NotSent {
             writes.extend(given_back(app, organization, id, &message.state).await?);
         }
-        if settled && message.state.dispatch_state() == DispatchState::Done {
+        // Whatever stood in between may have given them back; where it did not, this changes nothing.
+        if settled && news.standing != Standing::NotSent {
             writes.extend(charged_again(app, organization, id, &message.state).await?);
             let at = message.state.last_sent_at().unwrap_or(call.at);
             for stream in counted_again_in(app, organization, id, &message.state).await? {

@@ -212,6 +212,8 @@ impl Deciding<'_, '_> {
     fn again(&mut self, candidate: Candidate, judged: AtDispatch) {
         let now = self.seen.now;
         let message = &candidate.message.state;
+        // Whatever becomes of it rests on the rules that let it go.
+        self.rests_on_rules |= message.auto_approved();
         let in_flight = message.dispatch_state() == DispatchState::InFlight;
         let outgoing = self.outgoing(&candidate);
         let repeatable = message.may_be_repeated(self.keyed(&outgoing), now);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use docket_aggregates::ids::OrganizationId;
 use sqlx::PgPool;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::FlightKey;
@@ -35,21 +36,31 @@ impl Turn {
         within: Duration,
         lasting: Duration,
     ) -> Option<Self> {
-        // Made before it is asked for: a caller that goes away meanwhile leaves no turn behind.
         let turn = Self { pool: ledger.pool().clone(), organization, key, holder: ledger.clock().mint() };
-        let taking = async {
-            while !turn.is_free(lasting).await? {
-                tokio::time::sleep(LOOK).await;
-            }
-            Ok::<_, sqlx::Error>(())
-        };
-        match tokio::time::timeout(within, taking).await {
-            Ok(Ok(())) => Some(turn),
-            Ok(Err(error)) => {
+        let (answer, answered) = oneshot::channel();
+        // In a task of its own: the row of a caller who goes away while it is being written is taken away after that.
+        tokio::spawn(turn.taken(lasting, answer));
+        match tokio::time::timeout(within, answered).await {
+            Ok(Ok(Ok(turn))) => Some(turn),
+            Ok(Ok(Err(error))) => {
                 tracing::warn!(error = %error, "no turn could be taken");
                 None
             }
-            Err(_) => None,
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+
+    /// Hands the turn over once it is taken, or gives it back where nobody waits for it any more.
+    async fn taken(self, lasting: Duration, mut answer: oneshot::Sender<Result<Self, sqlx::Error>>) {
+        loop {
+            match self.is_free(lasting).await {
+                Ok(true) => return drop(answer.send(Ok(self))),
+                Err(error) => return drop(answer.send(Err(error))),
+                Ok(false) => tokio::select! {
+                    () = answer.closed() => return,
+                    () = tokio::time::sleep(LOOK) => (),
+                },
+            }
         }
     }
 

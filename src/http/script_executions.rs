@@ -27,7 +27,7 @@ use crate::service::Call;
 use crate::shapes;
 
 /// How long a call waits for another one about the same conversation: a model has half a minute for its answer.
-const TURN_WITHIN: Duration = Duration::from_secs(35);
+const TURN_WITHIN: Duration = Duration::from_secs(25);
 /// After how long a turn is over whose process ended before it: no call takes longer.
 const TURN_LASTS: Duration = Deadline::Asking.within();
 

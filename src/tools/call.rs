@@ -576,7 +576,7 @@ impl Change<'_> {
         });
         // A preview says what it was made of, also where its tool asks the streams alone: they hold at least this much.
         let before = if dry_run { self.head().await? } else { None };
-        let mut turn = None;
+        let (mut turn, mut took_turns) = (None, false);
         let mut rest = REST;
         let mut by_memory = !dry_run;
         let mut lost = AppendError::Conflict;
@@ -660,8 +660,11 @@ impl Change<'_> {
             };
             let kept = kept.written()?;
             let lane = plan.lane();
-            // One of all that it writes to, and the same one for whoever writes to the same in another order.
-            let contended = plan.writes.iter().map(|write| write.stream.id).min();
+            // What others write to as well comes first. Where several are of one kind, one of them, and the same one for
+            // whoever writes to them in another order.
+            let kind = plan.writes.first().map(|write| write.stream.aggregate_type);
+            let of_kind = plan.writes.iter().filter(|write| Some(write.stream.aggregate_type) == kind);
+            let contended = of_kind.map(|write| write.stream.id).min();
             let command = Command {
                 id: first.command_id(),
                 organization: self.organization,
@@ -698,7 +701,10 @@ impl Change<'_> {
                 Err(error @ (AppendError::Conflict | AppendError::Taken(_))) => {
                     lost = error;
                     match (&turn, contended) {
-                        (None, Some(stream)) => turn = self.app.ledger.turn(stream).await,
+                        (None, Some(stream)) if !took_turns => {
+                            took_turns = true;
+                            turn = self.app.ledger.turn(stream).await;
+                        }
                         _ => {
                             tokio::time::sleep(rest.mul_f64(rand::random())).await;
                             rest = (rest * 2).min(REST_MAX);

@@ -39,6 +39,7 @@ pub(super) fn tools() -> Vec<Draft> {
             .example("The newest campaigns", json!({}))
             .example("Those being worked on, by name", json!({ "status": ["active", "paused"], "sort": "name" })),
         tool!(read get_campaign)
+            .whole()
             .example("One campaign", json!({ "campaignId": CAMPAIGN_ID }))
             .example(
                 "With how its contacts stand and who works on it",

@@ -33,6 +33,7 @@ pub(super) fn tools() -> Vec<Draft> {
                 json!({ "templateId": QUALIFICATION_TEMPLATE_ID, "version": 1 }),
             ),
         tool!(read get_qualification)
+            .whole()
             .example("One qualification", json!({ "qualificationId": QUALIFICATION_ID }))
             .example(
                 "With everything that is known",

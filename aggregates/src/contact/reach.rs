@@ -2,8 +2,9 @@
 //!
 //! Sequences write to them, an opt-out and the suppression list stand against all of them, and a contact is found by each
 //! of them. On LinkedIn and Instagram it is the value of a column of the organization's own that is called so, in any case,
-//! if that is something that a message can be sent to: the provider's own id of a person. The name of a public profile is
-//! none: no message can be sent to it. What many contacts have in such a column because they have no account (`-`, `none`,
+//! if that is something that a message can be sent to: the provider's own id of a person. To the name of a public profile no
+//! message can be sent; of the address of one it is what the contact is found by all the same, and what an opt-out stands
+//! against. What many contacts have in such a column because they have no account (`-`, `none`,
 //! `tbd`, how many followers they have) is no address either, or the opt-out of one of them would be that of all.
 
 use super::ContactProfile;
@@ -48,14 +49,18 @@ impl ContactProfile {
 
     /// All of its addresses.
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
-        REACHED_BY.into_iter().filter_map(move |channel| self.address_on(channel))
+        REACHED_BY.into_iter().filter_map(move |channel| self.known_on(channel))
     }
 
     /// Those of its addresses that are accounts.
     pub fn accounts(&self) -> impl Iterator<Item = &str> {
-        [Channel::Linkedin, Channel::Instagram]
-            .into_iter()
-            .filter_map(move |channel| self.address_on(channel))
+        [Channel::Linkedin, Channel::Instagram].into_iter().filter_map(move |channel| self.known_on(channel))
+    }
+
+    /// What it is known by on a channel: where it is written to, else the name of its public profile.
+    fn known_on(&self, channel: Channel) -> Option<&str> {
+        let profile = || self.column("linkedin").find_map(profile_name);
+        self.address_on(channel).or_else(|| if channel == Channel::Linkedin { profile() } else { None })
     }
 }
 
@@ -78,6 +83,11 @@ pub fn account(text: &str) -> Option<&str> {
 /// LinkedIn's id of a person, by itself or as the name in the address of a profile. The name of a public profile is none.
 fn linkedin_id(text: &str) -> Option<&str> {
     account(text).filter(|name| LINKEDIN_IDS.iter().any(|begins| name.starts_with(begins)))
+}
+
+/// The name of a profile, of its address at LinkedIn alone: a word by itself may be anything.
+fn profile_name(text: &str) -> Option<&str> {
+    path_at_linkedin(text.trim()).and_then(|_| account(text))
 }
 
 /// An Instagram-scoped id, which is a number.
@@ -147,6 +157,23 @@ mod tests {
             "linkedin.com/in/ACoAA-b_1/",
         ] {
             assert_eq!(account(text), Some("ACoAA-b_1"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_public_profile_is_known_and_not_written_to() {
+        for (value, known) in [
+            ("https://www.linkedin.com/in/ann-lee", Some("ann-lee")),
+            ("linkedin.com/in/ann-lee/?trk=x", Some("ann-lee")),
+            ("https://www.linkedin.com/in/ACoAAA", Some("ACoAAA")),
+            ("https://www.linkedin.com/company/acme", None),
+            ("ann-lee", None),
+            ("tbd", None),
+        ] {
+            let custom = [("linkedin".to_owned(), value.to_owned())].into();
+            let ann = ContactProfile { custom, ..ContactProfile::default() };
+            assert_eq!(ann.accounts().next(), known, "{value}");
+            assert_eq!(ann.address_on(Channel::Linkedin), known.filter(|name| *name != "ann-lee"), "{value}");
         }
     }
 

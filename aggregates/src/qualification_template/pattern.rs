@@ -1,11 +1,17 @@
 //! Patterns that the answers to a field must match, and what they may cost.
 //!
 //! The engine never backtracks: matching takes time in proportion to the text, whatever the pattern says. Compiling does
-//! not: a few letters such as `\pL{100}` stand for tens of thousands of ranges. How many is known from the parsed
-//! pattern, so that one that is too large is refused before it is compiled, and those of one call have a bound together.
+//! not: a few letters such as `\pL{100}` stand for tens of thousands of ranges. Nor does reading them: where upper and lower
+//! case are one, each letter of a class is looked up. Both are known before they are done, from what is written and from the
+//! parsed pattern, so that one that is too large is refused before it costs anything, and those of one call have a bound
+//! together.
+
+use std::convert::Infallible;
 
 use regex::{Regex, RegexBuilder};
-use regex_syntax::ParserBuilder;
+use regex_syntax::ast::parse::ParserBuilder;
+use regex_syntax::ast::{self, Ast, ClassPerl, ClassPerlKind, ClassSetItem, Flag, Flags, GroupKind};
+use regex_syntax::hir::translate::Translator;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 /// Bytes of a compiled pattern, at most: what its parsed form was taken too lightly for.
@@ -14,6 +20,13 @@ const COMPILED_MAX: usize = 1 << 20;
 const NESTED_MAX: u32 = 32;
 /// Letters and ranges of letters that one pattern stands for, at most.
 const WEIGHT_MAX: usize = 26_000;
+/// What a class of letters costs to read: one of a few ranges, and, where upper and lower case are one, one of words and one of
+/// all that there are, in the same measure.
+const READ: usize = 50;
+const WORDS_FOLDED: usize = 400;
+const ALL_FOLDED: usize = 13_000;
+/// Letters of a range that are few.
+const FEW: u32 = 1_000;
 /// The same of all patterns of one call together.
 const ROOM: usize = 1_000_000;
 
@@ -58,9 +71,16 @@ impl PatternRoom {
         if self.0 == 0 {
             return Err(PatternFault::NoRoom);
         }
-        let parsed = ParserBuilder::new().nest_limit(NESTED_MAX).build().parse(pattern);
+        let written = ParserBuilder::new().nest_limit(NESTED_MAX).build().parse(pattern);
+        let written = written.map_err(|error| malformed(&error))?;
+        let Ok(reading) = ast::visit(&written, Reading::default());
+        if reading > WEIGHT_MAX {
+            return Err(PatternFault::TooLarge);
+        }
+        // What is refused was read, which has its price as well.
+        self.0 = self.0.checked_sub(reading.max(1)).ok_or(PatternFault::NoRoom)?;
+        let parsed = Translator::new().translate(pattern, &written);
         let weight = weight(&parsed.map_err(|error| malformed(&error))?);
-        // What is refused was parsed, which has its price as well.
         let paid = self.0.checked_sub(weight.clamp(1, WEIGHT_MAX));
         self.0 = paid.unwrap_or(0);
         match paid {
@@ -81,6 +101,72 @@ pub(super) fn compiled(pattern: &str) -> Result<Regex, regex::Error> {
         .dfa_size_limit(COMPILED_MAX)
         .nest_limit(NESTED_MAX)
         .build()
+}
+
+/// What it costs to read a pattern as it is written.
+#[derive(Default)]
+struct Reading {
+    folds: bool,
+    few: usize,
+    words: usize,
+    all: usize,
+}
+
+impl Reading {
+    fn flags(&mut self, flags: &Flags) {
+        self.folds |= flags.flag_state(Flag::CaseInsensitive) == Some(true);
+    }
+
+    fn perl(&mut self, class: &ClassPerl) {
+        match (&class.kind, class.negated) {
+            (_, true) => self.all += 1,
+            (ClassPerlKind::Word, false) => self.words += 1,
+            (ClassPerlKind::Digit | ClassPerlKind::Space, false) => self.few += 1,
+        }
+    }
+}
+
+impl ast::Visitor for Reading {
+    type Output = usize;
+    type Err = Infallible;
+
+    fn finish(self) -> Result<usize, Infallible> {
+        let (words, all) = if self.folds { (WORDS_FOLDED, ALL_FOLDED) } else { (READ, READ) };
+        let cost = |count: usize, each: usize| count.saturating_mul(each);
+        Ok(cost(self.few, READ).saturating_add(cost(self.words, words)).saturating_add(cost(self.all, all)))
+    }
+
+    fn visit_pre(&mut self, written: &Ast) -> Result<(), Infallible> {
+        match written {
+            Ast::Flags(set) => self.flags(&set.flags),
+            Ast::Group(group) => {
+                if let GroupKind::NonCapturing(flags) = &group.kind {
+                    self.flags(flags);
+                }
+            }
+            Ast::ClassUnicode(_) => self.all += 1,
+            Ast::ClassPerl(class) => self.perl(class),
+            Ast::ClassBracketed(_) => self.few += 1,
+            _ => (),
+        }
+        Ok(())
+    }
+
+    fn visit_class_set_item_pre(&mut self, item: &ClassSetItem) -> Result<(), Infallible> {
+        match item {
+            ClassSetItem::Unicode(_) => self.all += 1,
+            ClassSetItem::Perl(class) => self.perl(class),
+            ClassSetItem::Range(range) => {
+                let letters = u32::from(range.end.c).saturating_sub(u32::from(range.start.c));
+                *if letters > FEW { &mut self.all } else { &mut self.few } += 1;
+            }
+            ClassSetItem::Bracketed(_) => self.few += 1,
+            // A class within brackets that is turned round stands for all other letters.
+            ClassSetItem::Ascii(class) => *if class.negated { &mut self.all } else { &mut self.few } += 1,
+            _ => (),
+        }
+        Ok(())
+    }
 }
 
 /// Letters and ranges of letters that the pattern stands for once its repetitions are written out.
@@ -122,6 +208,10 @@ mod tests {
             (r"\pL{100}", Some(PatternFault::TooLarge)),
             (r"((a{999}){999}){999}", Some(PatternFault::TooLarge)),
             (r"(?:\w{30}){30}", Some(PatternFault::TooLarge)),
+            (r"(?i)^[a-z'-]+ \d{2,4}\s\w+$", None),
+            (r"(?i)^\p{L}{2}$", None),
+            (r"(?i)[\d\D][\d\D][\d\D][\d\D]", Some(PatternFault::TooLarge)),
+            (r"(?i:[\x{0}-\x{10ffff}]{2}[^a]\PL\W\D)", Some(PatternFault::TooLarge)),
         ] {
             assert_eq!(PatternRoom::default().compiled(pattern).err(), fault, "{pattern}");
         }
@@ -136,7 +226,11 @@ mod tests {
         let faults: Vec<PatternFault> =
             (100..200).filter_map(|n| room.compiled(&format!(r"\pL{{{n}}}")).err()).collect();
         let compared = faults.iter().filter(|fault| **fault == PatternFault::TooLarge).count();
-        assert_eq!((faults.len(), compared), (100, ROOM.div_ceil(WEIGHT_MAX)));
+        assert_eq!((faults.len(), compared), (100, ROOM.div_ceil(WEIGHT_MAX + READ)));
         assert_eq!(room.compiled("a").err(), Some(PatternFault::NoRoom));
+        // Of what is refused for another reason, too.
+        let mut room = PatternRoom::default();
+        let unknown = (0..100).filter_map(|n| room.compiled(&format!(r"(?i)\pL\p{{Zz{n}}}")).err());
+        assert_eq!(unknown.filter(|fault| *fault != PatternFault::NoRoom).count(), ROOM / (2 * ALL_FOLDED));
     }
 }

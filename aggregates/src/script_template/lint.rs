@@ -36,7 +36,7 @@ pub const YES_NO: [&str; 2] = ["Oui", "Non"];
 /// Findings that are told of one call, at most; a script that is no script would have as many as it has letters.
 const FINDINGS_MAX: usize = 500;
 /// Labels of one call for which is looked what was meant, at most: each is compared with all options of its node.
-const MEANT_MAX: usize = 20;
+const MEANT_MAX: usize = 100;
 /// Names with a meaning of their own in the languages that read answers by node id.
 const RESERVED: [&str; 3] = ["__proto__", "constructor", "prototype"];
 
@@ -299,7 +299,7 @@ impl<'a> Linter<'a> {
                 let label = shortened(label);
                 let message = match meant {
                     Some(meant) => {
-                        format!("{label:?} is none of {what}; did you mean {:?}?", shortened(meant))
+                        format!("{label:?} is none of {what}; did you mean {meant:?}?")
                     }
                     None => format!("{label:?} is none of {what}"),
                 };

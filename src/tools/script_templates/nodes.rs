@@ -110,7 +110,8 @@ fn readable(step: &Value, unnamed: &mut usize) -> Node {
         format!("unnamed-{unnamed}")
     };
     // What an option says that cannot be read is not known, and neither is whether a branch is labelled with it.
-    let mut hidden = kind.is_some() && !matches!(step["options"], Value::Null | Value::Array(_));
+    let mut hidden =
+        kind == Some(NodeKind::Select) && !matches!(step["options"], Value::Null | Value::Array(_));
     let mut options: Vec<Choice> = members("options")
         .map(|option| match (option, option["value"].as_str()) {
             (Value::String(value), _) => Choice::new(value, None),

@@ -398,6 +398,10 @@ async fn a_step_that_is_approved_right_after_an_answer_to_a_mail_by_hand_is_not_
     for approval in asked {
         let path = format!("approvals/{}/approve", text(&approval["id"]));
         let (status, answer) = post(&board, &path, json!({ "contentHash": approval["contentHash"] })).await;
+        if answer["code"] == "APPROVAL_SUPERSEDED" {
+            // Whoever looks at what is due was faster.
+            continue;
+        }
         assert_eq!(status, 200, "{answer}");
         let path = format!("activities/{}", text(&approval["activityId"]));
         let came_to = eventually("what becomes of the step", async || {
