@@ -269,11 +269,11 @@ async fn what_was_meant_is_told_of_the_first_labels_of_an_import() {
     let step =
         json!({ "id": "s", "type": "select", "text": "?", "options": ["a", "b"], "branches": branches });
     let templates: Vec<Value> =
-        (0..5).map(|n| json!({ "name": format!("Script {n}"), "steps": [step] })).collect();
+        (0..12).map(|n| json!({ "name": format!("Script {n}"), "steps": [step] })).collect();
     let input = json!({ "templates": templates, "onError": "skip" });
     let told = office.done("import_script_templates", input).await;
     let skipped = told["skipped"].as_array().unwrap();
     let errors: Vec<&Value> = skipped.iter().flat_map(|one| one["errors"].as_array().unwrap()).collect();
     let meant = |error: &&&Value| error["message"].as_str().unwrap().contains("did you mean");
-    assert_eq!((skipped.len(), errors.len(), errors.iter().filter(meant).count()), (5, 50, 20));
+    assert_eq!((skipped.len(), errors.len(), errors.iter().filter(meant).count()), (12, 120, 100));
 }
