@@ -13,17 +13,11 @@ pub mod mail;
 mod own_words;
 pub mod webhooks;
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
-use cqrs_es::Aggregate as _;
 use docket_aggregates::approval::{Approval, ApprovalCommand};
 use docket_aggregates::bucket::{Bucket, BucketCommand};
 use docket_aggregates::channel::Channel;
 use docket_aggregates::contact::Contact;
-use docket_aggregates::correspondence::{
-    Correspondence, CorrespondenceCommand, CorrespondenceEvent, Heard as Word,
-};
+use docket_aggregates::correspondence::{Correspondence, CorrespondenceCommand, Heard as Word};
 use docket_aggregates::ids::{ContactId, MessageId, OrganizationId};
 use docket_aggregates::message::{
     Delivery, DispatchState, Message, MessageCommand, MessageEvent, MessageStatus, SettledBy,
@@ -38,7 +32,7 @@ use crate::channels::{LastHeard, Listening};
 use crate::contacts::mailbox_hash;
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::ReadError;
-use crate::ledger::{AppendError, Appended, Versioned, Write};
+use crate::ledger::{AppendError, Appended, Orders, Write};
 use crate::sending::activity;
 use crate::sending::addressee::Addressee;
 use crate::sending::recipient::{Recipient, counted_for, counted_in, known_as};
@@ -166,7 +160,8 @@ async fn writes(
     let mut writes = Vec::new();
     let mut person = news.person.clone();
     let (mut contact, mut writer, mut mailbox) = (None, None, None);
-    let mut said_there = Correspondences::default();
+    // One and the same may be told that a message counts again, and that its recipient wrote.
+    let mut said_there = Orders::<Correspondence>::default();
     if let Some(id) = news.message {
         let message = app.ledger.load::<Message>(organization, id).await?;
         let Some(hash) = message.state.recipient_hash() else {
@@ -198,7 +193,7 @@ async fn writes(
             let at = message.state.last_sent_at().unwrap_or(call.at);
             for stream in counted_again_in(app, organization, id, &message.state).await? {
                 let count = CorrespondenceCommand::Count { message_id: id, cap: None, at };
-                said_there.say(app, organization, stream, count).await?;
+                said_there.order(&app.ledger, organization, stream, |_| count).await?;
             }
         }
         let asked = message.state.approval_id().filter(|_| settled && !message.state.approved());
@@ -235,45 +230,11 @@ async fn writes(
                 address_hash,
                 contact_id: writer,
             });
-            said_there.say(app, organization, stream, hear).await?;
+            said_there.order(&app.ledger, organization, stream, |_| hear).await?;
         }
     }
     writes.extend(said_there.writes());
     Ok(writes)
-}
-
-/// What is said to correspondences within one append: one and the same may be told that a message counts again, and that its
-/// recipient wrote.
-#[derive(Default)]
-struct Correspondences(BTreeMap<Uuid, (Versioned<Correspondence>, Correspondence, Vec<CorrespondenceEvent>)>);
-
-impl Correspondences {
-    async fn say(
-        &mut self,
-        app: &App,
-        organization: OrganizationId,
-        stream: Uuid,
-        command: CorrespondenceCommand,
-    ) -> Result<(), ReadError> {
-        let (_, state, events) = match self.0.entry(stream) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let before = app.ledger.load::<Correspondence>(organization, stream).await?;
-                let state = (*before.state).clone();
-                new.insert((before, state, Vec::new()))
-            }
-        };
-        // A refusal would be that of a cap, and none is named here.
-        for event in state.decide(command).unwrap_or_default() {
-            state.apply(event.clone());
-            events.push(event);
-        }
-        Ok(())
-    }
-
-    fn writes(self) -> impl Iterator<Item = Write> {
-        self.0.into_values().map(|(before, _, events)| before.write(events))
-    }
 }
 
 /// The contact that has the address of a message by now which was for none. Whoever leads it through a sequence is told

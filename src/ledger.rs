@@ -20,6 +20,7 @@ mod heads;
 pub mod instant;
 pub mod keys;
 mod many;
+mod orders;
 mod prepare;
 mod queue;
 pub mod read;
@@ -44,6 +45,7 @@ pub use cqrs::LedgerStore;
 pub use decide::{DecideError, Decided, TRIES, Versioned};
 pub use heads::{Heads, News};
 pub use keys::{KeyError, Keys};
+pub use orders::Orders;
 pub use queue::QueueBounds;
 pub use watch::Watch;
 

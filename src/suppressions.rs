@@ -46,7 +46,7 @@ use crate::shapes::{Instant, OneOf};
 
 pub use marking::run;
 
-use contacts::{Contacts, leave_alone};
+use contacts::{Contacts, leave_alone, newly_left_alone};
 
 /// How often a decision that lost a race is made anew.
 const TRIES: usize = 5;
@@ -271,10 +271,10 @@ pub(crate) async fn suppressing<R>(
         }
         for id in having {
             let order = |contact: &_| leave_alone(&keys, reason, &hash, contact);
-            contacts.order(app, organization, id, order).await?;
+            contacts.order(&app.ledger, organization, id, order).await?;
         }
     }
-    let promised = cancelled_follow_ups(app, organization, &contacts.newly_left_alone()).await;
+    let promised = cancelled_follow_ups(app, organization, &newly_left_alone(&contacts)).await;
     writes.extend(heeded(reason, promised)?);
     writes.extend(contacts.writes());
     Ok(writes)
@@ -347,7 +347,7 @@ async fn lifting(
         let known: BTreeSet<ContactId> = list.state.contacts().iter().copied().chain(having).collect();
         for id in known {
             let lift = |_: &_| ContactCommand::LiftSuppression { address_hash: hash.clone() };
-            contacts.order(app, organization, id, lift).await?;
+            contacts.order(&app.ledger, organization, id, lift).await?;
         }
         writes.push(list.write(events));
     }

@@ -26,7 +26,8 @@ use crate::qualifying::{self, QualifyingRefusal, Wanted};
 use crate::service::Call;
 use crate::shapes;
 
-/// How long a call waits for another one about the same conversation: a model has half a minute for its answer.
+/// How long a call waits for another one about the same conversation: with the half minute that a model has for its answer
+/// it stays within the deadline of the call.
 const TURN_WITHIN: Duration = Duration::from_secs(25);
 /// After how long a turn is over whose process ended before it: no call takes longer.
 const TURN_LASTS: Duration = Deadline::Asking.within();

@@ -23,7 +23,7 @@ use docket_projections::{contacts as contact_rows, imports};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::contacts::{Contacts, leave_alone};
+use super::contacts::{Contacts, leave_alone, newly_left_alone};
 use super::entries::{Entries, Held, take_due};
 use super::{SuppressionRefusal, TRIES, Target, find_contacts};
 use crate::app::App;
@@ -213,7 +213,7 @@ async fn try_addresses(app: &App, organization: OrganizationId, ids: &BTreeSet<U
     let having: Vec<(ContactId, Vec<&Entry>)> = having.into_iter().collect();
     for portion in having.chunks(CONTACTS) {
         let ids: Vec<ContactId> = portion.iter().map(|(id, _)| *id).collect();
-        let mut contacts = Contacts::load(app, organization, &ids).await?;
+        let mut contacts = Contacts::load(&app.ledger, organization, &uuids(&ids)).await?;
         let mut guards = BTreeMap::new();
         for (id, entries) in portion {
             for entry in entries {
@@ -222,11 +222,11 @@ async fn try_addresses(app: &App, organization: OrganizationId, ids: &BTreeSet<U
                     Some(SuppressionReason::Bounce) => continue,
                     Some(reason) => {
                         let order = |contact: &_| leave_alone(&keys, reason, hash, contact);
-                        contacts.order(app, organization, *id, order).await?;
+                        contacts.order(&app.ledger, organization, *id, order).await?;
                     }
                     None => {
                         let order = |_: &_| ContactCommand::LiftSuppression { address_hash };
-                        contacts.order(app, organization, *id, order).await?;
+                        contacts.order(&app.ledger, organization, *id, order).await?;
                     }
                 }
                 guards.insert(entry.id, entry.guard());
@@ -255,14 +255,14 @@ pub(super) async fn mark_portion(
         let Some(last) = page.last() else { return Ok(None) };
         let list = app.ledger.load::<Suppression>(organization, organization.suppression(hash)).await?;
         let stands = list.state.reason().is_some_and(|reason| reason != SuppressionReason::Bounce);
-        let mut contacts = Contacts::load(app, organization, &page).await?;
+        let mut contacts = Contacts::load(&app.ledger, organization, &uuids(&page)).await?;
         for id in &page {
             let address_hash = hash.to_owned();
             let command = |_: &_| match stands {
                 true => ContactCommand::Suppress { address_hash },
                 false => ContactCommand::LiftSuppression { address_hash },
             };
-            contacts.order(app, organization, *id, command).await?;
+            contacts.order(&app.ledger, organization, *id, command).await?;
         }
         match append(app, call, contacts, vec![list.guard()]).await {
             Ok(()) => return Ok(Some(*last)),
@@ -273,9 +273,13 @@ pub(super) async fn mark_portion(
     Err(AppendError::Conflict.into())
 }
 
+fn uuids(contacts: &[ContactId]) -> Vec<Uuid> {
+    contacts.iter().map(|id| id.uuid()).collect()
+}
+
 /// Records what was decided on contacts, with what follows from it, if it was anything.
 async fn append(app: &App, call: &Call, contacts: Contacts, guards: Vec<Guard>) -> Result<()> {
-    let mut writes = cancelled_follow_ups(app, call.organization, &contacts.newly_left_alone()).await?;
+    let mut writes = cancelled_follow_ups(app, call.organization, &newly_left_alone(&contacts)).await?;
     writes.extend(contacts.writes());
     let call = Call { command_id: app.clock.mint(), ..call.clone() };
     let mut command = call.command(writes, guards, None);

@@ -51,6 +51,11 @@ pub const MESSAGE_MAX: usize = 2_000;
 /// Characters by which a name is told that somebody sent and nobody knows.
 pub const NAME_SHOWN: usize = 80;
 
+/// What is said of a member that nobody knows.
+pub fn unknown_field(name: &str) -> String {
+    format!("unknown field {}", shortened(name, NAME_SHOWN))
+}
+
 impl FieldError {
     /// A fault of the field at `path` within the input.
     pub fn new(path: &str, code: &'static str, message: impl Into<String>) -> Self {

@@ -160,6 +160,11 @@ mod tests {
         }
     }
 
+    fn with_column(name: &str, value: &str) -> ContactProfile {
+        let custom = [(name.to_owned(), value.to_owned())].into();
+        ContactProfile { custom, ..ContactProfile::default() }
+    }
+
     #[test]
     fn a_public_profile_is_known_and_not_written_to() {
         for (value, known) in [
@@ -170,8 +175,7 @@ mod tests {
             ("ann-lee", None),
             ("tbd", None),
         ] {
-            let custom = [("linkedin".to_owned(), value.to_owned())].into();
-            let ann = ContactProfile { custom, ..ContactProfile::default() };
+            let ann = with_column("linkedin", value);
             assert_eq!(ann.accounts().next(), known, "{value}");
             assert_eq!(ann.address_on(Channel::Linkedin), known.filter(|name| *name != "ann-lee"), "{value}");
         }
@@ -179,11 +183,8 @@ mod tests {
 
     #[test]
     fn what_stands_in_a_column_and_cannot_be_written_to_is_no_address() {
-        let reached = |column: &str, value: &str, channel| {
-            let custom = [(column.to_owned(), value.to_owned())].into();
-            let ann = ContactProfile { custom, ..ContactProfile::default() };
-            ann.address_on(channel).map(str::to_owned)
-        };
+        let reached =
+            |column, value, channel| with_column(column, value).address_on(channel).map(str::to_owned);
         for (value, expected) in [
             ("https://www.linkedin.com/in/ACoAAA", Some("ACoAAA")),
             ("ACwAAA", Some("ACwAAA")),

@@ -20,6 +20,8 @@ const COMPILED_MAX: usize = 1 << 20;
 const NESTED_MAX: u32 = 32;
 /// Letters and ranges of letters that one pattern stands for, at most.
 const WEIGHT_MAX: usize = 26_000;
+/// The same of all patterns of one call together.
+const ROOM: usize = 1_000_000;
 /// What a class of letters costs to read: one of a few ranges, and, where upper and lower case are one, one of words and one of
 /// all that there are, in the same measure.
 const READ: usize = 50;
@@ -27,8 +29,6 @@ const WORDS_FOLDED: usize = 400;
 const ALL_FOLDED: usize = 13_000;
 /// Letters of a range that are few.
 const FEW: u32 = 1_000;
-/// The same of all patterns of one call together.
-const ROOM: usize = 1_000_000;
 
 /// What the patterns that come with one call may weigh together.
 #[derive(Debug)]

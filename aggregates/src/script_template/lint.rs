@@ -298,9 +298,7 @@ impl<'a> Linter<'a> {
                 let what = if node.kind == NodeKind::Yesno { "Oui and Non" } else { "the options declared" };
                 let label = shortened(label);
                 let message = match meant {
-                    Some(meant) => {
-                        format!("{label:?} is none of {what}; did you mean {meant:?}?")
-                    }
+                    Some(meant) => format!("{label:?} is none of {what}; did you mean {meant:?}?"),
                     None => format!("{label:?} is none of {what}"),
                 };
                 self.error(&path, "BRANCH_LABEL_UNMATCHED", message);

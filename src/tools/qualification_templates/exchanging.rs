@@ -21,10 +21,9 @@ use super::document::{FormDocument, told};
 use super::{Breaking, GivenQualificationTemplate, created, doubts, revised, version_found};
 use crate::json;
 use crate::ledger::{Write, canonical};
-use crate::spelling::shortened;
 use crate::tools::input::Moment;
 use crate::tools::plan::outcome;
-use crate::tools::refusal::NAME_SHOWN;
+use crate::tools::refusal::unknown_field;
 use crate::tools::schema::InputSchema;
 use crate::tools::upserting;
 use crate::tools::{
@@ -334,11 +333,7 @@ fn entries(
             let entries = members.remove("templates");
             let known = ["schemaVersion", "exportedAt"];
             if let Some(unknown) = members.keys().find(|member| !known.contains(&member.as_str())) {
-                return Err(whole(
-                    "",
-                    "UNKNOWN_FIELD",
-                    format!("unknown field {}", shortened(unknown, NAME_SHOWN)),
-                ));
+                return Err(whole("", "UNKNOWN_FIELD", unknown_field(unknown)));
             }
             match entries {
                 Some(Value::Array(entries)) => numbered("document.templates", entries),
@@ -390,11 +385,7 @@ fn read(entry: Value, path: &str, room: &mut PatternRoom) -> Result<Qualificatio
             known_version(&members).map_err(|(code, message)| one(&place("schemaVersion"), code, message))?;
             let known = ["schemaVersion", "exportedAt", "sha256"];
             if let Some(unknown) = members.keys().find(|member| !known.contains(&member.as_str())) {
-                return Err(one(
-                    &place(unknown),
-                    "UNKNOWN_FIELD",
-                    format!("unknown field {}", shortened(unknown, NAME_SHOWN)),
-                ));
+                return Err(one(&place(unknown), "UNKNOWN_FIELD", unknown_field(unknown)));
             }
             if let Some(hash) = members.get("sha256").filter(|hash| !hash.is_null())
                 // What has no canonical form is told better by the form's own check.

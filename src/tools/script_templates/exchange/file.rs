@@ -17,8 +17,7 @@ use super::super::{BODY_LEVELS, FindingShown};
 use super::finding;
 use crate::json;
 use crate::ledger::canonical;
-use crate::spelling::shortened;
-use crate::tools::refusal::{FieldError, NAME_SHOWN, Refusal, ToolResult};
+use crate::tools::refusal::{FieldError, Refusal, ToolResult, unknown_field};
 use crate::tools::schema::InputSchema;
 
 /// The version of the form.
@@ -107,11 +106,7 @@ pub(super) fn entries(
                 let templates = members.remove("templates");
                 known_version(version.as_ref()).map_err(|error| whole(&error))?;
                 if let Some(name) = members.keys().next() {
-                    return Err(whole(&finding(
-                        "UNKNOWN_FIELD",
-                        "",
-                        &format!("unknown field {}", shortened(name, NAME_SHOWN)),
-                    )));
+                    return Err(whole(&finding("UNKNOWN_FIELD", "", &unknown_field(name))));
                 }
                 match templates {
                     Some(Value::Array(values)) => numbered("document.templates", values),
@@ -185,11 +180,7 @@ pub(super) fn read_entry(entry: &mut Entry) -> Result<ScriptContent, Vec<Finding
 fn unpacked(members: &mut Map<String, Value>) -> Result<Value, FindingShown> {
     known_version(members.get("schemaVersion"))?;
     if let Some(name) = members.keys().find(|name| !ENVELOPE.contains(&name.as_str())) {
-        return Err(finding(
-            "UNKNOWN_FIELD",
-            name,
-            &format!("unknown field {}", shortened(name, NAME_SHOWN)),
-        ));
+        return Err(finding("UNKNOWN_FIELD", name, &unknown_field(name)));
     }
     let template =
         members.remove("template").ok_or_else(|| finding("REQUIRED", "template", "is required"))?;
