@@ -109,10 +109,14 @@ async fn settled(
     connection: &mut PgConnection,
     organization: OrganizationId,
 ) -> Result<Option<i64>, ReadSideError> {
+    // In the key's order, so that it is the key that is gone by: while a ledger is small any index that begins with the
+    // organization is as good to the planner, and its plan is kept.
     let (head, parked, near, pending): (i64, bool, bool, Vec<String>) = sqlx::query_as(
         "SELECT h.position, c.parked_position IS NOT NULL, h.position - coalesce(c.position, 0) <= $2, \
-             ARRAY(SELECT DISTINCT e.event_type FROM ledger.events e WHERE e.organization_id = h.organization_id \
-                 AND e.position > greatest(coalesce(c.position, 0), h.position - $2) AND e.position <= h.position) \
+             ARRAY(SELECT DISTINCT pending.event_type FROM ( \
+                 SELECT e.event_type FROM ledger.events e WHERE e.organization_id = h.organization_id \
+                     AND e.position > greatest(coalesce(c.position, 0), h.position - $2) AND e.position <= h.position \
+                 ORDER BY e.position LIMIT $2) pending) \
          FROM ledger.heads h LEFT JOIN cursors c USING (organization_id) WHERE organization_id = $1",
     )
     .bind(organization.uuid())
