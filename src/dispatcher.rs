@@ -37,8 +37,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::channels::Channels;
-pub use crate::following::cursors::FeedError;
+use crate::standing;
 
+pub use crate::following::cursors::FeedError;
 pub use feed::{Portion, refill, refill_by};
 pub use probe::{Point, Probe};
 
@@ -118,8 +119,9 @@ pub fn start(app: App, channels: Channels, settings: Settings) -> Running {
         channels,
         settings,
     });
-    let task = Some(tokio::spawn(run(shared.clone())));
-    Running { shared, task }
+    let running = shared.clone();
+    let task = tokio::spawn(standing::keep("dispatcher", move || run(running.clone())));
+    Running { shared, task: Some(task) }
 }
 
 impl Running {

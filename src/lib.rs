@@ -54,6 +54,7 @@ pub mod sequences;
 pub mod service;
 pub mod shapes;
 pub mod spelling;
+pub mod standing;
 pub mod suppressions;
 pub mod tools;
 mod turns;

@@ -113,6 +113,12 @@ pub const LIST: &[Metric] = &[
         "outcome",
         "Posts of outgoing webhooks: delivered, again (not taken, and posted again), failed for good, or dropped.",
     ),
+    (
+        "docket_background_panics_total",
+        Kind::Counter,
+        "work",
+        "Work in the background that panicked and was begun anew.",
+    ),
     ("docket_event_streams", Kind::Gauge, "", "Streams of events that clients keep open."),
     ("docket_sequence_enrolled_total", Kind::Counter, "", "Contacts that were put into sequences."),
     ("docket_sequence_steps_total", Kind::Counter, "", "Steps of sequences that were taken."),

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ledger::QueueBounds;
 use crate::postgres::{Postgres, PostgresConfig};
+use crate::standing;
 
 /// The product, and the database that it may have started.
 pub struct Opened {
@@ -49,9 +50,12 @@ impl Opened {
 
     fn working(app: App, postgres: Postgres) -> Self {
         let background = app.clone();
-        let working = tokio::spawn(async move {
-            tokio::join!(background.readside.run(), background.ledger.tidy());
-        });
+        let working = tokio::spawn(standing::keep("read models", move || {
+            let app = background.clone();
+            async move {
+                tokio::join!(app.readside.run(), app.ledger.tidy());
+            }
+        }));
         Self { app, postgres, working: Some(working) }
     }
 

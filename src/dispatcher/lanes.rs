@@ -155,7 +155,7 @@ impl Lanes {
                 let Ok(mut places) = shared.in_flight.clone().try_acquire_many_owned(count) else { continue };
                 let holder = shared.app.clock.mint();
                 let messages = shared.work.claim(lane, holder, now, wanted).await?;
-                drop(places.split(wanted - messages.len()));
+                drop(places.split(wanted.saturating_sub(messages.len())));
                 if messages.is_empty() {
                     continue;
                 }

@@ -74,7 +74,8 @@ impl Work {
             .collect()
     }
 
-    /// Claims what is ready in a lane, the longest due first.
+    /// Claims what is ready in a lane, the longest due first, and no more than `limit`. They are chosen once, before the
+    /// update: chosen within a join they would be chosen anew for each row that the planner goes by.
     pub async fn claim(
         &self,
         lane: Lane,
@@ -83,11 +84,12 @@ impl Work {
         limit: usize,
     ) -> Result<Vec<MessageId>, sqlx::Error> {
         let claimed: Vec<Uuid> = sqlx::query_scalar(
-            "UPDATE dispatch.work w SET holder = $3, held_until = $5 FROM ( \
+            "UPDATE dispatch.work SET holder = $3, held_until = $5 \
+             WHERE organization_id = $1 AND message_id = ANY(ARRAY( \
                  SELECT message_id FROM dispatch.work \
                  WHERE organization_id = $1 AND outbox_id = $2 AND due_at IS NOT NULL AND ready_at <= $4 \
-                 ORDER BY organization_id, outbox_id, ready_at LIMIT $6 FOR UPDATE SKIP LOCKED) ready \
-             WHERE w.organization_id = $1 AND w.message_id = ready.message_id RETURNING w.message_id",
+                 ORDER BY organization_id, outbox_id, ready_at LIMIT $6 FOR UPDATE SKIP LOCKED)) \
+             RETURNING message_id",
         )
         .bind(lane.organization.uuid())
         .bind(lane.outbox.uuid())

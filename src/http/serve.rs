@@ -16,10 +16,13 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::{HttpState, Settings};
 use crate::access_log::AccessLog;
 use crate::app::App;
+use crate::standing;
 
 /// Open connections, at most; the next one waits in the listener's backlog.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -65,12 +68,12 @@ pub async fn serve(
         }
     });
     let resuming = tokio::spawn(crate::imports::resume(app.clone()));
-    let hooks = tokio::spawn(crate::hooks::run(app.clone(), state.ending.clone()));
-    let sequencing = tokio::spawn(crate::sequences::runner::run(app.clone(), state.ending.child_token()));
-    let webhooks = tokio::spawn(crate::outgoing_webhooks::run(app.clone(), state.ending.clone()));
-    let marking = tokio::spawn(crate::suppressions::run(app.clone(), state.ending.clone()));
-    let expiring = app.clone();
-    let expiring = tokio::spawn(async move { crate::approvals::expiry::run(&expiring).await });
+    let hooks = begun("hooks", &app, &state.ending, crate::hooks::run);
+    let sequencing = begun("sequences", &app, &state.ending, crate::sequences::runner::run);
+    let webhooks = begun("webhooks", &app, &state.ending, crate::outgoing_webhooks::run);
+    let marking = begun("suppressions", &app, &state.ending, crate::suppressions::run);
+    let expire = |app, _| async move { crate::approvals::expiry::run(&app).await };
+    let expiring = begun("expiry", &app, &state.ending, expire);
 
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -126,6 +129,17 @@ pub async fn serve(
     access_log.drain(writing, LOG_DRAIN_WITHIN).await;
     upkeep.abort();
     Ok(())
+}
+
+/// Has a loop stand in the background until it is told that the server ends.
+fn begun<F: Future<Output = ()> + Send + 'static>(
+    name: &'static str,
+    app: &App,
+    ending: &CancellationToken,
+    run: impl Fn(App, CancellationToken) -> F + Send + 'static,
+) -> JoinHandle<()> {
+    let (app, ending) = (app.clone(), ending.clone());
+    tokio::spawn(standing::keep(name, move || run(app.clone(), ending.clone())))
 }
 
 /// Answers are small and wanted at once.

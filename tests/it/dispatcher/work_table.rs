@@ -110,3 +110,31 @@ async fn a_refill_that_takes_too_long_breaks_off_and_a_dispatcher_goes_on_with_i
     assert!(arrived(&server).values().all(|count| *count == 1));
     eventually("a feed that has caught up", || async { (cursor().await >= head).then_some(()) }).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_is_claimed_than_was_asked_for_whatever_the_planner_knows_of_the_table() {
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&server)).await;
+    let pool = house.app.ledger.pool();
+    // The table was all but empty when it was last looked at, as it is most of the time.
+    sqlx::query(
+        "INSERT INTO dispatch.work SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), now() FROM generate_series(1, 3)",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+    sqlx::query("VACUUM ANALYZE dispatch.work").execute(pool).await.unwrap();
+    sqlx::query("DELETE FROM dispatch.work").execute(pool).await.unwrap();
+    let messages = house.queue(300).await;
+    assert_eq!(dispatcher::refill(pool).await.unwrap(), 300);
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    assert_eq!(house.settled(&messages).await, Standing::from([(SENT, 300)]));
+    let batches: Vec<i64> = sqlx::query_scalar(
+        "SELECT count(*) FROM ledger.events WHERE event_type = 'MessageSending' GROUP BY command_id ORDER BY min(position)",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    assert_eq!((batches[0], batches.iter().sum::<i64>()), (8, 300), "{batches:?}");
+    assert!(batches.iter().all(|batch| *batch <= 256), "{batches:?}");
+}
