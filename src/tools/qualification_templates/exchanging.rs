@@ -176,6 +176,8 @@ async fn import_qualification_templates(
             Err(faults) => import.fail(index, name, faults),
         }
     }
+    // What was compiled is not kept while others are waited for.
+    drop(room);
     let mut view = ctx.view().await?;
     let wanted: Vec<&str> = forms.iter().map(|(_, _, form, _)| form.name.as_str()).collect();
     let known = rows::with_names(&mut view, ctx.organization(), &wanted).await?;
