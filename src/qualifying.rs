@@ -34,6 +34,7 @@ use self::answer::{ModelAnswer, Unfit};
 use self::payload::{NoPayload, Payload};
 use crate::app::App;
 use crate::calls::{Ground, WorkRefusal};
+use crate::clock::following;
 use crate::envelope::Warning;
 use crate::language_model::{LanguageModel, LanguageModelError, Question};
 use crate::ledger::{AppendError, Versioned};
@@ -256,11 +257,7 @@ impl Before {
 fn begun_for(execution_id: ScriptExecutionId) -> QualificationId {
     let execution = execution_id.uuid();
     let digest = Sha256::new().chain_update(b"qualified ").chain_update(execution.as_bytes()).finalize();
-    let mut random = [0; 10];
-    random.copy_from_slice(&digest[..10]);
-    // The time is the conversation's own: the first 48 bits of its id.
-    let millis = execution.as_u128() >> 80;
-    uuid::Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or(0), &random).into_uuid().into()
+    following(execution, &digest.into()).into()
 }
 
 /// Sends a conversation to the model and records what it says; without a model, or dry, only shows what is sent.
