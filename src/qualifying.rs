@@ -38,7 +38,7 @@ use crate::clock::following;
 use crate::envelope::Warning;
 use crate::language_model::{LanguageModel, LanguageModelError, Question};
 use crate::ledger::{AppendError, Versioned};
-use crate::qualifications::{self, Change, NewQualification, Planned, QualificationRefusal};
+use crate::qualifications::{self, Change, NewQualification, QualificationRefusal};
 use crate::readside::Consistency;
 use crate::service::{Call, Done, ServiceError};
 
@@ -430,7 +430,7 @@ async fn record(
             return refused(QualifyingRefusal::Changed);
         }
         let recorded = Recorded::of(planned.qualification_id, &planned.after, planned.version, &planned.form);
-        let warnings = unmoved(&planned).into_iter().collect();
+        let warnings = not_moved(planned.unmoved);
         let entity = Qualified { qualification: Some(recorded), warnings, ..shown.clone() };
         guards.extend(planned.guards);
         let request = call.request(&entity)?;
@@ -467,9 +467,10 @@ impl Recorded {
 }
 
 /// Says of a verdict that it moved nobody.
-fn unmoved(planned: &Planned) -> Option<Warning> {
+fn not_moved(unmoved: bool) -> Vec<Warning> {
     let message = "a caller concluded otherwise on the telephone, or the contact opted out: its status stays";
-    planned.unmoved.then(|| Warning { code: "CONTACT_NOT_MOVED".into(), message: message.into(), path: None })
+    let warning = || Warning { code: "CONTACT_NOT_MOVED".into(), message: message.into(), path: None };
+    unmoved.then(warning).into_iter().collect()
 }
 
 /// Answers with what is recorded already, and keeps that as the answer to the request.
@@ -486,8 +487,10 @@ async fn standing(
     let Some((pinned, _)) = qualifications::form(app, call.organization, template, version).await? else {
         return refused(QualificationRefusal::UnknownTemplate);
     };
+    let unmoved =
+        qualifications::moves_nobody(app, call.organization, &recorded.state).await.map_err(widened)?;
     let recorded = Recorded::of(id, &recorded.state, recorded.version, &pinned.form);
-    let entity = Qualified { qualification: Some(recorded), ..shown };
+    let entity = Qualified { qualification: Some(recorded), warnings: not_moved(unmoved), ..shown };
     let appended = match call.request(&entity)? {
         None => None,
         request => Some(app.ledger.append(call.command(vec![], vec![], request)).await?),
