@@ -24,7 +24,8 @@ pub(super) struct Place<A> {
     pub next: Uuid,
 }
 
-/// Looks the name up. The hash is keyed: an id does not tell a name to whoever guesses it.
+/// Looks the name up. The hash is keyed: an id does not tell a name to whoever guesses it. Like every id that is minted it is of
+/// version 7; its time is when the organization was founded, since those who make it at once have no other in common.
 pub(super) async fn place<A: Decides + Clone + 'static>(
     ctx: &ToolContext,
     name: &str,
