@@ -202,26 +202,27 @@ pub struct Known {
     pub looked: bool,
 }
 
-/// Campaigns among which the examples look for what they need, at most: active ones first, then the newest.
-const CAMPAIGNS_SEARCHED: i64 = 50;
+/// How a campaign stands that takes contacts: the examples look for what they need in all of these.
+const TAKING_CONTACTS: [CampaignStatus; 3] =
+    [CampaignStatus::Active, CampaignStatus::Draft, CampaignStatus::Paused];
 
 impl Known {
     /// What the read models know at the moment.
     pub async fn of(app: &App, organization: OrganizationId) -> ToolResult<Self> {
         let mut view = app.readside.view(organization, Consistency::Eventual).await?;
-        let campaigns = open_campaigns(&mut view, organization).await?;
+        let campaign = open_campaign(&mut view, organization).await?;
         let agents = docket_projections::agents::active_ids(&mut view, organization, 1).await?;
         let script = docket_projections::script_templates::newest(&mut view, organization).await?;
-        let execution = script_executions::some_open(&mut view, organization, &campaigns).await?;
+        let execution = script_executions::some_open(&mut view, organization).await?;
         Ok(Self {
-            campaign_id: campaigns.first().map(|campaign| campaign.uuid()),
+            campaign_id: campaign.map(|campaign| campaign.uuid()),
             agent_id: agents.first().map(|agent| agent.uuid()),
             script_template_id: script.map(|script| script.template_id.uuid()),
             execution,
             qualification_template_id: qualification_templates::some_template(&mut view, organization)
                 .await?,
             qualification_id: qualifications::some_qualification(&mut view, organization).await?,
-            qualifiable: qualifications::some_contact(&mut view, organization, &campaigns).await?,
+            qualifiable: qualifications::some_contact(&mut view, organization).await?,
             looked: true,
         })
     }
@@ -262,15 +263,15 @@ impl Known {
     }
 }
 
-/// The campaigns that take contacts, active ones first, the newest of them first.
-async fn open_campaigns(view: &mut View, organization: OrganizationId) -> ToolResult<Vec<CampaignId>> {
-    use CampaignStatus::{Active, Draft, Paused};
-    let mut open = Vec::new();
-    for statuses in [&[Active][..], &[Draft, Paused]] {
-        let of_status = docket_projections::campaigns::ids_by_status;
-        open.extend(of_status(view, organization, statuses, CAMPAIGNS_SEARCHED).await?);
+/// A campaign that takes contacts: the newest that is active, else the newest.
+async fn open_campaign(view: &mut View, organization: OrganizationId) -> ToolResult<Option<CampaignId>> {
+    for statuses in [&TAKING_CONTACTS[..1], &TAKING_CONTACTS[1..]] {
+        let newest = docket_projections::campaigns::ids_by_status(view, organization, statuses, 1).await?;
+        if let Some(newest) = newest.first() {
+            return Ok(Some(*newest));
+        }
     }
-    Ok(open)
+    Ok(None)
 }
 
 /// What an example lacks that still has something standing in for an id.
