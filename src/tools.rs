@@ -33,7 +33,7 @@ pub mod workspace;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use docket_aggregates::campaign::CampaignStatus;
 use docket_aggregates::ids::{CampaignId, OrganizationId};
@@ -431,11 +431,14 @@ impl Draft {
     /// What it is sent may take long to judge: others go on meanwhile.
     fn heavy(self) -> Self {
         let run = match self.run {
-            Run::Plan(run) => Run::Plan(Box::new(move |context, input, mint| {
-                // Reading the input is part of what takes long.
-                let begin = aside::at_once(|| run(context, input, mint));
-                Box::pin(aside::run(begin))
-            })),
+            Run::Plan(run) => {
+                let run = Arc::new(run);
+                Run::Plan(Box::new(move |context, input, mint| {
+                    let run = run.clone();
+                    // Reading the input is part of what takes long.
+                    Box::pin(aside::run(async move { run(context, input, mint).await }))
+                }))
+            }
             read @ Run::Read(_) => read,
         };
         Self { heavy: true, run, ..self }
@@ -586,8 +589,8 @@ impl Tool {
     }
 
     /// Everything that is wrong with the input, which is normalised first.
-    fn faults(&self, input: &mut Value) -> Vec<FieldError> {
-        if self.heavy { aside::at_once(|| self.judged(input)) } else { self.judged(input) }
+    async fn faults(&self, input: &mut Value) -> Vec<FieldError> {
+        if self.heavy { aside::run(async { self.judged(input) }).await } else { self.judged(input) }
     }
 
     fn judged(&self, input: &mut Value) -> Vec<FieldError> {
@@ -783,6 +786,8 @@ pub fn announced() -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     #[test]
@@ -905,6 +910,20 @@ mod tests {
             assert!(tool.risk != Risk::Destructive || tool.overwrites(), "{}", tool.name);
             assert!(tool.mutating() || tool.repeatable, "{}", tool.name);
         }
+    }
+
+    #[tokio::test]
+    async fn who_judges_a_script_takes_a_place_among_those_who_judge() {
+        let heavy = catalog().get("create_script_template").unwrap();
+        let mut input = json!({ "name": "A", "steps": [] });
+        let places = aside::every_place().await;
+        let mut judged = std::pin::pin!(heavy.faults(&mut input));
+        assert!(judged.as_mut().now_or_never().is_none(), "all places are taken");
+        drop(places);
+        judged.await;
+        let light = catalog().get("list_campaigns").unwrap();
+        let _places = aside::every_place().await;
+        assert!(light.faults(&mut json!({})).now_or_never().is_some());
     }
 
     #[test]
