@@ -13,10 +13,19 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
 /// So many pieces of work run aside at once: one processor is for the others, where there are several.
-static PLACES: LazyLock<Semaphore> = LazyLock::new(|| {
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(places()));
+
+fn places() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    Semaphore::new(processors.saturating_sub(1).max(1))
-});
+    processors.saturating_sub(1).max(1)
+}
+
+/// All places, for a test of who needs one.
+#[cfg(test)]
+pub async fn every_place() -> tokio::sync::SemaphorePermit<'static> {
+    let places = u32::try_from(places()).expect("processors are few");
+    PLACES.acquire_many(places).await.expect("the places are never closed")
+}
 
 /// Does the work at once, while others go on. A runtime of one thread has no others to make way for.
 pub fn at_once<T>(work: impl FnOnce() -> T) -> T {

@@ -57,6 +57,15 @@ pub fn mint_at(at: Timestamp) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }
 
+/// The id of version 7 that follows from a digest: always the same one, with the time of `parent`, which is one of version 7.
+pub fn following(parent: Uuid, digest: &[u8; 32]) -> Uuid {
+    let mut random = [0; 10];
+    random.copy_from_slice(&digest[..10]);
+    // The time is the first 48 bits.
+    let millis = u64::try_from(parent.as_u128() >> 80).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +86,15 @@ mod tests {
         let later: Uuid = clock.mint();
         assert_ne!(first, second);
         assert!(first < later && second < later);
+    }
+
+    #[test]
+    fn an_id_that_follows_is_always_the_same_and_looks_like_every_other() {
+        let parent = mint_at(Timestamp::from_millis(1_795_284_000_000));
+        let (one, other) = (following(parent, &[1; 32]), following(parent, &[2; 32]));
+        assert_eq!(one, following(parent, &[1; 32]));
+        assert_ne!(one, other);
+        let time = |id: Uuid| id.get_timestamp().map(|time| time.to_unix());
+        assert_eq!((one.get_version_num(), time(one)), (7, time(parent)));
     }
 }

@@ -24,7 +24,6 @@ use docket_aggregates::ids::{
 use docket_aggregates::import::OnDuplicate;
 use docket_aggregates::organization::{OrganizationError, OrganizationProfile};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use self::data::{DemoAgent, DemoData, DemoForm, DemoImport, DemoScript};
 use self::mailbox::Mailbox;
@@ -39,7 +38,8 @@ use crate::{agents, organizations, tools};
 
 /// What the ledger notes as the door through which the sample came in.
 const DOOR: &str = "demo";
-/// How long one import may take, how long the read models may take to catch up with it, and how long a mail may take.
+/// How long one import may take, how long the read models may take to catch up with anything, and how long a mail may take: a
+/// busy machine loads slowly, and does load.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Why the sample could not be loaded.
@@ -123,6 +123,7 @@ pub async fn load(
     data: &DemoData,
     watch: Watch<'_>,
 ) -> Result<Loaded, DemoError> {
+    let app = &patient(app);
     let organization: OrganizationId = app.clock.mint();
     let mut loading =
         Loading { app, operator, organization, loaded: Loaded { organization, ..Loaded::default() } };
@@ -161,10 +162,16 @@ pub async fn send(
     watch: Watch<'_>,
 ) -> Result<Loaded, DemoError> {
     watch("sending mails", 96);
+    let app = &patient(app);
     let mut loading = Loading { app, operator, organization: loaded.organization, loaded };
     loading.sends(&data.sends, mailbox).await?;
     loading.caught_up().await?;
     Ok(loading.loaded)
+}
+
+/// The product for somebody who waits for the read models however long they take: nobody else waits for an answer.
+fn patient(app: &App) -> App {
+    App { readside: app.readside.patient(PATIENCE), ..app.clone() }
 }
 
 /// The sample on its way in.
@@ -254,42 +261,13 @@ impl Loading<'_> {
 
     /// Waits until the read models show everything that was loaded so far.
     async fn caught_up(&self) -> Result<(), DemoError> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match self.app.readside.settle(self.organization).await {
-                // That wait is two seconds long: what a large import leaves behind takes longer.
-                Err(ReadSideError::Behind { .. }) if Instant::now() < until => (),
-                settled => return Ok(settled?),
-            }
-        }
-    }
-
-    /// What a service answers, asked again while the read models are behind: a busy machine loads slowly, and does load.
-    async fn patiently<T, R, Answered>(&self, ask: impl Fn() -> Answered) -> Result<T, DemoError>
-    where
-        Answered: Future<Output = Result<T, ServiceError<R>>>,
-        DemoError: From<ServiceError<R>>,
-    {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match ask().await {
-                Err(ServiceError::ReadSide(ReadSideError::Behind { .. })) if Instant::now() < until => {
-                    self.caught_up().await?;
-                }
-                answered => return Ok(answered?),
-            }
-        }
+        Ok(self.app.readside.settle(self.organization).await?)
     }
 
     /// Calls a tool, and returns the data of its answer.
     async fn tool(&self, tool: &'static str, input: Value) -> Result<Value, DemoError> {
         let body = json!({ "organizationId": self.organization, "input": input, "reason": "sample data" });
-        let until = Instant::now() + PATIENCE;
-        let mut answer = tools::answer(self.app, self.operator, tool, Ok(body.clone())).await;
-        while answer.outcome == "READ_MODEL_BEHIND" && Instant::now() < until {
-            self.caught_up().await?;
-            answer = tools::answer(self.app, self.operator, tool, Ok(body.clone())).await;
-        }
+        let mut answer = tools::answer(self.app, self.operator, tool, Ok(body)).await;
         if answer.status == 200 {
             return Ok(answer.body["data"].take());
         }
@@ -302,7 +280,6 @@ impl Loading<'_> {
     }
 
     async fn view(&self) -> Result<crate::readside::View, DemoError> {
-        self.caught_up().await?;
         Ok(self.app.readside.view(self.organization, Consistency::STRONG).await?)
     }
 }

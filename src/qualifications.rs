@@ -293,15 +293,7 @@ pub async fn changed(
     let mut ground = None;
     let verdict = verdict(before.state.status(), &events);
     if verdict.is_some() {
-        // A record may be corrected after the work is over; then it moves nobody.
-        let stay = about.stay;
-        ground = match Ground::read(app, organization, Consistency::STRONG, stay.campaign_id, stay.contact_id)
-            .await
-        {
-            Ok(ground) if ground.stay == stay => Some(ground),
-            Ok(_) | Err(ServiceError::Refused(_)) => None,
-            Err(error) => return Err(widened(error)),
-        };
+        ground = ground_of(app, organization, about.stay).await?;
         if let Some(ground) = &ground {
             guards.clone_from(&ground.guards);
         }
@@ -313,6 +305,28 @@ pub async fn changed(
         if events.is_empty() { vec![] } else { std::iter::once(before.write(events)).chain(moved).collect() };
     let before = (*before.state).clone();
     Ok(Planned { qualification_id, before, after, version, form, unmoved, writes, guards })
+}
+
+/// Whether a record holds a verdict that leaves its contact where it stands: what was said when it was given, for who is
+/// answered with it again.
+pub async fn moves_nobody(app: &App, organization: OrganizationId, record: &Qualification) -> Result<bool> {
+    let Some(about) = record.about().filter(|_| record.status() != QualificationStatus::Draft) else {
+        return Ok(false);
+    };
+    let ground = ground_of(app, organization, about.stay).await?;
+    let qualified = record.status() == QualificationStatus::Qualified;
+    let verdict = Verdict { qualified, by_model: !record.judged_by_a_person() };
+    let (_, unmoved) = moved(Some(verdict), ground.as_ref(), &mut Vec::new())?;
+    Ok(unmoved)
+}
+
+/// What a verdict on a stay rests on. A record may be corrected after the work is over; then it moves nobody.
+async fn ground_of(app: &App, organization: OrganizationId, stay: Stay) -> Result<Option<Ground>> {
+    match Ground::read(app, organization, Consistency::STRONG, stay.campaign_id, stay.contact_id).await {
+        Ok(ground) if ground.stay == stay => Ok(Some(ground)),
+        Ok(_) | Err(ServiceError::Refused(_)) => Ok(None),
+        Err(error) => Err(widened(error)),
+    }
 }
 
 /// A word on whether a contact is one to win.

@@ -34,10 +34,11 @@ use self::answer::{ModelAnswer, Unfit};
 use self::payload::{NoPayload, Payload};
 use crate::app::App;
 use crate::calls::{Ground, WorkRefusal};
+use crate::clock::following;
 use crate::envelope::Warning;
 use crate::language_model::{LanguageModel, LanguageModelError, Question};
 use crate::ledger::{AppendError, Versioned};
-use crate::qualifications::{self, Change, NewQualification, Planned, QualificationRefusal};
+use crate::qualifications::{self, Change, NewQualification, QualificationRefusal};
 use crate::readside::Consistency;
 use crate::service::{Call, Done, ServiceError};
 
@@ -256,11 +257,7 @@ impl Before {
 fn begun_for(execution_id: ScriptExecutionId) -> QualificationId {
     let execution = execution_id.uuid();
     let digest = Sha256::new().chain_update(b"qualified ").chain_update(execution.as_bytes()).finalize();
-    let mut random = [0; 10];
-    random.copy_from_slice(&digest[..10]);
-    // The time is the conversation's own: the first 48 bits of its id.
-    let millis = execution.as_u128() >> 80;
-    uuid::Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or(0), &random).into_uuid().into()
+    following(execution, &digest.into()).into()
 }
 
 /// Sends a conversation to the model and records what it says; without a model, or dry, only shows what is sent.
@@ -433,7 +430,7 @@ async fn record(
             return refused(QualifyingRefusal::Changed);
         }
         let recorded = Recorded::of(planned.qualification_id, &planned.after, planned.version, &planned.form);
-        let warnings = unmoved(&planned).into_iter().collect();
+        let warnings = not_moved(planned.unmoved);
         let entity = Qualified { qualification: Some(recorded), warnings, ..shown.clone() };
         guards.extend(planned.guards);
         let request = call.request(&entity)?;
@@ -470,9 +467,10 @@ impl Recorded {
 }
 
 /// Says of a verdict that it moved nobody.
-fn unmoved(planned: &Planned) -> Option<Warning> {
+fn not_moved(unmoved: bool) -> Vec<Warning> {
     let message = "a caller concluded otherwise on the telephone, or the contact opted out: its status stays";
-    planned.unmoved.then(|| Warning { code: "CONTACT_NOT_MOVED".into(), message: message.into(), path: None })
+    let warning = || Warning { code: "CONTACT_NOT_MOVED".into(), message: message.into(), path: None };
+    unmoved.then(warning).into_iter().collect()
 }
 
 /// Answers with what is recorded already, and keeps that as the answer to the request.
@@ -489,8 +487,10 @@ async fn standing(
     let Some((pinned, _)) = qualifications::form(app, call.organization, template, version).await? else {
         return refused(QualificationRefusal::UnknownTemplate);
     };
+    let unmoved =
+        qualifications::moves_nobody(app, call.organization, &recorded.state).await.map_err(widened)?;
     let recorded = Recorded::of(id, &recorded.state, recorded.version, &pinned.form);
-    let entity = Qualified { qualification: Some(recorded), ..shown };
+    let entity = Qualified { qualification: Some(recorded), warnings: not_moved(unmoved), ..shown };
     let appended = match call.request(&entity)? {
         None => None,
         request => Some(app.ledger.append(call.command(vec![], vec![], request)).await?),

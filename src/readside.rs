@@ -64,7 +64,7 @@ impl Consistency {
 /// Why the read models cannot answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadSideError {
-    /// They did not catch up within two seconds.
+    /// They did not catch up while the reader waited.
     #[error("the read models have not caught up")]
     Behind {
         /// When to come again.
@@ -129,6 +129,7 @@ pub struct ReadSide {
     glances: Glances,
     questions: Questions,
     progress: Arc<Progress>,
+    wait: Duration,
 }
 
 /// What this process folded, so that its own readers need not ask the database.
@@ -189,7 +190,20 @@ impl ReadSide {
             glances: Glances::default(),
             questions: Questions::default(),
             progress: Arc::default(),
+            wait: WAIT,
         }
+    }
+
+    /// The same for who rather waits so long than to be told to come again: nobody at a surface, where others wait for an
+    /// answer. They share their views with nobody who waits less.
+    #[must_use]
+    pub fn patient(&self, wait: Duration) -> Self {
+        Self { glances: Glances::default(), questions: Questions::default(), wait, ..self.clone() }
+    }
+
+    /// How long whoever shares a view waits at most: for the one that is open, and for the next one.
+    fn shared_within(&self) -> Duration {
+        2 * (CONNECTION_WITHIN + self.wait)
     }
 
     /// Lets the database go.
@@ -239,7 +253,7 @@ impl ReadSide {
         self.view(organization, Consistency::STRONG).await.map(drop)
     }
 
-    /// A view that is as new as `consistency` says; waits two seconds at most.
+    /// A view that is as new as `consistency` says; waits two seconds at most, or as long as a patient reader does.
     pub async fn view(
         &self,
         organization: OrganizationId,
@@ -292,7 +306,7 @@ impl ReadSide {
             if let Some(position) = parked {
                 return Err(ReadSideError::Parked { position });
             }
-            if started.elapsed() >= WAIT {
+            if started.elapsed() >= self.wait {
                 return Err(ReadSideError::Behind { retry_after: Duration::from_secs(1) });
             }
             let _ = tokio::time::timeout(LOOK, folded).await;

@@ -33,7 +33,7 @@ pub mod workspace;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use docket_aggregates::campaign::CampaignStatus;
 use docket_aggregates::ids::{CampaignId, OrganizationId};
@@ -202,26 +202,27 @@ pub struct Known {
     pub looked: bool,
 }
 
-/// Campaigns among which the examples look for what they need, at most: active ones first, then the newest.
-const CAMPAIGNS_SEARCHED: i64 = 50;
+/// How a campaign stands that takes contacts: the examples look for what they need in all of these.
+const TAKING_CONTACTS: [CampaignStatus; 3] =
+    [CampaignStatus::Active, CampaignStatus::Draft, CampaignStatus::Paused];
 
 impl Known {
     /// What the read models know at the moment.
     pub async fn of(app: &App, organization: OrganizationId) -> ToolResult<Self> {
         let mut view = app.readside.view(organization, Consistency::Eventual).await?;
-        let campaigns = open_campaigns(&mut view, organization).await?;
+        let campaign = open_campaign(&mut view, organization).await?;
         let agents = docket_projections::agents::active_ids(&mut view, organization, 1).await?;
         let script = docket_projections::script_templates::newest(&mut view, organization).await?;
-        let execution = script_executions::some_open(&mut view, organization, &campaigns).await?;
+        let execution = script_executions::some_open(&mut view, organization).await?;
         Ok(Self {
-            campaign_id: campaigns.first().map(|campaign| campaign.uuid()),
+            campaign_id: campaign.map(|campaign| campaign.uuid()),
             agent_id: agents.first().map(|agent| agent.uuid()),
             script_template_id: script.map(|script| script.template_id.uuid()),
             execution,
             qualification_template_id: qualification_templates::some_template(&mut view, organization)
                 .await?,
             qualification_id: qualifications::some_qualification(&mut view, organization).await?,
-            qualifiable: qualifications::some_contact(&mut view, organization, &campaigns).await?,
+            qualifiable: qualifications::some_contact(&mut view, organization).await?,
             looked: true,
         })
     }
@@ -262,15 +263,15 @@ impl Known {
     }
 }
 
-/// The campaigns that take contacts, active ones first, the newest of them first.
-async fn open_campaigns(view: &mut View, organization: OrganizationId) -> ToolResult<Vec<CampaignId>> {
-    use CampaignStatus::{Active, Draft, Paused};
-    let mut open = Vec::new();
-    for statuses in [&[Active][..], &[Draft, Paused]] {
-        let of_status = docket_projections::campaigns::ids_by_status;
-        open.extend(of_status(view, organization, statuses, CAMPAIGNS_SEARCHED).await?);
+/// A campaign that takes contacts: the newest that is active, else the newest.
+async fn open_campaign(view: &mut View, organization: OrganizationId) -> ToolResult<Option<CampaignId>> {
+    for statuses in [&TAKING_CONTACTS[..1], &TAKING_CONTACTS[1..]] {
+        let newest = docket_projections::campaigns::ids_by_status(view, organization, statuses, 1).await?;
+        if let Some(newest) = newest.first() {
+            return Ok(Some(*newest));
+        }
     }
-    Ok(open)
+    Ok(None)
 }
 
 /// What an example lacks that still has something standing in for an id.
@@ -430,11 +431,14 @@ impl Draft {
     /// What it is sent may take long to judge: others go on meanwhile.
     fn heavy(self) -> Self {
         let run = match self.run {
-            Run::Plan(run) => Run::Plan(Box::new(move |context, input, mint| {
-                // Reading the input is part of what takes long.
-                let begin = aside::at_once(|| run(context, input, mint));
-                Box::pin(aside::run(begin))
-            })),
+            Run::Plan(run) => {
+                let run = Arc::new(run);
+                Run::Plan(Box::new(move |context, input, mint| {
+                    let run = run.clone();
+                    // Reading the input is part of what takes long.
+                    Box::pin(aside::run(async move { run(context, input, mint).await }))
+                }))
+            }
             read @ Run::Read(_) => read,
         };
         Self { heavy: true, run, ..self }
@@ -585,8 +589,8 @@ impl Tool {
     }
 
     /// Everything that is wrong with the input, which is normalised first.
-    fn faults(&self, input: &mut Value) -> Vec<FieldError> {
-        if self.heavy { aside::at_once(|| self.judged(input)) } else { self.judged(input) }
+    async fn faults(&self, input: &mut Value) -> Vec<FieldError> {
+        if self.heavy { aside::run(async { self.judged(input) }).await } else { self.judged(input) }
     }
 
     fn judged(&self, input: &mut Value) -> Vec<FieldError> {
@@ -782,6 +786,8 @@ pub fn announced() -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     #[test]
@@ -904,6 +910,20 @@ mod tests {
             assert!(tool.risk != Risk::Destructive || tool.overwrites(), "{}", tool.name);
             assert!(tool.mutating() || tool.repeatable, "{}", tool.name);
         }
+    }
+
+    #[tokio::test]
+    async fn who_judges_a_script_takes_a_place_among_those_who_judge() {
+        let heavy = catalog().get("create_script_template").unwrap();
+        let mut input = json!({ "name": "A", "steps": [] });
+        let places = aside::every_place().await;
+        let mut judged = std::pin::pin!(heavy.faults(&mut input));
+        assert!(judged.as_mut().now_or_never().is_none(), "all places are taken");
+        drop(places);
+        judged.await;
+        let light = catalog().get("list_campaigns").unwrap();
+        let _places = aside::every_place().await;
+        assert!(light.faults(&mut json!({})).now_or_never().is_some());
     }
 
     #[test]

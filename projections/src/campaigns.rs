@@ -162,7 +162,7 @@ fn push_from(query: &mut QueryBuilder<'_, Postgres>, organization: OrganizationI
     }
 }
 
-fn names(statuses: &[CampaignStatus]) -> Vec<String> {
+pub(crate) fn names(statuses: &[CampaignStatus]) -> Vec<String> {
     statuses.iter().map(|status| status.name().to_owned()).collect()
 }
 

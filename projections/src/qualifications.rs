@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use docket_aggregates::campaign::CampaignStatus;
 use docket_aggregates::ids::{
     AgentId, CampaignId, ContactId, OrganizationId, QualificationId, QualificationTemplateId,
     ScriptExecutionId,
@@ -16,6 +17,7 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 
+use crate::campaigns::names;
 use crate::columns::{At, Columns, signed, uuids};
 use crate::page::{Keyset, Order, Page, SortKind, SortValue, Total, push_after};
 use crate::{FoldError, ReadModel, Recorded, by_id};
@@ -177,6 +179,31 @@ pub async fn open(
     .fetch_optional(conn)
     .await?;
     found.map(|row| row.id("qualification_id")).transpose()
+}
+
+/// A contact of whom no qualification is open, in a campaign that stands in one of `statuses`: of an active campaign first, then
+/// of the newest.
+pub async fn some_without_open(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    statuses: &[CampaignStatus],
+) -> sqlx::Result<Option<(CampaignId, ContactId)>> {
+    let found = sqlx::query(
+        "SELECT c.campaign_id, m.contact_id FROM campaigns c CROSS JOIN LATERAL (
+             SELECT x.contact_id FROM memberships x
+             WHERE x.organization_id = c.organization_id AND x.campaign_id = c.campaign_id AND NOT EXISTS (
+                 SELECT FROM qualifications q WHERE q.organization_id = x.organization_id
+                     AND q.contact_id = x.contact_id AND q.campaign_id = x.campaign_id AND q.status = 'draft')
+             ORDER BY x.contact_id LIMIT 1
+         ) m
+         WHERE c.organization_id = $1 AND c.status = ANY($2)
+         ORDER BY c.status = 'active' DESC, c.created_at DESC, c.campaign_id LIMIT 1",
+    )
+    .bind(organization.uuid())
+    .bind(names(statuses))
+    .fetch_optional(conn)
+    .await?;
+    found.map(|row| Ok((row.id("campaign_id")?, row.id("contact_id")?))).transpose()
 }
 
 /// The qualifications of a stay that came to a verdict, the newest first.

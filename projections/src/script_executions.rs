@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use docket_aggregates::campaign::CampaignStatus;
 use docket_aggregates::ids::{CampaignId, ContactId, OrganizationId, ScriptExecutionId, ScriptTemplateId};
 use docket_aggregates::membership::MembershipStatus;
 use docket_aggregates::script_execution::{
@@ -13,6 +14,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
+use crate::campaigns::names;
 use crate::columns::{At, Columns, signed, uuids};
 use crate::memberships::status_codes;
 use crate::{FoldError, ReadModel, Recorded, by_id};
@@ -72,22 +74,29 @@ pub async fn latest(
     found.as_ref().map(row).transpose()
 }
 
-/// Open executions whose contacts are being worked on, those of the first campaign first.
+/// Open executions whose contacts are being worked on, in campaigns that stand in one of `statuses`: those of active campaigns
+/// first, then those of the newest.
 pub async fn some_open(
     conn: &mut PgConnection,
     organization: OrganizationId,
-    campaigns: &[CampaignId],
+    statuses: &[CampaignStatus],
     limit: i64,
 ) -> sqlx::Result<Vec<ScriptExecutionRow>> {
+    // Campaign by campaign, so that the first ones are enough where they have any.
     let found = sqlx::query(
-        "SELECT e.* FROM script_executions e
-         JOIN memberships m ON m.organization_id = e.organization_id AND m.campaign_id = e.campaign_id
-              AND m.contact_id = e.contact_id AND m.epoch = e.epoch
-         WHERE e.organization_id = $1 AND e.campaign_id = ANY($2) AND e.status = 'in_progress' AND m.status = ANY($3)
-         ORDER BY array_position($2, e.campaign_id), e.contact_id LIMIT $4",
+        "SELECT e.* FROM campaigns c CROSS JOIN LATERAL (
+             SELECT x.* FROM script_executions x
+             JOIN memberships m ON m.organization_id = x.organization_id AND m.campaign_id = x.campaign_id
+                  AND m.contact_id = x.contact_id AND m.epoch = x.epoch
+             WHERE x.organization_id = c.organization_id AND x.campaign_id = c.campaign_id
+                  AND x.status = 'in_progress' AND m.status = ANY($3)
+             ORDER BY x.contact_id LIMIT $4
+         ) e
+         WHERE c.organization_id = $1 AND c.status = ANY($2)
+         ORDER BY c.status = 'active' DESC, c.created_at DESC, c.campaign_id, e.contact_id LIMIT $4",
     )
     .bind(organization.uuid())
-    .bind(uuids(campaigns))
+    .bind(names(statuses))
     .bind(status_codes(&[MembershipStatus::InProgress, MembershipStatus::FollowUp]))
     .bind(limit)
     .fetch_all(conn)

@@ -35,7 +35,9 @@ fn text() -> String {
             format!("{:42} {:12} {}", tool.name, name(&risk), first_sentence(&tool.input.description))
         })
         .collect();
-    lines.push(format!("\n{} more of the contract come with later versions.", announced().len()));
+    if !announced().is_empty() {
+        lines.push(format!("\n{} more of the contract come with later versions.", announced().len()));
+    }
     lines.join("\n")
 }
 
@@ -70,14 +72,19 @@ fn markdown() -> String {
             let _ = write!(page, "\n{}:\n\n```json\n{input}\n```\n", example.title);
         }
     }
-    let _ = write!(
-        page,
-        "\n## Announced\n\nTools of the contract that later versions bring; a call to one says so.\n\n"
-    );
-    for name in announced() {
-        let _ = writeln!(page, "- {name}");
-    }
+    page.push_str(&to_come(&announced()));
     page
+}
+
+/// The part on tools that are not built yet; nothing where all are.
+fn to_come(names: &[&str]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let list: String = names.iter().map(|name| format!("- {name}\n")).collect();
+    format!(
+        "\n## Announced\n\nTools of the contract that later versions bring; a call to one says so.\n\n{list}"
+    )
 }
 
 /// A row for each field, and below it those within it: `filter.city`, `steps[].text`. What contains itself (steps within
@@ -230,6 +237,16 @@ mod tests {
         }
         let kept = std::fs::read_to_string(REFERENCE).unwrap();
         assert!(kept == markdown(), "run this test with UPDATE_DOCS=1");
+    }
+
+    #[test]
+    fn what_is_to_come_is_told_where_there_is_any() {
+        assert_eq!(to_come(&[]), "");
+        assert!(to_come(&["undo"]).ends_with("says so.\n\n- undo\n"));
+        for text in [markdown(), text()] {
+            let told = text.contains("later versions");
+            assert_eq!(told, !announced().is_empty());
+        }
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl Loading<'_> {
                     .map(|promise| now.plus_millis(promise.due_in_minutes * MINUTE_MILLIS)),
             };
             let by = self.call_of(agent_id);
-            let logged = self.patiently(|| calls::log(self.app, &by, new.clone())).await?.entity;
+            let logged = calls::log(self.app, &by, new).await?.entity;
             if let (Some(promised), Some(promise)) = (logged.follow_up_id, &call.follow_up) {
                 promises.push((agent_id, promised, promise.then));
             }
@@ -234,7 +234,7 @@ impl Loading<'_> {
                 FollowUpThen::Cancelled => Ending::Cancelled,
             };
             let by = self.call_of(*agent_id);
-            self.patiently(|| follow_ups::close(self.app, &by, *promised, ending)).await?;
+            follow_ups::close(self.app, &by, *promised, ending).await?;
         }
         Ok((calls, promises.len() as u64))
     }

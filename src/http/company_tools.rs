@@ -25,6 +25,8 @@ use super::error::{ApiError, FieldProblem};
 use super::routes::{self, Deadline, Effect, LetIn, Route};
 use super::spec::{self, JSON, Spec};
 use crate::mcp::{Entered, Told, Toolset};
+use crate::spelling::shortened;
+use crate::tools::refusal::NAME_SHOWN;
 
 /// Where a company's routes begin.
 const OF_A_COMPANY: &str = "/api/companies/{companyId}/";
@@ -187,7 +189,7 @@ impl Tool {
             },
         };
         for name in arguments.keys() {
-            let name: String = name.chars().take(100).collect();
+            let name = shortened(name, NAME_SHOWN);
             problems.push(FieldProblem::new(name, "UNKNOWN_FIELD", "is not known here"));
         }
         if !problems.is_empty() {

@@ -17,6 +17,13 @@ use super::auth::AuthError;
 use crate::ledger::AppendError;
 use crate::ledger::read::ReadError;
 use crate::readside::ReadSideError;
+use crate::spelling::shortened;
+use crate::tools::refusal::{MESSAGE_MAX, PATH_MAX};
+
+/// Fields at fault that a refusal tells of, at most; its sentence says how many there are.
+const PROBLEMS_MAX: usize = 100;
+/// Fields that the sentence names, at most.
+const NAMED_MAX: usize = 10;
 
 /// A refusal as the client sees it.
 #[derive(Debug)]
@@ -45,16 +52,18 @@ pub struct FieldProblem {
 }
 
 impl FieldProblem {
-    /// A problem of the field `path`.
+    /// A problem of the field `path`. What was sent is repeated only so far.
     pub fn new(path: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
-        Self { path: path.into(), code, message: message.into() }
+        let path = shortened(&path.into(), PATH_MAX).into_owned();
+        Self { path, code, message: shortened(&message.into(), MESSAGE_MAX).into_owned() }
     }
 }
 
 impl ApiError {
     /// A refusal without details.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), details: Value::Null, retry_after: None }
+        let message = shortened(&message.into(), MESSAGE_MAX).into_owned();
+        Self { status, code, message, details: Value::Null, retry_after: None }
     }
 
     /// The same with details.
@@ -70,15 +79,17 @@ impl ApiError {
     }
 
     /// Fields that cannot be accepted: all of them at once.
-    pub fn fields(problems: Vec<FieldProblem>) -> Self {
+    pub fn fields(mut problems: Vec<FieldProblem>) -> Self {
         let message = match problems.as_slice() {
             [only] if only.path.is_empty() => only.message.clone(),
             [only] => format!("{}: {}", only.path, only.message),
             several => {
-                let names: Vec<&str> = several.iter().map(|problem| problem.path.as_str()).collect();
+                let named = several.iter().take(NAMED_MAX);
+                let names: Vec<&str> = named.map(|problem| problem.path.as_str()).collect();
                 format!("{} fields cannot be accepted: {}", several.len(), names.join(", "))
             }
         };
+        problems.truncate(PROBLEMS_MAX);
         Self::new(StatusCode::BAD_REQUEST, "VALIDATION_FAILED", message).with(json!(problems))
     }
 
@@ -282,5 +293,18 @@ mod tests {
         assert_eq!(error.message, "2 fields cannot be accepted: name, slug");
         assert_eq!(error.details[1]["path"], "slug");
         assert_eq!(ApiError::fields(vec![problem("name")]).message, "name: is required");
+    }
+
+    #[test]
+    fn what_was_sent_is_repeated_only_so_far() {
+        let long = "x".repeat(200_000);
+        for error in [
+            ApiError::new(StatusCode::BAD_REQUEST, "DUPLICATE_KEY", long.clone()),
+            ApiError::field(long.clone(), "REPEATED", long.clone()),
+            ApiError::fields(vec![FieldProblem::new(long, "UNKNOWN_FIELD", "is not known here"); 3_000]),
+        ] {
+            let told = error.message.len() + error.details.to_string().len();
+            assert!(told < 100_000, "{told} bytes of {}", error.code);
+        }
     }
 }

@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 use super::body::{self, Broken};
 use super::error::{ApiError, FieldProblem};
+use crate::spelling::shortened;
+use crate::tools::refusal::NAME_SHOWN;
 
 /// What is wrong with a value, without the field's name.
 pub type Problem = (&'static str, String);
@@ -114,6 +116,7 @@ impl Fields {
                     values.push(Value::String(value));
                 }
             } else if fields.insert(name.clone(), Value::String(value)).is_some() {
+                let name = shortened(&name, NAME_SHOWN);
                 problems.push(FieldProblem::new(name, "REPEATED", "is given more than once"));
             }
         }
@@ -254,7 +257,7 @@ impl Fields {
     fn finish_problems(mut self) -> Result<(), Vec<FieldProblem>> {
         for name in self.fields.keys() {
             // The name itself comes from the client: it is told back, but not without a bound.
-            let name: String = name.chars().take(100).collect();
+            let name = shortened(name, NAME_SHOWN);
             self.problems.push(FieldProblem::new(name, "UNKNOWN_FIELD", "is not known here"));
         }
         if self.problems.is_empty() { Ok(()) } else { Err(self.problems) }

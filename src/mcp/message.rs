@@ -4,16 +4,24 @@
 //! nothing at all of a line that is no JSON. Here a message is read as strictly as a body of the HTTP surface: what
 //! cannot be read is a parse error of JSON-RPC (-32700), JSON that is no message an invalid request (-32600), a call
 //! without a name or with arguments that are no object one of invalid parameters (-32602), and so is a conversation that is
-//! begun without what it is begun with. All else goes on as it came.
+//! begun without what it is begun with. A conversation is begun once: whoever begins it again sends an invalid request. Names
+//! are told back, and so have a length. All else goes on as it came.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::calling::BODY_MAX;
 use crate::json::{self, Fault};
+use crate::spelling::shortened;
+use crate::tools::refusal::{MESSAGE_MAX, NAME_SHOWN};
 
 /// Levels of a message: those that the deepest call may have, and those around it.
 const LEVELS: usize = 100;
+/// Characters of the name of a method, a tool or a revision, at most: none that there is has so many, and whoever does not
+/// know one says which.
+const NAME_MAX: usize = 128;
+/// Where a request of a revision without conversations says which revision it is of.
+const REVISION: &str = "io.modelcontextprotocol/protocolVersion";
 
 /// Why a message is none, as its sender is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +41,8 @@ enum Kind {
     Unreadable,
     /// The JSON is no message.
     InvalidRequest,
+    /// There is no such method.
+    UnknownMethod,
     /// The parameters of a method are none of its.
     InvalidParams,
 }
@@ -42,6 +52,7 @@ impl Kind {
         match self {
             Self::Unreadable => -32700,
             Self::InvalidRequest => -32600,
+            Self::UnknownMethod => -32601,
             Self::InvalidParams => -32602,
         }
     }
@@ -50,7 +61,8 @@ impl Kind {
 impl Mistake {
     /// The bytes cannot be read, or did not arrive; `rule` names for machines why.
     pub fn unreadable(rule: &'static str, message: impl Into<String>) -> Self {
-        Self { kind: Kind::Unreadable, message: message.into(), rule: Some(rule), id: Value::Null }
+        let message = shortened(&message.into(), MESSAGE_MAX).into_owned();
+        Self { kind: Kind::Unreadable, message, rule: Some(rule), id: Value::Null }
     }
 
     /// The message is longer than one may be.
@@ -61,6 +73,11 @@ impl Mistake {
     /// The JSON is no message of the protocol.
     pub fn invalid_request(message: impl Into<String>, id: Value) -> Self {
         Self { kind: Kind::InvalidRequest, message: message.into(), rule: None, id }
+    }
+
+    fn unknown_method(name: &str, id: &Value) -> Self {
+        let message = format!("there is no method {}", shortened(name, NAME_SHOWN));
+        Self { kind: Kind::UnknownMethod, message, rule: None, id: id.clone() }
     }
 
     fn invalid_params(message: &str, id: &Value) -> Self {
@@ -105,6 +122,22 @@ pub fn judge_beginning(bytes: &[u8]) -> Result<(), Mistake> {
     Ok(())
 }
 
+/// Whether a message may come once the conversation has begun: any but the one that begins it, which "must be the first
+/// interaction" (2025-11-25, lifecycle).
+pub fn judge_going_on(bytes: &[u8]) -> Result<(), Mistake> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Head {
+        method: Value,
+        id: Value,
+    }
+    let head: Head = serde_json::from_slice(bytes).unwrap_or_default();
+    if head.method == "initialize" && names_a_request(&head.id) {
+        return Err(Mistake::invalid_request("the conversation has begun already", head.id));
+    }
+    Ok(())
+}
+
 /// Whether the bytes are a message that may go on.
 pub fn judge(bytes: &[u8]) -> Result<(), Mistake> {
     let message = match json::read_within(bytes, LEVELS) {
@@ -118,8 +151,20 @@ pub fn judge(bytes: &[u8]) -> Result<(), Mistake> {
     let id = shape(&message)?;
     let params = &message["params"];
     let invalid = |words: &str| Err(Mistake::invalid_params(words, &id));
+    // What has no id is answered with nothing, however long its names.
+    if !id.is_null() {
+        if let Some(method) = overlong(&message["method"]) {
+            return Err(Mistake::unknown_method(method, &id));
+        }
+        if overlong(&params["protocolVersion"]).or(overlong(&params["_meta"][REVISION])).is_some() {
+            return invalid("the protocol version must be one such as 2025-11-25");
+        }
+    }
     if message["method"] != "tools/call" {
         return Ok(());
+    }
+    if let Some(name) = overlong(&params["name"]) {
+        return invalid(&format!("there is no tool {}", shortened(name, NAME_SHOWN)));
     }
     match (&params["name"], &params["arguments"]) {
         _ if !params.is_object() => invalid("params must be an object with the tool's name"),
@@ -153,6 +198,11 @@ fn shape(message: &Value) -> Result<Value, Mistake> {
         return invalid("id must be a text or a whole number", &told);
     }
     Ok(told)
+}
+
+/// The name, if it is too long for one.
+fn overlong(name: &Value) -> Option<&str> {
+    name.as_str().filter(|name| name.chars().nth(NAME_MAX).is_some())
 }
 
 fn names_a_request(id: &Value) -> bool {
@@ -228,6 +278,47 @@ mod tests {
                 "{params}"
             );
         }
+    }
+
+    #[test]
+    fn a_conversation_that_has_begun_is_not_begun_again() {
+        let again = br#"{"jsonrpc":"2.0","id":7,"method":"initialize","params":{}}"#;
+        let told = judge_going_on(again).expect_err("it is begun again").answer();
+        assert_eq!((&told["error"]["code"], &told["id"]), (&json!(INVALID_REQUEST), &json!(7)));
+        for other in
+            [r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#]
+        {
+            assert_eq!(judge_going_on(other.as_bytes()), Ok(()), "{other}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_none_are_told_by_their_ends() {
+        let long = |end: &str| format!("{}{end}", "x".repeat(100_000));
+        let request = |method: &str, params: &str| {
+            format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{params}}}"#)
+        };
+        for (message, code, says) in [
+            (request(&long("/steal"), "{}"), Kind::UnknownMethod.code(), "/steal"),
+            (request("tools/call", &format!(r#"{{"name":"{}"}}"#, long("_tool"))), INVALID_PARAMS, "_tool"),
+            (
+                request("initialize", &format!(r#"{{"protocolVersion":"{}"}}"#, long("9"))),
+                INVALID_PARAMS,
+                "2025-11-25",
+            ),
+            (
+                request("tools/list", &format!(r#"{{"_meta":{{"{REVISION}":"{}"}}}}"#, long("9"))),
+                INVALID_PARAMS,
+                "2025-11-25",
+            ),
+            (format!(r#"{{"{0}":1,"{0}":2}}"#, long("key")), UNREADABLE, "key"),
+        ] {
+            let told = judge(message.as_bytes()).expect_err(says).answer().to_string();
+            assert!(told.contains(&code.to_string()) && told.contains(says), "{told}");
+            assert!(told.len() < 3_000, "{} bytes", told.len());
+        }
+        let notification = format!(r#"{{"jsonrpc":"2.0","method":"{}"}}"#, long("/of_somebody_else"));
+        assert_eq!(judge(notification.as_bytes()), Ok(()));
     }
 
     #[test]

@@ -9,7 +9,6 @@
 //! be older than that: whoever changes it decides on its stream.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use docket_aggregates::ids::{CampaignId, OrganizationId};
 use docket_projections::campaign_counters;
@@ -19,14 +18,12 @@ use sqlx::{PgConnection, Postgres};
 use tokio::sync::oneshot;
 
 use super::desk::{Desk, Reading};
-use super::{CONNECTION_WITHIN, ReadSide, ReadSideError, WAIT};
+use super::{ReadSide, ReadSideError};
 
 /// Events waiting to be folded that are looked at; a read behind more of them waits.
 const PENDING: i64 = 1_000;
 /// Turns that one connection serves before others may have it.
 const TURNS: usize = 16;
-/// How long one waits at most: for the read that is under way, and for the one that answers.
-const WITHIN: Duration = Duration::from_secs(2 * (CONNECTION_WITHIN.as_secs() + WAIT.as_secs()));
 
 /// The campaign, and the position that its counts reflect at least.
 type Glance = Result<(Option<CampaignListed>, i64), ReadSideError>;
@@ -50,7 +47,7 @@ impl Glances {
         if let Some(reading) = self.desk.line_up(organization, vec![(campaign, answer)]) {
             tokio::spawn(read(readside.clone(), organization, reading));
         }
-        match tokio::time::timeout(WITHIN, answered).await {
+        match tokio::time::timeout(readside.shared_within(), answered).await {
             Ok(Ok(Some(glance))) => glance,
             // What is there does not say it: something that waits to be folded may.
             Ok(Ok(None)) => {

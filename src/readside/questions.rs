@@ -6,16 +6,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use docket_aggregates::ids::OrganizationId;
 use tokio::sync::oneshot;
 
 use super::desk::{Desk, Reading};
-use super::{CONNECTION_WITHIN, Consistency, ReadSide, ReadSideError, View, WAIT};
-
-/// How long one waits at most: for the view that is open, and for the next one.
-const WITHIN: Duration = Duration::from_secs(2 * (CONNECTION_WITHIN.as_secs() + WAIT.as_secs()));
+use super::{Consistency, ReadSide, ReadSideError, View};
 
 /// What a question does in a view.
 pub type Asking<'v, T> = Pin<Box<dyn Future<Output = sqlx::Result<T>> + Send + 'v>>;
@@ -59,7 +55,7 @@ impl Questions {
         if let Some(reading) = self.desk.line_up(organization, vec![asked]) {
             tokio::spawn(read(readside.clone(), organization, reading));
         }
-        match tokio::time::timeout(WITHIN, answered).await {
+        match tokio::time::timeout(readside.shared_within(), answered).await {
             Ok(Ok(found)) => found,
             Ok(Err(_)) | Err(_) => Err(ReadSideError::Unavailable),
         }

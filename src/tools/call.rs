@@ -272,7 +272,7 @@ impl Told {
         let organization = self.organization(app, caller, tool, ask.organization_id.as_ref()).await?;
         let mut input = ask.input;
         tool.input.trim(&mut input);
-        let faults = tool.faults(&mut input);
+        let faults = tool.faults(&mut input).await;
         if !faults.is_empty() {
             return Err(Refusal::Fields(faults));
         }
@@ -522,8 +522,14 @@ impl Change<'_> {
         let Some(token) = &self.options.preview_token else { return Ok(None) };
         let preview = match self.preview(token, request_input).await {
             Ok(preview) => preview,
-            // An answer is remembered for longer than the preview that was applied.
-            Err(Refusal::PreviewExpired) => return self.answered_as(&of_token(token), request_input).await,
+            // An answer is remembered for longer than the preview that was applied. Whoever shows the token with another
+            // input has no request of that name: to them the preview is gone, as it is to those who never applied it.
+            Err(Refusal::PreviewExpired) => {
+                return match self.answered_as(&of_token(token), request_input).await {
+                    Err(Refusal::Append(AppendError::RequestConflict)) => Ok(None),
+                    answered => answered,
+                };
+            }
             Err(refusal) => return Err(refusal),
         };
         let command = Mint::replay(preview.shown.seed, preview.shown.at).command_id();

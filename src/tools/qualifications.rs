@@ -3,10 +3,9 @@
 mod recording;
 
 use docket_aggregates::Timestamp;
-use docket_aggregates::ids::{AgentId, CampaignId, OrganizationId, QualificationId, ScriptExecutionId};
+use docket_aggregates::ids::{AgentId, OrganizationId, QualificationId, ScriptExecutionId};
 use docket_aggregates::qualification::{ByModel, Qualification, QualificationRecord, QualificationStatus};
 use docket_aggregates::qualification_template::QualificationForm;
-use docket_projections::memberships::{self, MembershipFilter};
 use docket_projections::qualifications::{self as rows, QualificationFilter, QualificationRow};
 use docket_projections::{agents, contacts, qualification_templates};
 use schemars::JsonSchema;
@@ -18,7 +17,8 @@ use super::campaigns::{found as campaign_found, in_order};
 use super::input::{Given, GivenAgent, GivenCampaign, GivenContact, Listed, Moment, Name, named};
 use super::qualification_templates::{GivenQualificationTemplate, version_found};
 use super::{
-    Draft, Kind, QUALIFICATION_ID, QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
+    Draft, Kind, QUALIFICATION_ID, QUALIFICATION_TEMPLATE_ID, Refusal, TAKING_CONTACTS, ToolContext,
+    ToolResult, tool,
 };
 use crate::qualifications::{QualificationRefusal, schema};
 use crate::readside::View;
@@ -213,22 +213,10 @@ pub async fn some_qualification(view: &mut View, organization: OrganizationId) -
     Ok(page.rows.first().map(|row| row.qualification_id.uuid()))
 }
 
-/// A contact without an open qualification, of the first of these campaigns that has one, for the examples.
-pub async fn some_contact(
-    view: &mut View,
-    organization: OrganizationId,
-    campaigns: &[CampaignId],
-) -> ToolResult<Option<(Uuid, Uuid)>> {
-    let everybody = MembershipFilter::default();
-    for campaign_id in campaigns.iter().copied() {
-        for member in memberships::select(view, organization, campaign_id, &everybody, 50).await? {
-            let contact_id = member.contact_id;
-            if rows::open(view, organization, campaign_id, contact_id).await?.is_none() {
-                return Ok(Some((campaign_id.uuid(), contact_id.uuid())));
-            }
-        }
-    }
-    Ok(None)
+/// A contact of whom no qualification is open, in a campaign that takes contacts, for the examples.
+pub async fn some_contact(view: &mut View, organization: OrganizationId) -> ToolResult<Option<(Uuid, Uuid)>> {
+    let found = rows::some_without_open(view, organization, &TAKING_CONTACTS).await?;
+    Ok(found.map(|(campaign_id, contact_id)| (campaign_id.uuid(), contact_id.uuid())))
 }
 
 /// What may be answered: the fields of a qualification template, and the JSON Schema of its answers. Name the template,

@@ -45,7 +45,7 @@ pub struct FieldError {
 }
 
 /// Characters of a path that are told, at most: more than the deepest script has.
-const PATH_MAX: usize = 600;
+pub const PATH_MAX: usize = 600;
 /// Characters of a message that are told, at most: it may list what there is to choose from.
 pub const MESSAGE_MAX: usize = 2_000;
 /// Characters by which a name is told that somebody sent and nobody knows.

@@ -5,7 +5,7 @@
 
 mod recording;
 
-use docket_aggregates::ids::{CampaignId, OrganizationId, ScriptExecutionId, ScriptTemplateId};
+use docket_aggregates::ids::{OrganizationId, ScriptExecutionId, ScriptTemplateId};
 use docket_aggregates::script_execution::{ExecutionStatus, ScriptExecution};
 use docket_aggregates::script_template::{Node, NodeKind, ScriptTemplateError, nodes};
 use docket_projections::{script_executions, script_template_versions};
@@ -17,7 +17,8 @@ use uuid::Uuid;
 use super::campaigns::found;
 use super::input::{Given, GivenCampaign, GivenContact, Moment, Name};
 use super::{
-    CONTACT_ID, Draft, EXECUTION_CAMPAIGN_ID, EXECUTION_ID, Kind, Refusal, ToolContext, ToolResult, tool,
+    CONTACT_ID, Draft, EXECUTION_CAMPAIGN_ID, EXECUTION_ID, Kind, Refusal, TAKING_CONTACTS, ToolContext,
+    ToolResult, tool,
 };
 use crate::readside::View;
 
@@ -209,15 +210,11 @@ pub struct Open {
     pub question: Option<String>,
 }
 
-/// An open execution of the first of these campaigns that has one whose contact is being worked on: of several the
-/// first whose script asks a question.
-pub(super) async fn some_open(
-    view: &mut View,
-    organization: OrganizationId,
-    campaigns: &[CampaignId],
-) -> ToolResult<Option<Open>> {
+/// An open execution of a campaign that takes contacts, whose contact is being worked on: of several the first whose script asks
+/// a question.
+pub(super) async fn some_open(view: &mut View, organization: OrganizationId) -> ToolResult<Option<Open>> {
     let mut without_question = None;
-    for row in script_executions::some_open(view, organization, campaigns, 20).await? {
+    for row in script_executions::some_open(view, organization, &TAKING_CONTACTS, 20).await? {
         let Some(begun) = row.execution.begun else { continue };
         let steps =
             steps_of(view, organization, begun.script_template_id, begun.script_template_version).await?;

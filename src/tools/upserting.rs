@@ -9,7 +9,12 @@ use docket_aggregates::Decides;
 use uuid::Uuid;
 
 use super::{ToolContext, ToolResult};
+use crate::clock::following;
 use crate::ledger::Versioned;
+
+/// The warning of a template that says already what was given: it is told with those that are brought up to date, keeps its
+/// version, and is no fault of the import.
+pub(super) const UNCHANGED: &str = "UNCHANGED";
 
 /// The place of a name in its row of ids.
 pub(super) struct Place<A> {
@@ -19,7 +24,8 @@ pub(super) struct Place<A> {
     pub next: Uuid,
 }
 
-/// Looks the name up. The hash is keyed: an id does not tell a name to whoever guesses it.
+/// Looks the name up. The hash is keyed: an id does not tell a name to whoever guesses it. Like every id that is minted it is of
+/// version 7; its time is when the organization was founded, since those who make it at once have no other in common.
 pub(super) async fn place<A: Decides + Clone + 'static>(
     ctx: &ToolContext,
     name: &str,
@@ -28,7 +34,7 @@ pub(super) async fn place<A: Decides + Clone + 'static>(
     let keys = ledger.keys().organization(organization).await?;
     let id = |n: u64| {
         let hash = keys.hash("docket/1 upserted", &[A::TYPE, name, &n.to_string()]);
-        Uuid::new_v5(&organization.uuid(), &hash)
+        following(organization.uuid(), &hash)
     };
     let taken =
         async |n: u64| -> ToolResult<bool> { Ok(ledger.load::<A>(organization, id(n)).await?.version > 0) };

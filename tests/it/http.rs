@@ -47,6 +47,17 @@ async fn a_query_that_is_not_understood_is_refused() {
         let (status, answer) = client.get(&client.crm(&format!("agents?{query}"))).await;
         assert_eq!((status, &answer["code"]), (400, &json!("VALIDATION_FAILED")), "{query}");
     }
+    let long = "x".repeat(10_000);
+    for query in [format!("{long}=1"), format!("limit=1&{long}=1&{long}=2"), format!("limit={long}")] {
+        let (status, answer) = client.get(&client.crm(&format!("agents?{query}"))).await;
+        assert_eq!((status, answer.to_string().len() < 2_000), (400, true), "{answer}");
+    }
+    let unknown: String = (0..20_000).map(|n| format!("\"{n}\":1,")).collect();
+    for body in [format!("{{{unknown}\"name\":1}}"), format!("{{\"{long}\":1,\"{long}\":2}}")] {
+        let (status, answer) =
+            client.send(Method::POST, &client.crm("agents"), &[JSON], body.into()).await.unwrap();
+        assert_eq!((status, answer.to_string().len() < 20_000), (400, true), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -319,6 +319,23 @@ async fn a_tool_that_does_not_exist_is_the_clients_mistake() {
     }
     let answer = ask(&client, "tools/steal", json!({}), json!({})).await;
     assert_eq!(answer["error"]["code"], json!(-32601), "{answer}");
+    // What nobody knows is told back, and not all of it, at either door.
+    let long = "x".repeat(100_000);
+    let company = format!("/mcp/company/{}", client.organization);
+    let board = app.client(Role::Board, client.organization).await;
+    for (client, door) in [(&client, "/mcp"), (&board, company.as_str())] {
+        for (method, params, code) in [
+            (long.as_str(), json!({}), -32601),
+            ("tools/call", json!({ "name": long, "arguments": {} }), -32602),
+            ("initialize", json!({ "protocolVersion": long }), -32602),
+        ] {
+            let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+            let (status, _, messages) = send_at(client, door, &message, &[]).await;
+            let told = &messages[0];
+            assert_eq!((status, &told["error"]["code"]), (400, &json!(code)), "{door}");
+            assert!(told.to_string().len() < 500, "{door}: {told}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -707,6 +724,13 @@ async fn a_session_belongs_to_who_began_it() {
     assert!(messages.last().unwrap()["result"]["tools"].is_array());
     let other = app.client(Role::SuperAdmin, client.organization).await;
     assert_eq!(send(&other, &list, &beside).await.0, 404, "a session is no pass");
+    // It is begun once; whoever begins anew begins another one, and this one goes on.
+    let (status, _, messages) = send(&client, &initialize, &beside).await;
+    let told = &messages[0];
+    assert_eq!((status, &told["error"]["code"], &told["id"]), (400, &json!(-32600), &json!(1)), "{told}");
+    assert_eq!(send(&client, &list, &beside).await.0, 200);
+    let (status, headers, _) = send(&client, &initialize, &[]).await;
+    assert!(status == 200 && headers["mcp-session-id"] != session, "another one");
 }
 
 #[tokio::test]

@@ -776,6 +776,9 @@ async fn a_model_does_not_move_whom_a_caller_concluded_in_a_call() {
         assert_eq!(told["qualification"]["status"], json!("qualified"), "{told}");
         assert_eq!(told["warnings"][0]["code"], json!("CONTACT_NOT_MOVED"), "{told}");
         story.stands_as("not_interested").await;
+        // Whoever asks again is told the same.
+        let (_, again) = story.qualify(json!({})).await;
+        assert_eq!((&again["sent"], &again["warnings"]), (&json!(false), &told["warnings"]), "{again}");
         // A person may say otherwise by now, be it by repeating what the model said.
         story.patch(&told["qualification"]["qualificationId"], json!({ "status": "qualified" })).await;
         story.stands_as("qualified").await;
@@ -788,6 +791,8 @@ async fn a_model_does_not_move_whom_a_caller_concluded_in_a_call() {
     let (_, told) = story.qualify(json!({})).await;
     assert_eq!(told["warnings"], json!([]), "{told}");
     story.stands_as("qualified").await;
+    let (_, again) = story.qualify(json!({})).await;
+    assert_eq!((&again["sent"], &again["warnings"]), (&json!(false), &json!([])), "{again}");
 }
 
 #[tokio::test]

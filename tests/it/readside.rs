@@ -1,6 +1,8 @@
 //! The read models: as new as they say, parked alone, and made anew without a difference.
 
-use docket::readside::{Consistency, ReadSideError, RebuildError};
+use std::time::Duration;
+
+use docket::readside::{Consistency, ReadSide, ReadSideError, RebuildError};
 use docket_aggregates::ids::{CampaignId, OrganizationId};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection};
@@ -115,8 +117,23 @@ async fn whoever_must_not_wait_is_answered_with_what_there_is() {
     let summer = command(&app.app, client.organization, vec![campaign(id, "Summer")]);
     app.app.ledger.append(summer).await.unwrap();
 
+    // Somebody else rather waits, in a view and at a desk.
+    let counted = |readside: ReadSide, organization| async move {
+        readside.settle(organization).await?;
+        readside
+            .ask(organization, |view| {
+                Box::pin(
+                    sqlx::query_scalar::<_, i64>("SELECT count(*) FROM campaigns").fetch_one(&mut **view),
+                )
+            })
+            .await
+    };
+    let with_patience = |wait| counted(app.app.readside.patient(wait), client.organization);
+    let waiting = tokio::spawn(with_patience(Duration::from_secs(120)));
     let (status, answer) = client.tool("list_campaigns", json!({})).await;
     assert_eq!((status, &answer["meta"]["errorCode"]), (503, &json!("READ_MODEL_BEHIND")));
+    assert!(matches!(with_patience(Duration::ZERO).await, Err(ReadSideError::Behind { .. })));
+    assert!(!waiting.is_finished(), "it waits for as long as it said");
     assert_eq!(eventual(&client).await, ["Spring"]);
     let other = app.agent().await;
     assert!(campaigns(&other).await.is_empty(), "everyone else goes on");
@@ -124,6 +141,7 @@ async fn whoever_must_not_wait_is_answered_with_what_there_is() {
     held.rollback().await.unwrap();
     eventually("the fold", || async { app.app.readside.settle(client.organization).await.ok() }).await;
     assert_eq!(campaigns(&client).await.len(), 2);
+    assert_eq!(waiting.await.unwrap().unwrap().0, 2);
 }
 
 #[tokio::test]

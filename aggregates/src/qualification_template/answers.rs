@@ -1,12 +1,14 @@
 //! Answers to a whole form: whether they fit it, what is missing, and what they are worth.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
 use super::answer::{Answer, Misfit};
 use super::event::{QualificationForm, ScoreTest};
 use super::form::FormFault;
+use super::pattern::compiled;
 
 /// Answers by the keys of their fields.
 pub type Answers = BTreeMap<String, Answer>;
@@ -16,6 +18,14 @@ impl QualificationForm {
     pub fn answered(&self, before: &Answers, given: &Map<String, Value>) -> Result<Answers, Vec<FormFault>> {
         let mut answers = before.clone();
         let mut faults = Vec::new();
+        // A pattern is compiled once, however many fields have it. A form whose pattern does not compile is not accepted, so
+        // that one that does not now takes nothing.
+        let patterns = RefCell::new(HashMap::new());
+        let matches = |pattern: &str, text: &str| {
+            let mut patterns = patterns.borrow_mut();
+            let known = patterns.entry(pattern.to_owned()).or_insert_with(|| compiled(pattern).ok());
+            known.as_ref().is_some_and(|known| known.is_match(text))
+        };
         for (key, value) in given {
             let read = match (self.field(key), value) {
                 (None, _) => {
@@ -23,7 +33,7 @@ impl QualificationForm {
                     Err(Misfit { code: "UNKNOWN_FIELD", message })
                 }
                 (Some(_), Value::Null) => Ok(None),
-                (Some(field), value) => Answer::read(field, value).map(Some),
+                (Some(field), value) => Answer::read_with(field, value, &matches).map(Some),
             };
             match read {
                 Ok(Some(answer)) => {

@@ -10,8 +10,9 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 
 use crate::http::body::{Broken, receive};
+use crate::http::mcp::SESSION_ID;
 use crate::http::reply;
-use crate::mcp::{Mistake, judge};
+use crate::mcp::{Mistake, judge, judge_going_on};
 
 /// The request as it came, or the answer to one that says nothing.
 pub async fn read(request: Request) -> Result<Request, Response> {
@@ -33,7 +34,10 @@ pub async fn read(request: Request) -> Result<Request, Response> {
             Broken::Interrupted => refused(StatusCode::BAD_REQUEST, &unreadable("BODY_INTERRUPTED")),
         }
     })?;
-    match judge(&bytes) {
+    // Where a session is named, the conversation has begun.
+    let begun = parts.headers.contains_key(SESSION_ID);
+    let judged = judge(&bytes).and_then(|()| if begun { judge_going_on(&bytes) } else { Ok(()) });
+    match judged {
         Ok(()) => Ok(Request::from_parts(parts, Body::from(bytes))),
         Err(mistake) => Err(refused(StatusCode::BAD_REQUEST, &mistake)),
     }

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use super::{Server, Who};
 use crate::mcp::calling::{BODY_MAX, Desk};
-use crate::mcp::message::{Mistake, judge, judge_beginning};
+use crate::mcp::message::{Mistake, judge, judge_beginning, judge_going_on};
 
 /// Why the protocol cannot be spoken over standard input and output.
 #[derive(Debug, thiserror::Error)]
@@ -120,19 +120,17 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
             return Ok(None);
         }
         judge(&line)?;
-        if !self.begun {
+        if self.begun {
+            judge_going_on(&line)?;
+        } else {
             judge_beginning(&line)?;
         }
         match serde_json::from_slice(&line) {
-            Ok(JsonRpcMessage::Request(request))
-                if matches!(request.request, ClientRequest::InitializeRequest(_))
-                    && std::mem::replace(&mut self.begun, true) =>
-            {
-                // To the library it is a method that it does not know.
-                let id = serde_json::to_value(&request.id).unwrap_or_default();
-                Err(Mistake::invalid_request("the conversation has begun already", id))
+            Ok(message) => {
+                self.begun |= matches!(&message, JsonRpcMessage::Request(request)
+                    if matches!(request.request, ClientRequest::InitializeRequest(_)));
+                Ok(Some(message))
             }
-            Ok(message) => Ok(Some(message)),
             Err(error) => {
                 tracing::debug!(error = %error, "a message is not one of the protocol");
                 let message: serde_json::Value = serde_json::from_slice(&line).unwrap_or_default();

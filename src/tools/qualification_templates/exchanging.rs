@@ -25,7 +25,7 @@ use crate::tools::input::Moment;
 use crate::tools::plan::outcome;
 use crate::tools::refusal::unknown_field;
 use crate::tools::schema::InputSchema;
-use crate::tools::upserting;
+use crate::tools::upserting::{self, UNCHANGED};
 use crate::tools::{
     Draft, Effects, FieldError, Mint, Plan, QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
 };
@@ -98,8 +98,9 @@ enum OnError {
 #[derive(Serialize, JsonSchema)]
 struct TemplatesImported {
     created: Vec<ImportedTemplate>,
+    /// Templates that were there; those that have this form already keep their version, with a warning `UNCHANGED`.
     updated: Vec<RevisedTemplate>,
-    /// What was left out: because it cannot be imported, or because nothing would change (UNCHANGED).
+    /// Templates that cannot be imported.
     skipped: Vec<SkippedTemplate>,
 }
 
@@ -119,7 +120,7 @@ struct RevisedTemplate {
     index: usize,
     template_id: Uuid,
     name: String,
-    /// The number of its new version.
+    /// The current version.
     version: u64,
     /// Answers that were accepted before and may not be any more.
     breaking_changes: Vec<Breaking>,
@@ -162,7 +163,7 @@ async fn import_qualification_templates(
     for (index, (path, entry)) in entries.into_iter().enumerate() {
         let name = named(&entry);
         match read(entry, &path, &mut room) {
-            Ok(form) => {
+            Ok((form, path)) => {
                 let twice = !names.insert(form.name.clone());
                 if twice && mode == Mode::UpsertByName {
                     let message = "an earlier template of the same import has the same name";
@@ -175,6 +176,8 @@ async fn import_qualification_templates(
             Err(faults) => import.fail(index, name, faults),
         }
     }
+    // What was compiled is not kept while others are waited for.
+    drop(room);
     let mut view = ctx.view().await?;
     let wanted: Vec<&str> = forms.iter().map(|(_, _, form, _)| form.name.as_str()).collect();
     let known = rows::with_names(&mut view, ctx.organization(), &wanted).await?;
@@ -268,11 +271,10 @@ impl Import {
         };
         let (writes, new) = revised(&before, patch, path)?;
         if writes.is_empty() {
-            let fault = FieldError::new(path, "UNCHANGED", "the template has this form already");
-            self.skipped.push(SkippedTemplate::new(index, Some(name), vec![fault]));
-            return Ok(true);
+            ctx.warn(UNCHANGED, "the template has this form already; its version stays", Some(path));
+        } else {
+            self.effects.push((template_id.uuid(), outcome("REVISED", &(&old, &new))));
         }
-        self.effects.push((template_id.uuid(), outcome("REVISED", &(&old, &new))));
         self.updated.push(RevisedTemplate {
             index,
             template_id: template_id.uuid(),
@@ -366,8 +368,12 @@ fn named(entry: &Value) -> Option<String> {
     Some(name.chars().take(200).collect())
 }
 
-/// The form of one entry, bare or as an export gave it; or everything that is wrong with it.
-fn read(entry: Value, path: &str, room: &mut PatternRoom) -> Result<QualificationForm, Vec<FieldError>> {
+/// The form of one entry, bare or as an export gave it, and where it stands; or everything that is wrong with it.
+fn read(
+    entry: Value,
+    path: &str,
+    room: &mut PatternRoom,
+) -> Result<(QualificationForm, String), Vec<FieldError>> {
     let one = |place: &str, code, message: String| vec![FieldError::new(place, code, message)];
     let Value::Object(mut members) = entry else {
         return Err(one(path, "WRONG_TYPE", "must be an object".to_owned()));
@@ -413,7 +419,8 @@ fn read(entry: Value, path: &str, room: &mut PatternRoom) -> Result<Qualificatio
     }
     let document: FormDocument =
         serde_json::from_value(form).map_err(|error| one(&path, "INVALID", error.to_string()))?;
-    document.form_within(room).map_err(|faults| told(&faults, &path))
+    let form = document.form_within(room).map_err(|faults| told(&faults, &path))?;
+    Ok((form, path))
 }
 
 /// The hash of a template's canonical bytes, in hex.

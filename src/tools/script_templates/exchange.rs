@@ -26,7 +26,7 @@ use crate::spelling::shortened;
 use crate::tools::input::{GivenScript, Moment};
 use crate::tools::plan::outcome;
 use crate::tools::refusal::{FieldError, MESSAGE_MAX, NAME_SHOWN};
-use crate::tools::upserting;
+use crate::tools::upserting::{self, UNCHANGED};
 use crate::tools::{Draft, Effects, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool};
 use file::{Entry, Exported, checksum, entries, read_entry};
 
@@ -154,7 +154,7 @@ enum OnError {
 struct ScriptTemplatesImported {
     /// New scripts.
     created: Vec<Imported>,
-    /// Scripts that were there; those that say the same already keep their version.
+    /// Scripts that were there; those that say the same already keep their version, with a warning `UNCHANGED`.
     updated: Vec<Imported>,
     /// Scripts that cannot be taken in.
     skipped: Vec<Skipped>,
@@ -295,7 +295,9 @@ impl Import<'_> {
                 let message = format!("{} scripts have this name; rename all but one", same.len());
                 return Ok(Err(vec![finding("AMBIGUOUS_NAME", "name", &message)]));
             }
-            (ImportMode::UpsertByName, [only]) if self.revise(index, *only, &content).await? => {
+            (ImportMode::UpsertByName, [only])
+                if self.revise(index, &entry.path, *only, &content).await? =>
+            {
                 lint.warn(self.ctx, &format!("{}.", entry.path));
                 return Ok(Ok(()));
             }
@@ -311,7 +313,7 @@ impl Import<'_> {
             ImportMode::UpsertByName => {
                 let place = upserting::place::<ScriptTemplate>(self.ctx, &name).await?;
                 if let Some((last, _)) = place.last
-                    && self.revise(index, last.into(), &content).await?
+                    && self.revise(index, &entry.path, last.into(), &content).await?
                 {
                     // Another import made it after this one looked for the name.
                     return Ok(Ok(()));
@@ -329,6 +331,7 @@ impl Import<'_> {
     async fn revise(
         &mut self,
         index: usize,
+        path: &str,
         template_id: ScriptTemplateId,
         content: &ScriptContent,
     ) -> ToolResult<bool> {
@@ -346,7 +349,9 @@ impl Import<'_> {
         };
         let events = before.state.decide(ScriptTemplateCommand::Revise(Box::new(patch)))?;
         let mut version = before.state.version;
-        if !events.is_empty() {
+        if events.is_empty() {
+            self.ctx.warn(UNCHANGED, "the script says this already; its version stays", Some(path));
+        } else {
             version += 1;
             self.done.effects.push((template_id.uuid(), outcome("REVISED", &(known, content))));
             self.done.writes.push(before.write(events));

@@ -88,6 +88,21 @@ async fn every_example_still_works_beside_a_campaign_with_nobody_in_it() {
 }
 
 #[tokio::test]
+async fn what_an_example_needs_is_found_behind_any_number_of_campaigns() {
+    let office = office_for_examples().await;
+    let newer = (0..60).map(|n| json!({ "name": format!("Newer {n}"), "status": "active" }));
+    futures::future::join_all(newer.map(|campaign| office.done("create_outbound_campaign", campaign))).await;
+    office.done("get_crm_workspace_overview", json!({})).await;
+    let path = format!("/crm/agent/capabilities?organizationId={}", office.client.organization);
+    let (_, listed) = office.client.get(&path).await;
+    for tool in listed["data"]["tools"].as_array().unwrap() {
+        for example in tool["examples"].as_array().unwrap() {
+            assert!(example["needs"].is_null(), "{example}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_example_that_needs_what_is_not_there_says_so() {
     let office = Office::empty().await;
     let path = format!("/crm/agent/capabilities?organizationId={}", office.client.organization);

@@ -158,6 +158,9 @@ async fn the_newest_preview_of_a_token_takes_the_place_of_its_oldest() {
         let again = office.ask(CREATE, applying("Second", &second)).await;
         assert_eq!((again.status, &again.meta()["idempotentReplay"]), (200, &json!(true)), "{}", again.body);
         assert_eq!(office.events().await, before);
+        // With another input it is a preview that is gone, and not a request that was made before.
+        let other = with(named("Other"), "previewToken", second.token());
+        office.ask(CREATE, other).await.refused(410, "PREVIEW_EXPIRED");
         office.done(CREATE, applying("Third", &third)).await;
         office.done(CREATE, applying("Fourth", &fourth)).await;
         super::ask(&colleague, CREATE, applying("Theirs", &theirs)).await.data();

@@ -130,8 +130,10 @@ async fn the_same_name_makes_another_script_or_the_next_version() {
 
     // The same again says nothing new.
     let before = office.events().await;
-    let told = office.done(IMPORT, json!({ "templates": [changed], "mode": "upsert_by_name" })).await;
-    assert_eq!(told["updated"][0]["version"], json!(2));
+    let told = office.ask(IMPORT, json!({ "templates": [changed], "mode": "upsert_by_name" })).await;
+    assert_eq!((&told.data()["updated"][0]["version"], &told.data()["skipped"]), (&json!(2), &json!([])));
+    let warning = &told.meta()["warnings"][0];
+    assert_eq!((&warning["code"], &warning["path"]), (&json!("UNCHANGED"), &json!("input.templates[0]")));
     assert_eq!(office.events().await, before);
 }
 
