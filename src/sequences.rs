@@ -1,6 +1,6 @@
 //! Sequences: setting them up, leading contacts through them, and taking their steps.
 //!
-//! `enrolling` puts the contacts of a campaign in; `enrollments` shows where they are and takes one out. What happens by
+//! `changing` says whether a new version may follow; `enrolling` puts the contacts of a campaign in; `enrollments` shows where they are and takes one out. What happens by
 //! itself is done by `runner`: `feed` reads the events and keeps the table of what is due, `runner` looks at what is due,
 //! and `step` decides what comes next and takes it. A step's message goes the way of every other message, through drafting
 //! and the dispatcher.
@@ -16,6 +16,7 @@
 //! - **Nothing is decided from the table**, nor from the read models: they only say where to look.
 
 mod answers;
+mod changing;
 mod due;
 pub mod enrolling;
 pub mod enrollments;
@@ -45,7 +46,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::channels::{Problem, check_payload};
-use crate::ledger::{AppendError, Guard, TRIES, canonical};
+use crate::ledger::{AppendError, Guard, TRIES, Versioned, canonical};
 use crate::readside::{Consistency, View};
 use crate::service::{Call, Done, ServiceError};
 use crate::shapes::{Instant, OneOf};
@@ -293,7 +294,8 @@ pub async fn create(
         let words = SequenceWords { name: name.clone(), payloads };
         let by = call.origin.actor.principal;
         let command = SequenceCommand::Create { sequence_id, steps, words, by };
-        match order(app, call, sequence_id, command, guards).await {
+        let before = app.ledger.load::<Sequence>(call.organization, sequence_id).await?;
+        match order(app, call, sequence_id, before, command, guards).await {
             Err(ServiceError::Append(AppendError::Conflict)) => (),
             done => return done,
         }
@@ -318,13 +320,14 @@ pub async fn change(
             None => (None, vec![]),
             Some(steps) => {
                 let (steps, payloads, guards) = checked(app, call, steps).await?;
-                leads_on(app, call.organization, sequence_id, &before.state, &steps, &payloads).await?;
+                changing::leads_on(app, call.organization, sequence_id, &before.state, &steps, &payloads)
+                    .await?;
                 (Some((steps, payloads)), guards)
             }
         };
         let patch = Box::new(SequencePatch { name: name.clone(), steps, status });
         let command = SequenceCommand::Change { patch, by: call.origin.actor.principal };
-        match order(app, call, sequence_id, command, guards).await {
+        match order(app, call, sequence_id, before, command, guards).await {
             Err(ServiceError::Append(AppendError::Conflict)) => (),
             done => return done,
         }
@@ -332,37 +335,16 @@ pub async fn change(
     Err(AppendError::Conflict.into())
 }
 
-/// That nobody who is in the sequence is led through a step again, or past one.
-async fn leads_on(
-    app: &App,
-    organization: OrganizationId,
-    sequence_id: SequenceId,
-    before: &Sequence,
-    steps: &[Step],
-    payloads: &[String],
-) -> Result<(), ServiceError<SequenceRefusal>> {
-    let stands = |taken| before.leads_on(steps, payloads, taken);
-    // Most changes move nothing, however far anybody is.
-    if (1..=before.steps().len()).all(|taken| stands(taken).is_ok()) {
-        return Ok(());
-    }
-    let mut view = app.readside.view(organization, Consistency::STRONG).await?;
-    for taken in enrollment_rows::steps_taken(&mut view, organization, sequence_id).await? {
-        stands(usize::try_from(taken).unwrap_or(usize::MAX))
-            .map_err(|error| ServiceError::Refused(SequenceRefusal::Sequence(error)))?;
-    }
-    Ok(())
-}
-
+/// Decides on `before`, which is what was looked at: of two changes at once, the second is judged by what the first made.
 async fn order(
     app: &App,
     call: &Call,
     sequence_id: SequenceId,
+    before: Versioned<Sequence>,
     command: SequenceCommand,
     guards: Vec<Guard>,
 ) -> Result<Done<SequenceView>, ServiceError<SequenceRefusal>> {
     let organization = call.organization;
-    let before = app.ledger.load::<Sequence>(organization, sequence_id).await?;
     let events = before
         .state
         .decide(command)

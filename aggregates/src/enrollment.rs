@@ -356,6 +356,12 @@ impl Enrollment {
         self.messages.last().copied()
     }
 
+    /// The messages of the last step that was taken: one for each try of it, in order.
+    pub fn tries(&self) -> &[MessageId] {
+        let tries = usize::try_from(self.attempt).unwrap_or(usize::MAX);
+        &self.messages[self.messages.len().saturating_sub(tries)..]
+    }
+
     /// The messages of every step that was taken this time, in order. An answer to any of them ends it.
     pub fn messages(&self) -> &[MessageId] {
         &self.messages

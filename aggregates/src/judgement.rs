@@ -90,6 +90,8 @@ pub enum Leading {
     CampaignPaused,
     /// Not led through it any more: it answered, was taken out, or the sequence is done with.
     Over,
+    /// At this step, which an earlier try of it proved to have been sent: the contact has it.
+    Has,
 }
 
 /// What is seen of one message beside its own stream. The append of a hand-over rests on each of it.
@@ -168,7 +170,7 @@ pub fn at_dispatch(
     match seen.leading {
         Leading::SequencePaused => return AtDispatch::HeldBack(HeldBack::SequencePaused),
         Leading::CampaignPaused => return AtDispatch::HeldBack(HeldBack::CampaignPaused),
-        Leading::On | Leading::Over => (),
+        Leading::On | Leading::Over | Leading::Has => (),
     }
     if ground.outbox.deleted() {
         return AtDispatch::Rule(Ruling::Fail(Reason::OutboxDeleted), grounds);
@@ -184,8 +186,10 @@ pub fn at_dispatch(
     if let Err(ruling) = may_be_written_to(seen.recipient, ground.allowlist.state) {
         return AtDispatch::Rule(ruling, grounds);
     }
-    if seen.leading == Leading::Over {
-        return AtDispatch::Rule(Ruling::Fail(Reason::SequenceStopped), grounds);
+    match seen.leading {
+        Leading::Over => return AtDispatch::Rule(Ruling::Fail(Reason::SequenceStopped), grounds),
+        Leading::Has => return AtDispatch::Rule(Ruling::Fail(Reason::StepSent), grounds),
+        Leading::On | Leading::SequencePaused | Leading::CampaignPaused => (),
     }
     if message.auto_approved() {
         let Some(labels) = seen.labels else {

@@ -249,7 +249,16 @@ impl Sequence {
     /// That these steps lead whoever took so many of the present ones neither through a step again nor past one. What was
     /// taken may get other words, and what is to come may be changed, taken out and added to; nothing may move from one
     /// side to the other. A step is known by its channel and its payload.
-    pub fn leads_on(&self, steps: &[Step], payloads: &[String], taken: usize) -> Result<(), SequenceError> {
+    ///
+    /// `sent` is what they were sent in earlier versions. Words of those that stand in this one no more are not put ahead of
+    /// them again; to say something twice on purpose, both steps are there to be read.
+    pub fn leads_on(
+        &self,
+        steps: &[Step],
+        payloads: &[String],
+        taken: usize,
+        sent: &[(Channel, String)],
+    ) -> Result<(), SequenceError> {
         let Some(words) = self.words() else { return Ok(()) };
         let of = |steps: &[Step], payloads: &[String]| -> Vec<(Channel, String)> {
             steps.iter().map(|step| step.channel).zip(payloads.iter().cloned()).collect()
@@ -257,6 +266,10 @@ impl Sequence {
         let (now, new) = (of(&self.steps, &words.payloads), of(steps, payloads));
         let (before, ahead) = now.split_at(taken.min(now.len()));
         let (new_before, new_ahead) = new.split_at(taken.min(new.len()));
+        let again = |step| sent.contains(step) && !now.contains(step) && !new_before.contains(step);
+        if let Some(index) = new_ahead.iter().position(again) {
+            return Err(SequenceError::WouldRepeat { step: new_before.len() + index + 1, taken });
+        }
         if before == new_before {
             return Ok(());
         }
@@ -544,10 +557,44 @@ mod tests {
             let payloads = list(after);
             let steps = vec![step(0); payloads.len()];
             assert_eq!(
-                sequence.leads_on(&steps, &payloads, taken),
+                sequence.leads_on(&steps, &payloads, taken, &[]),
                 expected,
                 "{before} to {after} after {taken}"
             );
+        }
+    }
+
+    #[test]
+    fn words_that_were_replaced_are_not_sent_again() {
+        let repeats = |step| Err(SequenceError::WouldRepeat { step, taken: 1 });
+        for (now, sent, after, expected) in [
+            ("xb", "a", "xab", repeats(2)),
+            ("xb", "a", "xba", repeats(3)),
+            ("xb", "a", "yab", repeats(2)),
+            // They were sent others.
+            ("xb", "x", "xab", Ok(())),
+            ("xb", "", "xab", Ok(())),
+            // Taken back; and said twice on purpose.
+            ("xb", "a", "ab", Ok(())),
+            ("xb", "a", "aab", Ok(())),
+            ("ab", "a", "aba", Ok(())),
+        ] {
+            let list = |said: &str| -> Vec<String> { said.chars().map(|word| word.to_string()).collect() };
+            let created = SequenceEvent::SequenceCreated {
+                sequence_id: ID,
+                version: 2,
+                steps: vec![step(0); now.len()],
+                words: Personal::known(
+                    ID.uuid(),
+                    SequenceWords { name: "Nurture".into(), payloads: list(now) },
+                ),
+                author: AUTHOR,
+            };
+            let mut sequence = Sequence::default();
+            cqrs_es::Aggregate::apply(&mut sequence, created);
+            let sent: Vec<_> = list(sent).into_iter().map(|said| (Channel::Email, said)).collect();
+            let found = sequence.leads_on(&vec![step(0); after.len()], &list(after), 1, &sent);
+            assert_eq!(found, expected, "{now} to {after} after {sent:?}");
         }
     }
 

@@ -496,6 +496,7 @@ CREATE TABLE enrollments (
     state           text NOT NULL,
     step            bigint NOT NULL,
     message_id      uuid,
+    taken           jsonb NOT NULL,
     step_at         timestamptz,
     because         text,
     version         bigint NOT NULL,

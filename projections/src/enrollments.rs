@@ -24,6 +24,10 @@ use crate::{FoldError, Keyset, Page, ReadModel, Recorded};
 pub const MODEL: ReadModel =
     ReadModel { name: "enrollments", tables: &["enrollments", "enrollment_counters"] };
 
+/// A step by its number, and the version of its sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StepOfVersion(pub u32, pub u32);
+
 /// One contact's way through one sequence, as it is the latest time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnrollmentRow {
@@ -43,6 +47,9 @@ pub struct EnrollmentRow {
     pub step: u32,
     /// The message of that step.
     pub message_id: Option<MessageId>,
+    /// The steps that were taken, each in the version that it was taken from; a step that was tried again under another one
+    /// twice.
+    pub taken: Vec<StepOfVersion>,
     /// When that step was taken.
     pub step_at: Option<Timestamp>,
     /// Why it was stopped.
@@ -128,21 +135,36 @@ pub async fn counts(
         .collect()
 }
 
-/// How many steps those took who are in a sequence, each number once; without those who took none.
-pub async fn steps_taken(
+/// Where some of those stand who are in a sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// How many steps they took.
+    pub step: i64,
+    /// Which, each in its version.
+    pub taken: Vec<StepOfVersion>,
+}
+
+/// Where those stand who are in a sequence, each place once; without those who took no step.
+pub async fn places(
     conn: &mut PgConnection,
     organization: OrganizationId,
     sequence: SequenceId,
-) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar(
-        "SELECT DISTINCT step::bigint FROM enrollments \
-         WHERE organization_id = $1 AND sequence_id = $2 AND state = $3 AND step > 0 ORDER BY 1",
+) -> sqlx::Result<Vec<Place>> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT step, taken FROM enrollments \
+         WHERE organization_id = $1 AND sequence_id = $2 AND state = $3 AND step > 0 ORDER BY step, taken",
     )
     .bind(organization.uuid())
     .bind(sequence.uuid())
     .bind(EnrollmentStatus::Active.name())
     .fetch_all(conn)
-    .await
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let Json(taken) = row.try_get("taken")?;
+            Ok(Place { step: row.try_get("step")?, taken })
+        })
+        .collect()
 }
 
 /// A contact of a campaign that may be enrolled.
@@ -275,6 +297,7 @@ fn plan(
                 state: EnrollmentStatus::Active,
                 step: 0,
                 message_id: None,
+                taken: vec![],
                 step_at: None,
                 because: None,
                 version: recorded.version(),
@@ -289,7 +312,11 @@ fn plan(
         row.updated_at = recorded.occurred_at;
         match event {
             EnrollmentEvent::ContactEnrolled { .. } => (),
-            EnrollmentEvent::StepTaken { step, message_id, at, .. } => {
+            EnrollmentEvent::StepTaken { step, message_id, at, sequence_version, .. } => {
+                let taken = StepOfVersion(*step, *sequence_version);
+                if row.taken.last() != Some(&taken) {
+                    row.taken.push(taken);
+                }
                 row.step = *step;
                 row.message_id = Some(*message_id);
                 row.step_at = Some(*at);

@@ -179,7 +179,8 @@ pub async fn deliver(http: &Http, base: &reqwest::Url, outgoing: &Outgoing, book
             _ => answer.by_status(PROVIDER),
         };
     }
-    refused(&answer, &[email, outgoing.credential.expose()])
+    let number = booking.payload.phone_number.as_deref().unwrap_or_default();
+    refused(&answer, &[email, number, outgoing.credential.expose()])
 }
 
 fn body(outgoing: &Outgoing, booking: &Booking) -> Value {

@@ -15,6 +15,8 @@ const CHARACTERS_MAX: usize = 150;
 const BYTES_MAX: usize = 16 * 1024;
 /// Characters of an encoded form, at least; a shorter one would be found in half of all words.
 const FORM_MIN: usize = 6;
+/// Digits of a telephone number, at least; an enhanced status code or an error code has fewer.
+const NUMBER_DIGITS_MIN: usize = 7;
 /// What stands for whatever is not repeated.
 const HIDDEN: &str = "…";
 
@@ -30,16 +32,29 @@ pub(super) fn said(text: &str, never: &[&str]) -> String {
         }
     }
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let told: Vec<&str> =
+    let words: Vec<&str> =
         words.map(|word| if tells(word) || escapes(word, &never) { HIDDEN } else { word }).collect();
+    let mut told: Vec<&str> = Vec::with_capacity(words.len());
+    for together in words.chunk_by(|before, after| of_digits(before) && of_digits(after)) {
+        let number = together.len() > 1 && digits(together) >= NUMBER_DIGITS_MIN;
+        told.extend(if number { &[HIDDEN][..] } else { together });
+    }
     told.join(" ").chars().take(CHARACTERS_MAX).collect()
 }
 
 /// Whether a word may say who somebody is.
 fn tells(word: &str) -> bool {
-    let digits = word.bytes().filter(u8::is_ascii_digit).count();
-    // An enhanced status code or an error code has fewer digits than any telephone number.
-    word.contains('@') || word.contains("//") || digits >= 7 || word.chars().nth(60).is_some()
+    let number = digits(&[word]) >= NUMBER_DIGITS_MIN;
+    word.contains('@') || word.contains("//") || number || word.chars().nth(60).is_some()
+}
+
+/// Whether a word may be a group of the digits of a telephone number.
+fn of_digits(word: &str) -> bool {
+    digits(&[word]) > 0 && word.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_punctuation())
+}
+
+fn digits(words: &[&str]) -> usize {
+    words.iter().flat_map(|word| word.bytes()).filter(u8::is_ascii_digit).count()
 }
 
 /// Whether a word is percent-encoded and decodes to a secret. Which characters are encoded differs too much to be
@@ -106,6 +121,9 @@ mod tests {
             ("5.1.1 <ada@example.com>: user unknown", "5.1.1 … user unknown"),
             ("no such\r\nuser: Ada Lovelace", "no such user: …"),
             ("call +33612345678 or 131047", "call … or 131047"),
+            ("call '+33 6 12 34 56 78' or 131047.", "call … or 131047."),
+            ("call (0) 6-12-34 56.78 today", "call … today"),
+            ("tried 3 times in 10 000 ms", "tried 3 times in 10 000 ms"),
             ("see https://example.com/?u=ada", "see …"),
             ("key re_123456_abc refused", "key … refused"),
             ("100% of +ten", "100% of +ten"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::content_piece::ContentPiece;
-use docket_aggregates::ids::{ContentPieceId, MessageId};
+use docket_aggregates::ids::{ContactId, ContentPieceId, MessageId};
 use docket_aggregates::labels::Labels;
 use docket_aggregates::message::Message;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use super::Shared;
 use super::ground::{Ground, LookError};
 use super::work::Lane;
 use crate::ledger::{Guard, Versioned};
+use crate::sending::addressee::contact_beside;
 use crate::sending::recipient::{counted_in, known_as};
 use crate::sending::vouching::labels_now;
 use crate::sequences::leading::{self, Led, StepOf};
@@ -23,6 +24,8 @@ pub struct Candidate {
     pub id: MessageId,
     pub message: Versioned<Message>,
     pub keys: RecipientKeys,
+    /// The contact that has the number which its channel writes to besides.
+    beside: Option<ContactId>,
     /// The streams that count what its recipient gets.
     pub counted_in: Vec<Uuid>,
     /// Where its contact is in the sequence that it is a step of.
@@ -34,16 +37,20 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// The claims of which each stands against it: on its address, in every spelling, and on the contact that it is for,
+    /// The claims of which each stands against it: on its address, in every spelling, and on the contacts that it reaches,
     /// who may have spoken of another address. The append of the hand-over rests on none of them being there.
     pub fn against(&self) -> impl Iterator<Item = ClaimKey> {
-        let of_address = self.keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash));
-        of_address.chain(self.left_alone())
+        self.suppressing().chain(self.left_alone())
     }
 
-    /// The claim that the contact is left alone.
-    pub fn left_alone(&self) -> Option<ClaimKey> {
-        self.message.state.contact_id().map(ClaimKey::left_alone)
+    /// The claims on its address.
+    pub fn suppressing(&self) -> impl Iterator<Item = ClaimKey> {
+        self.keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash))
+    }
+
+    /// The claims that the contact that it is for, or the one who has the number beside, is left alone.
+    pub fn left_alone(&self) -> impl Iterator<Item = ClaimKey> {
+        self.message.state.contact_id().into_iter().chain(self.beside).map(ClaimKey::left_alone)
     }
 }
 
@@ -69,6 +76,7 @@ pub async fn look(
     let mut candidates = Vec::with_capacity(found.len());
     for (id, message) in found {
         let keys = known_as(&ground.keys, &message.state);
+        let beside = contact_beside(&shared.app, organization, &ground.keys, &message.state).await?;
         let piece = message.state.content_piece_id().and_then(|id| pieces.get(&id));
         let labels = if message.state.auto_approved() {
             labels_now(&message.state, &ground.outbox.state, piece.map(|piece| &*piece.state))
@@ -78,7 +86,7 @@ pub async fn look(
         let piece = piece.map(Versioned::guard);
         let led = led.remove(&id).unwrap_or_default();
         let counted_in = counted_in(organization, &keys, message.state.contact_id());
-        candidates.push(Candidate { id, message, keys, counted_in, led, labels, piece });
+        candidates.push(Candidate { id, message, keys, beside, counted_in, led, labels, piece });
     }
     Ok(candidates)
 }

@@ -18,6 +18,8 @@ use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::ReadError;
 use crate::ledger::{KeyError, Versioned};
 use crate::secrets::SecretError;
+use crate::sending::SendRefusal;
+use crate::service::ServiceError;
 
 /// Why something could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,9 @@ pub enum LookError {
     /// The database does not answer.
     #[error("the database does not answer")]
     Database(#[from] sqlx::Error),
+    /// Who has a number cannot be looked up.
+    #[error("whose number it is cannot be told: {0}")]
+    Number(#[from] ServiceError<SendRefusal>),
 }
 
 /// The ground.

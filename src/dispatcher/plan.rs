@@ -170,12 +170,11 @@ impl Deciding<'_, '_> {
     fn judge(&mut self, candidate: Candidate) -> Option<Candidate> {
         let (seen, ground) = (self.seen, self.seen.ground);
         let message = &candidate.message.state;
-        let left_alone = candidate.left_alone();
         let standing = |key: &ClaimKey| seen.suppressed.contains(key);
         let recipient = Recipient {
             keys: &candidate.keys,
-            suppressed: candidate.against().any(|key| standing(&key) && Some(&key) != left_alone.as_ref()),
-            left_alone: left_alone.as_ref().is_some_and(standing),
+            suppressed: candidate.suppressing().any(|key| standing(&key)),
+            left_alone: candidate.left_alone().any(|key| standing(&key)),
         };
         let judged = judgement::at_dispatch(
             message,

@@ -9,6 +9,7 @@ use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::contact::Contact;
 use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
 use docket_aggregates::judgement;
+use docket_aggregates::message::Message;
 use docket_projections::contacts::{self, ContactRow};
 use sqlx::PgConnection;
 
@@ -32,8 +33,13 @@ pub struct Addressee {
     pub recipient: Recipient,
     /// The hashes by which it is known.
     pub keys: RecipientKeys,
-    contact: Option<(ContactId, Versioned<Contact>)>,
+    contact: Option<Owner>,
+    /// Whoever has the number that its channel writes to besides.
+    beside: Option<Owner>,
 }
+
+/// A contact that has an address.
+type Owner = (ContactId, Versioned<Contact>);
 
 impl Addressee {
     /// The address with the contact that it belongs to, or with the one that is meant.
@@ -54,12 +60,19 @@ impl Addressee {
             }
             None => owner_of(app, organization, keys, &recipient).await?,
         };
-        Ok(Self { keys: recipient.keys(keys), recipient, contact })
+        let beside = owner_beside(app, organization, keys, &recipient).await?;
+        Ok(Self { keys: recipient.keys(keys), recipient, contact, beside })
     }
 
     /// The address alone, as it is judged where nobody said which contact is meant.
-    pub fn without_contact(keys: &OrganizationKeys, recipient: Recipient) -> Self {
-        Self { keys: recipient.keys(keys), recipient, contact: None }
+    pub async fn without_contact(
+        app: &App,
+        organization: OrganizationId,
+        keys: &OrganizationKeys,
+        recipient: Recipient,
+    ) -> Result<Self, ServiceError<SendRefusal>> {
+        let beside = owner_beside(app, organization, keys, &recipient).await?;
+        Ok(Self { keys: recipient.keys(keys), recipient, contact: None, beside })
     }
 
     /// The contact, where there is one.
@@ -82,12 +95,12 @@ impl Addressee {
 
     /// What was looked at beside the claims.
     pub fn guards(&self) -> impl Iterator<Item = Guard> + '_ {
-        self.contact.iter().map(|(_, contact)| contact.guard())
+        self.contact.iter().chain(&self.beside).map(|(_, contact)| contact.guard())
     }
 
-    /// Whether the contact asked not to be contacted, at whatever address.
+    /// Whether the contact asked not to be contacted, at whatever address, or whoever has the number beside it.
     fn opted_out(&self) -> bool {
-        self.contact.as_ref().is_some_and(|(_, contact)| contact.state.opted_out())
+        self.contact.iter().chain(&self.beside).any(|(_, contact)| contact.state.opted_out())
     }
 
     /// Whether the address is suppressed now.
@@ -107,6 +120,31 @@ pub fn against(keys: &RecipientKeys) -> Vec<ClaimKey> {
     keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash)).collect()
 }
 
+/// The contact that the number belongs to which a message's channel writes to besides.
+async fn owner_beside(
+    app: &App,
+    organization: OrganizationId,
+    keys: &OrganizationKeys,
+    recipient: &Recipient,
+) -> Result<Option<Owner>, ServiceError<SendRefusal>> {
+    match recipient.at_the_number() {
+        Some(at_the_number) => owner_of(app, organization, keys, &at_the_number).await,
+        None => Ok(None),
+    }
+}
+
+/// The same of a message that waits for its channel, by its id.
+pub async fn contact_beside(
+    app: &App,
+    organization: OrganizationId,
+    keys: &OrganizationKeys,
+    message: &Message,
+) -> Result<Option<ContactId>, ServiceError<SendRefusal>> {
+    let Some(recipient) = Recipient::of_message(message) else { return Ok(None) };
+    let owner = owner_beside(app, organization, keys, &recipient).await?;
+    Ok(owner.map(|(contact_id, _)| contact_id))
+}
+
 /// The contact that an address belongs to: the oldest that has this very address, else the oldest that has its mailbox with
 /// another tag or with none.
 async fn owner_of(
@@ -114,7 +152,7 @@ async fn owner_of(
     organization: OrganizationId,
     keys: &OrganizationKeys,
     recipient: &Recipient,
-) -> Result<Option<(ContactId, Versioned<Contact>)>, ServiceError<SendRefusal>> {
+) -> Result<Option<Owner>, ServiceError<SendRefusal>> {
     let mut peek = app.readside.peek().await?;
     let mut rows = candidates(&mut peek, organization, recipient).await?;
     drop(peek);

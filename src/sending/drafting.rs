@@ -116,7 +116,8 @@ pub async fn draft(app: &App, call: &Call, request: SendRequest) -> Result<Done<
         .map_err(|error| ServiceError::Refused(SendRefusal::To(error)))?;
     let payload =
         content::read_payload(request.channel, &request.payload, call.at).map_err(ServiceError::Refused)?;
-    let recipient = with_number(recipient, request.channel, &request.payload)?;
+    let of_outbox = channel_of(app, organization, &request).await?;
+    let recipient = with_number(recipient, of_outbox, &request.payload)?;
     let content = MessageContent { to: recipient.to.clone(), payload };
     let dedup = request.dedup_key.as_deref().map(|key| dedup_key(&keys, key, &request, &content));
     let asked = Asked {
@@ -143,9 +144,18 @@ pub async fn draft(app: &App, call: &Call, request: SendRequest) -> Result<Done<
     Err(AppendError::Conflict.into())
 }
 
+/// The channel of the outbox: what a dry run rehearses. An outbox that does not exist is refused later, with its own reason.
+async fn channel_of(app: &App, organization: OrganizationId, request: &SendRequest) -> Result<Channel> {
+    if request.channel != Channel::DryRun {
+        return Ok(request.channel);
+    }
+    let outbox = app.ledger.load::<Outbox>(organization, request.outbox_id).await?;
+    Ok(outbox.state.channel().unwrap_or(request.channel))
+}
+
 /// The recipient with the number that the payload names. One that cannot be judged is not written to.
-pub(super) fn with_number(recipient: Recipient, channel: Channel, payload: &Value) -> Result<Recipient> {
-    recipient.with_number(channel, payload).map_err(|error| {
+pub(super) fn with_number(recipient: Recipient, of_outbox: Channel, payload: &Value) -> Result<Recipient> {
+    recipient.with_number(of_outbox, payload).map_err(|error| {
         let problem = Problem::new("payload.phoneNumber", "INVALID_PHONE", error.to_string());
         ServiceError::Refused(SendRefusal::Payload(vec![problem]))
     })

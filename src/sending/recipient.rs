@@ -83,22 +83,34 @@ impl Recipient {
         }
     }
 
-    /// The same with the number that a payload has the channel write to besides.
-    pub fn with_number(self, channel: Channel, payload: &Value) -> Result<Self, RecipientError> {
-        let number = number_beside(channel, payload).map(beside).transpose()?;
+    /// The same with the number that a payload has the channel of its outbox write to besides. A rehearsal is judged by it, too.
+    pub fn with_number(self, of_outbox: Channel, payload: &Value) -> Result<Self, RecipientError> {
+        let number = number_beside(of_outbox, payload).map(beside).transpose()?;
         Ok(Self { number, ..self })
     }
 
     /// The recipient of a message that was drafted: its address, and the payload as it is kept. A number that cannot be read is
     /// one that no list names.
-    pub fn of_content(channel: Channel, to: &str, payload: &str) -> Option<Self> {
+    pub fn of_content(channel: Channel, of_outbox: Channel, to: &str, payload: &str) -> Option<Self> {
         let recipient = Self::read(channel, to).ok()?;
-        if channel != Channel::CalCom {
+        if of_outbox != Channel::CalCom {
             return Some(recipient);
         }
         let payload = serde_json::from_str(payload).unwrap_or_default();
         let read = |number: &str| beside(number).unwrap_or_else(|_| number.to_owned());
-        Some(Self { number: number_beside(channel, &payload).map(read), ..recipient })
+        Some(Self { number: number_beside(of_outbox, &payload).map(read), ..recipient })
+    }
+
+    /// The recipient of a message that waits for its channel, while its address is known.
+    pub fn of_message(message: &Message) -> Option<Self> {
+        let (channel, content) = message.channel().zip(message.content())?;
+        Self::of_content(channel, channel, &content.to, &content.payload)
+    }
+
+    /// Whoever its channel writes to besides, as a recipient of their own.
+    pub fn at_the_number(&self) -> Option<Self> {
+        let to = self.number.clone()?;
+        Some(Self { to, kind: EntryKind::Address, number: None })
     }
 
     /// Under what a contact is looked for that has this address, or that of the same mailbox without its tag.
@@ -161,9 +173,7 @@ pub fn counted_for(organization: OrganizationId, keys: &OrganizationKeys, messag
 
 /// The hashes by which lists know the recipient of a message. Of one who was erased only that of the address is left.
 pub fn known_as(keys: &OrganizationKeys, message: &Message) -> RecipientKeys {
-    let read = message.channel().zip(message.content()).and_then(|(channel, content)| {
-        Recipient::of_content(channel, &content.to, &content.payload).map(|recipient| recipient.keys(keys))
-    });
+    let read = Recipient::of_message(message).map(|recipient| recipient.keys(keys));
     read.unwrap_or_else(|| {
         let address = message.recipient_hash().unwrap_or_default().to_owned();
         RecipientKeys {
@@ -230,8 +240,8 @@ fn bounded(text: &str, characters_max: usize) -> Result<&str, RecipientError> {
 }
 
 /// The number that a payload has the channel write to beside the address: Cal.com reminds attendees by telephone, too.
-fn number_beside(channel: Channel, payload: &Value) -> Option<&str> {
-    if channel == Channel::CalCom { payload.get("phoneNumber")?.as_str() } else { None }
+fn number_beside(of_outbox: Channel, payload: &Value) -> Option<&str> {
+    if of_outbox == Channel::CalCom { payload.get("phoneNumber")?.as_str() } else { None }
 }
 
 fn beside(number: &str) -> Result<String, RecipientError> {
@@ -432,11 +442,18 @@ mod tests {
         let keys = keys();
         let number = parse_entry(ORGANIZATION, &keys, "+33612345678").unwrap().hash;
         let known = |channel, payload: &str| {
-            Recipient::of_content(channel, "ann@example.com", payload).unwrap().keys(&keys)
+            Recipient::of_content(channel, channel, "ann@example.com", payload).unwrap().keys(&keys)
         };
         let booking = known(Channel::CalCom, r#"{"phoneNumber":"+33 6 12 34 56 78"}"#);
         assert_eq!(booking.number.as_ref(), Some(&number));
         assert!(booking.suppressed_as.contains(&number));
+        let rehearsal = Recipient::of_content(
+            Channel::DryRun,
+            Channel::CalCom,
+            "ann@example.com",
+            r#"{"phoneNumber":"+33612345678"}"#,
+        );
+        assert_eq!(rehearsal.unwrap().keys(&keys).number.as_ref(), Some(&number));
         // No list names what cannot be read.
         let unread = known(Channel::CalCom, r#"{"phoneNumber":"12"}"#);
         assert!(unread.number.is_some_and(|unread| unread != number));
@@ -444,6 +461,7 @@ mod tests {
             (Channel::CalCom, "{}"),
             (Channel::CalCom, r#"{"phoneNumber":null}"#),
             (Channel::Email, r#"{"phoneNumber":"+33612345678"}"#),
+            (Channel::DryRun, r#"{"phoneNumber":"+33612345678"}"#),
         ] {
             assert_eq!(known(channel, payload).number, None, "{payload}");
         }

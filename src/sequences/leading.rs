@@ -2,9 +2,13 @@
 //!
 //! A step that was drafted may wait for a person, a pause or a retry while its contact answers or is taken out. It is
 //! looked at again when it is handed over: whether it is still the step that its contact is at, whether an earlier message
-//! was answered or came back, whether the contact wrote otherwise, whether sequence and campaign go on. The append of the
-//! hand-over guards each stream that was looked at. They are streams of this one contact, and two that change when
-//! somebody edits them, so that neither imports nor sends to others contend with it.
+//! was answered or came back, whether an earlier try of the same step was sent after all, whether the contact wrote otherwise,
+//! whether sequence and campaign go on. The append of the hand-over guards each of these streams. They are about this one
+//! contact, and two that change when somebody edits them, so that no send to others contends with it.
+//!
+//! The contact's own stream is not guarded, so that no import contends with a step: it is read for the addresses from which
+//! the contact may have written. That it opted out, or was suppressed at whichever address, is a claim, of which the append
+//! of every hand-over rests on there being none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +64,7 @@ pub async fn look(
         .collect();
     let earlier: Vec<MessageId> = earlier.into_iter().collect();
     let told = told(app, organization, &earlier).await?;
-    let told: BTreeMap<MessageId, Told> = earlier.into_iter().zip(told).collect();
+    let all_told: BTreeMap<MessageId, Told> = earlier.into_iter().zip(told).collect();
     let whom = steps.iter().map(|(.., contact)| *contact).collect();
     let contacts = ledger.load_each::<Contact, _>(organization, whom, |id| id.uuid()).await?;
 
@@ -72,9 +76,14 @@ pub async fn look(
         };
         let campaign = enrollment.state.campaign_id().and_then(|id| campaigns.get(&id));
         let told: Vec<&Told> =
-            before(&enrollment.state, *message).filter_map(|message| told.get(&message)).collect();
+            before(&enrollment.state, *message).filter_map(|message| all_told.get(&message)).collect();
         let ended = told.iter().any(|told| told.fate.ends().is_some());
-        let leading = if ended { Leading::Over } else { leading(*message, enrollment, sequence, campaign) };
+        let leading = match leading(*message, enrollment, sequence, campaign) {
+            _ if ended => Leading::Over,
+            Leading::Over => Leading::Over,
+            _ if was_sent_before(&enrollment.state, *message, &all_told) => Leading::Has,
+            leading => leading,
+        };
         let mut guards = vec![enrollment.guard(), sequence.guard()];
         guards.extend(campaign.map(Versioned::guard));
         guards.extend(told.iter().map(|told| told.guard));
@@ -97,6 +106,12 @@ pub async fn look(
 /// The messages of the steps before.
 fn before(enrollment: &Enrollment, message: MessageId) -> impl Iterator<Item = MessageId> + '_ {
     enrollment.messages().iter().copied().filter(move |earlier| *earlier != message)
+}
+
+/// Whether an earlier try of the step that its contact is at is known to have been sent.
+fn was_sent_before(enrollment: &Enrollment, message: MessageId, told: &BTreeMap<MessageId, Told>) -> bool {
+    let earlier = enrollment.tries().iter().filter(|earlier| **earlier != message);
+    earlier.filter_map(|earlier| told.get(earlier)).any(|told| told.fate.sent().is_some())
 }
 
 fn leading(

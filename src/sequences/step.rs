@@ -123,12 +123,16 @@ impl<'a> Look<'a> {
         if let Some(because) = self.end() {
             return self.stop(because).await;
         }
+        if self.withdraw_needless().await? {
+            // What became of that one says when to look again.
+            return Ok(Next::Waits);
+        }
         let resting =
             self.campaign.as_ref().is_some_and(|seen| seen.state.status() == CampaignStatus::Paused);
         if resting || self.sequence.state.status() == SequenceStatus::Paused {
             return Ok(Next::Waits);
         }
-        let before = self.told.last().map_or(StepBefore::None, |told| told.fate.before());
+        let before = Fate::of_step(self.tries().iter().map(|told| &told.fate));
         match self
             .enrollment
             .state
@@ -165,6 +169,30 @@ impl<'a> Look<'a> {
         let archived =
             (self.sequence.state.status() == SequenceStatus::Archived).then_some(StopReason::Archived);
         told.or_else(marked).or(opted_out).or(erased).or(over).or(archived)
+    }
+
+    /// What became of each try of the last step that was taken.
+    fn tries(&self) -> &[Told] {
+        &self.told[self.told.len() - self.enrollment.state.tries().len()..]
+    }
+
+    /// Withdraws the last try of a step where an earlier one proved to have been sent; says whether there was one that waits.
+    async fn withdraw_needless(&self) -> Result<bool, LookError> {
+        let (Some(message), Some((_, earlier))) =
+            (self.enrollment.state.message_id(), self.tries().split_last())
+        else {
+            return Ok(false);
+        };
+        if !earlier.iter().any(|told| told.fate.sent().is_some()) {
+            return Ok(false);
+        }
+        let writes = withdrawing::needless(&self.app.ledger, self.row.organization, message).await?;
+        let withdrawn = !writes.is_empty();
+        if withdrawn {
+            let command = self.call().command(writes, vec![], None);
+            self.app.ledger.append(command).await?;
+        }
+        Ok(withdrawn)
     }
 
     /// That nothing of what was looked at changed.

@@ -1,14 +1,16 @@
-//! Withdrawing the step that waits when its contact is led no further.
+//! Withdrawing the step that waits when its contact is led no further, or has it already.
 //!
 //! Whatever stops an enrollment withdraws its last message in the same append, if that waits for a person or for its
 //! channel: it is blocked where its contact wants no more messages, else it has failed, and nobody is asked about it any
 //! more. One that is tried again holds a charge, and is left to its next turn at the dispatcher, which hands over no step
 //! of an enrollment that was stopped.
+//!
+//! The same becomes of another try of a step that an earlier try proved to have been sent.
 
 use docket_aggregates::Decides;
 use docket_aggregates::approval::{Approval, ApprovalCommand};
 use docket_aggregates::enrollment::{Enrollment, StopReason};
-use docket_aggregates::ids::OrganizationId;
+use docket_aggregates::ids::{MessageId, OrganizationId};
 use docket_aggregates::message::{DispatchState, Grounds, Message, MessageCommand, Reason, Ruling};
 
 use crate::ledger::read::ReadError;
@@ -22,15 +24,33 @@ pub async fn withdrawing(
     because: StopReason,
 ) -> Result<Vec<Write>, ReadError> {
     let Some(message_id) = enrollment.message_id() else { return Ok(vec![]) };
-    let message = ledger.load::<Message>(organization, message_id).await?;
-    if !matches!(message.state.dispatch_state(), DispatchState::None | DispatchState::Queued) {
-        return Ok(vec![]);
-    }
-    // What the dispatcher would say of it.
     let ruling = match because {
         StopReason::Unsubscribed | StopReason::Suppressed => Ruling::BlockedByAllowlist(Reason::Suppressed),
         _ => Ruling::Fail(Reason::SequenceStopped),
     };
+    if_it_waits(ledger, organization, message_id, ruling).await
+}
+
+/// What is appended where a step was sent after all while another try of it waits.
+pub async fn needless(
+    ledger: &Ledger,
+    organization: OrganizationId,
+    message_id: MessageId,
+) -> Result<Vec<Write>, ReadError> {
+    if_it_waits(ledger, organization, message_id, Ruling::Fail(Reason::StepSent)).await
+}
+
+/// Decides what the dispatcher would say of it.
+async fn if_it_waits(
+    ledger: &Ledger,
+    organization: OrganizationId,
+    message_id: MessageId,
+    ruling: Ruling,
+) -> Result<Vec<Write>, ReadError> {
+    let message = ledger.load::<Message>(organization, message_id).await?;
+    if !matches!(message.state.dispatch_state(), DispatchState::None | DispatchState::Queued) {
+        return Ok(vec![]);
+    }
     let decide = MessageCommand::Decide { ruling, grounds: Grounds::default(), not_before: None };
     // One that takes no decision has nothing to be withdrawn.
     let mut writes = vec![message.write(message.state.decide(decide).unwrap_or_default())];

@@ -4,7 +4,7 @@
 //! from when the one before was sent. Nothing personal is looked at, so that the stream need not be opened.
 
 use super::{StepBefore, StopReason};
-use crate::message::{Delivery, DispatchState, MessageEvent, MessageStatus, standing_after};
+use crate::message::{Delivery, DispatchState, MessageEvent, MessageStatus, Reason, standing_after};
 use crate::time::Timestamp;
 
 /// Where a message stands, and since when.
@@ -15,6 +15,8 @@ pub struct Fate {
     delivery: Delivery,
     since: Timestamp,
     handed_over: Option<Timestamp>,
+    /// It was given up because an earlier try of its step had been sent.
+    needless: bool,
 }
 
 impl Default for Fate {
@@ -25,6 +27,7 @@ impl Default for Fate {
             delivery: Delivery::Unknown,
             since: Timestamp::default(),
             handed_over: None,
+            needless: false,
         }
     }
 }
@@ -38,6 +41,9 @@ impl Fate {
         match event {
             MessageEvent::DeliveryReported { delivery, .. } => self.delivery = *delivery,
             MessageEvent::MessageSending { at, .. } => self.handed_over = Some(*at),
+            MessageEvent::MessageDecided { decision, .. } => {
+                self.needless = decision.reason.as_deref() == Some(Reason::StepSent.name());
+            }
             _ => (),
         }
     }
@@ -49,8 +55,29 @@ impl Fate {
         self.handed_over.filter(|_| away || self.status == MessageStatus::Sent)
     }
 
+    /// What the next step waits for, after these tries of the one before it, in order. A try that its channel had not taken, and
+    /// that then found its quota used up, may be reported to have arrived all the same: its step was sent, and the try that
+    /// followed is needless.
+    pub fn of_step<'a>(tries: impl DoubleEndedIterator<Item = &'a Self>) -> StepBefore {
+        let mut latest_first = tries.rev();
+        let Some(last) = latest_first.next() else { return StepBefore::None };
+        match (last.before(), latest_first.find_map(Self::sent)) {
+            (StepBefore::OutOfQuota(_), Some(at)) => StepBefore::Sent(at),
+            (StepBefore::NotSent, Some(at)) if last.needless => StepBefore::Sent(at),
+            (before, _) => before,
+        }
+    }
+
+    /// Since when it is known to have been sent.
+    pub fn sent(&self) -> Option<Timestamp> {
+        match self.before() {
+            StepBefore::Sent(at) => Some(at),
+            _ => None,
+        }
+    }
+
     /// What the next step waits for.
-    pub fn before(&self) -> StepBefore {
+    fn before(&self) -> StepBefore {
         if self.dispatch != DispatchState::Done {
             return StepBefore::Open;
         }
@@ -136,6 +163,43 @@ mod tests {
             (vec![queued, decided(MessageStatus::BlockedByQuota)], StepBefore::OutOfQuota(at(2))),
         ] {
             assert_eq!(fate(&events).before(), before, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn a_step_was_sent_if_one_of_its_tries_was() {
+        let mut needless = decided(MessageStatus::Failed);
+        if let MessageEvent::MessageDecided { decision, .. } = &mut needless {
+            decision.reason = Some(Reason::StepSent.name().into());
+        }
+        let found_sent = MessageEvent::MessageSettled {
+            attempt: 1,
+            status: MessageStatus::Sent,
+            by: SettledBy::Webhook,
+            evidence: None,
+            dedup_key: None,
+            dedup_key_again: None,
+        };
+        let accepted = MessageEvent::MessageAccepted { attempt: 1, provider_hash: None, answer: None };
+        let blocked = decided(MessageStatus::BlockedByQuota);
+        let queued = MessageEvent::MessageQueued { not_before: None };
+        let (unsent, sent) = (vec![blocked.clone()], vec![blocked.clone(), found_sent]);
+        for (tries, before) in [
+            (vec![], StepBefore::None),
+            (vec![unsent.clone(), vec![queued.clone()]], StepBefore::Open),
+            (vec![unsent.clone(), vec![blocked.clone()]], StepBefore::OutOfQuota(at(1))),
+            (vec![unsent, vec![accepted.clone()]], StepBefore::Sent(at(1))),
+            (vec![sent.clone()], StepBefore::Sent(at(2))),
+            // The other try is not over, so that it may be sent, too.
+            (vec![sent.clone(), vec![queued]], StepBefore::Open),
+            (vec![sent.clone(), vec![accepted]], StepBefore::Sent(at(1))),
+            (vec![sent.clone(), vec![blocked]], StepBefore::Sent(at(2))),
+            (vec![sent.clone(), vec![needless]], StepBefore::Sent(at(2))),
+            // Somebody said no to it.
+            (vec![sent, vec![decided(MessageStatus::Failed)]], StepBefore::NotSent),
+        ] {
+            let tries: Vec<Fate> = tries.iter().map(|events| fate(events)).collect();
+            assert_eq!(Fate::of_step(tries.iter()), before, "{tries:?}");
         }
     }
 

@@ -223,7 +223,7 @@ fn no_rule_lets_go_words_of_a_piece_that_is_gone() {
 fn everything_is_looked_at_again_at_the_hand_over() {
     assert_eq!(World::new().at_dispatch(), AtDispatch::HandOver);
     type Change = fn(&mut World);
-    let rows: [(Change, Ruling); 11] = [
+    let rows: [(Change, Ruling); 12] = [
         (|world| world.left_alone = true, Ruling::BlockedByAllowlist(Reason::DoNotContact)),
         (|world| world.suppressed = true, Ruling::BlockedByAllowlist(Reason::Suppressed)),
         (World::empty_allowlist, Ruling::BlockedByAllowlist(Reason::AllowlistEmpty)),
@@ -250,6 +250,7 @@ fn everything_is_looked_at_again_at_the_hand_over() {
             Ruling::Fail(Reason::OutboxDeleted),
         ),
         (|world| world.leading = Leading::Over, Ruling::Fail(Reason::SequenceStopped)),
+        (|world| world.leading = Leading::Has, Ruling::Fail(Reason::StepSent)),
         // The piece was taken out of use: whatever the rules say, they said it of another draft.
         (|world| world.labels = None, Ruling::AskWithoutRules(APPROVAL)),
         (

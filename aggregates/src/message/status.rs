@@ -176,13 +176,15 @@ pub enum Reason {
     NoPublicUrl,
     /// It is a step of a sequence that its contact is not led through any more.
     SequenceStopped,
+    /// It is another try of a step that was sent after all.
+    StepSent,
     /// The piece that its words are from was taken out of use after a rule had let it go.
     PieceGone,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NotOnAllowlist,
         Self::AllowlistEmpty,
         Self::Suppressed,
@@ -199,6 +201,7 @@ impl Reason {
         Self::SettledAsFailed,
         Self::NoPublicUrl,
         Self::SequenceStopped,
+        Self::StepSent,
         Self::PieceGone,
     ];
 
@@ -221,6 +224,7 @@ impl Reason {
             Self::SettledAsFailed => "settled_as_failed",
             Self::NoPublicUrl => "no_public_url",
             Self::SequenceStopped => "sequence_stopped",
+            Self::StepSent => "step_sent",
             Self::PieceGone => "content_piece_gone",
         }
     }
@@ -246,6 +250,7 @@ impl Reason {
             Self::SettledAsFailed => "it was found not to have been sent",
             Self::NoPublicUrl => "an e-mail needs an unsubscribe link, and DOCKET_PUBLIC_URL is not set",
             Self::SequenceStopped => "its contact is not led through its sequence any more",
+            Self::StepSent => "an earlier try of the same step was sent after all",
             Self::PieceGone => "the content piece that its words are from was taken out of use",
         }
     }

@@ -172,8 +172,9 @@ impl Present {
         let allowlist = ledger.load::<Allowlist>(organization, organization.allowlist()).await?;
         let rules = ledger.load::<ApprovalRules>(organization, organization.approval_rules()).await?;
         let control = ledger.load::<SendingControl>(organization, organization.sending_control()).await?;
+        let of_outbox = outbox.state.channel().unwrap_or(row.channel);
         let recipient = row.recipient.as_deref().and_then(|to| {
-            Recipient::of_content(row.channel, to, row.payload.as_deref().unwrap_or_default())
+            Recipient::of_content(row.channel, of_outbox, to, row.payload.as_deref().unwrap_or_default())
         });
         let addressee = match recipient {
             None => None,
@@ -184,7 +185,7 @@ impl Present {
                 let found = if meant.is_some() || row.dispatch_state == DispatchState::Done {
                     Addressee::find(app, organization, &keys, recipient, meant).await?
                 } else {
-                    Addressee::without_contact(&keys, recipient)
+                    Addressee::without_contact(app, organization, &keys, recipient).await?
                 };
                 let suppressed = found.suppressed(app, organization).await?;
                 Some((found, suppressed))

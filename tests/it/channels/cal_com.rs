@@ -1,5 +1,6 @@
 //! Cal.com: what is booked, and what each answer means.
 
+use docket::channels::Outcome;
 use docket_aggregates::channel::Channel;
 use serde_json::{Value, json};
 
@@ -81,6 +82,22 @@ async fn every_answer_has_its_meaning() {
         let outcome = channels(&provider.base).deliver(&message).await;
         assert_eq!(told(&outcome), expected, "{status} {body}");
         assert_discreet(&outcome, TO);
+    }
+}
+
+#[tokio::test]
+async fn no_reason_tells_the_attendees_number() {
+    for repeated in ["+33 6 12 34 56 78", "+33612345678", "'+33 612 345 678'", "06.12.34.56.78"] {
+        let message = format!("{repeated} is no number of a telephone");
+        let body = json!({ "status": "error", "error": { "code": "BAD_REQUEST", "message": message } });
+        let provider = Provider::start([Act::answer(400, body)]).await;
+        let mut payload = payload();
+        payload["phoneNumber"] = json!("+33 6 12 34 56 78");
+        let outcome =
+            channels(&provider.base).deliver(&outgoing(Channel::CalCom, TO, &json!({}), &payload)).await;
+        let Outcome::Rejected { reason, .. } = outcome else { panic!("{repeated}: {outcome:?}") };
+        assert_eq!(reason, "Cal.com answered 400 BAD_REQUEST: … is no number of a telephone", "{repeated}");
+        assert_eq!(provider.only().json()["attendee"]["phoneNumber"], payload["phoneNumber"]);
     }
 }
 

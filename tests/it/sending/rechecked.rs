@@ -1,7 +1,9 @@
 //! What let a message go is looked at again when it is handed over: what the board says of its words, the niche of its
 //! outbox, the module.
 
+use docket::channels::Secret;
 use docket::pauses;
+use docket::secrets;
 use docket::sending::explaining::explain;
 use docket::service::Call;
 use docket_aggregates::ids::MessageId;
@@ -47,6 +49,17 @@ impl Company {
         assert_eq!((&told["decisions"], &told["examples"]), (&json!(decisions), &json!([])), "{told}");
     }
 
+    /// An outbox of Cal.com, whose bookings are made by themselves.
+    async fn bookings(&self) -> String {
+        let body =
+            json!({ "channel": "cal-com", "niche": null, "secretRef": "secret://smtp:latest", "config": {} });
+        let (status, outbox) = post(&self.board, "outboxes", body).await;
+        assert_eq!(status, 201, "{outbox}");
+        let rule = json!({ "predicate": { "channel": "cal-com" }, "action": "auto_approve", "priority": 1 });
+        assert_eq!(post(&self.board, "approval-rules", rule).await.0, 201);
+        text(&outbox["id"])
+    }
+
     /// The activity once nothing happens to it by itself any more: it is over, or a person is asked.
     async fn at_rest(&self, activity: &Value) -> (String, String) {
         let path = format!("activities/{}", text(&activity["id"]));
@@ -57,6 +70,16 @@ impl Company {
         })
         .await
     }
+}
+
+/// A booking that tells this number.
+fn booking(outbox: &str, number: &str) -> Value {
+    json!({
+        "channel": "cal-com", "outboxId": outbox, "to": "ann@example.com",
+        "payload": {
+            "eventTypeId": 7, "start": "2030-01-01T09:00:00Z", "timeZone": "Europe/Paris", "phoneNumber": number,
+        },
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -205,20 +228,9 @@ async fn while_the_module_is_off_nothing_goes_out_and_then_it_goes_on() {
 async fn the_number_of_a_booking_is_judged_like_its_address() {
     let server = MailServer::start(Script::default()).await;
     let company = Company::allowing(&["@example.com"]).await;
-    let body =
-        json!({ "channel": "cal-com", "niche": null, "secretRef": "secret://smtp:latest", "config": {} });
-    let (_, outbox) = post(&company.board, "outboxes", body).await;
-    let rule = json!({ "predicate": { "channel": "cal-com" }, "action": "auto_approve", "priority": 1 });
-    assert_eq!(post(&company.board, "approval-rules", rule).await.0, 201);
+    let outbox = company.bookings().await;
     company.pause().await;
-    let booking = |number: &str| {
-        json!({
-            "channel": "cal-com", "outboxId": outbox["id"], "to": "ann@example.com",
-            "payload": {
-                "eventTypeId": 7, "start": "2030-01-01T09:00:00Z", "timeZone": "Europe/Paris", "phoneNumber": number,
-            },
-        })
-    };
+    let booking = |number: &str| booking(&outbox, number);
     let (status, answer) = post(&company.board, "send", booking("06 12 34 56 78")).await;
     let told = (&answer["details"][0]["path"], &answer["details"][0]["code"]);
     assert_eq!((status, told), (400, (&json!("payload.phoneNumber"), &json!("INVALID_PHONE"))), "{answer}");
@@ -252,4 +264,48 @@ async fn the_number_of_a_booking_is_judged_like_its_address() {
         (shown["attempts"].as_u64() > Some(0)).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_booked_at_the_number_of_somebody_who_is_left_alone() {
+    let server = MailServer::start(Script::default()).await;
+    let company = Company::allowing(&["@example.com", "+33612345678", "+33612345679"]).await;
+    let outbox = company.bookings().await;
+    company.contact("bob@example.org", "+33612345678").await;
+    let call = Call::of_system(&company.app.app, company.board.organization, "test");
+    secrets::store(&company.app.app, &call, "smtp", &Secret::new("a key".into())).await.unwrap();
+    let waiting = company.send(booking(&outbox, "+33 6 12 34 56 78")).await;
+    assert_eq!(waiting["dispatchState"], json!("queued"));
+
+    // Bob is to be left alone, and nobody spoke of his number.
+    let body = json!({ "address": "bob@example.org", "reason": "manual" });
+    assert_eq!(post(&company.board, "suppressions", body).await.0, 201);
+    let blocked = ("blocked_by_allowlist", Some("do_not_contact"));
+    let explain = format!("activities/{}/explain", text(&waiting["id"]));
+    let (_, told) = get(&company.board, &explain).await;
+    assert_eq!((&told["status"], &told["now"]["reason"]), (&waiting["status"], &json!(blocked.1)), "{told}");
+    assert_eq!(came_to(&company.send(booking(&outbox, "+33612345678")).await), blocked);
+    let rehearsal = |number: &str| {
+        let mut rehearsal = booking(&outbox, number);
+        rehearsal["channel"] = json!("dry-run");
+        rehearsal
+    };
+    for (number, expected) in [
+        ("+33612345678", blocked),
+        ("+33612345670", ("blocked_by_allowlist", Some("not_on_allowlist"))),
+        ("+33612345679", ("sent_dryrun", None)),
+    ] {
+        let rehearsed = company.send(rehearsal(number)).await;
+        assert_eq!(came_to(&rehearsed), expected, "{number}");
+        let (_, told) = get(&company.board, &format!("activities/{}/explain", text(&rehearsed["id"]))).await;
+        assert_eq!(told["now"]["reason"], json!(expected.1), "{number}: {told}");
+    }
+    let (status, answer) = post(&company.board, "send", rehearsal("06 12 34 56 78")).await;
+    let told = (&answer["details"][0]["path"], &answer["details"][0]["code"]);
+    assert_eq!((status, told), (400, (&json!("payload.phoneNumber"), &json!("INVALID_PHONE"))), "{answer}");
+
+    let _dispatcher = company.app.dispatch(company.board.organization, server.address).await;
+    assert_eq!(company.at_rest(&waiting).await, ("blocked_by_allowlist".into(), "done".into()));
+    let (_, told) = get(&company.board, &explain).await;
+    assert_eq!(told["reason"], json!("do_not_contact"), "{told}");
 }

@@ -134,6 +134,73 @@ async fn a_change_leads_nobody_through_a_step_again_nor_past_one() {
 }
 
 #[tokio::test]
+async fn words_that_a_change_replaced_are_not_sent_again_to_whoever_got_them() {
+    let company = Company::of(2).await;
+    let step = |said: &str| {
+        let mut step = company.rehearsal(60);
+        step["payload"]["text"] = json!(said);
+        step
+    };
+    let steps = |said: &str| json!({ "steps": said.split(' ').map(step).collect::<Vec<_>>() });
+    for enrolled_first in [true, false] {
+        let id = company.sequence(vec![step("a"), step("b")]).await;
+        if enrolled_first {
+            company.enroll(&id).await;
+            company.pass(HOUR).await;
+        }
+        // Reworded twice, so that the words stand in no version that is still looked at.
+        for said in ["new b", "newer b"] {
+            assert_eq!(company.patch(&id, steps(said)).await.0, 200, "{said}");
+        }
+        if !enrolled_first {
+            company.enroll(&id).await;
+            company.pass(HOUR).await;
+        }
+        let answer = company.patch(&id, steps("newer a b")).await;
+        if enrolled_first {
+            assert_eq!(refused(&answer), (422, "WOULD_REPEAT_STEP"));
+            assert_eq!(answer.1["details"][0]["path"], json!("steps.1"));
+            // Put back where they were, they are only what was sent.
+            assert_eq!(company.patch(&id, steps("a new b")).await.0, 200);
+        } else {
+            assert_eq!(answer.0, 200, "nobody got these words: {}", answer.1);
+        }
+        for _ in 0..3 {
+            company.pass(HOUR).await;
+        }
+        let said = "SELECT payload::jsonb->>'text' FROM read.messages WHERE sequence_id = $1::uuid \
+                    ORDER BY contact_id, step";
+        let said: Vec<String> = sqlx::query_scalar(said).bind(&id).fetch_all(&company.pool).await.unwrap();
+        let each = if enrolled_first { ["a", "new", "b"] } else { ["newer", "a", "b"] };
+        assert_eq!(said, [each, each].concat());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_changes_at_once_the_second_is_held_against_the_first() {
+    let company = Company::of(1).await;
+    let step = |said: &str| {
+        let mut step = company.rehearsal(60);
+        step["payload"]["text"] = json!(said);
+        step
+    };
+    let steps = |said: &str| json!({ "steps": said.split(' ').map(step).collect::<Vec<_>>() });
+    for round in 0..10 {
+        let id = company.sequence(vec![step("a"), step("b")]).await;
+        company.enroll(&id).await;
+        company.pass(HOUR).await;
+        // Each may be made, and neither after the other: c would be passed over, or sent again.
+        let (one, other) = tokio::join!(company.patch(&id, steps("a c b")), company.patch(&id, steps("c b")));
+        let mut told = [refused(&one), refused(&other)];
+        told.sort_unstable();
+        assert!(
+            told == [(200, ""), (422, "WOULD_REPEAT_STEP")] || told == [(200, ""), (422, "WOULD_SKIP_STEP")],
+            "round {round}: {told:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn while_it_rests_no_step_is_taken() {
     let company = Company::of(1).await;
     let id = company.sequence(vec![company.rehearsal(0), company.rehearsal(60)]).await;

@@ -21,7 +21,7 @@ use crate::channels::mail_server::{MailServer, Script};
 use crate::support::eventually;
 
 impl Company {
-    async fn tell(&self, message: MessageId, command: MessageCommand) {
+    pub(super) async fn tell(&self, message: MessageId, command: MessageCommand) {
         let app = &self.app.app;
         let (id, now, origin) = (app.clock.mint(), app.clock.now(), Origin::system("test"));
         app.ledger
@@ -32,11 +32,15 @@ impl Company {
 
     /// Says that a channel took a message, as a dispatcher would.
     pub(super) async fn sent(&self, message: MessageId) {
+        self.came_to(message, Outcome::Accepted { provider_hash: None, answer: None }).await;
+    }
+
+    /// Says what a channel answered to a message, as a dispatcher would.
+    pub(super) async fn came_to(&self, message: MessageId, outcome: Outcome) {
         let at = self.app.clock.now();
         let provider_key = message.to_string();
         let send = MessageCommand::Send { bucket_id: BucketId::default(), provider_key, keyed: None, at };
         self.tell(message, send).await;
-        let outcome = Outcome::Accepted { provider_hash: None, answer: None };
         self.tell(message, MessageCommand::Record { attempt: 1, outcome, at, jitter: 0 }).await;
     }
 

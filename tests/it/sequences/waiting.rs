@@ -1,15 +1,19 @@
 //! A step that was drafted and waits, for a person, for its channel or for a retry, when its contact is led no further.
 
 use docket::dispatcher::Running;
+use docket::ledger::Origin;
 use docket::sending::explaining::{Explanation, explain};
-use docket_aggregates::ids::MessageId;
-use docket_aggregates::message::{Delivery, DispatchState, Message, MessageStatus};
+use docket_aggregates::contact::{Contact, ContactCommand};
+use docket_aggregates::ids::{ContactId, MessageId};
+use docket_aggregates::message::{
+    Delivery, DispatchState, Grounds, Message, MessageCommand, MessageStatus, Outcome, Reason, Ruling,
+};
 use hyper::Method;
 use serde_json::{Value, json};
 use sqlx::Row;
 
 use super::stopping::{message, stopped};
-use super::{Company, HOUR, ask, eventually, get, post, text};
+use super::{Company, HOUR, MINUTE, ask, eventually, get, post, text};
 use crate::channels::mail_server::{MailServer, Reply, Script};
 
 impl Company {
@@ -29,6 +33,36 @@ impl Company {
         let seconds: Vec<MessageId> = enrollments.iter().map(message).collect();
         assert!(firsts.iter().map(message).all(|first| !seconds.contains(&first)));
         (id, firsts, seconds)
+    }
+
+    /// A first step that its channel had not taken when its quota was used up, and the try that followed. A person is asked
+    /// about that one, or it waits for its channel.
+    async fn tried_again(&self, asked: bool) -> (String, MessageId, MessageId) {
+        self.approve_and_hold().await;
+        let id = self.sequence(vec![self.mail(0), self.mail(60)]).await;
+        self.enroll(&id).await;
+        self.rest().await;
+        let first = message(&self.enrollments(&id).await[0]);
+        let outcome = Outcome::Retry { code: "unavailable".into(), answer: None, not_before: None };
+        self.came_to(first, outcome).await;
+        let ruling = Ruling::BlockedByQuota(Reason::DailyCap);
+        let decide = MessageCommand::Decide { ruling, grounds: Grounds::default(), not_before: None };
+        self.tell(first, decide).await;
+        if asked {
+            self.ask_about_all().await;
+        }
+        self.rest().await;
+        self.pass(6 * HOUR).await;
+        let second = message(&self.enrollments(&id).await[0]);
+        assert_ne!(first, second);
+        (id, first, second)
+    }
+
+    /// From here on a person is asked about every message.
+    async fn ask_about_all(&self) {
+        let rules = get(&self.client, "approval-rules").await.1;
+        let rule = format!("approval-rules/{}", text(&rules[0]["id"]));
+        assert_eq!(ask(&self.client, Method::DELETE, &rule, Value::Null).await.0, 200);
     }
 
     async fn message(&self, id: MessageId) -> std::sync::Arc<Message> {
@@ -55,6 +89,7 @@ impl Company {
 }
 
 const OVER: Option<&str> = Some("sequence_stopped");
+const HAS: Option<&str> = Some("step_sent");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_for_its_channel_is_not_sent_once_its_contact_is_led_no_further() {
@@ -104,9 +139,7 @@ async fn what_waits_is_not_sent_once_its_sequence_is_archived_or_its_campaign_ov
 async fn a_person_is_not_asked_any_more_about_a_step_whose_contact_answered() {
     let company = Company::of(1).await;
     let (id, firsts) = company.under_way().await;
-    let rules = get(&company.client, "approval-rules").await.1;
-    let rule = format!("approval-rules/{}", text(&rules[0]["id"]));
-    assert_eq!(ask(&company.client, Method::DELETE, &rule, Value::Null).await.0, 200);
+    company.ask_about_all().await;
     company.pass(HOUR).await;
     let second = message(&company.enrollments(&id).await[0]);
     let asked = get(&company.client, "approvals?status=pending").await.1;
@@ -244,4 +277,94 @@ async fn while_the_module_is_off_no_step_is_taken_and_then_it_goes_on() {
     company.app.switch_module(company.organization(), true).await;
     company.rest().await;
     assert_eq!(company.taken().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_was_sent_after_all_is_not_sent_again() {
+    for asked in [false, true] {
+        let server = MailServer::start(Script::default()).await;
+        let company = Company::of(1).await;
+        let (id, first, second) = company.tried_again(asked).await;
+        let waits = company.message(second).await.dispatch_state();
+        assert_eq!(waits, if asked { DispatchState::None } else { DispatchState::Queued });
+        company.reported(first, Delivery::Delivered).await;
+        company.rest().await;
+        company.stands(second, MessageStatus::Failed, HAS).await;
+        assert_eq!(company.message(first).await.status(), MessageStatus::Sent);
+        assert_eq!(get(&company.client, "approvals?status=pending").await.1, json!([]));
+        // The next step counts from the report, and not from the try that was needless.
+        company.pass(59 * MINUTE).await;
+        assert_eq!(company.taken().await.len(), 2);
+        company.pass(MINUTE).await;
+        let steps: Vec<i64> = company.taken().await.into_iter().map(|(_, step, _)| step).collect();
+        assert_eq!((steps, company.counts(&id).await), (vec![1, 1, 2], (1, 0, 0)));
+        let _dispatcher = company.dispatch(&server).await;
+        company.resume().await;
+        if !asked {
+            let third = message(&company.enrollments(&id).await[0]);
+            company.stands(third, MessageStatus::Sent, None).await;
+        }
+        assert_eq!(server.mails().len(), usize::from(!asked));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_is_tried_again_is_given_up_and_refunded_once_it_was_sent_after_all() {
+    let busy = Script { rcpt: Reply::Say("450 4.7.1 greylisted"), ..Script::default() };
+    let server = MailServer::start(busy).await;
+    let company = Company::of(1).await;
+    let (_, first, second) = company.tried_again(false).await;
+    let _dispatcher = company.dispatch(&server).await;
+    company.resume().await;
+    eventually("a try", async || {
+        (company.message(second).await.dispatch_state() == DispatchState::Retrying).then_some(())
+    })
+    .await;
+    assert_eq!(company.open_charges().await, 1);
+    company.reported(first, Delivery::Delivered).await;
+    let told = company.explained(second).await;
+    assert_eq!((told.now.would_be, told.now.reason), ("failed", HAS));
+    company.pass(30 * MINUTE).await;
+    company.stands(second, MessageStatus::Failed, HAS).await;
+    assert_eq!((company.open_charges().await, company.message(second).await.attempts()), (0, 1));
+}
+
+/// Of every second step: whether it was handed over after its contact was to be left alone, which was said of none of the
+/// addresses that it goes to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_step_is_handed_over_to_a_contact_that_is_left_alone() {
+    let server = MailServer::start(Script::default()).await;
+    let company = Company::of(60).await;
+    let (_, firsts, seconds) = company.waiting().await;
+    let _dispatcher = company.dispatch(&server).await;
+    let ledger = &company.app.app.ledger;
+    let leaving = async {
+        for first in &firsts {
+            let contact: ContactId = text(&first["contactId"]).parse().unwrap();
+            let suppress = ContactCommand::Suppress { address_hash: "another".into() };
+            let (id, now) = (company.app.app.clock.mint(), company.app.clock.now());
+            let (organization, origin) = (company.organization(), Origin::system("test"));
+            ledger.order::<Contact>(organization, contact, id, now, &origin, None, suppress).await.unwrap();
+        }
+    };
+    tokio::join!(company.resume(), leaving);
+    for second in &seconds {
+        eventually("what becomes of a step", async || {
+            (company.message(*second).await.dispatch_state() == DispatchState::Done).then_some(())
+        })
+        .await;
+    }
+    let late: (i64, i64) = sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE sent.position > told.position) \
+         FROM ledger.events told \
+         JOIN ledger.events drafted ON drafted.event_type = 'MessageDrafted' \
+             AND drafted.payload->>'contact_id' = told.aggregate_id AND (drafted.payload->>'step')::int = 2 \
+         LEFT JOIN ledger.events sent ON sent.event_type = 'MessageSending' \
+             AND sent.aggregate_id = drafted.aggregate_id \
+         WHERE told.event_type = 'ContactSuppressed'",
+    )
+    .fetch_one(&company.pool)
+    .await
+    .unwrap();
+    assert_eq!(late, (60, 0));
 }
