@@ -2,7 +2,8 @@
 //!
 //! Calls are put into a bounded queue and written in batches by one task, so that a read costs no transaction of
 //! its own. A full queue slows its callers down for a moment; what still finds no room is counted and let go,
-//! because a log must not bring down what it is about. What changed the world stands in the ledger anyway.
+//! because a log must not bring down what it is about. What changed the world stands in the ledger anyway. A call without a
+//! valid token is anybody's, and nothing else bounds how many there are: of these, ten a second are noted, and a hundred at once.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::clock::Clock;
 use crate::credentials::Caller;
 use crate::envelope::Answer;
 use crate::ledger::instant::Instant;
+use crate::strangers::Strangers;
 
 /// Calls that wait to be written, at most.
 const QUEUE: usize = 8_192;
@@ -36,6 +38,9 @@ const KEPT_MILLIS: i64 = 400 * 24 * 60 * 60 * 1_000;
 /// How often what is older is removed, and how much of it in one statement.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 const SWEPT_AT_ONCE: i64 = 10_000;
+
+/// The one door at which all calls without a valid token are counted.
+const NOBODY: Uuid = Uuid::nil();
 
 /// One call.
 #[derive(Clone, Debug)]
@@ -89,6 +94,7 @@ impl Entry {
 pub struct AccessLog {
     queue: mpsc::Sender<Entry>,
     closing: Arc<Notify>,
+    strangers: Arc<Strangers>,
 }
 
 /// The task that writes.
@@ -101,11 +107,18 @@ impl AccessLog {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let closing = Arc::new(Notify::new());
         let task = tokio::spawn(write(pool, clock, waiting, closing.clone()));
-        (Self { queue, closing }, Writing(task))
+        (Self { queue, closing, strangers: Arc::default() }, Writing(task))
     }
 
     /// Notes a call.
     pub async fn record(&self, entry: Entry) {
+        if entry.token.is_none() {
+            if self.strangers.wait(NOBODY, entry.at).is_some() {
+                metrics::counter!("docket_access_log_strangers_total").increment(1);
+                return;
+            }
+            self.strangers.turned_away(NOBODY, entry.at);
+        }
         if self.queue.send_timeout(entry, ROOM_WITHIN).await.is_err() {
             metrics::counter!("docket_access_log_lost_total").increment(1);
         }

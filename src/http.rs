@@ -46,7 +46,6 @@ mod sequences;
 mod serve;
 mod settings;
 mod spec;
-mod strangers;
 mod suppressions;
 mod unsubscribing;
 
@@ -69,6 +68,7 @@ use crate::access_log::AccessLog;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::limits::Limiter;
+use crate::strangers::Strangers;
 
 pub use error::{ApiError, FieldProblem};
 pub use serve::serve;
@@ -94,7 +94,7 @@ pub struct HttpState {
     /// Counts the calls of every token.
     limiter: Limiter,
     /// Counts what was turned away at doors without a token.
-    strangers: Arc<strangers::Strangers>,
+    strangers: Arc<Strangers>,
     /// Set once the process is shutting down.
     draining: Arc<AtomicBool>,
     /// The streams of events that are open.
@@ -125,7 +125,7 @@ pub fn router(state: HttpState) -> Router {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     let clock = state.app.clock.clone();
     routes::router(&state)
-        .merge(routes::open(agent::all()).layer(from_fn(hurry)))
+        .merge(routes::open(agent::all()))
         .merge(routes::open(deliveries::all()).layer(from_fn(hurry)))
         .merge(routes::open(unsubscribing::all()).layer(from_fn(hurry)))
         .merge(mcp::routes(&state))

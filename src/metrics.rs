@@ -178,6 +178,12 @@ pub const LIST: &[Metric] = &[
         "",
         "Calls that were not written to the access log, because the database did not take them in time.",
     ),
+    (
+        "docket_access_log_strangers_total",
+        Kind::Counter,
+        "",
+        "Calls without a valid token that were not written to the access log, because there were too many of them.",
+    ),
 ];
 
 const SECONDS: &[f64] =

@@ -20,7 +20,7 @@ use super::auth::{self, AuthError};
 use super::body::{Broken, receive};
 use super::call::idempotency_key;
 use super::problem::refusal;
-use super::routes::Open;
+use super::routes::{Deadline, Open};
 use super::spec::Spec;
 use super::{HttpState, limits, reply};
 use crate::access_log::Entry;
@@ -128,18 +128,29 @@ async fn execute(
     // A name that is no text is no tool.
     let name = name.map_or_else(|_| String::new(), |Path(name)| name);
     let mut visitor = Visitor::default();
-    let answer = match visitor.enter(&state, &headers).await {
-        Err(refusal) => tools::refuse(app, &name, &refusal),
-        Ok(caller) => match tools::admit(&caller, &name) {
+    let answer = async {
+        match visitor.enter(&state, &headers).await {
             Err(refusal) => tools::refuse(app, &name, &refusal),
-            Ok(tool) => {
-                let body = read(body, &headers, tool.levels).await;
-                tools::answer(app, &caller, &name, body).await
-            }
-        },
+            Ok(caller) => match tools::admit(&caller, &name) {
+                Err(refusal) => tools::refuse(app, &name, &refusal),
+                Ok(tool) => {
+                    let body = read(body, &headers, tool.levels).await;
+                    tools::answer(app, &caller, &name, body).await
+                }
+            },
+        }
     };
+    let answer = in_time(answer).await.unwrap_or_else(|late| tools::refuse(app, &name, &late));
     let known = catalog().get(&name).map_or("unknown tool", |tool| tool.name);
     visitor.leave(&state, known, answer, started).await
+}
+
+/// A call that takes longer than it may is refused, and noted like any other.
+async fn in_time<T>(call: impl Future<Output = T>) -> ToolResult<T> {
+    tokio::time::timeout(Deadline::Usual.within(), call).await.map_err(|_| {
+        metrics::counter!("docket_http_refused_total", "reason" => "deadline").increment(1);
+        Refusal::DeadlineExceeded
+    })
 }
 
 async fn read(body: Body, headers: &HeaderMap, levels: usize) -> ToolResult<Value> {
@@ -226,10 +237,11 @@ async fn capabilities(
     let app = &state.app;
     let mut meta = Meta { audit_id: Some(app.clock.mint()), ..Meta::default() };
     let mut visitor = Visitor::default();
-    let outcome = match visitor.enter(&state, &headers).await {
-        Err(refusal) => Err(refusal),
-        Ok(caller) => looked_up(app, &caller, query, &mut meta).await,
+    let outcome = async {
+        let caller = visitor.enter(&state, &headers).await?;
+        looked_up(app, &caller, query, &mut meta).await
     };
+    let outcome = in_time(outcome).await.flatten();
     meta.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let answer = match outcome {
         Ok((organization, data)) => Answer::success(organization, data, meta),

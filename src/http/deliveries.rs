@@ -2,7 +2,7 @@
 //!
 //! No token is asked for; the body is signed with a secret of the outbox that the address names. A provider that is answered
 //! with 5xx or 429 comes again, one that is answered with another 4xx does not have to. What is turned away is counted by
-//! outbox, so that a flood of what nobody signed costs little ([`super::strangers`]).
+//! outbox, so that a flood of what nobody signed costs little ([`crate::strangers`]).
 
 use axum::body::Body;
 use axum::extract::{OriginalUri, Path, Request, State};

@@ -9,6 +9,7 @@
 //! the address's owner said so, for as long as the list stands against it otherwise.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cqrs_es::Aggregate;
@@ -32,7 +33,7 @@ use super::turns::Turn;
 use super::{Error, ImportRefusal, Progress, apart, append_patiently};
 use crate::app::App;
 use crate::contacts::{address_hashes, mailbox_hash};
-use crate::ledger::keys::OrganizationKeys;
+use crate::ledger::keys::{KeyError, OrganizationKeys};
 use crate::ledger::read::{self, ReadError};
 use crate::ledger::{AppendError, Command, Guard, Lane, Origin, Stream, Versioned, Write};
 use crate::readside::{Consistency, ReadSideError, View};
@@ -45,6 +46,9 @@ const TRIES: usize = 8;
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(120);
 /// Events that stand in the folder's stream before its first chunk.
 const BEFORE_CHUNKS: u64 = 1;
+/// How long a commit rests when the database does not answer or there is no place for it; twice as long each time, up to
+/// [`LOOK_AGAIN`].
+const REST: Duration = Duration::from_millis(500);
 /// How often unfinished commits are looked for again when the database did not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -65,7 +69,7 @@ pub struct Committed {
 pub enum Outcome {
     /// Every row was dealt with.
     Done(Committed),
-    /// The process is shutting down, or the database did not answer for long: it goes on later.
+    /// The process is shutting down: it goes on later.
     Paused,
     /// It cannot go on; what is wrong was logged.
     Failed,
@@ -177,24 +181,53 @@ fn work(
     watch: impl Fn(Progress) + Send + Sync + 'static,
 ) -> watch::Receiver<Option<Outcome>> {
     let task = app.clone();
+    let watch = Arc::new(watch);
     app.imports.commit((organization, import_id), move |ended| {
         tokio::spawn(async move {
-            let outcome = match committed(&task, organization, import_id, watch).await {
-                Ok(committed) => Outcome::Done(committed),
-                Err(error) => {
-                    let paused = matches!(
-                        error,
-                        Error::Refused(ImportRefusal::Stopping | ImportRefusal::TooMany)
-                            | Error::Append(AppendError::Unavailable | AppendError::OutcomeUnknown(_))
-                            | Error::ReadSide(ReadSideError::Behind { .. } | ReadSideError::Unavailable)
-                    );
-                    tracing::warn!(import.id = %import_id, error = %error, paused, "a commit did not end");
-                    if paused { Outcome::Paused } else { Outcome::Failed }
+            let mut rest = REST;
+            let outcome = loop {
+                let watch = watch.clone();
+                let error = match committed(&task, organization, import_id, move |at| watch(at)).await {
+                    Ok(committed) => break Outcome::Done(committed),
+                    Err(error) => error,
+                };
+                let passes = passes(&error);
+                tracing::warn!(import.id = %import_id, error = %error, passes, "a commit did not end");
+                if task.imports.stopping() {
+                    break Outcome::Paused;
                 }
+                if !passes {
+                    break Outcome::Failed;
+                }
+                task.imports.rest(rest).await;
+                rest = (rest * 2).min(LOOK_AGAIN);
             };
             ended.send_replace(Some(outcome));
         });
     })
+}
+
+/// Whether a commit that ended so may go on after a while: nothing is wrong with it or with what it was given.
+const fn passes(error: &Error) -> bool {
+    match error {
+        Error::Refused(refusal) => matches!(refusal, ImportRefusal::Stopping | ImportRefusal::TooMany),
+        Error::Append(error) => matches!(
+            error,
+            AppendError::Unavailable
+                | AppendError::OutcomeUnknown(_)
+                | AppendError::Conflict
+                | AppendError::OrganizationBusy { .. }
+                | AppendError::Overloaded { .. }
+        ),
+        Error::Read(error) => {
+            matches!(error, ReadError::Database(_) | ReadError::Key(KeyError::Database(_)))
+        }
+        Error::ReadSide(error) => matches!(
+            error,
+            ReadSideError::Behind { .. } | ReadSideError::Unavailable | ReadSideError::Parked { .. }
+        ),
+        Error::Database(_) => true,
+    }
 }
 
 async fn committed(
@@ -238,7 +271,7 @@ struct Commit<'a> {
     app: &'a App,
     organization: OrganizationId,
     import_id: ImportId,
-    keys: std::sync::Arc<OrganizationKeys>,
+    keys: Arc<OrganizationKeys>,
     folder: Versioned<Import>,
     on_duplicate: OnDuplicate,
     commit_id: Option<CommandId>,
@@ -595,7 +628,7 @@ struct Source {
     app: App,
     organization: OrganizationId,
     import_id: ImportId,
-    keys: std::sync::Arc<OrganizationKeys>,
+    keys: Arc<OrganizationKeys>,
 }
 
 /// A staged chunk with all that is known of its rows.

@@ -143,6 +143,11 @@ impl<F: Read> ImportReader<F> {
         self.invalid
     }
 
+    /// The cells of the row that was given out last, as far as they are shown, for whoever has to correct it.
+    pub fn shown(&self) -> Vec<String> {
+        row::shown(&self.cells)
+    }
+
     /// Runs ahead of the rows by at most what is buffered.
     pub fn progress(&self) -> Progress {
         Progress { consumed: self.records.source().consumed(), total: self.bytes }

@@ -30,8 +30,9 @@ pub enum Judged {
     Invalid(InvalidRow),
 }
 
-/// Judges one row. Its subject is fresh: it will be the contact's id, and names the row's cells if there is none.
-pub fn judge(row: Row, sheet: &Sheet, clock: &Clock) -> Judged {
+/// Judges one row, whose `cells` are for whoever has to correct it. Its subject is fresh: it will be the contact's id, and names
+/// the row's cells if there is none.
+pub fn judge(row: Row, sheet: &Sheet, clock: &Clock, cells: impl FnOnce() -> Vec<String>) -> Judged {
     let subject: SubjectId = clock.mint();
     let line = row.line;
     if !row.is_valid() {
@@ -46,20 +47,10 @@ pub fn judge(row: Row, sheet: &Sheet, clock: &Clock) -> Judged {
             .collect();
         return Judged::Invalid(InvalidRow { line, errors, cells: Personal::known(subject, row.raw) });
     }
-    let cells = shown(&row.values);
     match contact(row.values, sheet) {
         Ok(contact) => Judged::Valid(StagedRow { line, contact: Personal::known(subject, contact) }),
-        Err(errors) => Judged::Invalid(InvalidRow { line, errors, cells: Personal::known(subject, cells) }),
+        Err(errors) => Judged::Invalid(InvalidRow { line, errors, cells: Personal::known(subject, cells()) }),
     }
-}
-
-/// The cells that an address stood in, for whoever has to correct it.
-fn shown(values: &RowValues) -> Vec<String> {
-    [&values.first_name, &values.last_name, &values.email, &values.phone, &values.company]
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect()
 }
 
 fn contact(values: RowValues, sheet: &Sheet) -> Result<StagedContact, Vec<RowFault>> {
@@ -114,10 +105,12 @@ mod tests {
     fn judged(file: &str) -> Vec<Judged> {
         let sheet = Sheet { source: Some("fair".into()), country: "FR".parse().unwrap() };
         let clock = Clock::held_at(Timestamp::from_millis(1_000));
-        reader::open(Cursor::new(file.to_owned()), &Default::default())
-            .unwrap()
-            .map(|row| judge(row.unwrap(), &sheet, &clock))
-            .collect()
+        let mut reader = reader::open(Cursor::new(file.to_owned()), &Default::default()).unwrap();
+        let mut judged = Vec::new();
+        while let Some(row) = reader.next() {
+            judged.push(judge(row.unwrap(), &sheet, &clock, || reader.shown()));
+        }
+        judged
     }
 
     fn profile(judged: &Judged) -> &ContactProfile {
@@ -149,6 +142,15 @@ mod tests {
         assert_eq!((row.line, codes), (2, vec!["INVALID_EMAIL", "INVALID_PHONE"]));
         assert!(row.errors.iter().all(|error| !error.message.contains("ada@")), "a reason repeats no value");
         assert!(matches!(rows[1], Judged::Valid(_)));
+    }
+
+    #[test]
+    fn an_invalid_row_keeps_its_cells_as_they_stand_in_the_file() {
+        let rows = judged(
+            "External id,City,Phone,Email,Budget\nK-77,Lyon,not a phone,ok@example.com,\nK-78,,,ok@example.com,9\n",
+        );
+        let Judged::Invalid(row) = &rows[0] else { panic!("the first row is valid") };
+        assert_eq!(row.cells.value().unwrap(), &["K-77", "Lyon", "not a phone", "ok@example.com", ""]);
     }
 
     #[test]

@@ -182,9 +182,12 @@ impl Chunk {
         while chunk.rows.len() + chunk.invalid.len() < CHUNK_ROWS && characters < CHUNK_CHARACTERS {
             let Some(row) = reader.next().transpose()? else { break };
             characters += weight(&row);
-            match judge(row, sheet, clock) {
+            match judge(row, sheet, clock, || reader.shown()) {
                 Judged::Valid(row) => chunk.rows.push(row),
-                Judged::Invalid(row) => chunk.invalid.push(row),
+                Judged::Invalid(row) => {
+                    characters += row.cells.value().into_iter().flatten().map(String::len).sum::<usize>();
+                    chunk.invalid.push(row);
+                }
             }
         }
         let empty = chunk.rows.is_empty() && chunk.invalid.is_empty();
@@ -194,8 +197,7 @@ impl Chunk {
 
 fn weight(row: &reader::Row) -> usize {
     let custom: usize = row.values.custom.iter().map(|(name, value)| name.len() + value.len()).sum();
-    let raw: usize = row.raw.iter().map(String::len).sum();
-    200 + custom + raw
+    200 + custom
 }
 
 /// The folder that is being filled.

@@ -107,6 +107,12 @@ impl Imports {
         *self.inner.stopping.borrow()
     }
 
+    /// Rests for so long, or until imports are to stop.
+    pub(crate) async fn rest(&self, time: Duration) {
+        let mut stopping = self.inner.stopping.subscribe();
+        let _ = tokio::time::timeout(time, stopping.wait_for(|stopping| *stopping)).await;
+    }
+
     /// The permission to receive one upload; dropping it gives it back.
     pub(crate) fn upload(&self, organization: OrganizationId) -> Result<Receiving, NoPlace> {
         let mut state = self.lock();

@@ -58,6 +58,7 @@ async fn a_file_becomes_contacts() {
     assert_eq!(shown["mapping"][1], json!({ "header": "Courriel", "field": "email" }));
     let (_, invalid) = client.get(&format!("{path}/rows?state=invalid")).await;
     assert_eq!((&invalid[0]["line"], &invalid[0]["errors"][0]["code"]), (&json!(3), &json!("INVALID_EMAIL")));
+    assert_eq!(invalid[0]["cells"], json!(["Bea", "bea@@example", "", ""]));
     assert!(contacts(&client).await.is_empty(), "nothing is a contact before the commit");
 
     let (status, answer) = commit(&client, &folder, json!({})).await;
@@ -202,6 +203,42 @@ async fn a_commit_that_broke_off_goes_on_at_the_next_start() {
     .await;
     assert_eq!(counts(&shown), [1_100, 0, 0]);
     next.close().await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_connections_are_cut_goes_on_by_itself() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let mut file = String::from("Email\n");
+    for row in 0..12_000 {
+        let _ = writeln!(file, "p{row}@example.com");
+    }
+    let folder = staged(&client, &file).await;
+    let path = client.crm(&format!("imports/{folder}"));
+    // So many rows are not waited for.
+    assert_eq!(commit(&client, &folder, json!({})).await.0, 202);
+    let pool = app.database.pool();
+    for chunks in [1, 4, 8] {
+        eventually("so many chunks", async || {
+            let counted = "SELECT count(*) FROM ledger.events WHERE event_type = 'RowsCommitted'";
+            let counted: i64 = sqlx::query_scalar(counted).fetch_one(&pool).await.unwrap();
+            (counted >= chunks).then_some(())
+        })
+        .await;
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+    }
+    let shown = eventually("the commit ends", async || {
+        let (_, shown) = client.get(&path).await;
+        (shown["state"] == json!("committed")).then_some(shown)
+    })
+    .await;
+    assert_eq!(counts(&shown), [12_000, 0, 0]);
 }
 
 #[tokio::test]

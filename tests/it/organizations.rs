@@ -224,3 +224,48 @@ async fn every_call_is_noted_also_one_that_is_turned_away() {
     noted.sort();
     assert_eq!(noted, expected);
 }
+
+#[tokio::test]
+async fn of_calls_without_a_valid_token_only_so_many_are_noted() {
+    let app = TestApp::start().await;
+    let organization = app.organization().await;
+    let stranger = Client::new(app.address(), "nobody".into(), organization);
+    // The clock stands still, so that no more than are noted at once are noted.
+    for _ in 0..150 {
+        let (status, _) = stranger.tool("get_crm_workspace_overview", json!({})).await;
+        assert_eq!(status, 401);
+    }
+    let client = app.agent().await;
+    client.done("get_crm_workspace_overview", json!({})).await;
+    let pool = app.database.pool();
+    let noted = crate::support::eventually("the last call is noted", async || {
+        let noted: Vec<String> =
+            sqlx::query_scalar("SELECT outcome FROM ledger.access_log").fetch_all(&pool).await.unwrap();
+        noted.contains(&"ok".to_owned()).then_some(noted)
+    })
+    .await;
+    assert_eq!(noted.iter().filter(|outcome| *outcome == "UNAUTHENTICATED").count(), 100, "{noted:?}");
+}
+
+#[tokio::test]
+async fn a_tool_that_took_too_long_is_noted() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let pool = app.database.pool();
+    let mut held = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE ledger.previews").execute(&mut *held).await.unwrap();
+    let (status, answer) =
+        client.tool("create_outbound_campaign", json!({ "name": "Spring", "dryRun": true })).await;
+    assert_eq!((status, &answer["meta"]["errorCode"]), (503, &json!("DEADLINE_EXCEEDED")), "{answer}");
+    held.rollback().await.unwrap();
+    let noted = crate::support::eventually("the call is noted", async || {
+        sqlx::query_scalar::<_, String>(
+            "SELECT outcome FROM ledger.access_log WHERE tool = 'create_outbound_campaign'",
+        )
+        .fetch_optional(&pool)
+        .await
+        .unwrap()
+    })
+    .await;
+    assert_eq!(noted, "DEADLINE_EXCEEDED");
+}

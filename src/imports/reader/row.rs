@@ -253,7 +253,7 @@ fn add_tags(tags: &mut Vec<String>, text: &str) -> Result<(), RowFault> {
     Ok(())
 }
 
-fn shown(cells: &Cells) -> Vec<String> {
+pub(super) fn shown(cells: &Cells) -> Vec<String> {
     let mut room = SHOWN_OF_ROW;
     let mut raw = vec![];
     for cell in cells.iter() {
