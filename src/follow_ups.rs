@@ -1,13 +1,13 @@
 //! Follow-ups: promises to call again, kept or taken back.
 //!
-//! A contact stands in the status `follow_up` while one of its follow-ups is pending; the last one to be closed takes
-//! it out of that status.
+//! A contact stands in the status `follow_up` while one of its follow-ups is pending, unless somebody concluded or judged
+//! meanwhile; the last one to be closed takes it out of that status.
 
 use docket_aggregates::follow_up::{FollowUp, FollowUpCommand, FollowUpStatus};
 use docket_aggregates::ids::{AgentId, CampaignId, ContactId, FollowUpId};
 use docket_aggregates::membership::{Membership, MembershipCommand, MembershipStatus, Stay};
 use docket_aggregates::{Decides, Timestamp};
-use docket_projections::follow_ups::{self as rows, FollowUpRow};
+use docket_projections::follow_ups::{self as rows, FollowUpRow, PendingFollowUp};
 use docket_projections::memberships;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -217,14 +217,16 @@ async fn close_once(
         _ => vec![],
     };
     // Two that are closed at once must not each take the other for pending.
-    let guards = others
-        .iter()
-        .map(|other| Guard { stream: Stream::of::<FollowUp>(other.follow_up_id), version: other.version })
-        .collect();
+    let guards = others.iter().map(unchanged).collect();
     let writes = vec![follow_up.write(closed), membership.write(moved.clone())];
     let request = call.request(&entity)?;
     let appended = app.ledger.append(call.command(writes, guards, request)).await?;
     Ok(Done { entity, appended: Some(appended) })
+}
+
+/// That a follow-up is still the one that was seen pending.
+pub(crate) fn unchanged(promised: &PendingFollowUp) -> Guard {
+    Guard { stream: Stream::of::<FollowUp>(promised.follow_up_id), version: promised.version }
 }
 
 /// A follow-up that was scheduled in the very moment in which the last one was closed may have found the contact in
@@ -246,8 +248,7 @@ async fn restore(app: &App, call: &Call, campaign_id: CampaignId, contact_id: Co
             return Ok(());
         }
         // Only while that promise stands: it may be closed in this very moment, and the status with it.
-        let guard =
-            Guard { stream: Stream::of::<FollowUp>(promised.follow_up_id), version: promised.version };
+        let guard = unchanged(promised);
         let mut origin = call.origin.clone();
         (origin.request_id, origin.causation) = (None, Some(call.command_id));
         let command = Command {

@@ -587,6 +587,7 @@ mod tests {
             epoch,
             status,
             because: "test".to_owned(),
+            judged_at: None,
         })
     }
 

@@ -246,6 +246,24 @@ async fn two_follow_ups_that_are_closed_at_once_end_the_status() {
 }
 
 #[tokio::test]
+async fn a_call_that_says_nothing_leaves_its_contact_where_a_follow_up_is_pending() {
+    let app = TestApp::start().await;
+    let desk = Desk::set_up(&app, json!({ "maxAttempts": 2 })).await;
+    let promised = desk.follow_up(0).await;
+    for outcome in ["no_answer", "busy", "reached"] {
+        let (status, call) = desk.log(desk.call(0, outcome)).await;
+        assert_eq!((status, &call["status"]), (201, &json!("follow_up")), "{call}");
+    }
+    assert_eq!(desk.status(0).await, json!("follow_up"));
+    // Somebody concludes, and takes the work up again: the promise was never closed.
+    assert_eq!(desk.log(desk.call(0, "qualified")).await.1["status"], json!("qualified"));
+    assert_eq!(desk.log(desk.call(0, "reached")).await.1["status"], json!("follow_up"));
+    assert_eq!(desk.log(desk.call(0, "not_interested")).await.1["status"], json!("not_interested"));
+    assert_eq!(desk.close(&promised, "done").await.0, 200);
+    assert_eq!(desk.log(desk.call(0, "reached")).await.1["status"], json!("in_progress"));
+}
+
+#[tokio::test]
 async fn a_call_with_a_date_promises_a_follow_up() {
     let app = TestApp::start().await;
     let desk = Desk::set_up(&app, json!({})).await;
