@@ -365,7 +365,9 @@ async fn log_once(
     Ok(Done { entity, appended: Some(appended) })
 }
 
-/// Nobody calls a contact again that is not to be contacted: what was promised is taken back in every campaign.
+/// Nobody calls a contact again that is not to be contacted: what was promised is taken back in every campaign. These are
+/// the follow-ups that are known; one that is scheduled before the opt-out is recorded and after this look is cancelled
+/// by the opt-out's own event (see the read model), and none is scheduled after it.
 pub(crate) async fn cancelled_follow_ups<R>(
     app: &App,
     organization: OrganizationId,

@@ -2,8 +2,12 @@
 //!
 //! A contact stands in the status `follow_up` while one of its follow-ups is pending, unless somebody concluded or judged
 //! meanwhile; the last one to be closed takes it out of that status.
+//!
+//! Who leaves a campaign or opts out takes what was promised along. A follow-up is scheduled on the roster and the contact
+//! as they are, so that none comes after that; one that came in the very moment before, and was not seen by whoever
+//! recorded it, is cancelled by that event as the read model folds it, and is answered as cancelled here.
 
-use docket_aggregates::follow_up::{FollowUp, FollowUpCommand, FollowUpStatus};
+use docket_aggregates::follow_up::{FollowUp, FollowUpCommand, FollowUpError, FollowUpStatus};
 use docket_aggregates::ids::{AgentId, CampaignId, ContactId, FollowUpId};
 use docket_aggregates::membership::{Membership, MembershipCommand, MembershipStatus, Stay};
 use docket_aggregates::{Decides, Timestamp};
@@ -195,7 +199,15 @@ async fn close_once(
         Ending::Done => (FollowUpCommand::Finish, FollowUpStatus::Done),
         Ending::Cancelled => (FollowUpCommand::Cancel { because: "requested" }, FollowUpStatus::Cancelled),
     };
-    let closed = follow_up.state.decide(command).map_err(|error| ServiceError::Refused(error.into()))?;
+    let closed = match (follow_up.state.status(), row.status) {
+        // Its contact took it along; its own stream does not say so.
+        (FollowUpStatus::Pending, FollowUpStatus::Cancelled) => match ending {
+            Ending::Cancelled => Ok(vec![]),
+            Ending::Done => Err(FollowUpError::IllegalTransition { from: row.status, to: status }),
+        },
+        _ => follow_up.state.decide(command),
+    };
+    let closed = closed.map_err(|error| ServiceError::Refused(error.into()))?;
     let entity = FollowUpView::of(row, status, call.at);
     if closed.is_empty() {
         return Ok(Done { entity, appended: None });
