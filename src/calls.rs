@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::contacts::address_hashes;
+use crate::follow_ups::unchanged;
 use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Guard, Stream, Versioned, Write};
 use crate::readside::Consistency;
@@ -279,6 +280,16 @@ async fn log_once(
         return Err(ServiceError::Refused(WorkRefusal::DoNotContact));
     }
     guards.push(agent.guard());
+    // Where somebody concluded, the status does not tell whether what was promised before is still pending.
+    let mut promised = None;
+    if membership.state.status(stay).is_some_and(|status| !status.open()) {
+        let mut view = app.readside.view(call.organization, consistency).await?;
+        let contact = [new.contact_id];
+        let pending = follow_ups::pending(&mut view, call.organization, new.campaign_id, &contact).await?;
+        promised = pending.into_iter().next();
+    }
+    // It may be closed in this very moment, and would leave the status behind.
+    guards.extend(promised.iter().map(unchanged));
 
     let events = membership
         .state
@@ -292,6 +303,7 @@ async fn log_once(
             note: new.note.clone(),
             max_attempts: campaign.state.settings().max_attempts,
             follow_up: follow_up_id,
+            promised: promised.is_some(),
         })
         .map_err(|error| ServiceError::Refused(error.into()))?;
     let Some(MembershipEvent::CallLogged { attempt, status, .. }) = events.first() else {
@@ -353,7 +365,9 @@ async fn log_once(
     Ok(Done { entity, appended: Some(appended) })
 }
 
-/// Nobody calls a contact again that is not to be contacted: what was promised is taken back in every campaign.
+/// Nobody calls a contact again that is not to be contacted: what was promised is taken back in every campaign. These are
+/// the follow-ups that are known; one that is scheduled before the opt-out is recorded and after this look is cancelled
+/// by the opt-out's own event (see the read model), and none is scheduled after it.
 pub(crate) async fn cancelled_follow_ups<R>(
     app: &App,
     organization: OrganizationId,

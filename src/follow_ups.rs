@@ -1,13 +1,17 @@
 //! Follow-ups: promises to call again, kept or taken back.
 //!
-//! A contact stands in the status `follow_up` while one of its follow-ups is pending; the last one to be closed takes
-//! it out of that status.
+//! A contact stands in the status `follow_up` while one of its follow-ups is pending, unless somebody concluded or judged
+//! meanwhile; the last one to be closed takes it out of that status.
+//!
+//! Who leaves a campaign or opts out takes what was promised along. A follow-up is scheduled on the roster and the contact
+//! as they are, so that none comes after that; one that came in the very moment before, and was not seen by whoever
+//! recorded it, is cancelled by that event as the read model folds it, and is answered as cancelled here.
 
-use docket_aggregates::follow_up::{FollowUp, FollowUpCommand, FollowUpStatus};
+use docket_aggregates::follow_up::{FollowUp, FollowUpCommand, FollowUpError, FollowUpStatus};
 use docket_aggregates::ids::{AgentId, CampaignId, ContactId, FollowUpId};
 use docket_aggregates::membership::{Membership, MembershipCommand, MembershipStatus, Stay};
 use docket_aggregates::{Decides, Timestamp};
-use docket_projections::follow_ups::{self as rows, FollowUpRow};
+use docket_projections::follow_ups::{self as rows, FollowUpRow, PendingFollowUp};
 use docket_projections::memberships;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -195,7 +199,15 @@ async fn close_once(
         Ending::Done => (FollowUpCommand::Finish, FollowUpStatus::Done),
         Ending::Cancelled => (FollowUpCommand::Cancel { because: "requested" }, FollowUpStatus::Cancelled),
     };
-    let closed = follow_up.state.decide(command).map_err(|error| ServiceError::Refused(error.into()))?;
+    let closed = match (follow_up.state.status(), row.status) {
+        // Its contact took it along; its own stream does not say so.
+        (FollowUpStatus::Pending, FollowUpStatus::Cancelled) => match ending {
+            Ending::Cancelled => Ok(vec![]),
+            Ending::Done => Err(FollowUpError::IllegalTransition { from: row.status, to: status }),
+        },
+        _ => follow_up.state.decide(command),
+    };
+    let closed = closed.map_err(|error| ServiceError::Refused(error.into()))?;
     let entity = FollowUpView::of(row, status, call.at);
     if closed.is_empty() {
         return Ok(Done { entity, appended: None });
@@ -217,14 +229,16 @@ async fn close_once(
         _ => vec![],
     };
     // Two that are closed at once must not each take the other for pending.
-    let guards = others
-        .iter()
-        .map(|other| Guard { stream: Stream::of::<FollowUp>(other.follow_up_id), version: other.version })
-        .collect();
+    let guards = others.iter().map(unchanged).collect();
     let writes = vec![follow_up.write(closed), membership.write(moved.clone())];
     let request = call.request(&entity)?;
     let appended = app.ledger.append(call.command(writes, guards, request)).await?;
     Ok(Done { entity, appended: Some(appended) })
+}
+
+/// That a follow-up is still the one that was seen pending.
+pub(crate) fn unchanged(promised: &PendingFollowUp) -> Guard {
+    Guard { stream: Stream::of::<FollowUp>(promised.follow_up_id), version: promised.version }
 }
 
 /// A follow-up that was scheduled in the very moment in which the last one was closed may have found the contact in
@@ -246,8 +260,7 @@ async fn restore(app: &App, call: &Call, campaign_id: CampaignId, contact_id: Co
             return Ok(());
         }
         // Only while that promise stands: it may be closed in this very moment, and the status with it.
-        let guard =
-            Guard { stream: Stream::of::<FollowUp>(promised.follow_up_id), version: promised.version };
+        let guard = unchanged(promised);
         let mut origin = call.origin.clone();
         (origin.request_id, origin.causation) = (None, Some(call.command_id));
         let command = Command {

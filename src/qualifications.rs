@@ -10,7 +10,6 @@ pub mod schema;
 
 use std::sync::Arc;
 
-use docket_aggregates::Decides;
 use docket_aggregates::ids::{
     CampaignId, ContactId, OrganizationId, QualificationId, QualificationTemplateId, ScriptExecutionId,
 };
@@ -23,6 +22,7 @@ use docket_aggregates::qualification_template::{
     QualificationForm, QualificationTemplate, QualificationTemplateEvent,
 };
 use docket_aggregates::script_execution::ScriptExecution;
+use docket_aggregates::{Decides, Timestamp};
 use docket_projections::qualifications as rows;
 use serde_json::{Map, Value};
 
@@ -180,12 +180,13 @@ async fn earlier(
     Ok(form.into_value())
 }
 
-/// Decides to begin a qualification.
+/// Decides at that time to begin a qualification.
 pub async fn open(
     app: &App,
     organization: OrganizationId,
     qualification_id: QualificationId,
     new: NewQualification,
+    at: Timestamp,
 ) -> Result<Planned> {
     let ground =
         match Ground::read(app, organization, Consistency::STRONG, new.campaign_id, new.contact_id).await {
@@ -235,22 +236,23 @@ pub async fn open(
     guards.push(template);
     let version = events.len() as u64;
     let verdict = verdict(QualificationStatus::Draft, &events);
-    let (moved, unmoved) = moved(verdict, Some(&ground), &mut guards)?;
+    let (moved, unmoved) = moved(verdict, Some(&ground), &mut guards, at)?;
     let stream = Stream::of::<Qualification>(qualification_id);
     let record = Write { stream, expected: 0, events: events.into_iter().map(Into::into).collect() };
     let writes = std::iter::once(record).chain(moved).collect();
     Ok(Planned { qualification_id, before, after, version, form, unmoved, writes, guards })
 }
 
-/// Decides to change a qualification.
+/// Decides at that time to change a qualification.
 pub async fn change(
     app: &App,
     organization: OrganizationId,
     qualification_id: QualificationId,
     change: Change,
+    at: Timestamp,
 ) -> Result<Planned> {
     let before = app.ledger.load::<Qualification>(organization, qualification_id).await?;
-    changed(app, organization, qualification_id, &before, change).await
+    changed(app, organization, qualification_id, &before, change, at).await
 }
 
 /// Decides to change a qualification as it was read before.
@@ -260,6 +262,7 @@ pub async fn changed(
     qualification_id: QualificationId,
     before: &Versioned<Qualification>,
     change: Change,
+    at: Timestamp,
 ) -> Result<Planned> {
     let Some(about) = before.state.about() else { return refused(QualificationRefusal::Unknown) };
     let version = Some(about.template_version);
@@ -298,7 +301,7 @@ pub async fn changed(
             guards.clone_from(&ground.guards);
         }
     }
-    let (moved, unmoved) = moved(verdict, ground.as_ref(), &mut guards)?;
+    let (moved, unmoved) = moved(verdict, ground.as_ref(), &mut guards, at)?;
     let after = evolved(&before.state, &events);
     let version = before.version + events.len() as u64;
     let writes =
@@ -361,6 +364,7 @@ fn moved(
     verdict: Option<Verdict>,
     ground: Option<&Ground>,
     guards: &mut Vec<Guard>,
+    at: Timestamp,
 ) -> Result<(Option<Write>, bool)> {
     let Some(Verdict { qualified, by_model }) = verdict else { return Ok((None, false)) };
     let Some(ground) = ground else { return Ok((None, true)) };
@@ -368,10 +372,11 @@ fn moved(
     if ground.contact.state.opted_out() {
         return Ok((None, true));
     }
+    let judged_at = (!by_model).then_some(at);
     let moves = ground
         .membership
         .state
-        .decide(MembershipCommand::Judged { stay: ground.stay, qualified, by_model })
+        .decide(MembershipCommand::Judged { stay: ground.stay, qualified, judged_at })
         .map_err(|error| ServiceError::Refused(WorkRefusal::from(error).into()))?;
     if moves.is_empty() {
         guards.push(ground.membership.guard());

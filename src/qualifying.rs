@@ -408,7 +408,7 @@ async fn record(
                     script_execution_id: Some(shown.execution_id),
                     provenance: Some(provenance.clone()),
                 };
-                qualifications::changed(app, organization, *id, open, change).await
+                qualifications::changed(app, organization, *id, open, change, call.at).await
             }
             Before::Nothing | Before::Decided(..) => {
                 let new = NewQualification {
@@ -422,7 +422,7 @@ async fn record(
                     notes: notes.clone(),
                     provenance: Some(provenance.clone()),
                 };
-                qualifications::open(app, organization, fresh, new).await
+                qualifications::open(app, organization, fresh, new, call.at).await
             }
         };
         let planned = planned.map_err(widened)?;

@@ -217,6 +217,9 @@ pub enum MembershipCommand {
         max_attempts: Option<u8>,
         /// The follow-up that is scheduled with the call.
         follow_up: Option<FollowUpId>,
+        /// Whether a follow-up was pending before, where the contact stands as somebody concluded or judged. Where it
+        /// stands in `follow_up`, one is.
+        promised: bool,
     },
     /// A follow-up was scheduled.
     FollowUpScheduled {
@@ -239,8 +242,8 @@ pub enum MembershipCommand {
         stay: Stay,
         /// Whether the contact is one to win.
         qualified: bool,
-        /// Whether a model says so, and no person.
-        by_model: bool,
+        /// When a person said so; none where a model does.
+        judged_at: Option<Timestamp>,
     },
 }
 
@@ -265,6 +268,9 @@ pub struct Membership {
     /// When the call began whose caller said that the work ends where it stands; none where nobody did.
     #[serde(default)]
     concluded: Option<Timestamp>,
+    /// When a person came to the verdict that the contact stands where it does; none where nobody did.
+    #[serde(default)]
+    judged: Option<Timestamp>,
 }
 
 aggregate!(Membership, "Membership", MembershipCommand, MembershipEvent, MembershipError);
@@ -283,6 +289,7 @@ impl Membership {
                 note,
                 max_attempts,
                 follow_up,
+                promised,
             } => {
                 let (before, attempts) = self.at(stay)?;
                 if before == MembershipStatus::DoNotContact {
@@ -296,7 +303,8 @@ impl Membership {
                 let status = if self.stands(stay, outcome, started_at, follow_up.is_some()) {
                     before
                 } else {
-                    status_after(outcome, exhausted, follow_up.is_some())
+                    let promised = promised || before == MembershipStatus::FollowUp;
+                    status_after(outcome, exhausted, follow_up.is_some() || promised)
                 };
                 Ok(vec![MembershipEvent::CallLogged {
                     call_id,
@@ -315,30 +323,31 @@ impl Membership {
             MembershipCommand::FollowUpScheduled { stay } => match self.at(stay)?.0 {
                 MembershipStatus::DoNotContact => Err(MembershipError::DoNotContact),
                 MembershipStatus::FollowUp => Ok(vec![]),
-                _ => Ok(vec![moved(stay, MembershipStatus::FollowUp, "follow_up_scheduled")]),
+                _ => Ok(vec![moved(stay, MembershipStatus::FollowUp, "follow_up_scheduled", None)]),
             },
             MembershipCommand::FollowUpsClosed { stay } => match self.at(stay)?.0 {
                 MembershipStatus::FollowUp => {
-                    Ok(vec![moved(stay, MembershipStatus::InProgress, "follow_up_closed")])
+                    Ok(vec![moved(stay, MembershipStatus::InProgress, "follow_up_closed", None)])
                 }
                 _ => Ok(vec![]),
             },
             MembershipCommand::ScriptStarted { stay } => match self.at(stay)?.0 {
                 MembershipStatus::DoNotContact => Err(MembershipError::DoNotContact),
                 MembershipStatus::New | MembershipStatus::Assigned => {
-                    Ok(vec![moved(stay, MembershipStatus::InProgress, "script_started")])
+                    Ok(vec![moved(stay, MembershipStatus::InProgress, "script_started", None)])
                 }
                 _ => Ok(vec![]),
             },
-            MembershipCommand::Judged { stay, qualified, by_model } => {
+            MembershipCommand::Judged { stay, qualified, judged_at } => {
                 let verdict = MembershipStatus::of_verdict(qualified);
-                Ok(match self.at(stay)?.0 {
+                Ok(match (self.at(stay)?.0, judged_at) {
                     // What the contact asked for is not overruled by what somebody thinks of it.
-                    MembershipStatus::DoNotContact => vec![],
-                    before if before == verdict => vec![],
+                    (MembershipStatus::DoNotContact, _) => vec![],
+                    // Where it stands there already, a person's word is recorded for the calls that are logged after it.
+                    (before, at) if before == verdict && at <= self.decided(stay) => vec![],
                     // Nor is what a person concluded from the call itself by what a model thinks of it.
-                    _ if by_model && stay.epoch == self.epoch && self.concluded.is_some() => vec![],
-                    _ => vec![moved(stay, verdict, "qualification")],
+                    (_, None) if stay.epoch == self.epoch && self.concluded.is_some() => vec![],
+                    _ => vec![moved(stay, verdict, "qualification", judged_at)],
                 })
             }
         }
@@ -349,15 +358,21 @@ impl Membership {
         self.at(stay).ok().map(|(status, _)| status)
     }
 
-    /// Whether what a caller concluded stands although a call is logged after it. A call that began before says nothing
-    /// about what came after it, unless the contact asked in it to be left alone; one that nobody answered takes nothing
-    /// up. A follow-up takes the work up in any case.
+    /// When somebody last said that the contact stands where it does: a caller who ended the work with a call, or a person
+    /// who judged.
+    fn decided(&self, stay: Stay) -> Option<Timestamp> {
+        self.concluded.max(self.judged).filter(|_| stay.epoch == self.epoch)
+    }
+
+    /// Whether what a caller concluded or a person judged stands although a call is logged after it. A call that began
+    /// before says nothing about what came after it, unless the contact asked in it to be left alone; one that nobody
+    /// answered takes nothing up. A follow-up that comes with the call takes the work up in any case.
     fn stands(&self, stay: Stay, outcome: CallOutcome, started_at: Timestamp, follow_up: bool) -> bool {
-        let Some(concluded) = self.concluded.filter(|_| stay.epoch == self.epoch) else { return false };
+        let Some(decided) = self.decided(stay) else { return false };
         match outcome {
             CallOutcome::DoNotContact => false,
-            _ if outcome.concludes() => started_at < concluded,
-            _ => !follow_up && (started_at < concluded || outcome.unanswered()),
+            _ if outcome.concludes() => started_at < decided,
+            _ => !follow_up && (started_at < decided || outcome.unanswered()),
         }
     }
 
@@ -382,26 +397,34 @@ impl Membership {
                 let before = self.concluded.filter(|_| status == self.status);
                 let led = outcome.concludes() && status == status_after(outcome, false, false);
                 self.concluded = if led { before.max(Some(started_at)) } else { before };
+                self.judged = self.judged.filter(|_| status == self.status);
                 self.status = status;
             }
-            MembershipEvent::MembershipMoved { epoch, status, .. } => {
+            MembershipEvent::MembershipMoved { epoch, status, judged_at, .. } => {
                 if epoch != self.epoch {
                     *self = Self { epoch, calls: std::mem::take(&mut self.calls), ..Self::default() };
                 }
+                self.concluded = self.concluded.filter(|_| status == self.status);
+                self.judged = judged_at;
                 self.status = status;
-                self.concluded = None;
             }
         }
     }
 }
 
-fn moved(stay: Stay, status: MembershipStatus, because: &str) -> MembershipEvent {
+fn moved(
+    stay: Stay,
+    status: MembershipStatus,
+    because: &str,
+    judged_at: Option<Timestamp>,
+) -> MembershipEvent {
     MembershipEvent::MembershipMoved {
         campaign_id: stay.campaign_id,
         contact_id: stay.contact_id,
         epoch: stay.epoch,
         status,
         because: because.to_owned(),
+        judged_at,
     }
 }
 
@@ -446,6 +469,7 @@ mod tests {
             note: Some("call back".into()),
             max_attempts,
             follow_up: follow_up.then_some(FollowUpId(Uuid::from_u128(n))),
+            promised: false,
         }
     }
 
@@ -528,12 +552,16 @@ mod tests {
             (S::Qualified, true, None),
             (S::DoNotContact, true, None),
         ] {
-            let judged = MembershipCommand::Judged { stay: STAY, qualified, by_model: false };
-            let expected = after.map(|status| moved(STAY, status, "qualification")).into_iter().collect();
-            Given::with(())
-                .given(vec![logged(8, 4, CallOutcome::Reached, 1, before)])
-                .when(judged)
-                .then_expect_events(expected);
+            // A person's word is on record also where the contact stands there already.
+            for (judged_at, confirms) in [(None, false), (Some(Timestamp::from_millis(NOON)), true)] {
+                let stands = before == MembershipStatus::of_verdict(qualified) && confirms;
+                let after = after.or(stands.then_some(before));
+                let expected = after.map(|status| moved(STAY, status, "qualification", judged_at));
+                Given::with(())
+                    .given(vec![logged(8, 4, CallOutcome::Reached, 1, before)])
+                    .when(MembershipCommand::Judged { stay: STAY, qualified, judged_at })
+                    .then_expect_events(expected.into_iter().collect());
+            }
         }
     }
 
@@ -543,26 +571,31 @@ mod tests {
         use MembershipStatus as S;
         for outcome in O::ALL {
             let open = matches!(outcome, O::NoAnswer | O::Busy | O::Voicemail | O::Callback | O::Reached);
-            let expected = open.then(|| moved(STAY, S::Qualified, "qualification"));
+            let expected = open.then(|| moved(STAY, S::Qualified, "qualification", None));
             Given::with(())
                 .given(vec![logged(8, 4, outcome, 1, status_after(outcome, true, false))])
-                .when(MembershipCommand::Judged { stay: STAY, qualified: true, by_model: true })
+                .when(by_model(STAY))
                 .then_expect_events(expected.into_iter().collect());
         }
         // Whoever takes the work up again, or adds the contact again, opens the matter; a person moves it in any case.
         let declined = logged(8, 4, O::NotInterested, 1, S::NotInterested);
         let again = Stay { epoch: 5, ..STAY };
-        for (later, stay, by_model) in [
-            (Some(moved(STAY, S::FollowUp, "follow_up_scheduled")), STAY, true),
-            (Some(logged(9, 4, O::Reached, 2, S::InProgress)), STAY, true),
-            (None, again, true),
-            (None, STAY, false),
+        for (later, stay, judged_at) in [
+            (Some(moved(STAY, S::FollowUp, "follow_up_scheduled", None)), STAY, None),
+            (Some(logged(9, 4, O::Reached, 2, S::InProgress)), STAY, None),
+            (None, again, None),
+            (None, STAY, Some(Timestamp::from_millis(NOON))),
         ] {
             Given::with(())
                 .given(std::iter::once(declined.clone()).chain(later).collect())
-                .when(MembershipCommand::Judged { stay, qualified: true, by_model })
-                .then_expect_events(vec![moved(stay, S::Qualified, "qualification")]);
+                .when(MembershipCommand::Judged { stay, qualified: true, judged_at })
+                .then_expect_events(vec![moved(stay, S::Qualified, "qualification", judged_at)]);
         }
+    }
+
+    /// A model takes the contact for one to win.
+    fn by_model(stay: Stay) -> MembershipCommand {
+        MembershipCommand::Judged { stay, qualified: true, judged_at: None }
     }
 
     /// The same call, begun so many minutes after noon.
@@ -611,10 +644,10 @@ mod tests {
 
             // A model moves the contact only where the conclusion was taken back by what is none itself.
             let free = matches!(after, S::InProgress | S::FollowUp);
-            let expected = if free { vec![moved(STAY, S::Qualified, "qualification")] } else { vec![] };
+            let expected = if free { vec![moved(STAY, S::Qualified, "qualification", None)] } else { vec![] };
             Given::with(())
                 .given([vec![first.clone()], events.clone()].concat())
-                .when(MembershipCommand::Judged { stay: STAY, qualified: true, by_model: true })
+                .when(by_model(STAY))
                 .then_expect_events(expected);
 
             // In a later stay nothing of that counts.
@@ -649,6 +682,98 @@ mod tests {
         // Half an hour before the conclusion, and after everything else that was logged.
         let events = Given::with(()).given(given).when(begun(-30, call(9, O::Reached, None, false)));
         events.then_expect_events(vec![at(-30, 9, O::Reached, 5, S::NotInterested)]);
+    }
+
+    /// Where the contact stands after the call.
+    fn after(given: Vec<MembershipEvent>, call: MembershipCommand) -> MembershipStatus {
+        let events = Given::with(()).given(given).when(call).inspect_result().unwrap();
+        let [MembershipEvent::CallLogged { status, .. }] = events[..] else { panic!("{events:?}") };
+        status
+    }
+
+    #[test]
+    fn what_a_person_judged_stands_as_what_a_caller_concluded() {
+        use CallOutcome as O;
+        use MembershipStatus as S;
+        let noon = Some(Timestamp::from_millis(NOON));
+        for (minutes, outcome, follow_up, stands) in [
+            (-1, O::NoAnswer, false, S::Qualified),
+            // The call in which the form was filled in.
+            (-1, O::Reached, false, S::Qualified),
+            (-1, O::NotInterested, false, S::Qualified),
+            (1, O::NoAnswer, false, S::Qualified),
+            (1, O::Reached, false, S::InProgress),
+            (1, O::NotInterested, false, S::NotInterested),
+            (-1, O::Callback, true, S::FollowUp),
+            (-1, O::DoNotContact, false, S::DoNotContact),
+        ] {
+            let shown = format!("{outcome:?} {minutes} minutes later, {follow_up}");
+            let told = begun(minutes, call(9, outcome, None, follow_up));
+            let judged = moved(STAY, S::Qualified, "qualification", noon);
+            assert_eq!(after(vec![judged.clone()], told.clone()), stands, "{shown}");
+            // Also where it stood there by a model's word, or by a call of the morning.
+            let of_model = moved(STAY, S::Qualified, "qualification", None);
+            assert_eq!(after(vec![of_model.clone(), judged.clone()], told.clone()), stands, "{shown}");
+            let mut call = logged(8, 4, O::Qualified, 1, S::Qualified);
+            if let MembershipEvent::CallLogged { started_at, .. } = &mut call {
+                *started_at = started_at.plus_millis(-3_600_000);
+            }
+            assert_eq!(after(vec![call, judged.clone()], told.clone()), stands, "{shown}");
+            // A model's word alone, or an earlier stay's, holds against no call.
+            let alone = status_after(outcome, false, follow_up);
+            assert_eq!(after(vec![of_model], told.clone()), alone, "{shown}");
+            let earlier = moved(Stay { epoch: 3, ..STAY }, S::Qualified, "qualification", noon);
+            assert_eq!(after(vec![earlier], told), alone, "{shown}");
+        }
+        // A second call that says nothing finds the verdict as the first one left it.
+        let judged = moved(STAY, S::Qualified, "qualification", noon);
+        let first = logged(8, 4, O::NoAnswer, 1, S::Qualified);
+        assert_eq!(after(vec![judged, first], call(9, O::Busy, Some(1), false)), S::Qualified);
+    }
+
+    #[test]
+    fn whom_a_person_judged_a_model_may_judge_once_the_record_is_open_again() {
+        use MembershipStatus as S;
+        let judged = moved(STAY, S::NotInterested, "qualification", Some(Timestamp::from_millis(NOON)));
+        Given::with(()).given(vec![judged.clone()]).when(by_model(STAY)).then_expect_events(vec![moved(
+            STAY,
+            S::Qualified,
+            "qualification",
+            None,
+        )]);
+        // Unless a caller concluded it as well: a person who agrees takes nothing back.
+        let declined = logged(8, 4, CallOutcome::NotInterested, 1, S::NotInterested);
+        Given::with(()).given(vec![declined, judged]).when(by_model(STAY)).then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn a_call_that_says_nothing_leaves_the_contact_where_its_follow_up_is_pending() {
+        use CallOutcome as O;
+        use MembershipStatus as S;
+        let promised = moved(STAY, S::FollowUp, "follow_up_scheduled", None);
+        for outcome in O::ALL {
+            let expected = match outcome.concludes() {
+                true => status_after(outcome, false, false),
+                false => S::FollowUp,
+            };
+            // The last attempt as well: there is one more to come.
+            let status = after(vec![promised.clone()], call(9, outcome, Some(1), false));
+            assert_eq!(status, expected, "{outcome:?}");
+        }
+        // One that takes the work up again after a conclusion finds the promise that was never closed.
+        let given = vec![promised, logged(8, 4, O::Qualified, 1, S::Qualified)];
+        for (outcome, promised, expected) in [
+            (O::Reached, true, S::FollowUp),
+            (O::Reached, false, S::InProgress),
+            (O::NoAnswer, true, S::Qualified),
+            (O::NotInterested, true, S::NotInterested),
+        ] {
+            let mut told = begun(1, call(9, outcome, None, false));
+            if let MembershipCommand::LogCall { promised: pending, .. } = &mut told {
+                *pending = promised;
+            }
+            assert_eq!(after(given.clone(), told), expected, "{outcome:?}, {promised}");
+        }
     }
 
     #[test]
@@ -687,11 +812,11 @@ mod tests {
         Given::with(())
             .given_no_previous_events()
             .when(MembershipCommand::FollowUpScheduled { stay: STAY })
-            .then_expect_events(vec![moved(STAY, MembershipStatus::FollowUp, "follow_up_scheduled")]);
+            .then_expect_events(vec![moved(STAY, MembershipStatus::FollowUp, "follow_up_scheduled", None)]);
         Given::with(())
-            .given(vec![moved(STAY, MembershipStatus::FollowUp, "follow_up_scheduled")])
+            .given(vec![moved(STAY, MembershipStatus::FollowUp, "follow_up_scheduled", None)])
             .when(MembershipCommand::FollowUpsClosed { stay: STAY })
-            .then_expect_events(vec![moved(STAY, MembershipStatus::InProgress, "follow_up_closed")]);
+            .then_expect_events(vec![moved(STAY, MembershipStatus::InProgress, "follow_up_closed", None)]);
     }
 
     #[test]
@@ -705,7 +830,7 @@ mod tests {
 
     #[test]
     fn going_through_a_script_begins_the_work_and_takes_nothing_back() {
-        let begun = moved(STAY, MembershipStatus::InProgress, "script_started");
+        let begun = moved(STAY, MembershipStatus::InProgress, "script_started", None);
         let rows = [
             (MembershipStatus::New, vec![begun.clone()]),
             (MembershipStatus::Assigned, vec![begun]),
@@ -716,12 +841,12 @@ mod tests {
         ];
         for (status, expected) in rows {
             Given::with(())
-                .given(vec![moved(STAY, status, "test")])
+                .given(vec![moved(STAY, status, "test", None)])
                 .when(MembershipCommand::ScriptStarted { stay: STAY })
                 .then_expect_events(expected);
         }
         Given::with(())
-            .given(vec![moved(STAY, MembershipStatus::DoNotContact, "test")])
+            .given(vec![moved(STAY, MembershipStatus::DoNotContact, "test", None)])
             .when(MembershipCommand::ScriptStarted { stay: STAY })
             .then_expect_error(MembershipError::DoNotContact);
     }

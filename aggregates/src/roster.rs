@@ -59,6 +59,8 @@ pub enum RosterCommand {
         contact_ids: Vec<ContactId>,
         /// Whether their calls are no longer counted to the campaign.
         detach_calls: bool,
+        /// Whether what is promised to them in the campaign is taken back.
+        cancel_follow_ups: bool,
     },
 }
 
@@ -100,9 +102,16 @@ impl Roster {
                 Ok(events)
             }
             RosterCommand::Assign { campaign_id, assignments } => Ok(assigned(campaign_id, assignments)),
-            RosterCommand::Remove { campaign_id, contact_ids, detach_calls } => Ok(chunks(contact_ids)
-                .map(|contact_ids| RosterEvent::ContactsRemoved { campaign_id, contact_ids, detach_calls })
-                .collect()),
+            RosterCommand::Remove { campaign_id, contact_ids, detach_calls, cancel_follow_ups } => {
+                Ok(chunks(contact_ids)
+                    .map(|contact_ids| RosterEvent::ContactsRemoved {
+                        campaign_id,
+                        contact_ids,
+                        detach_calls,
+                        cancel_follow_ups,
+                    })
+                    .collect())
+            }
         }
     }
 
@@ -219,11 +228,14 @@ mod tests {
             campaign_id: CAMPAIGN,
             contact_ids: contact_ids.clone(),
             detach_calls: false,
+            cancel_follow_ups: true,
         };
         let events = Roster::default().decide(command).unwrap();
         let mut seen = Vec::new();
         for event in &events {
-            let RosterEvent::ContactsRemoved { contact_ids, .. } = event else { panic!("{event:?}") };
+            let RosterEvent::ContactsRemoved { contact_ids, cancel_follow_ups: true, .. } = event else {
+                panic!("{event:?}")
+            };
             assert!(contact_ids.len() <= CHUNK);
             seen.extend(contact_ids.iter().copied());
         }
@@ -264,7 +276,12 @@ mod tests {
 
     #[test]
     fn an_empty_selection_is_no_event() {
-        let remove = RosterCommand::Remove { campaign_id: CAMPAIGN, contact_ids: vec![], detach_calls: true };
+        let remove = RosterCommand::Remove {
+            campaign_id: CAMPAIGN,
+            contact_ids: vec![],
+            detach_calls: true,
+            cancel_follow_ups: true,
+        };
         Given::with(()).given_no_previous_events().when(remove).then_expect_events(vec![]);
     }
 

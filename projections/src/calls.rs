@@ -256,6 +256,7 @@ fn plan(batch: &[Recorded]) -> (BTreeMap<CallKey, CallRow>, BTreeSet<Pair>) {
                 campaign_id,
                 contact_ids,
                 detach_calls: true,
+                ..
             }) => {
                 for contact in contact_ids {
                     gone.insert((*campaign_id, *contact));

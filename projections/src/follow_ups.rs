@@ -1,11 +1,19 @@
 //! One row per follow-up.
 //!
 //! `overdue` is no state of a row: it is `pending` seen after the time it was due, so whoever asks brings the time.
+//!
+//! A follow-up is closed by an event of its own, or by its contact leaving: whoever is taken out of a campaign together with
+//! what is promised there, or is not to be contacted any more, takes along whatever is pending at that position of the
+//! ledger. Whoever records that cancels the follow-ups that it sees by their own events too, for those who listen; it
+//! cannot see one that is scheduled in the same moment.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use docket_aggregates::contact::ContactEvent;
 use docket_aggregates::follow_up::{FollowUpEvent, FollowUpStatus};
 use docket_aggregates::ids::{AgentId, CampaignId, ContactId, FollowUpId, OrganizationId};
+use docket_aggregates::roster::RosterEvent;
 use docket_aggregates::{AnyEvent, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
@@ -219,7 +227,9 @@ pub(crate) async fn fold(
     batch: &[Recorded],
 ) -> Result<(), FoldError> {
     let touched = touched(batch);
-    let before = if touched.is_empty() { Vec::new() } else { by_ids(conn, organization, &touched).await? };
+    let mut before =
+        if touched.is_empty() { Vec::new() } else { by_ids(conn, organization, &touched).await? };
+    before.extend(pending_of(conn, organization, batch.iter().filter_map(Leaving::of)).await?);
     let rows = plan(batch, before)?;
     write(conn, organization, &rows.into_values().collect::<Vec<_>>()).await?;
     Ok(())
@@ -242,13 +252,95 @@ fn touched(batch: &[Recorded]) -> Vec<FollowUpId> {
     touched
 }
 
+/// Contacts that take what is promised to them along.
+struct Leaving<'a> {
+    contacts: Cow<'a, [ContactId]>,
+    /// Where; none for everywhere.
+    campaign: Option<CampaignId>,
+    because: &'static str,
+}
+
+impl<'a> Leaving<'a> {
+    fn of(recorded: &'a Recorded) -> Option<Self> {
+        match &recorded.event {
+            AnyEvent::Roster(RosterEvent::ContactsRemoved {
+                campaign_id,
+                contact_ids,
+                cancel_follow_ups: true,
+                ..
+            }) => Some(Self {
+                contacts: Cow::Borrowed(contact_ids),
+                campaign: Some(*campaign_id),
+                because: "contact_removed",
+            }),
+            AnyEvent::Contact(
+                ContactEvent::ContactOptedOut { .. } | ContactEvent::ContactSuppressed { .. },
+            ) => Some(Self {
+                contacts: Cow::Owned(vec![ContactId(recorded.aggregate_id)]),
+                campaign: None,
+                because: "do_not_contact",
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// What is promised to contacts that leave, as it is before the batch. Asked in the order of the index that begins with
+/// the contact, so that it is the one that is taken (see [`by_id`]).
+async fn pending_of(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    leaving: impl Iterator<Item = Leaving<'_>>,
+) -> sqlx::Result<Vec<FollowUpRow>> {
+    let (mut contacts, mut campaigns) = (Vec::new(), Vec::new());
+    for Leaving { contacts: leave, campaign, .. } in leaving {
+        contacts.extend(uuids(&leave));
+        campaigns.resize(contacts.len(), campaign.map(|campaign| campaign.uuid()));
+    }
+    if contacts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query(
+        "SELECT f.* FROM UNNEST($2::uuid[], $3::uuid[]) AS leaving (contact_id, campaign_id)
+         CROSS JOIN LATERAL (
+             SELECT * FROM follow_ups WHERE organization_id = $1 AND status = 'pending'
+                 AND contact_id BETWEEN leaving.contact_id AND leaving.contact_id
+                 AND campaign_id = coalesce(leaving.campaign_id, campaign_id)
+                 ORDER BY contact_id, campaign_id, due_at) AS f",
+    )
+    .bind(organization.uuid())
+    .bind(contacts)
+    .bind(campaigns)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(row).collect()
+}
+
 fn plan(
     batch: &[Recorded],
     before: Vec<FollowUpRow>,
 ) -> Result<BTreeMap<FollowUpId, FollowUpRow>, FoldError> {
     let mut rows: BTreeMap<FollowUpId, FollowUpRow> =
         before.into_iter().map(|row| (row.follow_up_id, row)).collect();
+    let mut of_contact: HashMap<ContactId, Vec<FollowUpId>> = HashMap::new();
+    for row in rows.values() {
+        of_contact.entry(row.contact_id).or_default().push(row.follow_up_id);
+    }
     for recorded in batch {
+        if let Some(Leaving { contacts, campaign, because }) = Leaving::of(recorded) {
+            for id in contacts.iter().filter_map(|contact| of_contact.get(contact)).flatten() {
+                let taken_along = rows.get_mut(id).filter(|row| {
+                    row.status == FollowUpStatus::Pending
+                        && campaign.is_none_or(|left| left == row.campaign_id)
+                });
+                if let Some(row) = taken_along {
+                    row.status = FollowUpStatus::Cancelled;
+                    row.because = Some(because.to_owned());
+                    row.updated_at = recorded.occurred_at;
+                }
+            }
+            continue;
+        }
         let AnyEvent::FollowUp(event) = &recorded.event else { continue };
         if let FollowUpEvent::FollowUpScheduled {
             follow_up_id,
@@ -272,6 +364,7 @@ fn plan(
                 created_at: recorded.occurred_at,
                 updated_at: recorded.occurred_at,
             };
+            of_contact.entry(*contact_id).or_default().push(*follow_up_id);
             rows.insert(*follow_up_id, scheduled);
             continue;
         }
@@ -324,4 +417,90 @@ async fn write(
     .execute(conn)
     .await
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const fn contact(n: u128) -> ContactId {
+        ContactId(Uuid::from_u128(n))
+    }
+
+    const fn campaign(n: u128) -> CampaignId {
+        CampaignId(Uuid::from_u128(100 + n))
+    }
+
+    /// The events with their places; a contact's own event is in its stream.
+    fn ledger(events: Vec<(Uuid, AnyEvent)>) -> Vec<Recorded> {
+        (1..)
+            .zip(events)
+            .map(|(position, (stream, event))| Recorded::sample(position, stream, 1, event))
+            .collect()
+    }
+
+    fn scheduled(id: u128, of: u128, within: u128) -> (Uuid, AnyEvent) {
+        let event = FollowUpEvent::FollowUpScheduled {
+            follow_up_id: FollowUpId(Uuid::from_u128(id)),
+            campaign_id: campaign(within),
+            contact_id: contact(of),
+            agent_id: AgentId(Uuid::from_u128(7)),
+            due_at: Timestamp::from_millis(1_000),
+            note: None,
+        };
+        (Uuid::from_u128(id), event.into())
+    }
+
+    fn removed(from: u128, contacts: &[u128], cancel_follow_ups: bool) -> (Uuid, AnyEvent) {
+        let contact_ids = contacts.iter().map(|n| contact(*n)).collect();
+        let campaign_id = campaign(from);
+        let event =
+            RosterEvent::ContactsRemoved { campaign_id, contact_ids, detach_calls: false, cancel_follow_ups };
+        (Uuid::nil(), event.into())
+    }
+
+    /// What a fold makes of them, batch by batch as long as `size`.
+    fn folded(events: &[Recorded], size: usize) -> BTreeMap<FollowUpId, FollowUpRow> {
+        let mut table = BTreeMap::new();
+        for batch in events.chunks(size) {
+            // More than the fold would load does no harm.
+            table.extend(plan(batch, table.values().cloned().collect()).unwrap());
+        }
+        table
+    }
+
+    #[test]
+    fn who_leaves_takes_along_what_is_promised_there_and_then() {
+        let opted_out = ContactEvent::ContactOptedOut { via: "import".into(), addresses: vec![] };
+        let suppressed = ContactEvent::ContactSuppressed { address_hash: "a".into() };
+        let events = ledger(vec![
+            scheduled(1, 1, 1),
+            scheduled(2, 1, 2),
+            scheduled(3, 2, 1),
+            scheduled(4, 3, 1),
+            (Uuid::from_u128(4), FollowUpEvent::FollowUpDone {}.into()),
+            removed(1, &[2], false),
+            removed(1, &[1, 3], true),
+            scheduled(5, 1, 1),
+            (contact(2).uuid(), opted_out.into()),
+            (contact(1).uuid(), suppressed.into()),
+            scheduled(6, 1, 1),
+        ]);
+        let taken = folded(&events, events.len());
+        let told: Vec<_> = taken.values().map(|row| (row.status.name(), row.because.as_deref())).collect();
+        let expected = [
+            ("cancelled", Some("contact_removed")),
+            ("cancelled", Some("do_not_contact")),
+            ("cancelled", Some("do_not_contact")),
+            ("done", None),
+            ("cancelled", Some("do_not_contact")),
+            ("pending", None),
+        ];
+        assert_eq!(told, expected);
+        for size in 1..events.len() {
+            assert_eq!(folded(&events, size), taken, "in batches of {size}");
+        }
+    }
 }

@@ -561,6 +561,7 @@ mod tests {
             campaign_id: campaign(from),
             contact_ids: people(contacts),
             detach_calls: false,
+            cancel_follow_ups: false,
         })
     }
 
@@ -587,6 +588,7 @@ mod tests {
             epoch,
             status,
             because: "test".to_owned(),
+            judged_at: None,
         })
     }
 

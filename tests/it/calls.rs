@@ -1,10 +1,13 @@
 //! Calls and follow-ups, and what they do to a contact's place in its campaign.
 
+use docket::ledger::Origin;
+use docket_aggregates::contact::{Contact, ContactCommand};
+use docket_aggregates::ids::ContactId;
 use docket_aggregates::token::Role;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Client, TestApp};
+use crate::support::{Client, TestApp, eventually};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -19,12 +22,7 @@ struct Desk {
 impl Desk {
     async fn set_up(app: &TestApp, settings: Value) -> Self {
         let client = app.agent().await;
-        let file = b"Name,Email,Phone\nAda,ada@example.com,0612345678\nBea,bea@example.com,\n".to_vec();
-        let path = client.crm("imports?name=Fair");
-        let (_, folder) =
-            client.send(Method::POST, &path, &[("content-type", "text/csv")], file).await.unwrap();
-        let commit = client.crm(&format!("imports/{}/commit", folder["importFolderId"].as_str().unwrap()));
-        assert_eq!(client.post(&commit, json!({})).await.0, 200);
+        import(&client, "Name,Email,Phone\nAda,ada@example.com,0612345678\nBea,bea@example.com,\n").await;
         let (_, agent) =
             client.post(&client.crm("agents"), json!({ "name": "Zoé", "email": "zoe@example.com" })).await;
         let campaign = client
@@ -68,8 +66,12 @@ impl Desk {
     }
 
     async fn follow_up(&self, contact: usize) -> String {
+        self.follow_up_in(&self.campaign, contact).await
+    }
+
+    async fn follow_up_in(&self, campaign: &str, contact: usize) -> String {
         let body = json!({
-            "campaignId": self.campaign, "contactId": self.contacts[contact], "agentId": self.agent,
+            "campaignId": campaign, "contactId": self.contacts[contact], "agentId": self.agent,
             "dueAt": "2026-12-01T10:00:00Z",
         });
         let (status, answer) = self.client.post(&self.client.crm("follow-ups"), body).await;
@@ -77,11 +79,45 @@ impl Desk {
         text(&answer["followUpId"])
     }
 
+    /// Another campaign with the same contacts.
+    async fn second_campaign(&self) -> String {
+        let made = self
+            .client
+            .done("create_outbound_campaign", json!({ "name": "Summer", "status": "active" }))
+            .await;
+        let campaign = text(&made["campaign"]["campaignId"]);
+        let add = json!({ "campaignId": campaign, "filter": { "source": "crm" }, "maxContacts": 10 });
+        self.client.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+        campaign
+    }
+
+    /// How many follow-ups are pending.
+    async fn pending(&self) -> Value {
+        let overview = self.client.done("get_crm_workspace_overview", json!({})).await;
+        overview["counts"]["followUps"]["pending"].clone()
+    }
+
+    /// It is closed, whatever its own stream says.
+    async fn taken_back(&self, follow_up: &str) {
+        let (status, answer) = self.close(follow_up, "done").await;
+        assert_eq!((status, &answer["code"]), (422, &json!("ILLEGAL_TRANSITION")), "{answer}");
+        let (status, answer) = self.close(follow_up, "cancelled").await;
+        assert_eq!((status, &answer["status"]), (200, &json!("cancelled")), "{answer}");
+    }
+
     async fn close(&self, follow_up: &str, status: &str) -> (u16, Value) {
         let path = self.client.crm(&format!("follow-ups/{follow_up}"));
         let body = json!({ "status": status }).to_string().into_bytes();
         self.client.send(Method::PATCH, &path, &[JSON], body).await.unwrap()
     }
+}
+
+/// Takes a file in.
+async fn import(client: &Client, file: &str) {
+    let (file, path) = (file.as_bytes().to_vec(), client.crm("imports?name=Fair"));
+    let (_, folder) = client.send(Method::POST, &path, &[("content-type", "text/csv")], file).await.unwrap();
+    let commit = client.crm(&format!("imports/{}/commit", folder["importFolderId"].as_str().unwrap()));
+    assert_eq!(client.post(&commit, json!({})).await.0, 200);
 }
 
 fn text(value: &Value) -> String {
@@ -243,6 +279,95 @@ async fn two_follow_ups_that_are_closed_at_once_end_the_status() {
     let (one, other) = tokio::join!(desk.close(&first, "done"), desk.close(&second, "done"));
     assert_eq!((one.0, other.0), (200, 200), "{one:?} {other:?}");
     assert_eq!(desk.status(0).await, json!("in_progress"));
+}
+
+#[tokio::test]
+async fn a_call_that_says_nothing_leaves_its_contact_where_a_follow_up_is_pending() {
+    let app = TestApp::start().await;
+    let desk = Desk::set_up(&app, json!({ "maxAttempts": 2 })).await;
+    let promised = desk.follow_up(0).await;
+    for outcome in ["no_answer", "busy", "reached"] {
+        let (status, call) = desk.log(desk.call(0, outcome)).await;
+        assert_eq!((status, &call["status"]), (201, &json!("follow_up")), "{call}");
+    }
+    assert_eq!(desk.status(0).await, json!("follow_up"));
+    // Somebody concludes, and takes the work up again: the promise was never closed.
+    assert_eq!(desk.log(desk.call(0, "qualified")).await.1["status"], json!("qualified"));
+    assert_eq!(desk.log(desk.call(0, "reached")).await.1["status"], json!("follow_up"));
+    assert_eq!(desk.log(desk.call(0, "not_interested")).await.1["status"], json!("not_interested"));
+    assert_eq!(desk.close(&promised, "done").await.0, 200);
+    assert_eq!(desk.log(desk.call(0, "reached")).await.1["status"], json!("in_progress"));
+}
+
+#[tokio::test]
+async fn who_is_taken_out_takes_along_what_is_promised_in_that_moment() {
+    let app = TestApp::start().await;
+    let desk = Desk::set_up(&app, json!({})).await;
+    let pool = app.database.pool();
+    let (early, summer) = (desk.follow_up(0).await, desk.second_campaign().await);
+    desk.follow_up_in(&summer, 0).await;
+    // Whoever takes contacts out looks at the calls after the follow-ups, and has to wait there.
+    let mut reading = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE read.calls IN ACCESS EXCLUSIVE MODE").execute(&mut *reading).await.unwrap();
+    let remove = json!({ "campaignId": desk.campaign, "filter": {}, "confirm": true });
+    let removing = desk.client.done("bulk_remove_contacts_from_campaign", remove);
+    let promising = async {
+        eventually("the removal to look at the calls", || async {
+            let waiting: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'read.calls'::regclass",
+            )
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+            (waiting > 0).then_some(())
+        })
+        .await;
+        let promised = [desk.follow_up(0).await, desk.follow_up(1).await];
+        reading.rollback().await.unwrap();
+        promised
+    };
+    let (removed, late) = tokio::join!(removing, promising);
+    assert_eq!((&removed["applied"], &removed["followUpsCancelled"]["pending"]), (&json!(2), &json!(1)));
+    assert_eq!(desk.pending().await, json!(1), "the other campaign's");
+    for follow_up in late.iter().chain([&early]) {
+        desk.taken_back(follow_up).await;
+    }
+    assert!(app.app.readside.rebuild(false, |_| ()).await.unwrap().switched, "rebuilt as it is");
+}
+
+#[tokio::test]
+async fn who_opts_out_takes_along_what_is_promised_anywhere() {
+    let app = TestApp::start().await;
+    let desk = Desk::set_up(&app, json!({})).await;
+    let summer = desk.second_campaign().await;
+    let ada = [desk.follow_up(0).await, desk.follow_up_in(&summer, 0).await];
+    let bea = [desk.follow_up(1).await, desk.follow_up_in(&summer, 1).await];
+    assert_eq!(desk.pending().await, json!(4));
+    // An opt-out that was decided before any of that was promised.
+    let contact: ContactId = desk.contacts[0].parse().unwrap();
+    let opt_out = ContactCommand::OptOut { via: "call", addresses: vec![] };
+    let (command, now) = (app.app.clock.mint(), app.app.clock.now());
+    app.app
+        .ledger
+        .order::<Contact>(
+            desk.client.organization,
+            contact,
+            command,
+            now,
+            &Origin::system("test"),
+            None,
+            opt_out,
+        )
+        .await
+        .unwrap();
+    assert_eq!(desk.pending().await, json!(2));
+    // A file says it of whoever it names, and looks for no follow-ups.
+    import(&desk.client, "Email,Do not contact\nbea@example.com,yes\n").await;
+    assert_eq!(desk.pending().await, json!(0));
+    for follow_up in ada.iter().chain(&bea) {
+        desk.taken_back(follow_up).await;
+    }
+    assert!(app.app.readside.rebuild(false, |_| ()).await.unwrap().switched, "rebuilt as it is");
 }
 
 #[tokio::test]

@@ -49,6 +49,9 @@ pub enum MembershipEvent {
         status: MembershipStatus,
         /// Why: `follow_up_scheduled`, `follow_up_closed`, `script_started`, `qualification`.
         because: String,
+        /// When a person came to the verdict that it stands there by; none where no person did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        judged_at: Option<Timestamp>,
     },
 }
 

@@ -41,6 +41,10 @@ pub enum RosterEvent {
         contact_ids: Vec<ContactId>,
         /// Whether their calls are no longer counted to the campaign. The calls themselves stay in the ledger.
         detach_calls: bool,
+        /// Whether every follow-up that was scheduled for them in the campaign before this event and is still pending is
+        /// cancelled, also one that whoever took them out did not see.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cancel_follow_ups: bool,
     },
 }
 

@@ -106,7 +106,8 @@ async fn bulk_remove_contacts_from_campaign(
             elsewhere += u64::from(member.other_campaigns > 0);
         }
     }
-    let pending: Vec<PendingFollowUp> = if input.cancel_follow_ups.unwrap_or(true) && !removed.is_empty() {
+    let cancel_follow_ups = input.cancel_follow_ups.unwrap_or(true);
+    let pending: Vec<PendingFollowUp> = if cancel_follow_ups && !removed.is_empty() {
         follow_ups::pending(&mut view, organization, campaign_id, &removed).await?
     } else {
         Vec::new()
@@ -139,9 +140,15 @@ async fn bulk_remove_contacts_from_campaign(
         also_in_other_campaigns: elsewhere,
         result,
     };
-    let command =
-        RosterCommand::Remove { campaign_id, contact_ids: removed, detach_calls: input.detach_call_logs };
+    let command = RosterCommand::Remove {
+        campaign_id,
+        contact_ids: removed,
+        detach_calls: input.detach_call_logs,
+        cancel_follow_ups,
+    };
     let mut writes = roster_writes(&mut view, &ctx, campaign_id, command).await?;
+    // One that is scheduled between this view and the append is cancelled by the roster's event; whoever schedules one
+    // after it finds the roster moved.
     writes.extend(pending.iter().map(|follow_up| Write {
         stream: Stream::of::<FollowUp>(follow_up.follow_up_id),
         expected: follow_up.version,

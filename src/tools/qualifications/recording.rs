@@ -115,8 +115,9 @@ async fn create_qualification(
         provenance: None,
     };
     let id: QualificationId = mint.id();
-    let planned =
-        qualifications::open(ctx.app(), ctx.organization(), id, new).await.map_err(told("answers"))?;
+    let planned = qualifications::open(ctx.app(), ctx.organization(), id, new, ctx.now())
+        .await
+        .map_err(told("answers"))?;
     doubts(&ctx, &planned);
     let shown = QualificationShown::of_state(
         id,
@@ -234,7 +235,7 @@ async fn update_qualification(
         notes: wanted.notes.nested().map(|notes| notes.filter(|notes| !notes.is_empty())),
         ..Change::default()
     };
-    let planned = qualifications::changed(ctx.app(), organization, id, &before, change)
+    let planned = qualifications::changed(ctx.app(), organization, id, &before, change, ctx.now())
         .await
         .map_err(told("patch.answers"))?;
     doubts(&ctx, &planned);

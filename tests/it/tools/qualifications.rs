@@ -180,6 +180,28 @@ async fn a_verdict_moves_the_contact() {
 }
 
 #[tokio::test]
+async fn a_call_that_began_before_a_persons_verdict_does_not_undo_it() {
+    let desk = Desk::open().await;
+    let client = &desk.office.client;
+    desk.made(0, json!({ "answers": { "fuel": "oil" }, "status": "qualified" })).await;
+    // The verdict was given at 18:00, and a caller's clock may be a few minutes ahead.
+    for (outcome, started_at, stands) in [
+        ("no_answer", "2026-11-19T10:00:00Z", "qualified"),
+        ("reached", "2026-11-21T17:50:00Z", "qualified"),
+        ("busy", "2026-11-21T18:02:00Z", "qualified"),
+        ("reached", "2026-11-21T18:03:00Z", "in_progress"),
+    ] {
+        let call = json!({
+            "campaignId": desk.campaign, "contactId": desk.contacts[0], "agentId": desk.office.agents[0],
+            "outcome": outcome, "startedAt": started_at,
+        });
+        let (status, answer) = client.post(&client.crm("calls"), call).await;
+        assert_eq!((status, &answer["status"]), (201, &json!(stands)), "{outcome} {started_at}: {answer}");
+        assert_eq!(number(&desk.standing().await[stands]), 1, "{outcome} {started_at}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_asked_not_to_be_contacted_is_not_moved() {
     let desk = Desk::open().await;
     let call = json!({
