@@ -319,7 +319,7 @@ pub async fn moves_nobody(app: &App, organization: OrganizationId, record: &Qual
     let ground = ground_of(app, organization, about.stay).await?;
     let qualified = record.status() == QualificationStatus::Qualified;
     let verdict = Verdict { qualified, by_model: !record.judged_by_a_person() };
-    let (_, unmoved) = moved(Some(verdict), ground.as_ref(), &mut Vec::new())?;
+    let (_, unmoved) = moved(Some(verdict), ground.as_ref(), &mut Vec::new(), app.clock.now())?;
     Ok(unmoved)
 }
 
