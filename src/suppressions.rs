@@ -180,7 +180,8 @@ async fn find_contacts<R>(
     }
     let keys = app.ledger.keys().organization(organization).await?;
     let mut view = app.readside.view(organization, Consistency::STRONG).await?;
-    let mut rows = contact_rows::by_keys(&mut view, organization, &wanted, CONTACTS_MAX).await?;
+    let mut rows =
+        contact_rows::by_keys(&mut view, organization, &wanted, CONTACTS_MAX, CONTACTS_MAX).await?;
     rows.extend(
         contact_rows::by_match_keys(&mut view, organization, &stored, CONTACTS_MAX, CONTACTS_MAX).await?,
     );

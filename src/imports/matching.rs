@@ -70,7 +70,7 @@ impl Known {
     ) -> sqlx::Result<Self> {
         let keys: Vec<MatchKeys> = rows.iter().map(|profile| MatchKeys::of(profile)).collect();
         let mut known = Self::default();
-        for row in contacts::by_keys(view, organization, &keys, CANDIDATES_MAX).await? {
+        for row in contacts::by_keys(view, organization, &keys, CANDIDATES_MAX, CANDIDATES_MAX).await? {
             if let Some(profile) = &row.profile {
                 known.add(row.contact_id, profile);
             }
