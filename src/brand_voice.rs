@@ -3,7 +3,7 @@
 //! What is the same text for the same checker is judged once: the verdict is kept beside the ledger, sealed, under a
 //! keyed hash of the text, and the text itself is not kept. A hit never asks the checker. Of many that ask for
 //! the same text at the same time, one asks the checker and the others get its answer, in this process and, by a
-//! row that is held for as long as the checker may take, in all others. What could not be judged is not kept.
+//! row that is held for as long as the checker is asked, in all others. What could not be judged is not kept.
 //!
 //! The rules of [`rules`] always apply. Where the operator connected a language model, it is asked as well; without
 //! its answer there is no verdict then.
@@ -357,7 +357,10 @@ async fn work(app: App, place: Place, text: String, asker: Asker) -> Result<Kept
             Turn::Others => tokio::time::sleep(LOOK).await,
         }
     };
-    let judged = assess(&app, &text).await;
+    let judged = tokio::select! {
+        judged = assess(&app, &text) => judged,
+        never = cache::renew(pool, &place, holder) => match never {},
+    };
     let outcome = if judged.is_ok() { "asked" } else { "failed" };
     metrics::counter!("docket_brand_voice_checks_total", "outcome" => outcome).increment(1);
     let assessment = match judged {

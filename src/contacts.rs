@@ -3,14 +3,14 @@
 
 use std::borrow::Cow;
 
-use docket_aggregates::contact::{Contact, ContactCommand, ContactError, ContactProfile, account};
+use docket_aggregates::contact::{Contact, ContactCommand, ContactError, ContactProfile, account, one_form};
 use docket_aggregates::ids::ContactId;
 use docket_projections::searchable::without_tag;
 
 use crate::app::App;
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::{AppendError, Decided};
-use crate::normalise::{Country, normalise_email, normalise_phone, one_form};
+use crate::normalise::{Country, normalise_email, normalise_phone};
 use crate::service::{Call, ServiceError};
 
 /// For numbers that are written without a country code. Stored numbers never are.

@@ -284,7 +284,7 @@ mod tests {
                 assert!(
                     [
                         "because", "channel", "kind", "lane", "matched", "outcome", "reason", "route",
-                        "status", "step"
+                        "status", "step", "work"
                     ]
                     .contains(&label),
                     "{name}: {label}"

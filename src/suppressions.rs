@@ -29,7 +29,7 @@ use docket_aggregates::personal::Personal;
 use docket_aggregates::suppression::{Suppression, SuppressionCommand, SuppressionError, SuppressionReason};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::contacts as contact_rows;
-use docket_projections::searchable::{MatchKeys, account_key, mailbox_key, without_tag};
+use docket_projections::searchable::{MatchKeys, account_key, mailbox_key, number_key, without_tag};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -157,7 +157,8 @@ async fn read(
     Ok(targets)
 }
 
-/// Adds to each address the contacts that have it now; to one without a tag also those that have it with any.
+/// Adds to each address the contacts that have it now; to one without a tag also those that have it with any, and to a number
+/// those that have it with an extension.
 async fn find_contacts<R>(
     app: &App,
     organization: OrganizationId,
@@ -168,7 +169,9 @@ async fn find_contacts<R>(
     for text in texts {
         wanted.push(MatchKeys::of_address(text));
         stored.extend(account_key(organization, text));
-        if text.contains('@') && matches!(without_tag(text), Cow::Borrowed(_)) {
+        if !text.contains('@') {
+            stored.push(number_key(organization, text));
+        } else if matches!(without_tag(text), Cow::Borrowed(_)) {
             stored.push(mailbox_key(organization, text));
         }
     }
@@ -177,7 +180,8 @@ async fn find_contacts<R>(
     }
     let keys = app.ledger.keys().organization(organization).await?;
     let mut view = app.readside.view(organization, Consistency::STRONG).await?;
-    let mut rows = contact_rows::by_keys(&mut view, organization, &wanted, CONTACTS_MAX).await?;
+    let mut rows =
+        contact_rows::by_keys(&mut view, organization, &wanted, CONTACTS_MAX, CONTACTS_MAX).await?;
     rows.extend(
         contact_rows::by_match_keys(&mut view, organization, &stored, CONTACTS_MAX, CONTACTS_MAX).await?,
     );

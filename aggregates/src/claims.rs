@@ -42,6 +42,9 @@ pub enum Scope {
     ListedAddress,
     /// A caller's deduplication key: the one message that stands for it.
     MessageDedup,
+    /// The same key, of a message that was held to be unsent and was sent after all. Never given free: whoever has the key
+    /// meanwhile gives it back to that one.
+    SentAfterAll,
     /// The one open charge of a message: the bucket that counts it.
     QuotaCharge,
     /// The one living content piece of a path.
@@ -63,6 +66,7 @@ impl Scope {
             Self::JudgedByPerson => "judged_by_person",
             Self::ListedAddress => "listed_address",
             Self::MessageDedup => "message_dedup",
+            Self::SentAfterAll => "sent_after_all",
             Self::QuotaCharge => "quota_charge",
             Self::ContentPath => "content_path",
             Self::LeftAlone => "left_alone",
@@ -123,6 +127,11 @@ impl ClaimKey {
     /// The claim on a deduplication key, by its keyed hash.
     pub fn message_dedup(key: &str) -> Self {
         Self::new(Scope::MessageDedup, key)
+    }
+
+    /// The same of the message that was sent with it after all.
+    pub fn sent_after_all(key: &str) -> Self {
+        Self::new(Scope::SentAfterAll, key)
     }
 
     /// The claim of a message's open charge.
@@ -263,11 +272,12 @@ fn of_contact(event: &ContactEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
 }
 
 /// A draft takes its deduplication key; whatever ends it unsent gives the key free. One that was sent all the same stands
-/// for its key again, unless another one was drafted with it meanwhile.
+/// for its key again for ever, but for as long as another one stands for it that was drafted with it meanwhile.
 fn of_message(event: &MessageEvent, aggregate_id: Uuid) -> Vec<ClaimChange> {
     match event {
         MessageEvent::MessageSettled { dedup_key_again: Some(key), .. } => {
-            vec![ClaimChange::Ensure(ClaimKey::message_dedup(key), aggregate_id)]
+            let again = [ClaimKey::message_dedup(key), ClaimKey::sent_after_all(key)];
+            again.map(|key| ClaimChange::Ensure(key, aggregate_id)).into()
         }
         MessageEvent::MessageDrafted { message_id, dedup, .. } => dedup
             .iter()
@@ -409,8 +419,9 @@ mod tests {
             dedup_key: None,
             dedup_key_again: Some("k".into()),
         };
-        let again = ClaimChange::Ensure(ClaimKey::message_dedup("k"), message.uuid());
-        assert_eq!(changes_of(&sent_after_all.into(), message.uuid()), [again]);
+        let again = [ClaimKey::message_dedup("k"), ClaimKey::sent_after_all("k")]
+            .map(|key| ClaimChange::Ensure(key, message.uuid()));
+        assert_eq!(changes_of(&sent_after_all.into(), message.uuid()), again);
         let accepted = MessageEvent::MessageAccepted { attempt: 1, provider_hash: None, answer: None };
         assert_eq!(changes_of(&accepted.into(), message.uuid()), []);
     }

@@ -4,6 +4,7 @@
 //! import.
 
 mod event;
+mod number;
 mod reach;
 
 use std::collections::BTreeSet;
@@ -11,7 +12,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 pub use event::{ContactEvent, ContactProfile};
-pub use reach::{account, scoped_id};
+pub use number::{one_form, without_extension};
+pub use reach::{account, linkedin_id, scoped_id};
 
 use crate::ids::{ContactId, ImportId};
 use crate::personal::Personal;

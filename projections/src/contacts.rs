@@ -118,11 +118,12 @@ pub async fn existing(
     Ok(ids.into_iter().map(ContactId).collect())
 }
 
-/// The contacts that share a key with any of these, by id, `limit` at most.
+/// The contacts that share a key with any of these, by id: of each key the first `each`, and `limit` at most.
 pub async fn by_keys(
     conn: &mut PgConnection,
     organization: OrganizationId,
     keys: &[MatchKeys],
+    each: i64,
     limit: i64,
 ) -> sqlx::Result<Vec<ContactRow>> {
     let of = |kind: fn(&MatchKeys) -> Option<Uuid>| {
@@ -134,9 +135,12 @@ pub async fn by_keys(
     // One index each; an OR over three columns would read the whole table. OFFSET 0 keeps each look-up by itself.
     let by = |column: &str, parameter: &str| {
         format!(
-            "SELECT found.contact_id FROM UNNEST({parameter}::uuid[]) AS wanted (key)
-             CROSS JOIN LATERAL (SELECT contact_id FROM contacts
-                 WHERE organization_id = $1 AND {column} = wanted.key OFFSET 0) AS found"
+            "SELECT contact_id FROM (
+                 SELECT found.contact_id, row_number() OVER (PARTITION BY wanted.key ORDER BY found.contact_id) AS place
+                 FROM UNNEST({parameter}::uuid[]) AS wanted (key)
+                 CROSS JOIN LATERAL (SELECT contact_id FROM contacts
+                     WHERE organization_id = $1 AND {column} = wanted.key OFFSET 0) AS found) AS placed
+             WHERE place <= $6"
         )
     };
     let (email, phone, external) = (by("email_key", "$2"), by("phone_key", "$3"), by("external_key", "$4"));
@@ -153,6 +157,7 @@ pub async fn by_keys(
     .bind(of(|keys| keys.phone))
     .bind(of(|keys| keys.external))
     .bind(limit)
+    .bind(each)
     .fetch_all(conn)
     .await?;
     rows.iter().map(row).collect()

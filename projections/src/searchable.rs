@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use docket_aggregates::contact::{ContactProfile, account};
+use docket_aggregates::contact::{ContactProfile, account, one_form, without_extension};
 use docket_aggregates::ids::OrganizationId;
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
@@ -145,9 +145,11 @@ pub fn email_key(email: &str) -> Option<Uuid> {
     key("email", &email.trim().to_lowercase())
 }
 
-/// The key of a phone number in E.164.
+/// The key of a phone number in E.164, with its extension if it has one; the forms that it has in its country are the same.
 pub fn phone_key(phone: &str) -> Option<Uuid> {
-    key("phone", phone.trim())
+    let phone = phone.trim();
+    let number = without_extension(phone);
+    key("phone", &format!("{}{}", one_form(number), &phone[number.len()..]))
 }
 
 /// The key of an id of another system; upper and lower case are the same.
@@ -164,8 +166,8 @@ pub fn without_tag(email: &str) -> Cow<'_, str> {
     untagged.map_or(Cow::Borrowed(email), Cow::Owned)
 }
 
-/// The keys of a contact that stand in no column of their own: those of its name, the mailbox of a tagged address, and its
-/// accounts. A key is a hash that begins with the organization, so that one index serves them all and nobody meets another's.
+/// The keys of a contact that stand in no column of their own: those of its name, the mailbox of a tagged address, the number
+/// of one with an extension, and its accounts. A key is a hash that begins with the organization, so that one index serves them all and nobody meets another's.
 pub fn stored_keys(organization: OrganizationId, profile: &ContactProfile) -> Vec<i64> {
     let names = NameWords::read(
         profile.first_name.as_deref(),
@@ -179,6 +181,8 @@ pub fn stored_keys(organization: OrganizationId, profile: &ContactProfile) -> Ve
     {
         keys.push(mailbox_key(organization, &mailbox));
     }
+    let extended = profile.phone.as_deref().filter(|phone| without_extension(phone) != *phone);
+    keys.extend(extended.map(|phone| number_key(organization, phone)));
     keys.extend(profile.accounts().filter_map(|account| account_key(organization, account)));
     keys.sort_unstable();
     keys.dedup();
@@ -196,6 +200,12 @@ pub fn stored_key(organization: OrganizationId, key: &str) -> i64 {
 pub fn mailbox_key(organization: OrganizationId, email: &str) -> i64 {
     let email = email.trim().to_lowercase();
     stored_key(organization, &format!("email:{}", without_tag(&email)))
+}
+
+/// The key under which contacts are found that have this number with an extension. `phone` may have one itself.
+pub fn number_key(organization: OrganizationId, phone: &str) -> i64 {
+    let number = one_form(without_extension(phone.trim()));
+    stored_key(organization, &format!("phone:{number}"))
 }
 
 /// The key under which contacts are found that have this account, however it is written; none where the text is no account.
@@ -278,6 +288,32 @@ mod tests {
         assert_ne!(email_key("a@x.com"), email_key("a+tag@x.com"));
         assert_eq!(email_key("  "), None);
         assert_ne!(email_key("1"), phone_key("1"));
+    }
+
+    #[test]
+    fn a_number_is_one_key_in_each_of_its_forms_and_another_one_at_each_extension() {
+        for (one, other, same) in [
+            ("+5491123456789", "+541123456789", true),
+            ("+5215512345678", "+525512345678", true),
+            ("+5511987654321", " +551187654321", true),
+            ("+5491123456789;ext=1", "+541123456789;ext=1", true),
+            ("+33144556677;ext=12", "+33144556677", false),
+            ("+33144556677;ext=12", "+33144556677;ext=14", false),
+            ("+33144556677", "+33144556678", false),
+        ] {
+            assert_eq!(phone_key(one) == phone_key(other), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_number_with_an_extension_is_found_without_it() {
+        let own = OrganizationId(Uuid::from_u128(1));
+        let keys = |phone: &str| {
+            stored_keys(own, &ContactProfile { phone: Some(phone.to_owned()), ..Default::default() })
+        };
+        assert!(keys("+33144556677").is_empty(), "a number without one has a column of its own");
+        assert_eq!(keys("+33144556677;ext=12"), [number_key(own, "+33144556677")]);
+        assert_eq!(keys("+5491123456789;ext=12"), [number_key(own, "+541123456789")]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Verdicts as they are kept: sealed, for a month, under a keyed hash of checker and text.
 //!
 //! A row without a body is a turn: whoever wrote it asks the checker, and the others wait for its verdict, until the
-//! turn is over by the database's clock. A turn that its holder did not come back to is taken over.
+//! turn is over by the database's clock. It is short, and its holder renews it for as long as the checker is asked: that of a
+//! process that was killed is taken over soon.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +21,10 @@ use crate::ledger::keys::OrganizationKeys;
 
 /// How long a verdict is kept.
 const KEPT_MILLIS: i64 = 30 * 24 * 60 * 60 * 1_000;
-/// How long a turn lasts: longer than a model may take.
-const TURN: Duration = Duration::from_secs(45);
+/// How long a turn lasts that its holder does not renew. Whoever takes it over has time left for its own question.
+const TURN: Duration = Duration::from_secs(10);
+/// How often its holder renews it.
+const RENEWAL: Duration = Duration::from_secs(2);
 
 /// Where the verdict of one checker on one text is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -135,6 +139,26 @@ pub(super) async fn take_turn(
         Some(kept) => Turn::Judged(Box::new(kept)),
         None => Turn::Others,
     })
+}
+
+/// Renews a turn again and again, until it is dropped. Where that fails, another process may ask as well, which costs a call.
+pub(super) async fn renew(pool: &PgPool, place: &Place, holder: Uuid) -> Infallible {
+    loop {
+        tokio::time::sleep(RENEWAL).await;
+        let renewed = sqlx::query(
+            "UPDATE ledger.brand_voice SET held_until = clock_timestamp() + make_interval(secs => $4) \
+             WHERE organization_id = $1 AND key_hash = $2 AND holder = $3 AND body IS NULL",
+        )
+        .bind(place.organization.uuid())
+        .bind(place.key_hash.as_slice())
+        .bind(holder)
+        .bind(TURN.as_secs_f64())
+        .execute(pool)
+        .await;
+        if renewed.is_err() {
+            tracing::warn!("the turn of a check could not be renewed");
+        }
+    }
 }
 
 /// Keeps the verdict of whoever has the turn.

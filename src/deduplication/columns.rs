@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use docket_aggregates::contact::one_form;
 use indexmap::IndexSet;
 use sha2::{Digest, Sha256};
 
@@ -348,7 +349,7 @@ impl Reader {
             is_contact,
             rows: 0,
             email: self.columns.emails.number(email),
-            phone: phone.and_then(|phone| phone.e164()[1..].parse().ok()).unwrap_or(0),
+            phone: phone.and_then(|phone| one_form(phone.e164())[1..].parse().ok()).unwrap_or(0),
             extension: self
                 .columns
                 .texts

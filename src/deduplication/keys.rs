@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use docket_aggregates::contact::one_form;
 use docket_projections::name_keys::{self, NameWords};
 use docket_projections::searchable::without_tag;
 use serde::{Deserialize, Serialize};
@@ -106,7 +107,7 @@ impl Normal {
             keys.push(MatchKey(format!("email:{}", without_tag(email.key()))));
         }
         if let Some(phone) = &self.phone {
-            keys.push(MatchKey(format!("phone:{}", phone.e164())));
+            keys.push(MatchKey(format!("phone:{}", one_form(phone.e164()))));
         }
         if let Some(external) = &self.external {
             keys.push(MatchKey(format!("external:{external}")));

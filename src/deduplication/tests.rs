@@ -312,6 +312,18 @@ fn names_that_contradict_each_other_are_not_one() {
 }
 
 #[test]
+fn the_forms_of_one_number_are_one_number() {
+    for (one, other) in [
+        ("Ann|Lee||+54 9 11 2345 6789", "Ann|Lee||+54 11 2345 6789"),
+        ("Ann|Lee||+55 11 98765 4321", "Ann|Lee||+55 11 8765 4321"),
+    ] {
+        let analysis = analysed(&[one, other], &[], &defaults());
+        let matched: Vec<_> = analysis.groups.iter().map(|group| group.matched_on.clone()).collect();
+        assert_eq!(matched, [[MatchOn::Phone]], "{one} and {other}");
+    }
+}
+
+#[test]
 fn what_was_not_asked_for_proposes_nothing_but_is_weighed() {
     let only_name = Options { match_on: BTreeSet::from([MatchOn::NameCompany]), ..defaults() };
     let same_phone = ["Ann|Lee||0612345678", "Bob|Moreau||0612345678"];

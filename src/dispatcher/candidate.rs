@@ -14,7 +14,7 @@ use super::Shared;
 use super::ground::{Ground, LookError};
 use super::work::Lane;
 use crate::ledger::{Guard, Versioned};
-use crate::sending::addressee::contact_beside;
+use crate::sending::addressee::contacts_beside;
 use crate::sending::recipient::{counted_in, known_as};
 use crate::sending::vouching::labels_now;
 use crate::sequences::leading::{self, Led, StepOf};
@@ -24,8 +24,8 @@ pub struct Candidate {
     pub id: MessageId,
     pub message: Versioned<Message>,
     pub keys: RecipientKeys,
-    /// The contact that has the number which its channel writes to besides.
-    beside: Option<ContactId>,
+    /// The contacts that it reaches beside the one that it is for: see [`contacts_beside`].
+    beside: Vec<ContactId>,
     /// The streams that count what its recipient gets.
     pub counted_in: Vec<Uuid>,
     /// Where its contact is in the sequence that it is a step of.
@@ -48,9 +48,10 @@ impl Candidate {
         self.keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash))
     }
 
-    /// The claims that the contact that it is for, or the one who has the number beside, is left alone.
+    /// The claims that the contact that it is for, or one that it reaches beside, is left alone.
     pub fn left_alone(&self) -> impl Iterator<Item = ClaimKey> {
-        self.message.state.contact_id().into_iter().chain(self.beside).map(ClaimKey::left_alone)
+        let reached = self.message.state.contact_id().into_iter().chain(self.beside.iter().copied());
+        reached.map(ClaimKey::left_alone)
     }
 }
 
@@ -73,10 +74,11 @@ pub async fn look(
     let named: BTreeSet<ContentPieceId> =
         named.filter_map(|(_, message)| message.state.content_piece_id()).collect();
     let pieces = shared.app.ledger.load_each::<ContentPiece, _>(organization, named, |id| id.uuid()).await?;
+    let messages: Vec<&Message> = found.iter().map(|(_, message)| &*message.state).collect();
+    let beside = contacts_beside(&shared.app, organization, &ground.keys, &messages).await?;
     let mut candidates = Vec::with_capacity(found.len());
-    for (id, message) in found {
+    for ((id, message), beside) in found.into_iter().zip(beside) {
         let keys = known_as(&ground.keys, &message.state);
-        let beside = contact_beside(&shared.app, organization, &ground.keys, &message.state).await?;
         let piece = message.state.content_piece_id().and_then(|id| pieces.get(&id));
         let labels = if message.state.auto_approved() {
             labels_now(&message.state, &ground.outbox.state, piece.map(|piece| &*piece.state))

@@ -33,9 +33,9 @@ pub enum LookError {
     /// The database does not answer.
     #[error("the database does not answer")]
     Database(#[from] sqlx::Error),
-    /// Who has a number cannot be looked up.
-    #[error("whose number it is cannot be told: {0}")]
-    Number(#[from] ServiceError<SendRefusal>),
+    /// Who has an address or a number cannot be looked up.
+    #[error("whose address it is cannot be told: {0}")]
+    Owner(#[from] ServiceError<SendRefusal>),
 }
 
 /// The ground.

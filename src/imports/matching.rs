@@ -70,7 +70,7 @@ impl Known {
     ) -> sqlx::Result<Self> {
         let keys: Vec<MatchKeys> = rows.iter().map(|profile| MatchKeys::of(profile)).collect();
         let mut known = Self::default();
-        for row in contacts::by_keys(view, organization, &keys, CANDIDATES_MAX).await? {
+        for row in contacts::by_keys(view, organization, &keys, CANDIDATES_MAX, CANDIDATES_MAX).await? {
             if let Some(profile) = &row.profile {
                 known.add(row.contact_id, profile);
             }
@@ -203,10 +203,13 @@ mod tests {
             (1, row("a@x.com", "", "", "A")),
             (2, row("", "+33612345678", "", "")),
             (3, row("", "", "C-3", "C")),
+            (4, row("", "+541123456789", "", "D")),
         ];
         for (wanted, expected) in [
             (row("A@X.com", "", "", "other"), Some(1)),
             (row("", "+33612345678", "", "B"), Some(2)),
+            (row("", "+5491123456789", "", "D"), Some(4)),
+            (row("", "+541123456789;ext=1", "", "D"), None),
             (row("", "", "c-3", "other"), Some(3)),
             (row("a@x.com", "+33612345678", "C-3", ""), Some(3)),
             (row("a@x.com", "+33612345678", "", ""), Some(1)),

@@ -4,13 +4,16 @@
 //! which the append of a draft and of a hand-over refuses. A contact's own stream is looked at as well, for addresses that
 //! it got after it opted out. The read models only say which contact to look at; nothing is decided by them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::contact::Contact;
 use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
 use docket_aggregates::judgement;
 use docket_aggregates::message::Message;
-use docket_projections::contacts::{self, ContactRow};
+use docket_projections::contacts;
+use docket_projections::searchable::MatchKeys;
 use sqlx::PgConnection;
 
 use super::recipient::Recipient;
@@ -62,17 +65,6 @@ impl Addressee {
         };
         let beside = owner_beside(app, organization, keys, &recipient).await?;
         Ok(Self { keys: recipient.keys(keys), recipient, contact, beside })
-    }
-
-    /// The address alone, as it is judged where nobody said which contact is meant.
-    pub async fn without_contact(
-        app: &App,
-        organization: OrganizationId,
-        keys: &OrganizationKeys,
-        recipient: Recipient,
-    ) -> Result<Self, ServiceError<SendRefusal>> {
-        let beside = owner_beside(app, organization, keys, &recipient).await?;
-        Ok(Self { keys: recipient.keys(keys), recipient, contact: None, beside })
     }
 
     /// The contact, where there is one.
@@ -133,67 +125,115 @@ async fn owner_beside(
     }
 }
 
-/// The same of a message that waits for its channel, by its id.
-pub async fn contact_beside(
+/// The contacts that each of these messages reaches beside the one that it was drafted for: whoever has its address by now,
+/// where nobody had it, and whoever has the number. Only what the read models show is looked at: whoever has such a contact
+/// left alone by another address looked for it there before, and what is appended here looks for that word.
+pub async fn contacts_beside(
     app: &App,
     organization: OrganizationId,
     keys: &OrganizationKeys,
-    message: &Message,
-) -> Result<Option<ContactId>, ServiceError<SendRefusal>> {
-    let Some(recipient) = Recipient::of_message(message) else { return Ok(None) };
-    let owner = owner_beside(app, organization, keys, &recipient).await?;
-    Ok(owner.map(|(contact_id, _)| contact_id))
+    messages: &[&Message],
+) -> Result<Vec<Vec<ContactId>>, ServiceError<SendRefusal>> {
+    let reached: Vec<Vec<Recipient>> = messages
+        .iter()
+        .map(|message| {
+            let Some(recipient) = Recipient::of_message(message) else { return vec![] };
+            let at_the_number = recipient.at_the_number();
+            let for_nobody = message.contact_id().is_none().then_some(recipient);
+            for_nobody.into_iter().chain(at_the_number).collect()
+        })
+        .collect();
+    let recipients: Vec<Recipient> = reached.iter().flatten().cloned().collect();
+    if recipients.is_empty() {
+        return Ok(vec![vec![]; messages.len()]);
+    }
+    let mut peek = app.readside.peek().await?;
+    let found = candidates(&mut peek, organization, keys, &recipients).await?;
+    drop(peek);
+    let mut owners = owners(app, organization, keys, &recipients, found).await?.into_iter();
+    let mut of_each = Vec::with_capacity(messages.len());
+    for those in &reached {
+        let owners = owners.by_ref().take(those.len()).flatten();
+        of_each.push(owners.map(|(contact_id, _)| contact_id).collect());
+    }
+    Ok(of_each)
 }
 
-/// The contact that an address belongs to: the oldest that has this very address, else the oldest that has its mailbox with
-/// another tag or with none.
+/// The contact that an address belongs to.
 async fn owner_of(
     app: &App,
     organization: OrganizationId,
     keys: &OrganizationKeys,
     recipient: &Recipient,
 ) -> Result<Option<Owner>, ServiceError<SendRefusal>> {
+    let recipients = std::slice::from_ref(recipient);
     let mut peek = app.readside.peek().await?;
-    let mut rows = candidates(&mut peek, organization, recipient).await?;
+    let mut found = candidates(&mut peek, organization, keys, recipients).await?;
     drop(peek);
-    if rows.is_empty() {
+    if found.is_empty() {
         // It may have been created a moment ago. A message is not held up for it while folding is far behind.
         match app.readside.view(organization, Consistency::STRONG).await {
-            Ok(mut view) => rows = candidates(&mut view, organization, recipient).await?,
+            Ok(mut view) => found = candidates(&mut view, organization, keys, recipients).await?,
             Err(ReadSideError::UnknownOrganization) => return Err(ReadSideError::UnknownOrganization.into()),
             Err(behind) => {
                 tracing::debug!(error = %behind, "a recipient was not looked up among new contacts")
             }
         }
     }
-    let RecipientKeys { address, mailbox, .. } = recipient.keys(keys);
-    let mut of_mailbox = None;
-    for row in rows {
-        let contact = app.ledger.load::<Contact>(organization, row.contact_id).await?;
-        let Some(profile) = contact.state.profile() else { continue };
-        if address_hashes(keys, profile).contains(&address) {
-            return Ok(Some((row.contact_id, contact)));
-        }
-        if of_mailbox.is_none() && mailbox_hash(keys, profile).as_ref() == Some(&mailbox) {
-            of_mailbox = Some((row.contact_id, contact));
-        }
-    }
-    Ok(of_mailbox)
+    Ok(owners(app, organization, keys, recipients, found).await?.into_iter().flatten().next())
 }
 
-/// The contacts that may have an address, by id.
+/// Of each address the contact that it belongs to, of those that were found: the oldest that has this very address, else the
+/// oldest that has its mailbox with another tag or with none.
+async fn owners(
+    app: &App,
+    organization: OrganizationId,
+    keys: &OrganizationKeys,
+    recipients: &[Recipient],
+    found: BTreeSet<ContactId>,
+) -> Result<Vec<Option<Owner>>, ReadError> {
+    let contacts = app.ledger.load_each::<Contact, _>(organization, found, |id| id.uuid()).await?;
+    let (mut of_address, mut of_mailbox) = (BTreeMap::new(), BTreeMap::new());
+    for (id, contact) in &contacts {
+        let Some(profile) = contact.state.profile() else { continue };
+        for hash in address_hashes(keys, profile) {
+            of_address.entry(hash).or_insert(id);
+        }
+        if let Some(hash) = mailbox_hash(keys, profile) {
+            of_mailbox.entry(hash).or_insert(id);
+        }
+    }
+    let owner = |recipient: &Recipient| {
+        let RecipientKeys { address, mailbox, .. } = recipient.keys(keys);
+        let id = of_address.get(&address).or_else(|| of_mailbox.get(&mailbox))?;
+        Some((**id, contacts.get(id)?.clone()))
+    };
+    Ok(recipients.iter().map(owner).collect())
+}
+
+/// The contacts that may have one of these addresses.
 async fn candidates(
     conn: &mut PgConnection,
     organization: OrganizationId,
-    recipient: &Recipient,
-) -> sqlx::Result<Vec<ContactRow>> {
-    let keys = recipient.match_keys();
-    if !keys.is_empty() {
-        let rows = contacts::by_keys(conn, organization, &keys, CONTACTS_MAX).await?;
-        if !rows.is_empty() {
-            return Ok(rows);
-        }
-    }
-    let Some(key) = recipient.stored_key(organization) else { return Ok(vec![]) };
-    contacts::by_match_keys(conn, organization, &[key], CONTACTS_MAX, CONTACTS_MAX).await
+    keys: &OrganizationKeys,
+    recipients: &[Recipient],
+) -> sqlx::Result<BTreeSet<ContactId>> {
+    let limit = CONTACTS_MAX.saturating_mul(recipients.len() as i64);
+    let exact: Vec<MatchKeys> = recipients.iter().flat_map(Recipient::match_keys).collect();
+    let mut rows = match exact.is_empty() {
+        true => vec![],
+        false => contacts::by_keys(conn, organization, &exact, CONTACTS_MAX, limit).await?,
+    };
+    let profiles = rows.iter().filter_map(|row| row.profile.as_ref());
+    let had: BTreeSet<String> = profiles
+        .flat_map(|profile| address_hashes(keys, profile).into_iter().chain(mailbox_hash(keys, profile)))
+        .collect();
+    let is_had = |recipient: &&Recipient| {
+        let RecipientKeys { address, mailbox, .. } = recipient.keys(keys);
+        had.contains(&address) || had.contains(&mailbox)
+    };
+    let others = recipients.iter().filter(|recipient| !is_had(recipient));
+    let stored: Vec<i64> = others.filter_map(|recipient| recipient.stored_key(organization)).collect();
+    rows.extend(contacts::by_match_keys(conn, organization, &stored, CONTACTS_MAX, limit).await?);
+    Ok(rows.into_iter().map(|row| row.contact_id).collect())
 }

@@ -208,8 +208,8 @@ impl Asked {
             return Ok(Some(Activity::of(organization, row).found_again()));
         }
         let Some(dedup) = &self.dedup else { return Ok(None) };
-        let key = ClaimKey::message_dedup(&dedup.key);
-        let owners = app.ledger.owners(organization, std::slice::from_ref(&key)).await?;
+        let keys = [ClaimKey::message_dedup(&dedup.key), ClaimKey::sent_after_all(&dedup.key)];
+        let owners = app.ledger.owners(organization, &keys).await?;
         let Some(owner) = owners.into_iter().flatten().next().map(MessageId) else { return Ok(None) };
         let holder = app.ledger.load::<Message>(organization, owner).await?;
         // To whoever sees none but their own, the message of somebody else is another one, whatever it says.
@@ -282,6 +282,7 @@ impl Asked {
         let guards = own.chain(request.guards.iter().copied()).collect();
         let mut command = call.command(writes, guards, call.request(&entity)?);
         command.absent = ground.absent(addressee);
+        command.absent.extend(self.dedup.as_ref().map(|dedup| ClaimKey::sent_after_all(&dedup.key)));
         let appended = app.ledger.append(command).await?;
         Ok(Done { entity, appended: Some(appended) })
     }

@@ -60,7 +60,7 @@ pub enum RecipientError {
     #[error("must be LinkedIn's id of a person, or the address of a profile with it")]
     Account,
     /// Instagram writes to ids that are numbers.
-    #[error("must be an Instagram-scoped id, which is a number")]
+    #[error("must be an Instagram-scoped id, which is a number of 15 digits or more")]
     NotAScopedId,
     /// A domain entry names a domain.
     #[error("must be @ and a domain, an address, a handle, or *")]
@@ -89,10 +89,10 @@ impl Recipient {
         Ok(Self { number, ..self })
     }
 
-    /// The recipient of a message that was drafted: its address, and the payload as it is kept. A number that cannot be read is
-    /// one that no list names.
+    /// The recipient of a message that was drafted: its address, and the payload as it is kept. An account that would not be
+    /// taken any more is one all the same, and a number that cannot be read is one that no list names.
     pub fn of_content(channel: Channel, of_outbox: Channel, to: &str, payload: &str) -> Option<Self> {
-        let recipient = Self::read(channel, to).ok()?;
+        let recipient = Self::read(channel, to).or_else(|_| handle(to)).ok()?;
         if of_outbox != Channel::CalCom {
             return Some(recipient);
         }
@@ -123,14 +123,16 @@ impl Recipient {
         }
     }
 
-    /// The stored key under which a contact is looked for that has this account, or this mailbox with another tag.
+    /// The stored key under which a contact is looked for that has this account, this mailbox with another tag, or this number
+    /// with an extension.
     pub fn stored_key(&self, organization: OrganizationId) -> Option<i64> {
         match self.kind {
             EntryKind::Address if self.to.contains('@') => {
                 Some(searchable::mailbox_key(organization, &self.to))
             }
+            EntryKind::Address => Some(searchable::number_key(organization, &self.to)),
             EntryKind::Handle => searchable::account_key(organization, &self.to),
-            EntryKind::Address | EntryKind::Domain | EntryKind::Everybody => None,
+            EntryKind::Domain | EntryKind::Everybody => None,
         }
     }
 
@@ -271,8 +273,8 @@ fn scoped_id(to: &str) -> Result<Recipient, RecipientError> {
 
 /// An account has one spelling: what is around it in the address of a profile is taken off.
 fn linkedin_account(to: &str) -> Result<Recipient, RecipientError> {
-    let account = contact::account(to).ok_or(RecipientError::Account)?;
-    Ok(Recipient { to: account.to_owned(), kind: EntryKind::Handle, number: None })
+    let id = contact::linkedin_id(to).ok_or(RecipientError::Account)?;
+    Ok(Recipient { to: id.to_owned(), kind: EntryKind::Handle, number: None })
 }
 
 fn handle(to: &str) -> Result<Recipient, RecipientError> {
@@ -294,6 +296,8 @@ mod tests {
     use docket_aggregates::allowlist::{Allowed, Allowlist, AllowlistCommand};
 
     const ORGANIZATION: OrganizationId = OrganizationId::INSTANCE;
+    /// LinkedIn's id of a person.
+    const ANN: &str = "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0U4E";
 
     fn keys() -> OrganizationKeys {
         OrganizationKeys::new(ORGANIZATION, &Key::from_bytes([7; 32]))
@@ -313,14 +317,10 @@ mod tests {
             (Channel::Whatsapp, "+33 6 12 34 56 78", "+33612345678"),
             (Channel::Whatsapp, "0033612345678", "+33612345678"),
             (Channel::Instagram, "17841400000000000", "17841400000000000"),
-            (
-                Channel::Linkedin,
-                "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0U4E",
-                "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0U4E",
-            ),
-            (Channel::Linkedin, "ACoAAA/", "ACoAAA"),
-            (Channel::Linkedin, "ACoAAA?x=1", "ACoAAA"),
-            (Channel::Linkedin, "https://www.linkedin.com/in/ACoAAA", "ACoAAA"),
+            (Channel::Linkedin, ANN, ANN),
+            (Channel::Linkedin, &format!("{ANN}/"), ANN),
+            (Channel::Linkedin, &format!("{ANN}?x=1"), ANN),
+            (Channel::Linkedin, &format!("https://www.linkedin.com/in/{ANN}"), ANN),
             (Channel::Email, "\u{ff21}nn@example.com", "Ann@example.com"),
             (Channel::DryRun, "ann@example.com", "ann@example.com"),
             (Channel::DryRun, "+33612345678", "+33612345678"),
@@ -343,14 +343,26 @@ mod tests {
             (Channel::Whatsapp, "ann@example.com", RecipientError::NoCountryCode),
             (Channel::Whatsapp, "+33", RecipientError::Phone(PhoneError::NotANumber)),
             (Channel::Instagram, "ann.lee", RecipientError::NotAScopedId),
-            (Channel::Instagram, "17", RecipientError::NotAScopedId),
+            (Channel::Instagram, "12345678901234", RecipientError::NotAScopedId),
             (Channel::Linkedin, "ann lee", RecipientError::Account),
+            (Channel::Linkedin, "ann-lee", RecipientError::Account),
+            (Channel::Linkedin, "tbd", RecipientError::Account),
+            (Channel::Linkedin, "AErosmith", RecipientError::Account),
+            (Channel::Linkedin, "https://www.linkedin.com/in/ann-lee", RecipientError::Account),
+            (Channel::Linkedin, "https://www.linkedin.com/in/AErosmith", RecipientError::Account),
             (Channel::Linkedin, "https://www.linkedin.com/company/acme", RecipientError::Account),
             (Channel::DryRun, "ann lee", RecipientError::Handle),
             (Channel::DryRun, "ann@example..com", RecipientError::Email(EmailError::Domain)),
         ] {
             assert_eq!(read(channel, to), Err(refusal), "{to}");
         }
+    }
+
+    #[test]
+    fn an_account_that_was_drafted_to_is_known_though_it_would_be_refused_by_now() {
+        let drafted = Recipient::of_content(Channel::Linkedin, Channel::Linkedin, "ann-lee", "{}").unwrap();
+        let listed = parse_entry(ORGANIZATION, &keys(), "ann-lee").unwrap().hash;
+        assert_eq!(drafted.keys(&keys()).suppressed_as, [listed]);
     }
 
     #[test]

@@ -212,6 +212,33 @@ async fn another_process_waits_for_the_verdict_that_is_being_made() {
 }
 
 #[tokio::test]
+async fn a_turn_is_short_and_renewed_for_as_long_as_the_checker_is_asked() {
+    let told = Arc::new(Notify::new());
+    let provider = Provider::start([Act::When(told.clone(), bytes(says(json!([]))))]).await;
+    let app = TestApp::start_with(Some(model(&provider, "m"))).await;
+    let organization = app.organization().await;
+    let asking = tokio::spawn({
+        let app = app.app.clone();
+        async move { brand_voice::judge(&app, organization, "A text.", Asker::Author).await }
+    });
+    eventually("the checker is asked", || async { (provider.taken().len() == 1).then_some(()) }).await;
+    let pool = app.app.ledger.pool();
+    let left = "SELECT held_until < clock_timestamp() + interval '10 s' FROM ledger.brand_voice";
+    let short: bool = sqlx::query_scalar(left).fetch_one(pool).await.unwrap();
+    assert!(short, "whoever waits for a process that was killed waits so long before it asks itself");
+    // As it is when nearly all of it is over.
+    let over = "UPDATE ledger.brand_voice SET held_until = clock_timestamp() - interval '1 s'";
+    sqlx::query(over).execute(pool).await.unwrap();
+    eventually("the turn is renewed", || async {
+        let held = "SELECT held_until > clock_timestamp() FROM ledger.brand_voice";
+        sqlx::query_scalar::<_, bool>(held).fetch_one(pool).await.unwrap().then_some(())
+    })
+    .await;
+    told.notify_one();
+    assert!(!asking.await.unwrap().unwrap().cached);
+}
+
+#[tokio::test]
 async fn without_the_checker_there_is_no_verdict_and_nothing_is_kept() {
     let unfit = json!([{ "code": "invented", "severity": "warning", "message": "x", "quote": null }]);
     let provider = Provider::start([

@@ -192,7 +192,13 @@ async fn send_over_http(reader: &mut Reader, echo: &Echo) -> Vec<String> {
             &mail,
         ),
         ("cal-com", CAL_COM.to_owned(), json!({}), "ann@example.org", &booking),
-        ("linkedin", UNIPILE.to_owned(), json!({ "accountId": "dfXl" }), "ACoAda", &post),
+        (
+            "linkedin",
+            UNIPILE.to_owned(),
+            json!({ "accountId": "dfXl" }),
+            "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0Ada",
+            &post,
+        ),
         ("whatsapp", WHATSAPP.to_owned(), json!({ "phoneNumberId": "106" }), "+33612345678", &template),
         ("instagram", INSTAGRAM.to_owned(), json!({ "accountId": "17841" }), "17841400000000001", &text),
     ] {

@@ -2,22 +2,25 @@
 //!
 //! Sequences write to them, an opt-out and the suppression list stand against all of them, and a contact is found by each
 //! of them. On LinkedIn and Instagram it is the value of a column of the organization's own that is called so, in any case,
-//! if that is something that a message can be sent to: the provider's own id of a person. To the name of a public profile no
-//! message can be sent; of the address of one it is what the contact is found by all the same, and what an opt-out stands
-//! against. What many contacts have in such a column because they have no account (`-`, `none`,
-//! `tbd`, how many followers they have) is no address either, or the opt-out of one of them would be that of all.
+//! if that is something that a message can be sent to: the provider's own id of a person, which is also all that a message by
+//! hand may be for. To the name of a public profile no message can be sent; of the address of one it is what the contact is
+//! found by all the same, and what an opt-out stands against. What many contacts have in such a column because they have no
+//! account (`-`, `none`, `tbd`, how many followers they have) is no address either, or the opt-out of one of them would be
+//! that of all.
 
 use super::ContactProfile;
+use super::number::without_extension;
 use crate::channel::Channel;
 
 /// Characters of an account's name or id.
 const ACCOUNT_CHARACTERS: std::ops::RangeInclusive<usize> = 3..=200;
-/// Digits of an Instagram-scoped id.
-const SCOPED_ID_DIGITS: std::ops::RangeInclusive<usize> = 5..=32;
-/// Those that Meta gives have 15 to 17. What is shorter in a contact's column may be anything.
-const SCOPED_ID_DIGITS_GIVEN: usize = 15;
+/// Digits of an Instagram-scoped id. Those that Meta gives have 15 to 17; what is shorter may be anything.
+const SCOPED_ID_DIGITS: std::ops::RangeInclusive<usize> = 15..=32;
 /// How LinkedIn's ids of people begin, by the product that shows them (Unipile, users overview).
 const LINKEDIN_IDS: [&str; 3] = ["ACo", "ACw", "AE"];
+/// Characters that follow this beginning, at least: an id is 29 bytes in base64, and has 39 characters in all. A name of a
+/// public profile may begin like an id (`AErosmith`), and is hardly ever as long.
+const LINKEDIN_ID_REST_MIN: usize = 30;
 /// What stands in such columns and names no account.
 const NO_ACCOUNT: [&str; 9] = ["none", "null", "nan", "n-a", "yes", "true", "false", "unknown", "linkedin"];
 /// The channels of which a contact has an address of its own; the others write to one of these.
@@ -32,10 +35,7 @@ impl ContactProfile {
             Channel::Email | Channel::CalCom => email(),
             Channel::Whatsapp => phone(),
             Channel::Linkedin => self.column("linkedin").find_map(linkedin_id),
-            Channel::Instagram => {
-                let given = |id: &&str| id.len() >= SCOPED_ID_DIGITS_GIVEN;
-                self.column("instagram").filter_map(scoped_id).find(given)
-            }
+            Channel::Instagram => self.column("instagram").find_map(scoped_id),
             Channel::DryRun => email().or_else(phone),
         };
         found.map(str::trim).filter(|address| !address.is_empty())
@@ -81,8 +81,9 @@ pub fn account(text: &str) -> Option<&str> {
 }
 
 /// LinkedIn's id of a person, by itself or as the name in the address of a profile. The name of a public profile is none.
-fn linkedin_id(text: &str) -> Option<&str> {
-    account(text).filter(|name| LINKEDIN_IDS.iter().any(|begins| name.starts_with(begins)))
+pub fn linkedin_id(text: &str) -> Option<&str> {
+    let long = |rest: &str| rest.len() >= LINKEDIN_ID_REST_MIN;
+    account(text).filter(|name| LINKEDIN_IDS.iter().any(|begins| name.strip_prefix(begins).is_some_and(long)))
 }
 
 /// The name of a profile, of its address at LinkedIn alone: a word by itself may be anything.
@@ -105,14 +106,11 @@ fn path_at_linkedin(text: &str) -> Option<&str> {
     (host == "linkedin.com" || host.ends_with(".linkedin.com")).then_some(path)
 }
 
-/// Nobody is written to at an extension.
-fn without_extension(phone: &str) -> &str {
-    phone.split_once(';').map_or(phone, |(number, _)| number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ANN: &str = "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0U4E";
 
     #[test]
     fn each_channel_has_its_address() {
@@ -120,7 +118,7 @@ mod tests {
             email: Some("ann@example.com".into()),
             phone: Some("+33123456789;ext=12".into()),
             custom: [
-                ("LinkedIn".to_owned(), "https://www.linkedin.com/in/ACoAAA/".to_owned()),
+                ("LinkedIn".to_owned(), format!("https://www.linkedin.com/in/{ANN}/")),
                 ("instagram".to_owned(), " ".to_owned()),
             ]
             .into(),
@@ -131,7 +129,7 @@ mod tests {
             (Channel::Email, Some("ann@example.com")),
             (Channel::CalCom, Some("ann@example.com")),
             (Channel::Whatsapp, Some("+33123456789")),
-            (Channel::Linkedin, Some("ACoAAA")),
+            (Channel::Linkedin, Some(ANN)),
             (Channel::Instagram, None),
             (Channel::DryRun, Some("ann@example.com")),
         ] {
@@ -139,8 +137,8 @@ mod tests {
             assert_eq!(nobody.address_on(channel), None, "{channel:?}");
         }
         let all: Vec<&str> = ann.addresses().collect();
-        assert_eq!(all, ["ann@example.com", "+33123456789", "ACoAAA"]);
-        assert_eq!(ann.accounts().collect::<Vec<_>>(), ["ACoAAA"]);
+        assert_eq!(all, ["ann@example.com", "+33123456789", ANN]);
+        assert_eq!(ann.accounts().collect::<Vec<_>>(), [ANN]);
         assert_eq!(nobody.addresses().count(), 0);
     }
 
@@ -170,14 +168,16 @@ mod tests {
         for (value, known) in [
             ("https://www.linkedin.com/in/ann-lee", Some("ann-lee")),
             ("linkedin.com/in/ann-lee/?trk=x", Some("ann-lee")),
-            ("https://www.linkedin.com/in/ACoAAA", Some("ACoAAA")),
+            ("https://www.linkedin.com/in/AErosmith", Some("AErosmith")),
             ("https://www.linkedin.com/company/acme", None),
             ("ann-lee", None),
+            ("AErosmith", None),
             ("tbd", None),
         ] {
             let ann = with_column("linkedin", value);
             assert_eq!(ann.accounts().next(), known, "{value}");
-            assert_eq!(ann.address_on(Channel::Linkedin), known.filter(|name| *name != "ann-lee"), "{value}");
+            assert_eq!(ann.address_on(Channel::Linkedin), None, "{value}");
+            assert_eq!(linkedin_id(value), None, "{value}");
         }
     }
 
@@ -185,13 +185,18 @@ mod tests {
     fn what_stands_in_a_column_and_cannot_be_written_to_is_no_address() {
         let reached =
             |column, value, channel| with_column(column, value).address_on(channel).map(str::to_owned);
+        let profile = format!("https://www.linkedin.com/in/{ANN}");
+        let in_small_letters = ANN.to_lowercase();
+        let at_sales = ANN.replace("ACo", "ACw");
+        let at_recruiter = ANN.replace("ACo", "AEM");
         for (value, expected) in [
-            ("https://www.linkedin.com/in/ACoAAA", Some("ACoAAA")),
-            ("ACwAAA", Some("ACwAAA")),
-            ("AEMAAA", Some("AEMAAA")),
+            (&*profile, Some(ANN)),
+            (&*at_sales, Some(&*at_sales)),
+            (&*at_recruiter, Some(&*at_recruiter)),
             ("https://www.linkedin.com/in/ann-lee", None),
             ("ann-lee", None),
-            ("acoaaa", None),
+            ("AErosmith", None),
+            (&*in_small_letters, None),
             ("tbd", None),
             ("aucun", None),
             ("12345", None),
@@ -234,6 +239,7 @@ mod tests {
         for (text, expected) in [
             (" 17841400000000000 ", Some("17841400000000000")),
             ("0", None),
+            ("12345678901234", None),
             ("ann.lee", None),
             ("https://instagram.com/ann", None),
             ("000000000000000000000000000000000", None),

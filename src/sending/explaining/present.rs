@@ -181,12 +181,7 @@ impl Present {
             Some(recipient) => {
                 let keys = ledger.keys().organization(organization).await?;
                 let meant = message.contact_id();
-                // A message that waits is for the contact that it was drafted for; a new send would look for one.
-                let found = if meant.is_some() || row.dispatch_state == DispatchState::Done {
-                    Addressee::find(app, organization, &keys, recipient, meant).await?
-                } else {
-                    Addressee::without_contact(app, organization, &keys, recipient).await?
-                };
+                let found = Addressee::find(app, organization, &keys, recipient, meant).await?;
                 let suppressed = found.suppressed(app, organization).await?;
                 Some((found, suppressed))
             }
@@ -349,7 +344,8 @@ impl Present {
             }
         }
         if let (Some(cap), Some((addressee, _))) = (self.control.frequency(), &self.addressee) {
-            let contact = message.contact_id().or(addressee.contact_id());
+            // A message that waits is counted to the contact that it was drafted for; a new send would look for one.
+            let contact = message.contact_id().or(addressee.contact_id().filter(|_| !what.counted));
             let counted = counted_in(organization, &addressee.keys, contact);
             let counted = app.ledger.load_many::<Correspondence>(organization, &counted).await?;
             let count = CorrespondenceCommand::Count { message_id, cap: Some(cap), at };

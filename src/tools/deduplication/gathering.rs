@@ -224,7 +224,9 @@ impl Gathering {
         let exact: Vec<MatchKeys> = rows.iter().flat_map(|row| exact_keys(row, &self.options)).collect();
         let organization = self.organization;
         let look_up = async {
-            found.extend(contacts::by_keys(&mut view, organization, &exact, CONTACTS_MAX).await?);
+            found.extend(
+                contacts::by_keys(&mut view, organization, &exact, CONTACTS_MAX, CONTACTS_MAX).await?,
+            );
             let mut coarse: Vec<i64> =
                 rows.iter().filter_map(|row| mailbox_of(row, organization, &self.options)).collect();
             if self.reads_through() {

@@ -67,7 +67,7 @@ pub(super) fn recipient(channel: Channel) -> &'static str {
     match channel {
         Channel::Whatsapp => "+33612345678",
         Channel::Instagram => "17841400000000001",
-        Channel::Linkedin => "ACoAda",
+        Channel::Linkedin => "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0Ada",
         Channel::Email | Channel::CalCom | Channel::DryRun => "ann@example.org",
     }
 }
@@ -245,7 +245,11 @@ async fn each_provider_tells_what_became_of_a_message() {
             ],
             Channel::Linkedin => vec![
                 (Box::new(|_| unipile("message_read", "ACoOwn")), Delivery::Delivered, None),
-                (Box::new(|_| unipile("message_received", "ACoAda")), Delivery::Replied, None),
+                (
+                    Box::new(|_| unipile("message_received", "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0Ada")),
+                    Delivery::Replied,
+                    None,
+                ),
             ],
             _ => vec![
                 (Box::new(|r| booking("BOOKING_CREATED", r)), Delivery::Delivered, None),

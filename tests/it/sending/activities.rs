@@ -382,7 +382,13 @@ async fn what_was_held_to_have_failed_was_sent_if_its_recipient_answers() {
         let (said, _) = explained(&company, &sent).await;
         let told = format!("Its channel took it at {handed_over}. It was answered.");
         assert!(said.contains(&told) && !said.contains("failed"), "{said}");
-        assert_eq!(company.send(keyed).await["id"], stands["id"]);
+        assert_eq!(company.send(keyed.clone()).await["id"], stands["id"]);
+        if taken {
+            // Whatever becomes of the other one, what was sent with the key is not sent a second time.
+            decide(&company, &stands, Ruling::Fail(Reason::OutboxDeleted)).await;
+            let again = company.send(keyed).await;
+            assert_eq!((&again["id"], &again["deduplicated"]), (&sent["id"], &json!(true)));
+        }
     }
 }
 

@@ -30,7 +30,7 @@ impl Company {
     }
 
     /// An outbox for WhatsApp, whose messages go out by themselves.
-    async fn whatsapp(&self) -> String {
+    pub(super) async fn whatsapp(&self) -> String {
         let rule = json!({ "predicate": { "channel": "whatsapp" }, "action": "auto_approve", "priority": 1 });
         assert_eq!(post(&self.board, "approval-rules", rule).await.0, 201);
         let outbox = json!({
@@ -57,7 +57,7 @@ impl Company {
     }
 }
 
-fn template(outbox: &str, to: &str) -> Value {
+pub(super) fn template(outbox: &str, to: &str) -> Value {
     json!({
         "channel": "whatsapp", "outboxId": outbox, "to": to,
         "payload": { "templateSid": "welcome", "variables": [] },

@@ -309,3 +309,44 @@ async fn nothing_is_booked_at_the_number_of_somebody_who_is_left_alone() {
     let (_, told) = get(&company.board, &explain).await;
     assert_eq!(told["reason"], json!("do_not_contact"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_drafted_before_its_contact_was_there_is_not_sent_once_that_is_left_alone() {
+    let server = MailServer::start(Script::default()).await;
+    let company = Company::allowing(&["@example.com"]).await;
+    company.approve_by_itself().await;
+    let mut waiting = Vec::new();
+    for to in ["bob@example.com", "bob+news@example.com", "eve@example.com"] {
+        let queued = company.send(company.mail(to)).await;
+        assert_eq!(
+            (&queued["dispatchState"], &queued["contactId"]),
+            (&json!("queued"), &Value::Null),
+            "{to}"
+        );
+        waiting.push(queued);
+    }
+    company.contact("bob@example.com", "+33612345678").await;
+    company.contact("eve@example.com", "+33612345679").await;
+
+    // Bob is to be left alone, and nobody spoke of his address.
+    let body = json!({ "address": "+33612345678", "reason": "manual" });
+    assert_eq!(post(&company.board, "suppressions", body).await.0, 201);
+    let call = Call::of_system(&company.app.app, company.board.organization, "test");
+    secrets::store(&company.app.app, &call, "smtp", &Secret::new("a key".into())).await.unwrap();
+    let left_alone = json!("do_not_contact");
+    for (queued, reason) in waiting.iter().zip([&left_alone, &left_alone, &Value::Null]) {
+        let (_, told) = get(&company.board, &format!("activities/{}/explain", text(&queued["id"]))).await;
+        assert_ne!(told["now"]["wouldBe"], json!("over"), "{told}");
+        assert_eq!(told["now"]["reason"] == left_alone, *reason == left_alone, "{told}");
+    }
+
+    let _dispatcher = company.app.dispatch(company.board.organization, server.address).await;
+    let blocked = ("blocked_by_allowlist".to_owned(), "done".to_owned());
+    for (queued, came_to) in waiting.iter().zip([&blocked, &blocked, &("sent".to_owned(), "done".to_owned())])
+    {
+        assert_eq!(&company.at_rest(queued).await, came_to);
+        let (_, shown) = get(&company.board, &format!("activities/{}", text(&queued["id"]))).await;
+        assert_eq!(shown["reason"] == left_alone, *came_to == blocked, "{shown}");
+    }
+    assert_eq!(server.mails().len(), 1);
+}

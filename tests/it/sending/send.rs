@@ -6,6 +6,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::frequency::template;
 use super::{Company, NOTHING, ask, came_to, get, positions, post, refused, text};
 use crate::support::{TestApp, eventually};
 
@@ -113,15 +114,19 @@ async fn each_channel_takes_its_own_payload() {
         assert_eq!(status, 201, "{outbox}");
         text(&outbox["id"])
     };
-    let number = "+33612345678";
+    let (number, id) = ("+33612345678", "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0Ada");
+    let profile = "https://www.linkedin.com/in/AErosmith";
     for (channel, to, payload, status) in [
         ("whatsapp", number, json!({ "text": "Hello" }), 200),
         ("whatsapp", number, json!({ "text": "a".repeat(4_097) }), 400),
         ("whatsapp", number, json!({ "templateSid": "welcome", "variables": ["Ann"] }), 200),
         ("whatsapp", "ann@example.com", json!({ "text": "Hello" }), 400),
-        ("linkedin", "ann-lee", json!({ "kind": "message", "text": "Hello" }), 200),
-        ("linkedin", "ann-lee", json!({ "kind": "invitation", "text": "a".repeat(301) }), 400),
+        ("linkedin", id, json!({ "kind": "message", "text": "Hello" }), 200),
+        ("linkedin", id, json!({ "kind": "invitation", "text": "a".repeat(301) }), 400),
+        ("linkedin", "ann-lee", json!({ "kind": "message", "text": "Hello" }), 400),
+        ("linkedin", profile, json!({ "kind": "message", "text": "Hello" }), 400),
         ("linkedin", "ann lee", json!({ "kind": "message", "text": "Hello" }), 400),
+        ("instagram", "12000", json!({ "text": "Hello" }), 400),
         ("instagram", "17841400000000000", json!({ "text": "Hello" }), 200),
         ("instagram", "17841400000000000", json!({ "text": "a".repeat(1_001) }), 400),
         (
@@ -179,7 +184,7 @@ async fn what_is_named_must_be_there_and_be_the_companys() {
         (mail("contentPieceId", &deleted_piece["id"]), 422, "CONTENT_PIECE_DELETED"),
         (
             json!({
-                "channel": "linkedin", "outboxId": company.outbox, "to": "ann",
+                "channel": "linkedin", "outboxId": company.outbox, "to": "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0Ada",
                 "payload": { "kind": "message", "text": "Hello" },
             }),
             422,
@@ -320,6 +325,38 @@ async fn an_address_is_its_contacts() {
     let sent = company.send(company.mail("ann@example.com")).await;
     assert_eq!(came_to(&sent), ("blocked_by_allowlist", Some("suppressed")));
     assert_eq!(sent["contactId"], json!(contact_id));
+}
+
+#[tokio::test]
+async fn a_contact_is_left_alone_at_each_form_of_its_number() {
+    let company = Company::allowing(&["*"]).await;
+    let outbox = company.whatsapp().await;
+    for (email, phone, others) in [
+        ("ar@example.com", "+54 9 11 2345 6789", ["+541123456789", "+5491123456789"]),
+        ("ra@example.com", "+54 11 2345 6780", ["+541123456780", "+5491123456780"]),
+        ("br@example.com", "+55 11 98765 4321", ["+551187654321", "+5511987654321"]),
+        ("fr@example.com", "+33 1 44 55 66 77 ext 12", ["+33144556677", "+33144556677"]),
+    ] {
+        company.contact(email, phone).await;
+        let suppress = json!({ "address": email, "reason": "manual" });
+        assert_eq!(post(&company.board, "suppressions", suppress).await.0, 201);
+        for to in others {
+            let sent = company.send(template(&outbox, to)).await;
+            assert_eq!(came_to(&sent), ("blocked_by_allowlist", Some("do_not_contact")), "{email} {to}");
+        }
+    }
+    // And what is said of one form is said of the contact that has the other one.
+    for (email, phone, said_of) in [
+        ("ab@example.com", "+54 9 11 2345 0000", "+54 11 2345 0000"),
+        ("cd@example.com", "+54 11 2345 1111", "+54 9 11 2345 1111"),
+        ("ef@example.com", "+33 1 44 55 66 88 ext 3", "+33 1 44 55 66 88"),
+    ] {
+        company.contact(email, phone).await;
+        let suppress = json!({ "address": said_of, "reason": "manual" });
+        assert_eq!(post(&company.board, "suppressions", suppress).await.0, 201);
+        let sent = company.send(company.mail(email)).await;
+        assert_eq!(came_to(&sent), ("blocked_by_allowlist", Some("do_not_contact")), "{email}");
+    }
 }
 
 #[tokio::test]

@@ -320,8 +320,9 @@ async fn a_step_on_another_channel_is_not_handed_over_after_an_answer_by_mail() 
     assert_eq!(post(&company.client, "approval-rules", rule("email")).await.0, 201);
     // Nobody had this address when it was written to: the message is for no contact.
     let mailed = company.by_hand("late@example.com").await;
-    let file = "First name,Email,linkedin\nLate,late@example.com,ACoAda\n";
-    import(&company.client, file.to_owned()).await;
+    let ada = "ACoAAAcDMMQBODyLwZrRcgYhrkCafURGqva0Ada";
+    let file = format!("First name,Email,linkedin\nLate,late@example.com,{ada}\n");
+    import(&company.client, file).await;
     let add =
         json!({ "campaignId": company.campaign, "filter": { "source": "crm" }, "maxContacts": 100_000 });
     company.client.done("bulk_add_contacts_to_campaign_by_filter", add).await;
@@ -329,7 +330,7 @@ async fn a_step_on_another_channel_is_not_handed_over_after_an_answer_by_mail() 
         "channel": "linkedin", "niche": null, "secretRef": "secret://smtp:latest", "config": { "accountId": "1" },
     });
     let (_, outbox) = post(&company.client, "outboxes", outbox).await;
-    assert_eq!(post(&company.client, "allowlist", json!({ "entry": "ACoAda" })).await.0, 201);
+    assert_eq!(post(&company.client, "allowlist", json!({ "entry": ada })).await.0, 201);
     let step = json!({ "outboxId": outbox["id"], "payload": { "kind": "message", "text": "Hello" } });
 
     // One of them waits for a person, and one for its channel.
