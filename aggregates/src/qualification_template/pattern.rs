@@ -3,16 +3,17 @@
 //! The engine never backtracks: matching takes time in proportion to the text and to the pattern, whatever it says. For long
 //! texts and large patterns that is long all the same, so that what is held against patterns in one call has a bound.
 //!
-//! Compiling is in no proportion to what is written: a few letters such as `\pL{100}` stand for tens of thousands of ranges. Nor is
-//! reading: where upper and lower case are one, each letter of a class is looked up. Both are known before they are
-//! done, from what is written and from the parsed pattern, so that one that is too large is refused before it costs
-//! anything, and those of one call have a bound together.
+//! Compiling is in no proportion to what is written: a few letters such as `\pL{100}` stand for tens of thousands of ranges.
+//! Nor is reading: where upper and lower case are one, each letter of a class is looked up. Both are known before they
+//! are done, from what is written and from the parsed pattern, so that one that is too large is refused before it
+//! costs anything, and those of one call have a bound together.
 //!
 //! A unit of weight was measured as a fifth of a microsecond at most and about 50 bytes, of a release build with regex 1.13:
 //! `^[\p{L} '-]{2,40}$` weighs 37 000 and takes 8 ms and 1.7 MB, `\w{100}` weighs 110 000 and takes 21 ms and 5 MB,
 //! `\D{400}` 120 000, 24 ms and 5 MB. The patterns of one call cost about half a second and 120 MB at most, whatever
-//! they are. A byte of a text at a state of a pattern was measured as ten nanoseconds at most, also where the engine's tables do
-//! not suffice (`(?:a?){3300}` against thousands of `a`), so that the texts of one call cost half a second at most.
+//! they are. A byte of a text at a state of a pattern was measured as ten nanoseconds at most, also where the engine's
+//! tables do not suffice (`(?:a?){3300}` against thousands of `a`), so that the texts of one call cost half a second at
+//! most.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
