@@ -27,6 +27,7 @@ use docket_projections::qualifications as rows;
 use serde_json::{Map, Value};
 
 use crate::app::App;
+use crate::aside;
 use crate::calls::{Ground, WorkRefusal};
 use crate::ledger::read::{self, ReadError};
 use crate::ledger::{Guard, Stream, Versioned, Write};
@@ -180,6 +181,18 @@ async fn earlier(
     Ok(form.into_value())
 }
 
+/// Judges answers to a form: aside where any of them must match a pattern, which may take long.
+pub async fn judged<T>(
+    form: &QualificationForm,
+    given: Map<String, Value>,
+    judge: impl FnOnce(Map<String, Value>) -> T,
+) -> T {
+    match form.holds_against_patterns(&given) {
+        true => aside::run(async { judge(given) }).await,
+        false => judge(given),
+    }
+}
+
 /// Decides at that time to begin a qualification.
 pub async fn open(
     app: &App,
@@ -217,19 +230,21 @@ pub async fn open(
     let form = pinned.form.clone();
     let template =
         Guard { stream: Stream::of::<QualificationTemplate>(template_id), version: pinned.version };
-    let events = before
-        .decide(QualificationCommand::Open {
+    let begin = |answers| {
+        before.decide(QualificationCommand::Open {
             qualification_id,
             stay: ground.stay,
             agent_id: ground.agent_id,
             pinned,
             script_execution_id: new.script_execution_id,
-            answers: new.answers,
+            answers,
             status: new.status,
             notes: new.notes,
             provenance: new.provenance,
         })
-        .map_err(|error| ServiceError::Refused(error.into()))?;
+    };
+    let begun = judged(&form, new.answers, begin).await;
+    let events = begun.map_err(|error| ServiceError::Refused(error.into()))?;
     let after = evolved(&before, &events);
     let mut guards = ground.guards.clone();
     // Under which version it is recorded is decided here and not by whoever revises the form meanwhile.
@@ -270,18 +285,19 @@ pub async fn changed(
         return refused(QualificationRefusal::UnknownTemplate);
     };
     let form = pinned.form.clone();
-    let patch = QualificationPatch {
-        pinned,
-        answers: change.answers,
-        status: change.status,
-        notes: change.notes,
-        script_execution_id: change.script_execution_id,
-        provenance: change.provenance,
+    let patch = |answers| {
+        let patch = QualificationPatch {
+            pinned,
+            answers,
+            status: change.status,
+            notes: change.notes,
+            script_execution_id: change.script_execution_id,
+            provenance: change.provenance,
+        };
+        before.state.decide(QualificationCommand::Change(Box::new(patch)))
     };
-    let events = before
-        .state
-        .decide(QualificationCommand::Change(Box::new(patch)))
-        .map_err(|error| ServiceError::Refused(error.into()))?;
+    let changed = judged(&form, change.answers, patch).await;
+    let events = changed.map_err(|error| ServiceError::Refused(error.into()))?;
     let reopened =
         events.iter().any(|event| matches!(event, QualificationEvent::QualificationReopened { .. }));
     if reopened {
@@ -418,5 +434,46 @@ fn widened(error: ServiceError<WorkRefusal>) -> ServiceError<QualificationRefusa
         ServiceError::Read(error) => ServiceError::Read(error),
         ServiceError::ReadSide(error) => ServiceError::ReadSide(error),
         ServiceError::Database(error) => ServiceError::Database(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use docket_aggregates::qualification_template::{FieldType, FormField};
+    use futures::FutureExt as _;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_that_must_match_a_pattern_are_judged_in_a_place_among_those_who_judge() {
+        let field = |key: &str, pattern: Option<&str>| FormField {
+            key: key.into(),
+            label: key.into(),
+            kind: FieldType::Text,
+            required: false,
+            options: vec![],
+            min: None,
+            max: None,
+            max_length: None,
+            pattern: pattern.map(Into::into),
+            maps_from_script_node_id: None,
+        };
+        let form = QualificationForm {
+            name: "F".into(),
+            description: None,
+            fields: vec![field("plain", None), field("code", Some("^[A-Z]{2}$"))],
+            scoring: None,
+        };
+        let judge = |given: Value| {
+            let given = given.as_object().cloned().unwrap_or_default();
+            judged(&form, given, |given| given.len())
+        };
+        let places = aside::every_place().await;
+        assert_eq!(judge(json!({ "plain": "a" })).now_or_never(), Some(1));
+        let mut matching = std::pin::pin!(judge(json!({ "code": "FR" })));
+        assert!(matching.as_mut().now_or_never().is_none(), "all places are taken");
+        drop(places);
+        assert_eq!(matching.await, 1);
     }
 }

@@ -260,8 +260,36 @@ fn begun_for(execution_id: ScriptExecutionId) -> QualificationId {
     following(execution, &digest.into()).into()
 }
 
+/// How a call begins.
+enum Begun {
+    /// It is answered already.
+    Answered(Done<Qualified>),
+    /// The model is to be asked.
+    ToAsk { prepared: Prepared, model: LanguageModel, by_model: ByModel, shown: Qualified },
+}
+
+/// The answer where the model is not asked: without a model, or dry, what would be sent; and what is decided already. None
+/// where it is to be asked, which whoever calls may do one after the other.
+pub async fn unasked(app: &App, call: &Call, wanted: Wanted) -> Result<Option<Done<Qualified>>> {
+    Ok(match begin(app, call, wanted).await? {
+        Begun::Answered(done) => Some(done),
+        Begun::ToAsk { .. } => None,
+    })
+}
+
 /// Sends a conversation to the model and records what it says; without a model, or dry, only shows what is sent.
 pub async fn qualify(app: &App, call: &Call, wanted: Wanted) -> Result<Done<Qualified>> {
+    match begin(app, call, wanted).await? {
+        Begun::Answered(done) => Ok(done),
+        Begun::ToAsk { prepared, model, by_model, shown } => {
+            let answer = ask(&model, &prepared).await?;
+            let provenance = Provenance { by_model, payload_sha256: prepared.payload.sha256.clone() };
+            record(app, call, &prepared, answer, provenance, Qualified { sent: true, ..shown }).await
+        }
+    }
+}
+
+async fn begin(app: &App, call: &Call, wanted: Wanted) -> Result<Begun> {
     let prepared = prepare(app, call, wanted).await?;
     let by_model = app
         .model
@@ -279,15 +307,13 @@ pub async fn qualify(app: &App, call: &Call, wanted: Wanted) -> Result<Done<Qual
         qualification: None,
         warnings: vec![],
     };
-    let (Some(model), Some(by_model), false) = (&app.model, by_model, wanted.dry_run) else {
-        return Ok(Done { entity: shown, appended: None });
+    let (Some(model), Some(by_model), false) = (app.model.clone(), by_model, wanted.dry_run) else {
+        return Ok(Begun::Answered(Done { entity: shown, appended: None }));
     };
     if let Before::Decided(id, decided) = &prepared.before {
-        return standing(app, call, *id, decided, shown).await;
+        return standing(app, call, *id, decided, shown).await.map(Begun::Answered);
     }
-    let answer = ask(model, &prepared).await?;
-    let provenance = Provenance { by_model, payload_sha256: prepared.payload.sha256.clone() };
-    record(app, call, &prepared, answer, provenance, Qualified { sent: true, ..shown }).await
+    Ok(Begun::ToAsk { prepared, model, by_model, shown })
 }
 
 async fn prepare(app: &App, call: &Call, wanted: Wanted) -> Result<Prepared> {
@@ -370,8 +396,9 @@ async fn record(
     // What a person said of an answer is not overruled; what a model answered is.
     let settled = open.map(|open| open.state.settled_by_people()).unwrap_or_default();
     let news = answer.beside(&settled);
-    let status =
-        answer.status(&prepared.form, before, &news).map_err(|error| ServiceError::Refused(error.into()))?;
+    let judge = |news| answer.status(&prepared.form, before, &news);
+    let status = qualifications::judged(&prepared.form, news.clone(), judge).await;
+    let status = status.map_err(|error| ServiceError::Refused(error.into()))?;
     let noted = open.is_some_and(|open| open.state.notes_settled_by_a_person());
     let notes = answer.summary.filter(|_| !noted);
     let fresh = begun_for(shown.execution_id);

@@ -54,7 +54,8 @@ impl Call {
         let Some(idempotency) = &self.idempotency else { return Ok(None) };
         let answer =
             serde_json::to_string(answer).map_err(|error| AppendError::Unstorable(error.to_string()))?;
-        Ok(Some(Request { request_id: idempotency.key.clone(), input: idempotency.input.clone(), answer }))
+        let Idempotency { key, input } = idempotency.clone();
+        Ok(Some(Request { request_id: key, alias: None, input, answer }))
     }
 
     /// The command for the ledger, in the normal lane.

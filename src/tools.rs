@@ -927,6 +927,34 @@ mod tests {
     }
 
     #[test]
+    fn a_condition_that_names_nothing_is_refused() {
+        let of = |member: &str| json!({ "campaignId": CAMPAIGN_ID, "filter": { member: [] } });
+        let adding =
+            |member: &str| json!({ "campaignId": CAMPAIGN_ID, "filter": { "source": "crm", member: [] } });
+        let assigning =
+            json!({ "campaignId": CAMPAIGN_ID, "agentIds": [AGENT_ID], "filter": { "statusIn": [] } });
+        let (remove, assign) = ("bulk_remove_contacts_from_campaign", "bulk_assign_campaign_contacts");
+        let add = "bulk_add_contacts_to_campaign_by_filter";
+        for (tool, mut input, path) in [
+            (remove, of("statusIn"), "input.filter.statusIn"),
+            (remove, of("assignedAgentIds"), "input.filter.assignedAgentIds"),
+            (remove, of("alsoInCampaignIds"), "input.filter.alsoInCampaignIds"),
+            (assign, assigning, "input.filter.statusIn"),
+            (add, adding("tagsAny"), "input.filter.tagsAny"),
+            (add, adding("tagsAll"), "input.filter.tagsAll"),
+            (add, adding("contactIds"), "input.filter.contactIds"),
+            ("list_outbound_contacts", json!({ "statusIn": [] }), "input.statusIn"),
+            ("find_contacts_in_multiple_campaigns", json!({ "statusIn": [] }), "input.statusIn"),
+            ("list_qualifications", json!({ "statusIn": [] }), "input.statusIn"),
+            ("list_campaigns", json!({ "status": [] }), "input.status"),
+        ] {
+            let faults = catalog().get(tool).unwrap().judged(&mut input);
+            let told: Vec<_> = faults.iter().map(|fault| (fault.path.as_str(), fault.code)).collect();
+            assert_eq!(told, [(path, "TOO_FEW_ITEMS")], "{tool}");
+        }
+    }
+
+    #[test]
     fn a_catalog_has_each_name_once() {
         let twice = Catalog::new(vec![("A", workspace::resolution()), ("B", workspace::resolution())]);
         assert_eq!(twice.err(), Some(CatalogError::Twice("crm_resolve_workspace")));

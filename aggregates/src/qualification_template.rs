@@ -23,12 +23,12 @@ pub use answers::Answers;
 pub use difference::{BreakingChange, Broken, breaking_changes};
 pub use event::{FormField, QualificationForm, QualificationTemplateEvent, ScoreRule, ScoreTest, Scoring};
 pub use form::{
-    DESCRIPTION_MAX, FIELDS_MAX, FORM_BYTES_MAX, FormFault, LABEL_MAX, OPTIONS_MAX, PATTERN_MAX, POINTS_MAX,
-    RULES_MAX, THRESHOLD_MAX, is_key,
+    DESCRIPTION_MAX, FIELDS_MAX, FORM_BYTES_MAX, Faultless, FormFault, LABEL_MAX, OPTIONS_MAX, PATTERN_MAX,
+    POINTS_MAX, RULES_MAX, THRESHOLD_MAX, is_key,
 };
 pub use pattern::PatternRoom;
 
-use crate::ids::QualificationTemplateId;
+use crate::ids::{QualificationTemplateId, SubjectId};
 use crate::personal::Personal;
 use crate::stored::aggregate;
 
@@ -53,10 +53,12 @@ pub enum QualificationTemplateCommand {
         /// A fresh id.
         template_id: QualificationTemplateId,
         /// Version 1.
-        form: QualificationForm,
+        form: Faultless,
     },
     /// Change what the patch says.
     Revise(Box<FormPatch>),
+    /// Take this form as the next version.
+    Replace(Faultless),
 }
 
 /// Why a qualification template refuses.
@@ -102,21 +104,32 @@ impl QualificationTemplate {
         match (command, &self.form) {
             (QualificationTemplateCommand::Create { .. }, Some(_)) => Err(E::AlreadyCreated),
             (QualificationTemplateCommand::Create { template_id, form }, None) => {
-                let form = Personal::known(template_id.uuid(), faultless(form)?);
+                let form = Personal::known(template_id.uuid(), form.into_form());
                 Ok(vec![QualificationTemplateEvent::QualificationTemplateCreated { template_id, form }])
             }
-            (QualificationTemplateCommand::Revise(_), None) => Err(E::Unknown),
+            (QualificationTemplateCommand::Revise(_) | QualificationTemplateCommand::Replace(_), None) => {
+                Err(E::Unknown)
+            }
             (QualificationTemplateCommand::Revise(patch), Some(form)) => {
                 let before = form.value().ok_or(E::Erased)?;
                 let after = patched(before, *patch);
                 if after == **before {
                     return Ok(vec![]);
                 }
-                Ok(vec![QualificationTemplateEvent::QualificationTemplateRevised {
-                    version: self.version + 1,
-                    form: Personal::known(form.subject(), faultless(after)?),
-                }])
+                let after = after.faultless(&mut PatternRoom::default()).map_err(E::Faulty)?;
+                Ok(vec![self.revised(form.subject(), after)])
             }
+            (QualificationTemplateCommand::Replace(after), Some(form)) => {
+                let before = form.value().ok_or(E::Erased)?;
+                Ok(if *after == **before { vec![] } else { vec![self.revised(form.subject(), after)] })
+            }
+        }
+    }
+
+    fn revised(&self, subject: SubjectId, after: Faultless) -> QualificationTemplateEvent {
+        QualificationTemplateEvent::QualificationTemplateRevised {
+            version: self.version + 1,
+            form: Personal::known(subject, after.into_form()),
         }
     }
 
@@ -141,11 +154,6 @@ impl QualificationTemplate {
     pub fn version(&self) -> u64 {
         self.version
     }
-}
-
-fn faultless(form: QualificationForm) -> Result<QualificationForm, QualificationTemplateError> {
-    let faults = form.faults();
-    if faults.is_empty() { Ok(form) } else { Err(QualificationTemplateError::Faulty(faults)) }
 }
 
 fn patched(before: &QualificationForm, patch: FormPatch) -> QualificationForm {

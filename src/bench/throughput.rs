@@ -188,7 +188,8 @@ impl Caller for LedgerCaller {
         self.step = (self.step + 1) % LIFE;
         self.origin.request_id = Some(request_id.clone());
         let input = json!({"campaignId": self.id, "step": self.step}).to_string();
-        let request = Request { request_id, input, answer: json!({"campaignId": self.id}).to_string() };
+        let answer = json!({"campaignId": self.id}).to_string();
+        let request = Request { request_id, alias: None, input, answer };
         self.app
             .ledger
             .order::<Campaign>(

@@ -134,14 +134,18 @@ pub async fn auto_qualify(
     let template_id = fields.optional("templateId", id);
     let dry_run = fields.optional("dryRun", boolean).unwrap_or(false);
     fields.finish()?;
-    let _turn = match state.app.model {
-        Some(_) if !dry_run => Some(turn(&state.app, &call, execution_id).await),
-        _ => None,
-    };
+    let wanted = Wanted { execution_id, template_id, dry_run, agent_id: admitted.caller.agent_id };
+    // What is answered already, and what is decided or refused without the model, waits for nobody.
     if let Some(answer) = replay(&state, &call, StatusCode::OK).await? {
         return Ok(answer);
     }
-    let wanted = Wanted { execution_id, template_id, dry_run, agent_id: admitted.caller.agent_id };
+    if let Some(done) = qualifying::unasked(&state.app, &call, wanted).await.transpose() {
+        return settle(done, StatusCode::OK);
+    }
+    let _turn = turn(&state.app, &call, execution_id).await;
+    if let Some(answer) = replay(&state, &call, StatusCode::OK).await? {
+        return Ok(answer);
+    }
     settle(qualifying::qualify(&state.app, &call, wanted).await, StatusCode::OK)
 }
 

@@ -589,9 +589,9 @@ impl<'a> Judge<'a> {
             self.rows.events.push((prepared, event, head.position, head.recorded_at, head.chain));
         }
         known.commands.insert((organization, prepared.id.uuid()), head.position);
-        if let Some(request) = &prepared.request {
+        for request in prepared.request.iter().chain(&prepared.alias) {
             let expires_at = self.now.plus_millis(REQUEST_KEPT_MILLIS);
-            self.rows.requests.push((prepared, head.position, expires_at));
+            self.rows.requests.push((prepared, request, head.position, expires_at));
             known.requests.insert(
                 (organization, request.key_hash),
                 StoredRequest {
@@ -620,7 +620,7 @@ struct Rows<'a> {
     touched: BTreeSet<OrganizationId>,
     accepted: Vec<&'a Prepared>,
     events: Vec<(&'a Prepared, &'a super::prepare::PreparedEvent, i64, Timestamp, Hash)>,
-    requests: Vec<(&'a Prepared, i64, Timestamp)>,
+    requests: Vec<(&'a Prepared, &'a super::prepare::PreparedRequest, i64, Timestamp)>,
     claims: BTreeMap<(OrganizationId, &'a ClaimKey), Option<Uuid>>,
 }
 
@@ -667,13 +667,7 @@ impl Rows<'_> {
             .flat_map(|prepared| prepared.new_subjects.iter().map(|key| (prepared.organization, key)))
             .collect();
         let moved: Vec<_> = self.touched.iter().filter_map(|id| Some((id, heads.get(id)?))).collect();
-        let requests: Vec<_> = self
-            .requests
-            .iter()
-            .filter_map(|(prepared, position, expires)| {
-                Some((*prepared, prepared.request.as_ref()?, *position, *expires))
-            })
-            .collect();
+        let requests = &self.requests;
         let (taken, released): (Vec<_>, Vec<_>) = self.claims.iter().partition(|(_, owner)| owner.is_some());
         let moved: Vec<Uuid> = sqlx::query_scalar(WRITE)
             .bind(events.iter().map(|row| row.0.organization.uuid()).collect::<Vec<_>>())

@@ -100,6 +100,9 @@ impl Origin {
 pub struct Request {
     /// The caller's own id of the request; unique for organization, principal and tool.
     pub request_id: String,
+    /// Another name under which the answer is kept, which the same request may have where it comes again; whether it was
+    /// answered before is asked by its id alone.
+    pub alias: Option<String>,
     /// The input in canonical JSON; only its keyed fingerprint is stored.
     pub input: String,
     /// What a replay is answered with, as JSON; stored sealed for seven days.

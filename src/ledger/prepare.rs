@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::canonical;
 use super::chain::{self, Hash, LeafParts};
-use super::command::{AppendError, Command, Guard, Lane, Stream};
+use super::command::{AppendError, Command, Guard, Lane, Request, Stream};
 use super::keys::{KeyError, Keys, OrganizationKeys, SubjectKey};
 use super::seal::Key;
 use crate::clock;
@@ -61,6 +61,8 @@ pub struct Prepared {
     pub events: Vec<PreparedEvent>,
     pub claims: Vec<ClaimChange>,
     pub request: Option<PreparedRequest>,
+    /// The same under its other name.
+    pub alias: Option<PreparedRequest>,
     pub new_subjects: Vec<(SubjectId, Key, Vec<u8>)>,
     pub new_organizations: Vec<(OrganizationId, Vec<u8>)>,
     pub tokens: Vec<(Uuid, TokenEvent)>,
@@ -102,16 +104,15 @@ pub async fn prepare(keys: &Keys, command: &Command, trust_new: bool) -> Result<
     let (subject_keys, new_subjects) =
         subject_keys(keys, &organization_keys, command, subjects, trust_new).await?;
 
-    let request = command.request.as_ref().map(|request| {
-        let key_hash = request_key(
-            &organization_keys,
-            command.origin.actor.principal.uuid(),
-            &command.origin.tool,
-            &request.request_id,
-        );
+    let named = |request: &Request, name: &str| {
+        let principal = command.origin.actor.principal.uuid();
+        let key_hash = request_key(&organization_keys, principal, &command.origin.tool, name);
         let answer = organization_keys.answers().seal(request.answer.as_bytes(), &key_hash);
         PreparedRequest { key_hash, fingerprint: fingerprint(&organization_keys, &request.input), answer }
-    });
+    };
+    let given = command.request.as_ref();
+    let request = given.map(|request| named(request, &request.request_id));
+    let alias = given.and_then(|request| Some(named(request, request.alias.as_deref()?)));
 
     let base = base_metadata(command, &organization_keys);
     let plain: Arc<str> =
@@ -128,6 +129,7 @@ pub async fn prepare(keys: &Keys, command: &Command, trust_new: bool) -> Result<
         events: Vec::with_capacity(payloads.len()),
         claims: Vec::new(),
         request,
+        alias,
         new_subjects,
         new_organizations: Vec::new(),
         tokens: Vec::new(),

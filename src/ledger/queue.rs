@@ -232,6 +232,7 @@ mod tests {
                 events: Vec::new(),
                 claims: Vec::new(),
                 request: None,
+                alias: None,
                 new_subjects: Vec::new(),
                 new_organizations: Vec::new(),
                 tokens: Vec::new(),

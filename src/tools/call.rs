@@ -656,8 +656,11 @@ impl Change<'_> {
                 return Ok(completed(plan.answer, false, notes.position));
             }
             // What is applied by a token is answered alike as often as the token is shown, with a request id or without.
-            let name =
-                self.request_id.clone().or_else(|| self.options.preview_token.as_deref().map(of_token));
+            let of_token = self.options.preview_token.as_deref().map(of_token);
+            let (name, alias) = match &self.request_id {
+                Some(request_id) => (Some(request_id.clone()), of_token),
+                None => (of_token, None),
+            };
             let kept = Kept {
                 data: Cow::Borrowed(&plan.answer),
                 warnings: Cow::Borrowed(&notes.warnings),
@@ -681,6 +684,7 @@ impl Change<'_> {
                 absent: plan.absent,
                 request: name.map(|request_id| Request {
                     request_id,
+                    alias,
                     input: request_input.to_owned(),
                     answer: kept,
                 }),
@@ -752,7 +756,12 @@ impl Change<'_> {
             writes: vec![],
             guards: vec![],
             absent: vec![],
-            request: Some(Request { request_id, input: request_input.to_owned(), answer: kept.written()? }),
+            request: Some(Request {
+                request_id,
+                alias: None,
+                input: request_input.to_owned(),
+                answer: kept.written()?,
+            }),
             lane: Lane::Normal,
         };
         match self.app.ledger.append(command).await {
@@ -805,7 +814,7 @@ fn drifted(call: &Call, plan: &Plan<Value>) -> Option<Drift> {
     bound.effects.drift(&plan.effects).filter(|drift| !bound.intersect || drift.added > 0)
 }
 
-/// The name of the request that a token is where the caller gave it none: no caller can write it.
+/// The name of the request that a token is, whatever name the caller gave it beside: no caller can write it.
 fn of_token(token: &str) -> String {
     format!("\npreview {token}")
 }

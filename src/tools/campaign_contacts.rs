@@ -271,19 +271,20 @@ async fn roster_writes(
 }
 
 /// Which contacts of a campaign; everything that is named must hold.
+// A list that names nothing is refused: whoever looked for some and found none does not mean everybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct MemberFilter {
     /// Who stand here in the campaign.
-    #[schemars(length(max = 9))]
+    #[schemars(length(min = 1, max = 9))]
     status_in: Vec<Name<MembershipStatus>>,
     /// Who belong to these agents; with unassigned those of nobody as well.
-    #[schemars(length(max = 50))]
+    #[schemars(length(min = 1, max = 50))]
     assigned_agent_ids: Vec<GivenAgent>,
     /// true: who belong to nobody.
     unassigned: bool,
     /// Who are in one of these campaigns as well.
-    #[schemars(length(max = 50))]
+    #[schemars(length(min = 1, max = 50))]
     also_in_campaign_ids: Vec<GivenCampaign>,
     /// Where they came from.
     source: Option<Source>,

@@ -225,7 +225,7 @@ impl Window {
 struct ListCampaigns {
     /// Only campaigns in one of these statuses.
     #[serde(default)]
-    #[schemars(length(max = 5))]
+    #[schemars(length(min = 1, max = 5))]
     status: Vec<Name<CampaignStatus>>,
     /// Part of the name, description or goal; case and accents do not matter.
     #[schemars(length(max = 200))]

@@ -86,7 +86,7 @@ struct FindInSeveral {
     min_campaigns: Option<u32>,
     /// Only count campaigns where the contact stands here.
     #[serde(default)]
-    #[schemars(length(max = 9))]
+    #[schemars(length(min = 1, max = 9))]
     status_in: Vec<Name<MembershipStatus>>,
 }
 

@@ -36,7 +36,7 @@ struct ListContacts {
     campaign_id: Option<GivenCampaign>,
     /// Only contacts that stand here in a campaign.
     #[serde(default)]
-    #[schemars(length(max = 9))]
+    #[schemars(length(min = 1, max = 9))]
     status_in: Vec<Name<MembershipStatus>>,
     /// Only contacts of this agent.
     assigned_agent_id: Option<GivenAgent>,

@@ -12,7 +12,7 @@ use cqrs_es::Aggregate;
 use docket_aggregates::Decides;
 use docket_aggregates::ids::{OrganizationId, QualificationTemplateId};
 use docket_aggregates::qualification_template::{
-    BreakingChange, Broken, FormFault, FormPatch, QualificationForm, QualificationTemplate,
+    BreakingChange, Broken, Faultless, FormFault, FormPatch, QualificationForm, QualificationTemplate,
     QualificationTemplateCommand, QualificationTemplateError, breaking_changes,
 };
 use docket_projections::Total;
@@ -106,7 +106,7 @@ pub(super) fn tools() -> Vec<Draft> {
 #[cfg(test)]
 pub fn form_of_document(document: serde_json::Value) -> Result<QualificationForm, Vec<FormFault>> {
     let document: FormDocument = serde_json::from_value(document).expect("the sample's forms are documents");
-    document.form()
+    document.form().map(Faultless::into_form)
 }
 
 /// A qualification template id as given.
@@ -317,7 +317,7 @@ async fn create_qualification_template(
 }
 
 /// The events of a new template.
-fn created(template_id: QualificationTemplateId, form: QualificationForm) -> ToolResult<Write> {
+fn created(template_id: QualificationTemplateId, form: Faultless) -> ToolResult<Write> {
     let create = QualificationTemplateCommand::Create { template_id, form };
     let events = QualificationTemplate::default().decide(create).map_err(|error| refused(error, ""))?;
     Ok(Write {
@@ -479,7 +479,8 @@ async fn update_qualification_template(
         same_name(&ctx, Some(id), name).await?;
     }
     let patch = FormPatch { name: wanted.name, description, fields, scoring };
-    let (writes, after) = revised(&before, patch, "patch")?;
+    let revise = QualificationTemplateCommand::Revise(Box::new(patch));
+    let (writes, after) = revised(&before, revise, "patch")?;
     doubts(&ctx, &after, "patch.");
 
     let mut view = ctx.view().await?;
@@ -512,14 +513,13 @@ async fn update_qualification_template(
     })
 }
 
-/// Decides a patch: what is to be recorded, and the form after it.
+/// Decides a change: what is to be recorded, and the form after it.
 fn revised(
     before: &Versioned<QualificationTemplate>,
-    patch: FormPatch,
+    change: QualificationTemplateCommand,
     path: &str,
 ) -> ToolResult<(Vec<Write>, QualificationForm)> {
-    let revise = QualificationTemplateCommand::Revise(Box::new(patch));
-    let events = before.state.decide(revise).map_err(|error| refused(error, path))?;
+    let events = before.state.decide(change).map_err(|error| refused(error, path))?;
     let mut state = (*before.state).clone();
     events.iter().cloned().for_each(|event| state.apply(event));
     let form = state.form().map(|form| (**form).clone()).ok_or(QualificationTemplateError::Erased)?;

@@ -372,7 +372,7 @@ struct ListQualifications {
     agent_id: Option<GivenAgent>,
     /// Only in one of these statuses.
     #[serde(default)]
-    #[schemars(length(max = 3))]
+    #[schemars(length(min = 1, max = 3))]
     status_in: Vec<Name<QualificationStatus>>,
     /// Only under this template, in any version.
     template_id: Option<GivenQualificationTemplate>,

@@ -880,6 +880,35 @@ async fn a_model_is_asked_once_about_a_conversation_whichever_process_is_called(
 }
 
 #[tokio::test]
+async fn what_is_answered_or_decided_already_waits_for_no_turn() {
+    const LONG: Duration = Duration::from_secs(60);
+    // Less than a call waits for a turn that nobody gives back.
+    const AT_ONCE: Duration = Duration::from_secs(15);
+    let model = Model::start().await;
+    let story = Story::begin(Some(model.client())).await;
+    model.says(&answer(json!({ "owner": true }), "qualified"));
+    let headers = [("content-type", "application/json"), ("idempotency-key", "qualify-1")];
+    let path = story.path();
+    let send = || story.board.send(hyper::Method::POST, &path, &headers, b"{}".to_vec());
+    let first = send().await.unwrap();
+    assert_eq!(first.0, 200, "{}", first.1);
+
+    // A process took the turn and died.
+    let organization = story.board.organization;
+    let tool = "POST /api/companies/{companyId}/crm/script-executions/{executionId}/auto-qualify";
+    let key = FlightKey::of(organization, PrincipalId(Uuid::nil()), tool, &story.execution);
+    let turn = Turn::take(&story.app.app.ledger, organization, key, LONG, LONG).await.unwrap();
+    let again = tokio::time::timeout(AT_ONCE, send()).await.expect("a replay waits for nobody").unwrap();
+    assert_eq!(again, first);
+    let decided = tokio::time::timeout(AT_ONCE, story.qualify(json!({}))).await;
+    let (status, told) = decided.expect("what is decided waits for nobody");
+    assert_eq!((status, &told["sent"]), (200, &json!(false)), "{told}");
+    assert_eq!(told["qualification"], first.1["qualification"]);
+    assert_eq!(model.requests().len(), 1);
+    drop(turn);
+}
+
+#[tokio::test]
 async fn a_turn_goes_to_the_next_and_one_that_nobody_came_back_to_is_over_by_itself() {
     const LONG: Duration = Duration::from_secs(60);
     let app = TestApp::start().await;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::event::FormField;
-use super::pattern::compiled;
+use super::pattern::NotMatched;
 use crate::decimal::Decimal;
 
 /// Characters of a text for which the form says nothing.
@@ -115,19 +115,13 @@ fn misfit(code: &'static str, message: impl Into<String>) -> Misfit {
 }
 
 impl Answer {
-    /// The answer that `value` is to `field`.
+    /// The answer that `value` is to `field`, its pattern left aside.
     pub fn read(field: &FormField, value: &Value) -> Result<Self, Misfit> {
-        // A form whose pattern does not compile is not accepted, so that one that does not now takes nothing.
-        let matches = |pattern: &str, text: &str| compiled(pattern).is_ok_and(|known| known.is_match(text));
-        Self::read_with(field, value, &matches)
+        Self::read_with(field, value, &mut |_, _| Ok(true))
     }
 
     /// The same by somebody who knows whether a text matches the field's pattern.
-    pub(super) fn read_with(
-        field: &FormField,
-        value: &Value,
-        matches: &dyn Fn(&str, &str) -> bool,
-    ) -> Result<Self, Misfit> {
+    pub(super) fn read_with(field: &FormField, value: &Value, matches: Matches<'_>) -> Result<Self, Misfit> {
         match (field.kind, value) {
             (FieldType::Text, Value::String(text)) => text_of(field, text, matches).map(Self::Text),
             (FieldType::Number, Value::Number(number)) => {
@@ -178,7 +172,10 @@ const fn wanted(kind: FieldType) -> &'static str {
     }
 }
 
-fn text_of(field: &FormField, text: &str, matches: &dyn Fn(&str, &str) -> bool) -> Result<String, Misfit> {
+/// Whether a text matches a pattern, if there is room to find out.
+pub(super) type Matches<'a> = &'a mut dyn FnMut(&str, &str) -> Result<bool, NotMatched>;
+
+fn text_of(field: &FormField, text: &str, matches: Matches<'_>) -> Result<String, Misfit> {
     if text.is_empty() {
         return Err(misfit("TOO_SHORT", "must not be empty; null clears an answer"));
     }
@@ -186,10 +183,17 @@ fn text_of(field: &FormField, text: &str, matches: &dyn Fn(&str, &str) -> bool) 
     if text.chars().count() > max {
         return Err(misfit("TOO_LONG", format!("must have at most {max} characters")));
     }
-    if let Some(pattern) = field.pattern.as_ref().filter(|pattern| !matches(pattern, text)) {
-        return Err(misfit("WRONG_FORMAT", format!("must match {pattern}")));
+    match field.pattern.as_ref().map(|pattern| (pattern, matches(pattern, text))) {
+        None | Some((_, Ok(true))) => Ok(text.to_owned()),
+        Some((pattern, Ok(false))) => Err(misfit("WRONG_FORMAT", format!("must match {pattern}"))),
+        Some((pattern, Err(NotMatched))) => Err(misfit(
+            "TOO_MUCH_TO_MATCH",
+            format!(
+                "was not held against {pattern}: the texts of one call are too long together for their patterns; \
+                 send fewer at a time, or shorter ones"
+            ),
+        )),
     }
-    Ok(text.to_owned())
 }
 
 fn within(field: &FormField, number: Decimal) -> Result<(), Misfit> {

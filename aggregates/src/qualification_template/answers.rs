@@ -1,14 +1,13 @@
 //! Answers to a whole form: whether they fit it, what is missing, and what they are worth.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
 use super::answer::{Answer, Misfit};
-use super::event::{QualificationForm, ScoreTest};
+use super::event::{FormField, QualificationForm, ScoreTest};
 use super::form::FormFault;
-use super::pattern::compiled;
+use super::pattern::{MatchRoom, Pattern};
 
 /// Answers by the keys of their fields.
 pub type Answers = BTreeMap<String, Answer>;
@@ -20,11 +19,11 @@ impl QualificationForm {
         let mut faults = Vec::new();
         // A pattern is compiled once, however many fields have it. A form whose pattern does not compile is not accepted, so
         // that one that does not now takes nothing.
-        let patterns = RefCell::new(HashMap::new());
-        let matches = |pattern: &str, text: &str| {
-            let mut patterns = patterns.borrow_mut();
-            let known = patterns.entry(pattern.to_owned()).or_insert_with(|| compiled(pattern).ok());
-            known.as_ref().is_some_and(|known| known.is_match(text))
+        let mut patterns = HashMap::new();
+        let mut room = MatchRoom::default();
+        let mut matches = |pattern: &str, text: &str| {
+            let known = patterns.entry(pattern.to_owned()).or_insert_with(|| Pattern::accepted(pattern));
+            known.as_ref().map_or(Ok(false), |known| room.matches(known, text))
         };
         for (key, value) in given {
             let read = match (self.field(key), value) {
@@ -33,7 +32,7 @@ impl QualificationForm {
                     Err(Misfit { code: "UNKNOWN_FIELD", message })
                 }
                 (Some(_), Value::Null) => Ok(None),
-                (Some(field), value) => Answer::read_with(field, value, &matches).map(Some),
+                (Some(field), value) => Answer::read_with(field, value, &mut matches).map(Some),
             };
             match read {
                 Ok(Some(answer)) => {
@@ -46,6 +45,12 @@ impl QualificationForm {
             }
         }
         if faults.is_empty() { Ok(answers) } else { Err(faults) }
+    }
+
+    /// Whether any of these answers must match a pattern, which may take long.
+    pub fn holds_against_patterns(&self, given: &Map<String, Value>) -> bool {
+        let told = |field: &FormField| field.pattern.is_some() && given.contains_key(&field.key);
+        self.fields.iter().any(told)
     }
 
     /// The required fields that have no answer.

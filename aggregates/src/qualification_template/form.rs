@@ -2,11 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use regex::Regex;
-
 use super::answer::{Answer, FieldType, TEXT_MAX};
 use super::event::{FormField, QualificationForm, ScoreRule, ScoreTest, Scoring};
-use super::pattern::PatternRoom;
+use super::pattern::{MatchRoom, Pattern, PatternRoom};
 
 /// Fields of a form, at most.
 pub const FIELDS_MAX: usize = 100;
@@ -36,6 +34,25 @@ pub struct FormFault {
     pub code: &'static str,
     /// One sentence for people.
     pub message: String,
+}
+
+/// A form that was found to be one. That may have taken long, and is not asked again where the form is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faultless(QualificationForm);
+
+impl Faultless {
+    /// The form.
+    pub fn into_form(self) -> QualificationForm {
+        self.0
+    }
+}
+
+impl std::ops::Deref for Faultless {
+    type Target = QualificationForm;
+
+    fn deref(&self) -> &QualificationForm {
+        &self.0
+    }
 }
 
 /// Whether the text may name a field.
@@ -74,6 +91,12 @@ impl QualificationForm {
         self.fields.iter().find(|field| field.key == key)
     }
 
+    /// The form, if there is nothing wrong with it.
+    pub fn faultless(self, room: &mut PatternRoom) -> Result<Faultless, Vec<FormFault>> {
+        let faults = self.faults_within(room);
+        if faults.is_empty() { Ok(Faultless(self)) } else { Err(faults) }
+    }
+
     /// Everything that is wrong with the form; nothing if it is one.
     pub fn faults(&self) -> Vec<FormFault> {
         self.faults_within(&mut PatternRoom::default())
@@ -109,7 +132,7 @@ impl QualificationForm {
             }
         }
         if let Some(scoring) = &self.scoring {
-            self.judge_scoring(scoring, &patterns, &mut faults);
+            self.judge_scoring(scoring, &patterns, &mut room.matching, &mut faults);
         }
         let bytes = serde_json::to_vec(self).map_or(usize::MAX, |bytes| bytes.len());
         if bytes > FORM_BYTES_MAX {
@@ -132,7 +155,13 @@ impl QualificationForm {
         doubts.0
     }
 
-    fn judge_scoring(&self, scoring: &Scoring, patterns: &HashMap<&str, Regex>, faults: &mut Faults) {
+    fn judge_scoring(
+        &self,
+        scoring: &Scoring,
+        patterns: &HashMap<&str, Pattern>,
+        room: &mut MatchRoom,
+        faults: &mut Faults,
+    ) {
         let rules = scoring.rules.len();
         if rules == 0 {
             faults.add("scoring.rules".into(), "TOO_FEW_ITEMS", "must have at least 1 item");
@@ -159,7 +188,7 @@ impl QualificationForm {
                         format!("no field has the key {}", rule.key),
                     );
                 }
-                Some(field) => rule.judge(field, patterns.get(rule.key.as_str()), &path, faults),
+                Some(field) => rule.judge(field, patterns.get(rule.key.as_str()), room, &path, faults),
             }
         }
     }
@@ -167,7 +196,7 @@ impl QualificationForm {
 
 impl FormField {
     /// Notes what is wrong with the field, and answers its pattern.
-    fn judge(&self, path: &str, room: &mut PatternRoom, faults: &mut Faults) -> Option<Regex> {
+    fn judge(&self, path: &str, room: &mut PatternRoom, faults: &mut Faults) -> Option<Pattern> {
         if !is_key(&self.key) {
             let message = "must be a small letter and up to 63 small letters, digits or underscores";
             faults.add(format!("{path}.key"), "WRONG_FORMAT", message);
@@ -245,7 +274,14 @@ impl FormField {
 }
 
 impl ScoreRule {
-    fn judge(&self, field: &FormField, pattern: Option<&Regex>, path: &str, faults: &mut Faults) {
+    fn judge(
+        &self,
+        field: &FormField,
+        pattern: Option<&Pattern>,
+        room: &mut MatchRoom,
+        path: &str,
+        faults: &mut Faults,
+    ) {
         let wrong = |faults: &mut Faults| {
             let message = format!("cannot be asked of a field of type {}", field.kind.name());
             faults.add(format!("{path}.operator"), "NOT_FOR_TYPE", message);
@@ -256,8 +292,9 @@ impl ScoreRule {
             (ScoreTest::AtLeast(value) | ScoreTest::AtMost(value), FieldType::Number | FieldType::Date)
             | (ScoreTest::Equals(value) | ScoreTest::NotEquals(value), _) => {
                 // A pattern that is none is told at its field.
-                let matches = |_: &str, text: &str| pattern.is_none_or(|pattern| pattern.is_match(text));
-                if let Err(misfit) = Answer::read_with(field, &value.to_json(), &matches) {
+                let mut matches =
+                    |_: &str, text: &str| pattern.map_or(Ok(true), |pattern| room.matches(pattern, text));
+                if let Err(misfit) = Answer::read_with(field, &value.to_json(), &mut matches) {
                     faults.add(format!("{path}.value"), misfit.code, misfit.message);
                 }
             }

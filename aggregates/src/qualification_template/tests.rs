@@ -28,6 +28,7 @@ fn form(fields: Vec<FormField>) -> QualificationForm {
 }
 
 fn create(form: QualificationForm) -> QualificationTemplateCommand {
+    let form = form.faultless(&mut PatternRoom::default()).unwrap();
     QualificationTemplateCommand::Create { template_id: ID, form }
 }
 
@@ -66,6 +67,29 @@ fn a_change_makes_the_next_version_and_no_change_makes_none() {
         .given(vec![created(first.clone())])
         .when(create(first))
         .then_expect_error(QualificationTemplateError::AlreadyCreated);
+}
+
+#[test]
+fn a_whole_form_takes_the_place_of_another_and_of_itself_it_does_not() {
+    let first = form(vec![field("fuel", FieldType::Select)]);
+    let second = QualificationForm { name: "Heat".into(), ..first.clone() };
+    let replace = || {
+        let form = second.clone().faultless(&mut PatternRoom::default()).unwrap();
+        QualificationTemplateCommand::Replace(form)
+    };
+    let revised = QualificationTemplateEvent::QualificationTemplateRevised {
+        version: 2,
+        form: Personal::known(ID.uuid(), second.clone()),
+    };
+    Given::with(())
+        .given(vec![created(first.clone())])
+        .when(replace())
+        .then_expect_events(vec![revised.clone()]);
+    Given::with(()).given(vec![created(first), revised]).when(replace()).then_expect_events(vec![]);
+    Given::with(())
+        .given_no_previous_events()
+        .when(replace())
+        .then_expect_error(QualificationTemplateError::Unknown);
 }
 
 #[test]
@@ -143,7 +167,7 @@ fn everything_that_is_wrong_is_told_at_once() {
     let mut broken = form(vec![field("fuel", FieldType::Text), field("fuel", FieldType::Select)]);
     broken.name = String::new();
     broken.fields[1].options.clear();
-    Given::with(()).given_no_previous_events().when(create(broken.clone())).inspect_result().unwrap_err();
+    assert_eq!(broken.clone().faultless(&mut PatternRoom::default()), Err(broken.faults()));
     let paths: Vec<String> = broken.faults().into_iter().map(|fault| fault.path).collect();
     assert_eq!(paths, ["name", "fields[1].key", "fields[1].options"]);
 }
@@ -347,6 +371,57 @@ fn a_catastrophic_pattern_takes_no_longer_than_another() {
     let text = format!("{}!", "a".repeat(3_999));
     let read = form.answered(&Answers::new(), &object(json!({ "code": text })));
     assert_eq!(read.unwrap_err()[0].code, "WRONG_FORMAT");
+}
+
+#[test]
+fn what_answers_are_held_against_has_a_bound_for_one_call() {
+    let with = |pattern: &str, key: String| {
+        let mut field = field(&key, FieldType::Text);
+        field.pattern = Some(pattern.into());
+        field
+    };
+    let of = |pattern| form((0..100).map(|n| with(pattern, format!("f{n}"))).collect());
+    let all = |form: &QualificationForm, text: &str| {
+        object(form.fields.iter().map(|field| (field.key.clone(), json!(text))).collect())
+    };
+    let names = of(r"^[\p{L} '-]{2,100}$");
+    let answers = names.answered(&Answers::new(), &all(&names, &"e".repeat(100)));
+    assert_eq!(answers.map(|answers| answers.len()), Ok(100), "a hundred names of a hundred letters");
+
+    // 12 000 bytes for 9 000 states: each is too much alone, and none is looked at.
+    let heavy = of("^(?:a?){3000}[bc]$");
+    assert_eq!(heavy.faults(), []);
+    let faults = heavy.answered(&Answers::new(), &all(&heavy, &"\u{4e2d}".repeat(4_000))).unwrap_err();
+    assert_eq!(faults.len(), 100);
+    assert!(faults.iter().all(|fault| fault.code == "TOO_MUCH_TO_MATCH"), "{}", faults[0].message);
+    assert!(heavy.answered(&Answers::new(), &all(&heavy, "ab")).is_ok(), "short ones are");
+}
+
+#[test]
+fn values_of_rules_are_held_against_patterns_within_a_bound_for_all_forms_of_a_call() {
+    let mut field = field("code", FieldType::Text);
+    field.pattern = Some("^(?:a?){3300}[bc]".into());
+    let rule = |text: String| ScoreRule {
+        key: "code".into(),
+        test: ScoreTest::Equals(Answer::Text(text)),
+        points: 1,
+    };
+    let scored = |rules| QualificationForm {
+        scoring: Some(Scoring { rules, qualify_threshold: 1 }),
+        ..form(vec![field.clone()])
+    };
+    let told = |form: QualificationForm, room: &mut PatternRoom| {
+        let faults = form.faults_within(room).into_iter();
+        faults.map(|fault| (fault.path, fault.code)).collect::<Vec<_>>()
+    };
+    let mut room = PatternRoom::default();
+    assert_eq!(told(scored(vec![rule("b".into())]), &mut room), []);
+    let long = scored(vec![rule("b".into()), rule("\u{4e2d}".repeat(4_000))]);
+    assert_eq!(told(long, &mut room), [("scoring.rules[1].value".to_owned(), "TOO_MUCH_TO_MATCH")]);
+    // It takes four fifths of the room, though the match is found at once.
+    let most = || scored(vec![rule(format!("b{}", "a".repeat(3_999)))]);
+    assert_eq!(told(most(), &mut room), []);
+    assert_eq!(told(most(), &mut room), [("scoring.rules[0].value".to_owned(), "TOO_MUCH_TO_MATCH")]);
 }
 
 #[test]

@@ -102,11 +102,11 @@ struct FilterInput {
     search: Option<String>,
     /// With at least one of these tags.
     #[serde(default)]
-    #[schemars(length(max = 50), inner(length(min = 1, max = 200)))]
+    #[schemars(length(min = 1, max = 50), inner(length(min = 1, max = 200)))]
     tags_any: Vec<String>,
     /// With all of these tags.
     #[serde(default)]
-    #[schemars(length(max = 50), inner(length(min = 1, max = 200)))]
+    #[schemars(length(min = 1, max = 50), inner(length(min = 1, max = 200)))]
     tags_all: Vec<String>,
     /// With an e-mail address, or without.
     has_email: Option<bool>,
@@ -411,7 +411,6 @@ mod tests {
         for (value, everybody) in [
             (json!({ "source": "crm" }), true),
             (json!({ "source": "crm", "search": "" }), true),
-            (json!({ "source": "crm", "tagsAny": [] }), true),
             (json!({ "source": "crm", "city": "Lyon" }), false),
             (json!({ "source": "crm", "hasEmail": false }), false),
             (json!({ "source": "import_folder" }), false),

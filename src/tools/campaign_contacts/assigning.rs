@@ -214,66 +214,172 @@ async fn hand_out(
             own.map(|(_, n)| n).sum()
         })
         .collect();
-    let mut given_away: HashMap<AgentId, u64> = HashMap::new();
-    open.iter()
-        .filter_map(|member| member.agent_id)
-        .for_each(|agent| *given_away.entry(agent).or_default() += 1);
-    let shares: Vec<(AgentId, u64, u64)> = agents
-        .iter()
-        .zip(loads.iter().zip(&before))
-        .map(|(agent, (load, before))| {
-            let away = given_away.get(agent).copied().unwrap_or(0);
-            let room = max_per_agent.map_or(u64::MAX, |max| max.saturating_sub(before.saturating_sub(away)));
-            (*agent, load.saturating_sub(away), room)
-        })
-        .collect();
-    let spread = match strategy {
-        Strategy::RoundRobin => Spread::RoundRobin,
-        Strategy::LeastLoaded => Spread::LeastLoaded,
-        Strategy::Single => Spread::Single,
+    let hands = Hands {
+        places: agents
+            .iter()
+            .zip(loads.iter().zip(&before))
+            .map(|(agent, (load, before))| Place { agent: *agent, load: *load, before: *before })
+            .collect(),
+        max: max_per_agent,
+        owners: open.iter().map(|member| member.agent_id).collect(),
     };
-    let spread = distribute(spread, &shares, open.len());
-    if ctx.bound().is_none() {
-        return Ok(HandedOut { agents: spread, before });
-    }
-    let given = open.iter().zip(spread).map(|(member, agent)| {
-        let promised = match shown(ctx, member.contact_id) {
-            Some(outcome) => agent_of(outcome),
-            None => agent.and(member.agent_id),
-        };
-        promised.filter(|promised| agents.contains(promised)).or(agent)
-    });
-    let mut given: Vec<Option<AgentId>> = given.collect();
-    if let Some(max) = max_per_agent {
-        let before: HashMap<AgentId, u64> = agents.iter().copied().zip(before.iter().copied()).collect();
-        cap(open, &mut given, &before, max);
+    let mut given = hands.spread(strategy.into());
+    if ctx.bound().is_some() {
+        let shown = open.iter().map(|member| shown(ctx, member.contact_id).map(agent_of));
+        given = hands.as_shown(given, shown);
     }
     Ok(HandedOut { agents: given, before })
 }
 
-/// Takes back what was promised and would give an agent more open contacts than it may have by now, the last ones first.
-/// Whoever is taken back stays with its agent, which may then have too many in its turn.
-fn cap(open: &[&Selected], given: &mut [Option<AgentId>], before: &HashMap<AgentId, u64>, max: u64) {
-    loop {
-        let mut after = before.clone();
-        for (member, agent) in open.iter().zip(&*given) {
-            let Some(agent) = agent.filter(|agent| member.agent_id != Some(*agent)) else { continue };
+impl From<Strategy> for Spread {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::RoundRobin => Self::RoundRobin,
+            Strategy::LeastLoaded => Self::LeastLoaded,
+            Strategy::Single => Self::Single,
+        }
+    }
+}
+
+/// An agent to whom contacts may go.
+struct Place {
+    agent: AgentId,
+    /// Its open contacts over all campaigns.
+    load: u64,
+    /// Those of this campaign.
+    before: u64,
+}
+
+/// Contacts that are handed out, and to whom they may go.
+struct Hands {
+    places: Vec<Place>,
+    /// Open contacts of this campaign that an agent may have in the end. Whoever has more already gets nobody.
+    max: Option<u64>,
+    /// For each contact whose it is.
+    owners: Vec<Option<AgentId>>,
+}
+
+impl Hands {
+    /// For each contact its agent, none where nobody may take one more.
+    fn spread(&self, spread: Spread) -> Vec<Option<AgentId>> {
+        let mut given_away: HashMap<AgentId, u64> = HashMap::new();
+        self.owners.iter().flatten().for_each(|agent| *given_away.entry(*agent).or_default() += 1);
+        let shares: Vec<(AgentId, u64, u64)> = self
+            .places
+            .iter()
+            .map(|Place { agent, load, before }| {
+                let away = given_away.get(agent).copied().unwrap_or(0);
+                let room = self.max.map_or(u64::MAX, |max| max.saturating_sub(before.saturating_sub(away)));
+                (*agent, load.saturating_sub(away), room)
+            })
+            .collect();
+        // Whom nobody takes stays with its agent after all, which has less room then.
+        self.capped(distribute(spread, &shares, self.owners.len()))
+    }
+
+    /// The same with what a preview promised: for each contact the agent that it showed, and none at all where it did not
+    /// show the contact.
+    fn as_shown(
+        &self,
+        given: Vec<Option<AgentId>>,
+        shown: impl Iterator<Item = Option<Option<AgentId>>>,
+    ) -> Vec<Option<AgentId>> {
+        let known = |agent: &AgentId| self.places.iter().any(|place| place.agent == *agent);
+        let given = given.into_iter().zip(&self.owners).zip(shown).map(|((agent, own), shown)| {
+            let promised = shown.unwrap_or_else(|| agent.and(*own));
+            promised.filter(known).or(agent)
+        });
+        self.capped(given.collect())
+    }
+
+    /// Takes back what would give an agent more open contacts than it may have, the last ones first. Whoever is taken back
+    /// stays with its agent, which may then have too many in its turn.
+    fn capped(&self, mut given: Vec<Option<AgentId>>) -> Vec<Option<AgentId>> {
+        let Some(max) = self.max else { return given };
+        let mut after: HashMap<AgentId, u64> =
+            self.places.iter().map(|place| (place.agent, place.before)).collect();
+        let mut gains: HashMap<AgentId, Vec<usize>> = HashMap::new();
+        for (index, (own, agent)) in self.owners.iter().zip(&given).enumerate() {
+            let Some(agent) = agent.filter(|agent| *own != Some(*agent)) else { continue };
+            gains.entry(agent).or_default().push(index);
             *after.entry(agent).or_default() += 1;
-            if let Some(left) = member.agent_id.and_then(|own| after.get_mut(&own)) {
+            if let Some(left) = own.and_then(|own| after.get_mut(&own)) {
                 *left = left.saturating_sub(1);
             }
         }
-        let mut taken_back = false;
-        for (member, given) in open.iter().zip(given.iter_mut()).rev() {
-            let Some(agent) = given.filter(|agent| member.agent_id != Some(*agent)) else { continue };
-            if let Some(count) = after.get_mut(&agent).filter(|count| **count > max) {
-                *count -= 1;
-                *given = None;
-                taken_back = true;
+        let mut over: Vec<AgentId> = self.places.iter().map(|place| place.agent).collect();
+        while let Some(agent) = over.pop() {
+            let Some(gained) = gains.get_mut(&agent) else { continue };
+            while after.get(&agent).is_some_and(|count| *count > max)
+                && let Some(index) = gained.pop()
+            {
+                given[index] = None;
+                after.entry(agent).and_modify(|count| *count -= 1);
+                if let Some(own) = self.owners[index]
+                    && let Some(count) = after.get_mut(&own)
+                {
+                    *count += 1;
+                    over.push(own);
+                }
             }
         }
-        if !taken_back {
-            return;
+        given
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn agent(n: u8) -> AgentId {
+        AgentId(Uuid::from_u128(n.into()))
+    }
+
+    proptest! {
+        /// Of four agents the first few are given; contacts are anybody's or nobody's.
+        #[test]
+        fn nobody_gets_more_than_they_may_have_and_what_was_shown_comes_true(
+            owners in proptest::collection::vec(0_u8..5, 0..40),
+            staff in proptest::collection::vec((0_u64..6, 0_u64..20), 1..4),
+            max in proptest::option::of(1_u64..16),
+            strategy in 0..3,
+        ) {
+            let owners: Vec<Option<AgentId>> = owners.into_iter().map(|n| (n > 0).then(|| agent(n))).collect();
+            let places = staff.iter().zip(1..).map(|((others, elsewhere), n)| {
+                let own = owners.iter().filter(|own| **own == Some(agent(n))).count() as u64;
+                Place { agent: agent(n), before: own + others, load: own + others + elsewhere }
+            });
+            let hands = Hands { places: places.collect(), max, owners };
+            let spread = match strategy {
+                0 => Spread::RoundRobin,
+                1 => Spread::LeastLoaded,
+                _ => Spread::Single,
+            };
+            let given = hands.spread(spread);
+            prop_assert_eq!(given.len(), hands.owners.len());
+            let gained = |agent| {
+                let pairs = given.iter().zip(&hands.owners);
+                pairs.filter(|(given, own)| **given == Some(agent) && given != own).count() as u64
+            };
+            let left = |agent| {
+                let pairs = given.iter().zip(&hands.owners);
+                pairs.filter(|(given, own)| **own == Some(agent) && given.is_some() && given != own).count() as u64
+            };
+            for place in &hands.places {
+                let after = place.before + gained(place.agent) - left(place.agent);
+                let most = max.unwrap_or(u64::MAX);
+                prop_assert!(after <= most.max(place.before), "{} > {most}, {}", after, place.before);
+                // Whoever is left with nobody found no room.
+                let full = after >= most;
+                prop_assert!(full || given.iter().all(Option::is_some), "{after} of {most}");
+            }
+            let shown = given.iter().zip(&hands.owners).map(|(given, own)| {
+                given.filter(|agent| *own != Some(*agent)).map(Some)
+            });
+            let shown: Vec<Option<Option<AgentId>>> = shown.collect();
+            prop_assert_eq!(hands.as_shown(hands.spread(spread), shown.into_iter()), given);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use docket_aggregates::decimal::Decimal;
 use docket_aggregates::qualification_template::{
-    Answer, FieldType, FormFault, FormField, PatternRoom, QualificationForm, ScoreRule, ScoreTest, Scoring,
+    Answer, Faultless, FieldType, FormFault, FormField, PatternRoom, QualificationForm, ScoreRule, ScoreTest,
+    Scoring,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -154,19 +155,22 @@ impl FormDocument {
     }
 
     /// The form, or everything that is wrong with it.
-    pub fn form(self) -> Result<QualificationForm, Vec<FormFault>> {
+    pub fn form(self) -> Result<Faultless, Vec<FormFault>> {
         self.form_within(&mut PatternRoom::default())
     }
 
     /// The same for one of several documents of one call.
-    pub fn form_within(self, room: &mut PatternRoom) -> Result<QualificationForm, Vec<FormFault>> {
+    pub fn form_within(self, room: &mut PatternRoom) -> Result<Faultless, Vec<FormFault>> {
         let mut faults = Vec::new();
         let fields = fields(self.fields, &mut faults);
         let scoring = self.scoring.map(|scoring| scoring.scoring(&fields, &mut faults));
         let description = self.description.filter(|description| !description.is_empty());
         let form = QualificationForm { name: self.name, description, fields, scoring };
-        faults.extend(form.faults_within(room));
-        if faults.is_empty() { Ok(form) } else { Err(faults) }
+        match form.faultless(room) {
+            Ok(form) if faults.is_empty() => Ok(form),
+            Ok(_) => Err(faults),
+            Err(others) => Err(faults.into_iter().chain(others).collect()),
+        }
     }
 }
 
@@ -296,7 +300,7 @@ mod tests {
     use super::*;
 
     fn read(value: Value) -> Result<QualificationForm, Vec<FormFault>> {
-        serde_json::from_value::<FormDocument>(value).unwrap().form()
+        serde_json::from_value::<FormDocument>(value).unwrap().form().map(Faultless::into_form)
     }
 
     fn sample() -> Value {

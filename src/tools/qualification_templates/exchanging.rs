@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use docket_aggregates::ids::QualificationTemplateId;
 use docket_aggregates::qualification_template::{
-    FormPatch, PatternRoom, QualificationForm, QualificationTemplate,
+    Faultless, PatternRoom, QualificationTemplate, QualificationTemplateCommand,
 };
 use docket_projections::qualification_templates as rows;
 use schemars::JsonSchema;
@@ -189,7 +189,7 @@ async fn import_qualification_templates(
             (Mode::UpsertByName, [_, _, ..]) => {
                 let message = format!("{} templates have this name; rename all but one", same.len());
                 let fault = FieldError::new(&format!("{path}.name"), "AMBIGUOUS_NAME", message);
-                import.fail(index, Some(form.name), vec![fault]);
+                import.fail(index, Some(form.into_form().name), vec![fault]);
             }
             (Mode::UpsertByName, [] | [_]) => {
                 let place = upserting::place::<QualificationTemplate>(&ctx, &form.name).await?;
@@ -237,7 +237,7 @@ impl Import {
         index: usize,
         path: &str,
         template_id: QualificationTemplateId,
-        form: QualificationForm,
+        form: Faultless,
     ) -> ToolResult<()> {
         doubts(ctx, &form, &format!("{path}."));
         let name = form.name.clone();
@@ -254,7 +254,7 @@ impl Import {
         index: usize,
         path: &str,
         template_id: QualificationTemplateId,
-        form: &QualificationForm,
+        form: &Faultless,
     ) -> ToolResult<bool> {
         let ledger = &ctx.app().ledger;
         let before = ledger.load::<QualificationTemplate>(ctx.organization(), template_id).await?;
@@ -262,14 +262,7 @@ impl Import {
             return Ok(false);
         };
         doubts(ctx, form, &format!("{path}."));
-        let QualificationForm { name, description, fields, scoring } = form.clone();
-        let patch = FormPatch {
-            name: None,
-            description: Some(description),
-            fields: Some(fields),
-            scoring: Some(scoring),
-        };
-        let (writes, new) = revised(&before, patch, path)?;
+        let (writes, new) = revised(&before, QualificationTemplateCommand::Replace(form.clone()), path)?;
         if writes.is_empty() {
             ctx.warn(UNCHANGED, "the template has this form already; its version stays", Some(path));
         } else {
@@ -278,7 +271,7 @@ impl Import {
         self.updated.push(RevisedTemplate {
             index,
             template_id: template_id.uuid(),
-            name,
+            name: form.name.clone(),
             version: before.version + writes.len() as u64,
             breaking_changes: Breaking::between(&old, &new),
         });
@@ -369,11 +362,7 @@ fn named(entry: &Value) -> Option<String> {
 }
 
 /// The form of one entry, bare or as an export gave it, and where it stands; or everything that is wrong with it.
-fn read(
-    entry: Value,
-    path: &str,
-    room: &mut PatternRoom,
-) -> Result<(QualificationForm, String), Vec<FieldError>> {
+fn read(entry: Value, path: &str, room: &mut PatternRoom) -> Result<(Faultless, String), Vec<FieldError>> {
     let one = |place: &str, code, message: String| vec![FieldError::new(place, code, message)];
     let Value::Object(mut members) = entry else {
         return Err(one(path, "WRONG_TYPE", "must be an object".to_owned()));

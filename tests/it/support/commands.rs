@@ -65,6 +65,7 @@ pub fn command(app: &App, organization: OrganizationId, writes: Vec<Write>) -> C
 pub fn request(id: &str, input: &str, answer: impl serde::Serialize) -> Option<Request> {
     Some(Request {
         request_id: id.into(),
+        alias: None,
         input: input.into(),
         answer: json!({ "answer": answer }).to_string(),
     })

@@ -134,6 +134,52 @@ async fn two_who_swap_their_contacts_keep_within_what_they_may_have() {
 }
 
 #[tokio::test]
+async fn a_preview_with_a_bound_comes_true_and_keeps_it() {
+    let office = Office::open().await;
+    let (campaign, contacts) = office.lyon("Spring").await;
+    let (ada, bea) = (&office.agents[0], &office.agents[1]);
+    let share = |agents: &[&String], contacts: &[String]| {
+        office.done(
+            ASSIGN,
+            json!({
+                "campaignId": campaign, "agentIds": agents, "contactIds": contacts, "strategy": "single",
+                "reassign": true, "confirm": true,
+            }),
+        )
+    };
+    // Who has so many of the twenty before, who is given, with which bound.
+    for (adas, agents, strategy, max) in [
+        (10, vec![ada], "single", 10),
+        (10, vec![ada], "round_robin", 12),
+        (10, vec![ada, bea], "round_robin", 7),
+        (15, vec![bea], "least_loaded", 4),
+        (15, vec![ada, bea], "least_loaded", 12),
+        (20, vec![bea, ada], "round_robin", 3),
+        (2, vec![ada, bea], "round_robin", 10),
+    ] {
+        share(&[ada], &contacts[..adas]).await;
+        if adas < contacts.len() {
+            share(&[bea], &contacts[adas..]).await;
+        }
+        let input = json!({
+            "campaignId": campaign, "agentIds": agents, "filter": {}, "strategy": strategy, "reassign": true,
+            "maxPerAgent": max, "confirm": true,
+        });
+        let said = format!("{adas} {strategy} {max}");
+        let preview = office.ask(ASSIGN, with(input.clone(), "dryRun", true)).await;
+        let applied = office.ask(ASSIGN, with(input, "previewToken", preview.token())).await;
+        assert_eq!(applied.outcome(), preview.outcome(), "{said}");
+        let counts = office.counts(&campaign).await;
+        for share in applied.data()["perAgent"].as_array().unwrap() {
+            let after = number(&share["after"]);
+            assert!(after <= max.max(number(&share["before"])), "{said}: {share}");
+            let counted = &counts["byAgent"][share["agentId"].as_str().unwrap()];
+            assert_eq!(counted.as_u64().unwrap_or(0), after, "{said}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_campaign_without_contacts_has_nobody_to_assign() {
     let office = Office::open().await;
     let campaign = office.campaign("Spring").await;

@@ -167,6 +167,30 @@ async fn the_newest_preview_of_a_token_takes_the_place_of_its_oldest() {
     }
 }
 
+/// Applied under a name or without one, a token is answered as the first time for as long as answers are kept.
+#[tokio::test]
+async fn what_was_applied_under_a_name_is_answered_by_its_token_once_the_preview_is_gone() {
+    let office = Office::empty().await;
+    let spring = || json!({ "name": "Spring" });
+    let shown = office.ask(CREATE, with(spring(), "dryRun", true)).await;
+    let applying = || with(spring(), "previewToken", shown.token());
+    let first = office.ask_as("spring-1", CREATE, applying()).await;
+    first.data();
+    more_previews(&office, 1_000, 100).await;
+    office.app.clock.advance(10_000);
+    office.ask(CREATE, with(json!({ "name": "Other" }), "dryRun", true)).await;
+    let before = office.events().await;
+    let bare = office.ask(CREATE, applying()).await;
+    let renamed = office.ask_as("spring-2", CREATE, applying()).await;
+    for again in [bare, renamed] {
+        assert_eq!((again.status, &again.meta()["idempotentReplay"]), (200, &json!(true)), "{}", again.body);
+        assert_eq!(again.data(), first.data());
+    }
+    assert_eq!(office.events().await, before);
+    let other = with(json!({ "name": "Autumn" }), "previewToken", shown.token());
+    office.ask(CREATE, other).await.refused(410, "PREVIEW_EXPIRED");
+}
+
 /// The examples of every tool that changes something, with ids of this office, to be tried out or made.
 async fn changes(office: &Office) -> Vec<(String, Value)> {
     let path = format!("/crm/agent/capabilities?organizationId={}", office.client.organization);
