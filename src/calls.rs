@@ -283,7 +283,8 @@ async fn log_once(
     // Where somebody concluded, the status does not tell whether what was promised before is still pending.
     let mut promised = None;
     if membership.state.status(stay).is_some_and(|status| !status.open()) {
-        let mut view = app.readside.view(call.organization, consistency).await?;
+        // Known for certain from a strong view only: a follow-up that is not seen leaves nothing to guard.
+        let mut view = app.readside.view(call.organization, Consistency::STRONG).await?;
         let contact = [new.contact_id];
         let pending = follow_ups::pending(&mut view, call.organization, new.campaign_id, &contact).await?;
         promised = pending.into_iter().next();

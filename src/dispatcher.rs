@@ -147,7 +147,8 @@ impl Drop for Running {
 
 async fn run(shared: Arc<Shared>) {
     let mut feeding = JoinSet::new();
-    feeding.spawn(feed::run(shared.clone()));
+    let feed = shared.clone();
+    feeding.spawn(standing::keep("feed", move || feed::run(feed.clone())));
     // Dropped with this task, and everything in it with it.
     let mut batches = JoinSet::new();
     let mut lanes = Lanes::default();

@@ -246,7 +246,8 @@ async fn owner(
     message: &Message,
 ) -> Option<ContactId> {
     let address = address_of(app, organization, id).await.ok()??;
-    let recipient = Recipient::read(message.channel()?, &address).ok()?;
+    let channel = message.channel()?;
+    let recipient = Recipient::of_content(channel, channel, &address, "")?;
     let keys = app.ledger.keys().organization(organization).await.ok()?;
     let addressee = Addressee::find(app, organization, &keys, recipient, None).await;
     addressee
@@ -333,8 +334,10 @@ async fn counted_again_in(
 ) -> Result<Vec<Uuid>, ReadError> {
     let keys = app.ledger.keys().organization(organization).await?;
     let address = address_of(app, organization, id).await?;
-    let read =
-        message.channel().zip(address).and_then(|(channel, text)| Recipient::read(channel, &text).ok());
+    let read = message
+        .channel()
+        .zip(address)
+        .and_then(|(channel, text)| Recipient::of_content(channel, channel, &text, ""));
     let known = read.map_or_else(|| known_as(&keys, message), |recipient| recipient.keys(&keys));
     Ok(counted_in(organization, &known, message.contact_id()))
 }

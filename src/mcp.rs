@@ -13,7 +13,7 @@ mod wire;
 
 pub use calling::Desk;
 pub use listing::tools;
-pub use message::{Mistake, judge, judge_going_on};
+pub use message::{Mistake, judge, judge_beginning, judge_going_on};
 pub use toolset::{Entered, Told, Toolset};
 pub use wire::{Served, StdioError, serve_stdio};
 

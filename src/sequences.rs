@@ -1,9 +1,9 @@
 //! Sequences: setting them up, leading contacts through them, and taking their steps.
 //!
-//! `changing` says whether a new version may follow; `enrolling` puts the contacts of a campaign in; `enrollments` shows where they are and takes one out. What happens by
-//! itself is done by `runner`: `feed` reads the events and keeps the table of what is due, `runner` looks at what is due,
-//! and `step` decides what comes next and takes it. A step's message goes the way of every other message, through drafting
-//! and the dispatcher.
+//! `changing` says whether a new version may follow; `enrolling` puts the contacts of a campaign in; `enrollments` shows
+//! where they are and takes one out. What happens by itself is done by `runner`: `feed` reads the events and keeps the table
+//! of what is due, `runner` looks at what is due, and `step` decides what comes next and takes it. A step's message goes the
+//! way of every other message, through drafting and the dispatcher.
 //!
 //! What holds, however many processes run and wherever one of them is killed:
 //!

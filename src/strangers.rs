@@ -3,7 +3,8 @@
 //! Whoever knows the address of an outbox's webhooks may send anything there. Each attempt that is turned away, because it
 //! is not signed or not what the provider documents, counts against that outbox: beyond so many, whatever comes is told to come
 //! again, before its body or anything of the ledger is read. What is signed counts nothing, however much of it there is. A
-//! provider that is told to come again during such a flood does so; its news are late, and not lost. The access log is such a door, too: what nobody answers for is noted only so often.
+//! provider that is told to come again during such a flood does so; its news are late, and not lost. The access log is such a
+//! door, too: what nobody answers for is noted only so often.
 //!
 //! Counted in each process, by the generic cell rate algorithm: one instant for each door, and doors that nobody knocks at
 //! are forgotten.

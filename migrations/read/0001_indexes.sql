@@ -22,6 +22,7 @@ CREATE INDEX follow_ups_pending ON follow_ups (organization_id, contact_id, camp
 CREATE INDEX follow_ups_due ON follow_ups (organization_id, agent_id, due_at) WHERE status = 'pending';
 
 CREATE INDEX script_executions_contact ON script_executions (organization_id, campaign_id, contact_id, started_at);
+CREATE INDEX script_executions_open ON script_executions (organization_id, campaign_id, contact_id) WHERE status = 'in_progress';
 CREATE INDEX script_executions_template ON script_executions (organization_id, script_template_id);
 CREATE INDEX qualifications_created ON qualifications (organization_id, created_at, qualification_id);
 CREATE INDEX qualifications_contact ON qualifications (organization_id, contact_id, campaign_id);

@@ -188,16 +188,18 @@ pub async fn some_without_open(
     organization: OrganizationId,
     statuses: &[CampaignStatus],
 ) -> sqlx::Result<Option<(CampaignId, ContactId)>> {
+    // Campaign by campaign, in the order in which they are read, so that the first one that has any is enough.
     let found = sqlx::query(
-        "SELECT c.campaign_id, m.contact_id FROM campaigns c CROSS JOIN LATERAL (
+        "SELECT c.campaign_id, m.contact_id FROM (
+             SELECT organization_id, campaign_id FROM campaigns WHERE organization_id = $1 AND status = ANY($2)
+             ORDER BY status = 'active' DESC, created_at DESC, campaign_id OFFSET 0
+         ) c CROSS JOIN LATERAL (
              SELECT x.contact_id FROM memberships x
              WHERE x.organization_id = c.organization_id AND x.campaign_id = c.campaign_id AND NOT EXISTS (
                  SELECT FROM qualifications q WHERE q.organization_id = x.organization_id
                      AND q.contact_id = x.contact_id AND q.campaign_id = x.campaign_id AND q.status = 'draft')
              ORDER BY x.contact_id LIMIT 1
-         ) m
-         WHERE c.organization_id = $1 AND c.status = ANY($2)
-         ORDER BY c.status = 'active' DESC, c.created_at DESC, c.campaign_id LIMIT 1",
+         ) m LIMIT 1",
     )
     .bind(organization.uuid())
     .bind(names(statuses))

@@ -82,18 +82,19 @@ pub async fn some_open(
     statuses: &[CampaignStatus],
     limit: i64,
 ) -> sqlx::Result<Vec<ScriptExecutionRow>> {
-    // Campaign by campaign, so that the first ones are enough where they have any.
+    // Campaign by campaign, in the order in which they are read, so that the first ones are enough where they have any.
     let found = sqlx::query(
-        "SELECT e.* FROM campaigns c CROSS JOIN LATERAL (
+        "SELECT e.* FROM (
+             SELECT organization_id, campaign_id FROM campaigns WHERE organization_id = $1 AND status = ANY($2)
+             ORDER BY status = 'active' DESC, created_at DESC, campaign_id OFFSET 0
+         ) c CROSS JOIN LATERAL (
              SELECT x.* FROM script_executions x
              JOIN memberships m ON m.organization_id = x.organization_id AND m.campaign_id = x.campaign_id
                   AND m.contact_id = x.contact_id AND m.epoch = x.epoch
              WHERE x.organization_id = c.organization_id AND x.campaign_id = c.campaign_id
                   AND x.status = 'in_progress' AND m.status = ANY($3)
              ORDER BY x.contact_id LIMIT $4
-         ) e
-         WHERE c.organization_id = $1 AND c.status = ANY($2)
-         ORDER BY c.status = 'active' DESC, c.created_at DESC, c.campaign_id, e.contact_id LIMIT $4",
+         ) e LIMIT $4",
     )
     .bind(organization.uuid())
     .bind(names(statuses))

@@ -167,7 +167,8 @@ pub fn without_tag(email: &str) -> Cow<'_, str> {
 }
 
 /// The keys of a contact that stand in no column of their own: those of its name, the mailbox of a tagged address, the number
-/// of one with an extension, and its accounts. A key is a hash that begins with the organization, so that one index serves them all and nobody meets another's.
+/// of one with an extension, and its accounts. A key is a hash that begins with the organization, so that one index serves them
+/// all and nobody meets another's.
 pub fn stored_keys(organization: OrganizationId, profile: &ContactProfile) -> Vec<i64> {
     let names = NameWords::read(
         profile.first_name.as_deref(),

@@ -236,9 +236,23 @@ async fn committed(
     import_id: ImportId,
     watch: impl Fn(Progress) + Send + Sync + 'static,
 ) -> Result<Committed, Error> {
+    // A turn is one of few, and is not held while there is nothing to do but wait.
+    drop(caught_up(app, organization).await?);
     let turn = app.imports.turn(organization).await.map_err(ImportRefusal::from)?;
     let app = app.clone();
     apart(async move { Commit::begin(&app, organization, import_id, turn).await?.run(&watch).await }).await
+}
+
+/// A view that shows everything that was there when it was asked for. The read models may have much to catch up with, a large
+/// staging for instance.
+async fn caught_up(app: &App, organization: OrganizationId) -> Result<View, Error> {
+    let begun = Instant::now();
+    loop {
+        match app.readside.view(organization, Consistency::STRONG).await {
+            Err(ReadSideError::Behind { .. }) if begun.elapsed() < CAUGHT_UP_WITHIN => (),
+            view => return Ok(view?),
+        }
+    }
 }
 
 /// Counts what a commit would do, and changes nothing.
@@ -296,7 +310,7 @@ impl<'a> Commit<'a> {
 
     async fn run(mut self, watch: &(impl Fn(Progress) + Sync)) -> Result<Committed, Error> {
         let mut ahead: Option<Ready> = None;
-        let mut view = Some(self.caught_up().await?);
+        let mut view = Some(caught_up(self.app, self.organization).await?);
         while self.folder.state.stage() == ImportStage::Committing {
             let (total, number) = self.folder.state.chunks();
             if number == total {
@@ -320,7 +334,7 @@ impl<'a> Commit<'a> {
             ahead = next.transpose()?;
             if !done? {
                 ahead = None;
-                view = Some(self.caught_up().await?);
+                view = Some(caught_up(self.app, self.organization).await?);
             }
             metrics::histogram!("docket_import_chunk_seconds", "step" => "commit")
                 .record(started.elapsed().as_secs_f64());
@@ -332,7 +346,7 @@ impl<'a> Commit<'a> {
     }
 
     async fn rehearse(mut self) -> Result<Committed, Error> {
-        let mut view = Some(self.caught_up().await?);
+        let mut view = Some(caught_up(self.app, self.organization).await?);
         let mut counted = Committed::default();
         for number in 0..self.folder.state.chunks().0 {
             if self.app.imports.stopping() {
@@ -347,18 +361,6 @@ impl<'a> Commit<'a> {
             self.recent.remember(i64::MAX, plan.made());
         }
         Ok(counted)
-    }
-
-    /// A view that shows everything that was there when the commit began. The read models may have much to catch up
-    /// with, a large staging for instance.
-    async fn caught_up(&self) -> Result<View, Error> {
-        let begun = Instant::now();
-        loop {
-            match self.app.readside.view(self.organization, Consistency::STRONG).await {
-                Err(ReadSideError::Behind { .. }) if begun.elapsed() < CAUGHT_UP_WITHIN => (),
-                view => return Ok(view?),
-            }
-        }
     }
 
     /// Commits a chunk; says whether this process did so, or another one.
@@ -400,7 +402,7 @@ impl<'a> Commit<'a> {
                         // Another process did this chunk, and made contacts that this one does not know.
                         return Ok(false);
                     }
-                    let view = self.caught_up().await?;
+                    let view = caught_up(self.app, self.organization).await?;
                     ready = self.source().read(number, Some(view)).await?;
                 }
                 Err(error) => return Err(error.into()),

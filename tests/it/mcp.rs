@@ -711,6 +711,11 @@ async fn a_session_belongs_to_who_began_it() {
             "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" },
         },
     });
+    let mut half = initialize.clone();
+    half["params"].as_object_mut().unwrap().remove("clientInfo");
+    let (status, _, messages) = send(&client, &half, &[]).await;
+    let told = &messages[0];
+    assert_eq!((status, &told["error"]["code"], &told["id"]), (400, &json!(-32602), &json!(1)), "{told}");
     let (status, headers, messages) = send(&client, &initialize, &[]).await;
     let begun = messages.last().unwrap();
     assert_eq!((status, &begun["result"]["protocolVersion"]), (200, &json!("2025-11-25")), "{begun}");

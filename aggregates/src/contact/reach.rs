@@ -18,9 +18,9 @@ const ACCOUNT_CHARACTERS: std::ops::RangeInclusive<usize> = 3..=200;
 const SCOPED_ID_DIGITS: std::ops::RangeInclusive<usize> = 15..=32;
 /// How LinkedIn's ids of people begin, by the product that shows them (Unipile, users overview).
 const LINKEDIN_IDS: [&str; 3] = ["ACo", "ACw", "AE"];
-/// Characters that follow this beginning, at least: an id is 29 bytes in base64, and has 39 characters in all. A name of a
-/// public profile may begin like an id (`AErosmith`), and is hardly ever as long.
-const LINKEDIN_ID_REST_MIN: usize = 30;
+/// Characters of such an id: it is 29 bytes in base64. A name of a public profile may begin like an id (`AErosmith`), and is
+/// hardly ever exactly as long.
+const LINKEDIN_ID_LENGTH: usize = 39;
 /// What stands in such columns and names no account.
 const NO_ACCOUNT: [&str; 9] = ["none", "null", "nan", "n-a", "yes", "true", "false", "unknown", "linkedin"];
 /// The channels of which a contact has an address of its own; the others write to one of these.
@@ -82,8 +82,8 @@ pub fn account(text: &str) -> Option<&str> {
 
 /// LinkedIn's id of a person, by itself or as the name in the address of a profile. The name of a public profile is none.
 pub fn linkedin_id(text: &str) -> Option<&str> {
-    let long = |rest: &str| rest.len() >= LINKEDIN_ID_REST_MIN;
-    account(text).filter(|name| LINKEDIN_IDS.iter().any(|begins| name.strip_prefix(begins).is_some_and(long)))
+    let begins = |name: &str| LINKEDIN_IDS.iter().any(|begins| name.starts_with(begins));
+    account(text).filter(|name| name.len() == LINKEDIN_ID_LENGTH && begins(name))
 }
 
 /// The name of a profile, of its address at LinkedIn alone: a word by itself may be anything.
@@ -169,6 +169,10 @@ mod tests {
             ("https://www.linkedin.com/in/ann-lee", Some("ann-lee")),
             ("linkedin.com/in/ann-lee/?trk=x", Some("ann-lee")),
             ("https://www.linkedin.com/in/AErosmith", Some("AErosmith")),
+            (
+                "https://www.linkedin.com/in/AEronautics-consulting-marie-dupont-paris",
+                Some("AEronautics-consulting-marie-dupont-paris"),
+            ),
             ("https://www.linkedin.com/company/acme", None),
             ("ann-lee", None),
             ("AErosmith", None),

@@ -12,7 +12,7 @@ use axum::response::Response;
 use crate::http::body::{Broken, receive};
 use crate::http::mcp::SESSION_ID;
 use crate::http::reply;
-use crate::mcp::{Mistake, judge, judge_going_on};
+use crate::mcp::{Mistake, judge, judge_beginning, judge_going_on};
 
 /// The request as it came, or the answer to one that says nothing.
 pub async fn read(request: Request) -> Result<Request, Response> {
@@ -36,7 +36,8 @@ pub async fn read(request: Request) -> Result<Request, Response> {
     })?;
     // Where a session is named, the conversation has begun.
     let begun = parts.headers.contains_key(SESSION_ID);
-    let judged = judge(&bytes).and_then(|()| if begun { judge_going_on(&bytes) } else { Ok(()) });
+    let judged =
+        judge(&bytes).and_then(|()| if begun { judge_going_on(&bytes) } else { judge_beginning(&bytes) });
     match judged {
         Ok(()) => Ok(Request::from_parts(parts, Body::from(bytes))),
         Err(mistake) => Err(refused(StatusCode::BAD_REQUEST, &mistake)),
