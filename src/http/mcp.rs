@@ -53,6 +53,11 @@ const SESSIONS_EACH: usize = 64;
 /// Bytes of the words of a refusal, at most.
 const WORDS_MAX: usize = 4_096;
 
+/// Whether a request says that it is of a revision without sessions. Revisions are dates, which sort as they are written.
+fn is_stateless(headers: &HeaderMap) -> bool {
+    headers.get(REVISION).is_some_and(|named| named.as_bytes() >= STATELESS)
+}
+
 /// Who began which session.
 pub(super) type Sessions = Arc<Mutex<LruCache<String, PrincipalId>>>;
 
@@ -85,8 +90,8 @@ pub(super) async fn known_methods(request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::POST | Method::GET | Method::DELETE) {
         return next.run(request).await;
     }
-    // Revisions are dates, which sort as they are written; those without sessions have messages alone.
-    let stateless = request.headers().get(REVISION).is_some_and(|named| named.as_bytes() >= STATELESS);
+    // Revisions without sessions have messages alone.
+    let stateless = is_stateless(request.headers());
     let methods = if stateless { "POST" } else { "GET, POST, DELETE" };
     let mut response = super::unknown_method().await.into_response();
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));

@@ -10,7 +10,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 
 use crate::http::body::{Broken, receive};
-use crate::http::mcp::SESSION_ID;
+use crate::http::mcp::{SESSION_ID, is_stateless};
 use crate::http::reply;
 use crate::mcp::{Mistake, judge, judge_beginning, judge_going_on};
 
@@ -34,10 +34,12 @@ pub async fn read(request: Request) -> Result<Request, Response> {
             Broken::Interrupted => refused(StatusCode::BAD_REQUEST, &unreadable("BODY_INTERRUPTED")),
         }
     })?;
-    // Where a session is named, the conversation has begun.
-    let begun = parts.headers.contains_key(SESSION_ID);
-    let judged =
-        judge(&bytes).and_then(|()| if begun { judge_going_on(&bytes) } else { judge_beginning(&bytes) });
+    // Where a session is named, the conversation has begun; without sessions there are none to begin.
+    let judged = judge(&bytes).and_then(|()| match parts.headers.contains_key(SESSION_ID) {
+        true => judge_going_on(&bytes),
+        false if is_stateless(&parts.headers) => Ok(()),
+        false => judge_beginning(&bytes),
+    });
     match judged {
         Ok(()) => Ok(Request::from_parts(parts, Body::from(bytes))),
         Err(mistake) => Err(refused(StatusCode::BAD_REQUEST, &mistake)),
