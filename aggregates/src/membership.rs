@@ -218,7 +218,7 @@ pub enum MembershipCommand {
         /// The follow-up that is scheduled with the call.
         follow_up: Option<FollowUpId>,
         /// Whether a follow-up was pending before, where the contact stands as somebody concluded or judged. Where it
-        /// stands in `follow_up`, one is.
+        /// stands in `follow_up` it is taken that one is, and is not asked.
         promised: bool,
     },
     /// A follow-up was scheduled.

@@ -25,6 +25,24 @@ async fn commit(client: &Client, folder: &str, body: Value) -> (u16, Value) {
     client.post(&client.crm(&format!("imports/{folder}/commit")), body).await
 }
 
+/// A file of so many rows, no two of them alike.
+fn addresses(rows: usize) -> String {
+    let mut file = String::from("Email\n");
+    for row in 0..rows {
+        let _ = writeln!(file, "p{row}@example.com");
+    }
+    file
+}
+
+/// The folder at `path`, once its commit has ended.
+async fn committed(client: &Client, path: &str) -> Value {
+    eventually("the commit ends", async || {
+        let (_, shown) = client.get(path).await;
+        (shown["state"] == json!("committed")).then_some(shown)
+    })
+    .await
+}
+
 fn counts(answer: &Value) -> [u64; 3] {
     ["created", "updated", "skipped"].map(|count| answer[count].as_u64().unwrap())
 }
@@ -183,11 +201,7 @@ async fn many_chunks_are_staged_and_committed_in_order() {
 async fn a_commit_that_broke_off_goes_on_at_the_next_start() {
     let app = TestApp::start().await;
     let client = importer(&app).await;
-    let mut file = String::from("Email\n");
-    for row in 0..1_100 {
-        let _ = writeln!(file, "p{row}@example.com");
-    }
-    let folder = staged(&client, &file).await;
+    let folder = staged(&client, &addresses(1_100)).await;
     // A process that stops takes up no further chunk.
     app.app.imports.stop();
     let (status, answer) = commit(&client, &folder, json!({})).await;
@@ -196,11 +210,7 @@ async fn a_commit_that_broke_off_goes_on_at_the_next_start() {
     let next = app.another().await;
     docket::imports::resume(next.clone()).await;
     let path = client.crm(&format!("imports/{folder}"));
-    let shown = eventually("the commit ends", async || {
-        let (_, shown) = client.get(&path).await;
-        (shown["state"] == json!("committed")).then_some(shown)
-    })
-    .await;
+    let shown = committed(&client, &path).await;
     assert_eq!(counts(&shown), [1_100, 0, 0]);
     next.close().await;
 }
@@ -209,11 +219,7 @@ async fn a_commit_that_broke_off_goes_on_at_the_next_start() {
 async fn a_commit_whose_connections_are_cut_goes_on_by_itself() {
     let app = TestApp::start().await;
     let client = importer(&app).await;
-    let mut file = String::from("Email\n");
-    for row in 0..12_000 {
-        let _ = writeln!(file, "p{row}@example.com");
-    }
-    let folder = staged(&client, &file).await;
+    let folder = staged(&client, &addresses(12_000)).await;
     let path = client.crm(&format!("imports/{folder}"));
     // So many rows are not waited for.
     assert_eq!(commit(&client, &folder, json!({})).await.0, 202);
@@ -233,11 +239,7 @@ async fn a_commit_whose_connections_are_cut_goes_on_by_itself() {
         .await
         .unwrap();
     }
-    let shown = eventually("the commit ends", async || {
-        let (_, shown) = client.get(&path).await;
-        (shown["state"] == json!("committed")).then_some(shown)
-    })
-    .await;
+    let shown = committed(&client, &path).await;
     assert_eq!(counts(&shown), [12_000, 0, 0]);
 }
 

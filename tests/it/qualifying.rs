@@ -224,6 +224,12 @@ impl Story {
         self.board.post(&self.path(), body).await
     }
 
+    /// The same as a request of that name.
+    async fn qualify_under(&self, key: &str) -> Result<(u16, Value), String> {
+        let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+        self.board.send(hyper::Method::POST, &self.path(), &headers, b"{}".to_vec()).await
+    }
+
     async fn refused(&self, status: u16, code: &str) {
         let before = self.events().await;
         let (told, body) = self.qualify(json!({})).await;
@@ -818,9 +824,7 @@ async fn the_same_request_is_answered_once() {
     let model = Model::start().await;
     let story = Story::begin(Some(model.client())).await;
     model.says(&answer(json!({ "owner": true }), "qualified"));
-    let headers = [("content-type", "application/json"), ("idempotency-key", "qualify-1")];
-    let path = story.path();
-    let send = || story.board.send(hyper::Method::POST, &path, &headers, b"{}".to_vec());
+    let send = || story.qualify_under("qualify-1");
     let first = send().await.unwrap();
     let again = send().await.unwrap();
     assert_eq!((first.0, &first), (200, &again));
@@ -832,9 +836,7 @@ async fn a_request_that_comes_five_times_at_once_asks_the_model_once() {
     let model = Model::start().await;
     let story = Story::begin(Some(model.client())).await;
     model.says(&answer(json!({ "owner": true }), "qualified"));
-    let headers = [("content-type", "application/json"), ("idempotency-key", "qualify-1")];
-    let path = story.path();
-    let send = || story.board.send(hyper::Method::POST, &path, &headers, b"{}".to_vec());
+    let send = || story.qualify_under("qualify-1");
     let answers = join_all((0..5).map(|_| send())).await;
     let first = answers[0].as_ref().unwrap();
     for told in &answers {
@@ -887,9 +889,7 @@ async fn what_is_answered_or_decided_already_waits_for_no_turn() {
     let model = Model::start().await;
     let story = Story::begin(Some(model.client())).await;
     model.says(&answer(json!({ "owner": true }), "qualified"));
-    let headers = [("content-type", "application/json"), ("idempotency-key", "qualify-1")];
-    let path = story.path();
-    let send = || story.board.send(hyper::Method::POST, &path, &headers, b"{}".to_vec());
+    let send = || story.qualify_under("qualify-1");
     let first = send().await.unwrap();
     assert_eq!(first.0, 200, "{}", first.1);
 

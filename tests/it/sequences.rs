@@ -122,6 +122,13 @@ impl Company {
         })
     }
 
+    /// A step that is rehearsed an hour after the one before, with these words.
+    fn saying(&self, words: &str) -> Value {
+        let mut step = self.rehearsal(60);
+        step["payload"]["text"] = json!(words);
+        step
+    }
+
     /// A step that is sent by e-mail.
     fn mail(&self, wait_minutes: u32) -> Value {
         json!({

@@ -94,11 +94,7 @@ async fn a_change_holds_for_the_steps_that_are_not_taken_yet() {
 #[tokio::test]
 async fn a_change_leads_nobody_through_a_step_again_nor_past_one() {
     let company = Company::of(1).await;
-    let step = |said: &str| {
-        let mut step = company.rehearsal(60);
-        step["payload"]["text"] = json!(said);
-        step
-    };
+    let step = |said: &str| company.saying(said);
     let steps = |said: &str| said.split(' ').map(step).collect::<Vec<_>>();
     let id = company.sequence(steps("a b c")).await;
     // Nobody is in it yet: anything goes.
@@ -136,11 +132,7 @@ async fn a_change_leads_nobody_through_a_step_again_nor_past_one() {
 #[tokio::test]
 async fn words_that_a_change_replaced_are_not_sent_again_to_whoever_got_them() {
     let company = Company::of(2).await;
-    let step = |said: &str| {
-        let mut step = company.rehearsal(60);
-        step["payload"]["text"] = json!(said);
-        step
-    };
+    let step = |said: &str| company.saying(said);
     let steps = |said: &str| json!({ "steps": said.split(' ').map(step).collect::<Vec<_>>() });
     for enrolled_first in [true, false] {
         let id = company.sequence(vec![step("a"), step("b")]).await;
@@ -179,11 +171,7 @@ async fn words_that_a_change_replaced_are_not_sent_again_to_whoever_got_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_changes_at_once_the_second_is_held_against_the_first() {
     let company = Company::of(1).await;
-    let step = |said: &str| {
-        let mut step = company.rehearsal(60);
-        step["payload"]["text"] = json!(said);
-        step
-    };
+    let step = |said: &str| company.saying(said);
     let steps = |said: &str| json!({ "steps": said.split(' ').map(step).collect::<Vec<_>>() });
     for round in 0..10 {
         let id = company.sequence(vec![step("a"), step("b")]).await;
