@@ -55,6 +55,7 @@ use prepare::prepare;
 use queue::{Queue, Refusal, Waiting};
 
 use crate::clock::Clock;
+use crate::standing;
 
 /// How long a caller waits for its command to be written before the outcome counts as unknown.
 const APPEND_WITHIN: Duration = Duration::from_secs(30);
@@ -147,14 +148,16 @@ impl Ledger {
         let mut appenders = Vec::new();
         let mut lane = |name| {
             let queue = Arc::new(Queue::new(bounds));
-            let appender = Appender {
+            let appender = Arc::new(Appender {
                 lane: name,
                 options: options.clone(),
                 queue: queue.clone(),
                 heads: heads.clone(),
                 clock: clock.clone(),
-            };
-            appenders.push(tokio::spawn(appender.run()));
+            });
+            // Whoever waited when it panicked hears that the outcome is not known, and asks again.
+            let run = move || appender.clone().run();
+            appenders.push(tokio::spawn(standing::keep("ledger", run)));
             queue
         };
         let (normal, bulk) = (lane("normal"), lane("bulk"));

@@ -109,6 +109,9 @@ pub enum TokenError {
     /// A role that works within one organization was given none.
     #[error("role {} needs an organization", .0.name())]
     NeedsOrganization(Role),
+    /// Limits of agent tools for a role that may call none.
+    #[error("role {} calls no agent tools: tools and maxAffected limit those", .0.name())]
+    CallsNoTools(Role),
 }
 
 /// The state that decisions need.
@@ -126,6 +129,11 @@ impl Token {
         match (command, self.issued) {
             (TokenCommand::Issue { role, organization_id: None, .. }, false) if role.needs_organization() => {
                 Err(TokenError::NeedsOrganization(role))
+            }
+            (TokenCommand::Issue { role, tools, max_affected, .. }, false)
+                if role != Role::SuperAdmin && (!tools.is_empty() || max_affected.is_some()) =>
+            {
+                Err(TokenError::CallsNoTools(role))
             }
             (
                 TokenCommand::Issue {
@@ -226,6 +234,22 @@ mod tests {
                 .given_no_previous_events()
                 .when(issue(role, None))
                 .then_expect_error(TokenError::NeedsOrganization(role));
+        }
+    }
+
+    #[test]
+    fn only_who_calls_agent_tools_is_limited_to_some() {
+        let organization = Some(OrganizationId(Uuid::from_u128(3)));
+        for role in Role::ALL {
+            for limits in [(vec!["list_campaigns".to_owned()], None), (vec![], Some(3))] {
+                let mut limited = issue(role, organization);
+                if let TokenCommand::Issue { tools, max_affected, .. } = &mut limited {
+                    (*tools, *max_affected) = limits;
+                }
+                let issued = Token::default().decide(limited);
+                let expected = (role != Role::SuperAdmin).then_some(TokenError::CallsNoTools(role));
+                assert_eq!(issued.err(), expected);
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Instant;
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -27,7 +28,7 @@ use super::agent::Visitor;
 use super::error::ApiError;
 use super::routes::{self, Open};
 use super::spec::Spec;
-use super::{HttpState, limits, reply};
+use super::{HttpState, Settings, limits, reply};
 use crate::limits::Limiter;
 use crate::mcp::{Desk, Served};
 use crate::tools::{self, Refusal};
@@ -333,16 +334,19 @@ fn challenge(state: &HttpState, headers: &HeaderMap, refusal: &Refusal) -> Optio
     HeaderValue::from_str(&format!("Bearer {error}resource_metadata=\"{address}\"")).ok()
 }
 
-/// The address under which the client reached us: the one that is set, else the host that it named.
+/// The address under which the client reached us: the one that is set, else the host that it named, if that is one of those
+/// under which the protocol is spoken.
 pub(super) fn base(state: &HttpState, headers: &HeaderMap) -> String {
-    let plain = |host: &&str| {
-        host.len() <= 255 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]_".contains(&b))
+    let Settings { public_url, allowed_hosts, .. } = &*state.settings;
+    let ours = |named: &Authority| {
+        let host = named.host().trim_matches(['[', ']']);
+        allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
     };
-    match &state.settings.public_url {
+    match public_url {
         Some(public_url) => public_url.clone(),
         None => {
-            let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(plain);
-            format!("http://{}", host.unwrap_or("localhost"))
+            let named = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+            named.filter(ours).map_or_else(|| "http://localhost".to_owned(), |host| format!("http://{host}"))
         }
     }
 }

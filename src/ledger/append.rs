@@ -120,7 +120,7 @@ enum Verdict {
 
 impl Appender {
     /// Serves the lane until its queue is closed and empty.
-    pub async fn run(self) {
+    pub async fn run(self: Arc<Self>) {
         let mut connection = None;
         while let Some(batch) = self.queue.next().await {
             self.serve(&mut connection, batch).await;

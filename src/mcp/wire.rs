@@ -79,7 +79,7 @@ impl ServerHandler for Server {
 
     async fn list_tools(
         &self,
-        _: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = self.caller(&context).await?;
@@ -87,7 +87,7 @@ impl ServerHandler for Server {
             let message = format!("too many requests; come again in {} s", wait.as_secs().max(1));
             return Err(ErrorData::invalid_request(message, None));
         }
-        listed(listing::tools(&caller))
+        listed(page, listing::tools(&caller))
     }
 
     async fn call_tool(
@@ -143,7 +143,17 @@ impl ServerHandler for Server {
     }
 }
 
-fn listed(tools: Vec<serde_json::Value>) -> Result<ListToolsResult, ErrorData> {
+/// The whole list, which is its only page.
+fn listed(
+    page: Option<PaginatedRequestParams>,
+    tools: Vec<serde_json::Value>,
+) -> Result<ListToolsResult, ErrorData> {
+    if page.is_some_and(|page| page.cursor.is_some()) {
+        return Err(ErrorData::invalid_params(
+            "params.cursor: there is one page, and no cursor to another",
+            None,
+        ));
+    }
     let tools: Result<Vec<Tool>, _> = tools.into_iter().map(serde_json::from_value).collect();
     let tools = tools.map_err(|error| defect(&error))?;
     let mut listed = ListToolsResult::with_all_items(tools);
@@ -277,10 +287,10 @@ impl ServerHandler for Lent {
 
     async fn list_tools(
         &self,
-        _: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        listed(self.0.tools(&entered(&context)?))
+        listed(page, self.0.tools(&entered(&context)?))
     }
 
     async fn call_tool(

@@ -523,6 +523,31 @@ async fn a_state_that_belongs_to_no_question_is_the_clients_mistake() {
 }
 
 #[tokio::test]
+async fn a_cursor_to_tools_that_nobody_gave_is_refused() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let answer = ask(&client, "tools/list", json!({ "cursor": "zzz" }), json!({})).await;
+    assert_eq!(answer["error"]["code"], json!(-32602), "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("cursor"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_metadata_names_no_host_that_a_stranger_made_up() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let path = "/.well-known/oauth-protected-resource";
+    for (host, resource) in [
+        ("localhost:8700", "http://localhost:8700/mcp"),
+        ("[::1]:8700", "http://[::1]:8700/mcp"),
+        ("evil.example", "http://localhost/mcp"),
+        ("localhost@evil.example", "http://localhost/mcp"),
+    ] {
+        let (status, told) = client.send(hyper::Method::GET, path, &[("host", host)], vec![]).await.unwrap();
+        assert_eq!((status, &told["resource"]), (200, &json!(resource)), "{host}");
+    }
+}
+
+#[tokio::test]
 async fn what_the_door_refuses_is_refused_in_json() {
     let app = TestApp::start().await;
     let client = app.agent().await;
