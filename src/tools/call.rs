@@ -24,10 +24,11 @@ use serde_json::Value;
 use super::concise;
 use super::context::{Bound, Call, LIMIT, PageOptions, ReadOptions, ToolContext};
 use super::cursor::{Cursor, List};
+use super::draft::{PlanFn, ReadFn, Run};
 use super::plan::{Mint, Plan};
 use super::progress::{Progress, Step};
 use super::refusal::{Drift, FieldError, Refusal, ToolResult};
-use super::{CONTRACT, Risk, Run, Tool, catalog};
+use super::{CONTRACT, Risk, Tool, catalog};
 use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::{Answer, Meta, Pagination, Warning};
@@ -364,7 +365,7 @@ impl Told {
     async fn fitting(
         &mut self,
         tool: &Tool,
-        run: &super::ReadFn,
+        run: &ReadFn,
         mut call: Call,
         input: Value,
     ) -> ToolResult<(ToolContext, Value)> {
@@ -459,7 +460,7 @@ struct Change<'a> {
     app: &'a App,
     caller: &'a Caller,
     tool: &'a Tool,
-    run: &'a super::PlanFn,
+    run: &'a PlanFn,
     organization: OrganizationId,
     reason: Option<String>,
     request_id: Option<String>,

@@ -19,15 +19,14 @@ use uuid::Uuid;
 
 use std::collections::BTreeMap;
 
+use super::example::{CAMPAIGN_ID, SCRIPT_TEMPLATE_ID};
 use super::input::{
     Given, GivenAgent, GivenCampaign, GivenScript, Moment, Name, Order, Patch, distinct, ids, named,
 };
 use super::qualification_templates::{GivenQualificationTemplate, known_template};
 use super::script_templates::usable;
 use super::workspace::{FollowUps, by_name};
-use super::{
-    CAMPAIGN_ID, Draft, Effects, Kind, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool,
-};
+use super::{Draft, Effects, Kind, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 use crate::envelope::Warning;
 use crate::ledger::{Stream, Versioned, Write};
 use crate::readside::View;
