@@ -27,11 +27,10 @@ use uuid::Uuid;
 
 use self::document::{FieldDocument, FormDocument, ScoringDocument, told};
 use super::campaigns::{expect, found as campaign_found};
+use super::example::QUALIFICATION_TEMPLATE_ID;
 use super::input::{Given, GivenCampaign, Moment, Patch};
 use super::script_templates::UsingCampaign;
-use super::{
-    Draft, Effects, Kind, Mint, Plan, QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
-};
+use super::{Draft, Effects, Kind, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 use crate::envelope::Warning;
 use crate::ledger::{Stream, Versioned, Write};
 use crate::readside::View;

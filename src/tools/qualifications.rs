@@ -14,12 +14,10 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::campaigns::{found as campaign_found, in_order};
+use super::example::{QUALIFICATION_ID, QUALIFICATION_TEMPLATE_ID, TAKING_CONTACTS};
 use super::input::{Given, GivenAgent, GivenCampaign, GivenContact, Listed, Moment, Name, named};
 use super::qualification_templates::{GivenQualificationTemplate, version_found};
-use super::{
-    Draft, Kind, QUALIFICATION_ID, QUALIFICATION_TEMPLATE_ID, Refusal, TAKING_CONTACTS, ToolContext,
-    ToolResult, tool,
-};
+use super::{Draft, Kind, Refusal, ToolContext, ToolResult, tool};
 use crate::qualifications::{QualificationRefusal, schema};
 use crate::readside::View;
 

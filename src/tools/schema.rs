@@ -4,18 +4,20 @@
 //! read it well and every fault has an exact path: no references (but to what contains itself), no unions with null,
 //! enumerations as lists, and no property that is not named. `null` means "absent", except in a field that says that it clears.
 
+mod faults;
+mod plain;
+
 use std::collections::BTreeSet;
 
 use jsonschema::Validator;
-use jsonschema::error::ValidationErrorKind as Fault;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::refusal::{FieldError, NAME_SHOWN};
+use super::refusal::FieldError;
 use super::strict;
 use crate::json;
-use crate::spelling::{nearest, shortened};
+use plain::{root, takes_null, tidy};
 
 /// Marks a property that takes null, to clear what is there.
 pub const CLEARS: &str = "x-clears";
@@ -68,41 +70,6 @@ impl Marks {
                 marked.insert(name.to_owned());
             }
         }
-    }
-}
-
-/// The schema of a type in one direction, without what only schemars needs.
-fn root<T: JsonSchema>(settings: SchemaSettings) -> Value {
-    let settings = settings.with(|settings| {
-        settings.inline_subschemas = true;
-        settings.meta_schema = None;
-    });
-    let mut schema = Value::from(settings.into_generator().into_root_schema_for::<T>());
-    if let Some(schema) = schema.as_object_mut() {
-        schema.remove("title");
-        // What contains itself is written once, and referred to also where it begins.
-        if let Some(Value::Object(definitions)) = schema.get("$defs").cloned() {
-            schema.values_mut().for_each(|part| refer(part, &definitions));
-        }
-    }
-    schema
-}
-
-/// Puts a reference in the place of every copy of a definition, the innermost first. Definitions themselves stay.
-fn refer(schema: &mut Value, definitions: &Map<String, Value>) {
-    match schema {
-        Value::Object(members) => {
-            for (name, member) in members {
-                refer(member, definitions);
-                let defined = definitions.get(name) == Some(member);
-                let copy = definitions.iter().find(|(_, definition)| *definition == member);
-                if let (Some((copied, _)), false) = (copy, defined) {
-                    *member = json!({ "$ref": format!("#/$defs/{copied}") });
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| refer(item, definitions)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
     }
 }
 
@@ -183,223 +150,6 @@ impl InputSchema {
         self.one_line(input, "", "", &mut faults);
         faults
     }
-
-    fn explain(&self, error: &jsonschema::ValidationError<'_>) -> Vec<FieldError> {
-        let path = dotted(error.instance_path().as_str());
-        let one = |code, message: String| vec![FieldError::new(&path, code, message)];
-        let keyword = error.schema_path().as_str();
-        match error.kind() {
-            Fault::AdditionalProperties { unexpected } => {
-                let known = self.names_at(keyword);
-                unexpected
-                    .iter()
-                    .map(|name| {
-                        let name = &*shortened(name, NAME_SHOWN);
-                        let message = match nearest(name, known.iter().map(String::as_str)) {
-                            Some(meant) => format!("unknown field {name}; did you mean {meant}?"),
-                            None => format!("unknown field {name}"),
-                        };
-                        FieldError::new(&join(&path, name), "UNKNOWN_FIELD", message)
-                    })
-                    .collect()
-            }
-            Fault::Required { property } => {
-                let name = property.as_str().unwrap_or_default();
-                vec![FieldError::new(&join(&path, name), "REQUIRED", "is required")]
-            }
-            Fault::Type { .. } => {
-                let wanted = self.schema.pointer(keyword).map(words).unwrap_or_default();
-                one("WRONG_TYPE", format!("must be of type {wanted}"))
-            }
-            Fault::Enum { options } => one("NOT_ONE_OF", format!("must be one of {}", words(options))),
-            Fault::Minimum { limit } => one("TOO_SMALL", format!("must be at least {limit}")),
-            Fault::Maximum { limit } => one("TOO_LARGE", format!("must be at most {limit}")),
-            Fault::MinLength { limit: 1 } => one("TOO_SHORT", "must not be empty".to_owned()),
-            Fault::MinLength { limit } => one("TOO_SHORT", format!("must have at least {limit} characters")),
-            Fault::MaxLength { limit } => one("TOO_LONG", format!("must have at most {limit} characters")),
-            Fault::MinItems { limit } => one("TOO_FEW_ITEMS", format!("must have at least {limit} items")),
-            Fault::MaxItems { limit } => one("TOO_MANY_ITEMS", format!("must have at most {limit} items")),
-            Fault::MinProperties { limit } => {
-                one("TOO_FEW_ITEMS", format!("must name at least {limit} of its fields"))
-            }
-            Fault::MaxProperties { limit } => {
-                one("TOO_MANY_ITEMS", format!("must have at most {limit} fields"))
-            }
-            Fault::Pattern { pattern } => one("WRONG_FORMAT", format!("must match {pattern}")),
-            Fault::Format { format } => one("WRONG_FORMAT", format!("must be a valid {format}")),
-            // Of several forms the one is told that is of the kind that was sent; else all kinds that there are.
-            Fault::AnyOf { context } => {
-                let wrong_kind = |fault: &&jsonschema::ValidationError<'_>| {
-                    matches!(fault.kind(), Fault::Type { .. })
-                        && fault.instance_path() == error.instance_path()
-                };
-                let of_kind = context.iter().find(|faults| !faults.iter().any(|fault| wrong_kind(&fault)));
-                match of_kind {
-                    Some(faults) => faults.iter().flat_map(|fault| self.explain(fault)).collect(),
-                    None => {
-                        let kinds = context.iter().filter_map(|faults| faults.iter().find(wrong_kind));
-                        let kinds =
-                            kinds.filter_map(|fault| self.schema.pointer(fault.schema_path().as_str()));
-                        let kinds: Vec<String> = kinds.map(words).collect();
-                        one("WRONG_TYPE", format!("must be of type {}", kinds.join(" or ")))
-                    }
-                }
-            }
-            other => one("INVALID", format!("does not fit the rule {}", other.keyword())),
-        }
-    }
-
-    /// The properties of the object whose `additionalProperties` stands at `keyword`.
-    fn names_at(&self, keyword: &str) -> Vec<String> {
-        let object = keyword.rsplit_once('/').map_or("", |(object, _)| object);
-        match self.schema.pointer(object).and_then(|schema| schema["properties"].as_object()) {
-            Some(properties) => properties.keys().cloned().collect(),
-            None => Vec::new(),
-        }
-    }
-
-    /// Line breaks and tabs stand only in texts that may have several lines.
-    fn one_line(&self, value: &Value, path: &str, key: &str, faults: &mut Vec<FieldError>) {
-        match value {
-            Value::String(text) => {
-                if text.contains(['\n', '\r', '\t']) && !self.marks.multiline.contains(key) {
-                    faults.push(FieldError::new(
-                        path,
-                        "CONTROL_CHARACTER",
-                        "must be a single line without tabs",
-                    ));
-                }
-            }
-            Value::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.one_line(item, &format!("{path}[{index}]"), key, faults);
-                }
-            }
-            Value::Object(members) => {
-                for (name, member) in members {
-                    if !self.marks.opaque.contains(name) && !self.marks.open.contains(name) {
-                        self.one_line(member, &join(path, name), name, faults);
-                    }
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => (),
-        }
-    }
-}
-
-/// Makes a schema plain. In an input null is taken out where it does not clear, and objects are closed; in an output
-/// what may be null may also be absent.
-fn tidy(schema: &mut Value, input: bool, marks: &mut Marks) {
-    let Some(object) = schema.as_object_mut() else { return };
-    let clears = object.remove(CLEARS).is_some();
-    if input && !clears {
-        forbid_null(object);
-    }
-    enumerate(object);
-    if object.get("default").is_some_and(Value::is_null) {
-        object.remove("default");
-    }
-    if let Some(Value::String(format)) = object.get("format")
-        && (format.starts_with("uint") || format.starts_with("int") || format == "double")
-    {
-        object.remove("format");
-    }
-    if let Some(Value::String(text)) = object.get_mut("description") {
-        *text = text.replace('\n', " ");
-    }
-    if input && object.contains_key("properties") && !object.contains_key("additionalProperties") {
-        object.insert("additionalProperties".into(), false.into());
-    }
-    let mut optional = BTreeSet::new();
-    if let Some(Value::Object(properties)) = object.get_mut("properties") {
-        for (name, property) in properties {
-            if let Some(property) = property.as_object_mut() {
-                marks.take(name, property);
-            }
-            if !input && takes_null(property) {
-                optional.insert(name.clone());
-            }
-            tidy(property, input, marks);
-        }
-    }
-    // What contains itself, such as the steps of a script, is the one thing that is referred to.
-    if let Some(Value::Object(definitions)) = object.get_mut("$defs") {
-        definitions.values_mut().for_each(|definition| tidy(definition, input, marks));
-    }
-    if let Some(Value::Array(required)) = object.get_mut("required") {
-        required.retain(|name| name.as_str().is_none_or(|name| !optional.contains(name)));
-        if required.is_empty() {
-            object.remove("required");
-        }
-    }
-    for keyword in ["items", "additionalProperties"] {
-        if let Some(inner) = object.get_mut(keyword) {
-            tidy(inner, input, marks);
-        }
-    }
-    for keyword in ["anyOf", "oneOf", "allOf"] {
-        if let Some(Value::Array(several)) = object.get_mut(keyword) {
-            several.iter_mut().for_each(|inner| tidy(inner, input, marks));
-        }
-    }
-}
-
-/// An enumeration whose values have comments is written by schemars as alternatives: here it is one list again.
-fn enumerate(object: &mut Map<String, Value>) {
-    let Some(Value::Array(several)) = object.get("oneOf") else { return };
-    let mut names = Vec::new();
-    let mut comments = Vec::new();
-    for one in several {
-        match (&one["const"], &one["enum"]) {
-            (Value::String(name), _) => {
-                if let Some(comment) = one["description"].as_str() {
-                    comments.push(format!("{name}: {comment}"));
-                }
-                names.push(json!(name));
-            }
-            (_, Value::Array(more)) => names.extend(more.iter().cloned()),
-            _ => return,
-        }
-    }
-    object.remove("oneOf");
-    object.insert("type".into(), "string".into());
-    object.insert("enum".into(), names.into());
-    if !comments.is_empty() {
-        let said = object.get("description").and_then(Value::as_str).map(|said| format!("{said} "));
-        let description = format!("{}{}", said.unwrap_or_default(), comments.join(" "));
-        object.insert("description".into(), description.into());
-    }
-}
-
-fn takes_null(schema: &Value) -> bool {
-    let null = |kind: &Value| kind == "null";
-    null(&schema["type"])
-        || schema["type"].as_array().is_some_and(|kinds| kinds.iter().any(null))
-        || schema["anyOf"].as_array().is_some_and(|several| several.iter().any(takes_null))
-}
-
-fn forbid_null(object: &mut Map<String, Value>) {
-    if let Some(Value::Array(kinds)) = object.get_mut("type") {
-        kinds.retain(|kind| kind != "null");
-        if let [kind] = kinds.as_slice() {
-            let kind = kind.clone();
-            object.insert("type".into(), kind);
-        }
-    }
-    if let Some(Value::Array(values)) = object.get_mut("enum") {
-        values.retain(|value| !value.is_null());
-    }
-    if let Some(Value::Array(several)) = object.get_mut("anyOf") {
-        several.retain(|one| one["type"] != "null");
-        if several.len() == 1
-            && let Some(Value::Object(only)) = several.pop()
-        {
-            object.remove("anyOf");
-            for (keyword, value) in only {
-                object.entry(keyword).or_insert(value);
-            }
-        }
-    }
 }
 
 /// Takes out members that are null where null does not clear: agents send it for "nothing".
@@ -424,34 +174,6 @@ fn drop_nulls(value: &mut Value, schema: &Value, root: &Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(|item| drop_nulls(item, &schema["items"], root)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
-    }
-}
-
-/// A JSON pointer as `filter.tagsAny[0]`.
-fn dotted(pointer: &str) -> String {
-    let mut path = String::new();
-    for segment in pointer.split('/').skip(1) {
-        if !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit()) {
-            path.push_str(&format!("[{segment}]"));
-        } else {
-            path = join(&path, &segment.replace("~1", "/").replace("~0", "~"));
-        }
-    }
-    path
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-}
-
-fn words(value: &Value) -> String {
-    let word = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    match value {
-        Value::Array(several) => several.iter().map(word).collect::<Vec<_>>().join(", "),
-        one => word(one),
     }
 }
 

@@ -15,11 +15,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::campaigns::found;
+use super::example::{CONTACT_ID, EXECUTION_CAMPAIGN_ID, EXECUTION_ID, TAKING_CONTACTS};
 use super::input::{Given, GivenCampaign, GivenContact, Moment, Name};
-use super::{
-    CONTACT_ID, Draft, EXECUTION_CAMPAIGN_ID, EXECUTION_ID, Kind, Refusal, TAKING_CONTACTS, ToolContext,
-    ToolResult, tool,
-};
+use super::{Draft, Kind, Refusal, ToolContext, ToolResult, tool};
 use crate::readside::View;
 
 pub(super) fn tools() -> Vec<Draft> {

@@ -22,8 +22,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::campaigns::found;
+use super::example::SCRIPT_TEMPLATE_ID;
 use super::input::{GivenCampaign, GivenScript, Moment};
-use super::{Draft, Kind, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool};
+use super::{Draft, Kind, Refusal, ToolContext, ToolResult, tool};
 use crate::ledger::Versioned;
 use crate::readside::View;
 use nodes::{ScriptNode, shown_nodes};

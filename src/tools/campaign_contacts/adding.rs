@@ -20,10 +20,9 @@ use super::{
 use crate::readside::View;
 use crate::tools::campaigns::{found, in_order};
 use crate::tools::contacts::folder_found;
+use crate::tools::example::CAMPAIGN_ID;
 use crate::tools::input::{Given, GivenAgent, GivenCampaign, GivenContact, Moment, Source};
-use crate::tools::{
-    CAMPAIGN_ID, Confirm, Draft, Effects, Mint, Plan, Refusal, ToolContext, ToolResult, tool,
-};
+use crate::tools::{Confirm, Draft, Effects, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 
 pub(in crate::tools) fn tools() -> Vec<Draft> {
     vec![

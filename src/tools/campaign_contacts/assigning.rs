@@ -19,10 +19,9 @@ use super::{
 };
 use crate::readside::View;
 use crate::tools::campaigns::found;
+use crate::tools::example::{AGENT_ID, CAMPAIGN_ID};
 use crate::tools::input::{GivenAgent, GivenCampaign, GivenContact, distinct};
-use crate::tools::{
-    AGENT_ID, CAMPAIGN_ID, Confirm, Draft, Effects, Mint, Plan, Refusal, ToolContext, ToolResult, tool,
-};
+use crate::tools::{Confirm, Draft, Effects, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 
 pub(in crate::tools) fn tools() -> Vec<Draft> {
     vec![

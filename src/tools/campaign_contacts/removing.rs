@@ -15,11 +15,10 @@ use serde_json::json;
 use super::{BulkResult, MemberFilter, Members, Skips, left_out, roster_writes, unchanged_campaign};
 use crate::ledger::{Stream, Write};
 use crate::tools::campaigns::found;
+use crate::tools::example::CAMPAIGN_ID;
 use crate::tools::input::{GivenCampaign, GivenContact};
 use crate::tools::workspace::FollowUps;
-use crate::tools::{
-    CAMPAIGN_ID, Confirm, Draft, Effects, Mint, Plan, Refusal, ToolContext, ToolResult, tool,
-};
+use crate::tools::{Confirm, Draft, Effects, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 
 pub(in crate::tools) fn tools() -> Vec<Draft> {
     vec![

@@ -21,14 +21,13 @@ use super::document::{FormDocument, told};
 use super::{Breaking, GivenQualificationTemplate, created, doubts, revised, version_found};
 use crate::json;
 use crate::ledger::{Write, canonical};
+use crate::tools::example::QUALIFICATION_TEMPLATE_ID;
 use crate::tools::input::Moment;
 use crate::tools::plan::outcome;
 use crate::tools::refusal::unknown_field;
 use crate::tools::schema::InputSchema;
 use crate::tools::upserting::{self, UNCHANGED};
-use crate::tools::{
-    Draft, Effects, FieldError, Mint, Plan, QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
-};
+use crate::tools::{Draft, Effects, FieldError, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 
 pub(super) fn tools() -> Vec<Draft> {
     vec![

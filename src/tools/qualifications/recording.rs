@@ -12,12 +12,12 @@ use crate::envelope::Warning;
 use crate::qualifications::{self, Change, NewQualification, Planned, QualificationRefusal};
 use crate::service::ServiceError;
 use crate::tools::campaigns::expect;
+use crate::tools::example::{
+    QUALIFIABLE_CAMPAIGN_ID, QUALIFIABLE_CONTACT_ID, QUALIFICATION_ID, QUALIFICATION_TEMPLATE_ID,
+};
 use crate::tools::input::{Given, GivenCampaign, GivenContact, Name, Patch};
 use crate::tools::qualification_templates::GivenQualificationTemplate;
-use crate::tools::{
-    Draft, Effects, Mint, Plan, QUALIFIABLE_CAMPAIGN_ID, QUALIFIABLE_CONTACT_ID, QUALIFICATION_ID,
-    QUALIFICATION_TEMPLATE_ID, Refusal, ToolContext, ToolResult, tool,
-};
+use crate::tools::{Draft, Effects, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 
 pub(super) fn tools() -> Vec<Draft> {
     vec![

@@ -31,12 +31,10 @@ use super::{ExecutionDetail, GivenExecution, steps_of};
 use crate::ledger::{Guard, Stream, Versioned, Write};
 use crate::readside::View;
 use crate::tools::campaigns::{expect, found};
+use crate::tools::example::{CONTACT_ID, EXECUTION_CAMPAIGN_ID, SCRIPT_NODE_ID};
 use crate::tools::input::{Given, GivenCampaign, GivenContact, GivenScript, Name};
 use crate::tools::script_templates::usable;
-use crate::tools::{
-    CONTACT_ID, Draft, EXECUTION_CAMPAIGN_ID, Effects, Kind, Mint, Plan, Refusal, SCRIPT_NODE_ID,
-    ToolContext, ToolResult, tool,
-};
+use crate::tools::{Draft, Effects, Kind, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 
 pub(super) fn tools() -> Vec<Draft> {
     vec![

@@ -15,11 +15,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{UsingCampaign, changeable, using};
+use crate::tools::example::SCRIPT_TEMPLATE_ID;
 use crate::tools::input::GivenScript;
 use crate::tools::plan::outcome;
-use crate::tools::{
-    Confirm, Draft, Effects, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool,
-};
+use crate::tools::{Confirm, Draft, Effects, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 
 pub(super) fn tools() -> Vec<Draft> {
     vec![

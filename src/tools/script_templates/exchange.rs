@@ -23,11 +23,12 @@ use super::writing::created;
 use super::{BODY_LEVELS, FindingShown, LintShown, version};
 use crate::ledger::Write;
 use crate::spelling::shortened;
+use crate::tools::example::SCRIPT_TEMPLATE_ID;
 use crate::tools::input::{GivenScript, Moment};
 use crate::tools::plan::outcome;
 use crate::tools::refusal::{FieldError, MESSAGE_MAX, NAME_SHOWN};
 use crate::tools::upserting::{self, UNCHANGED};
-use crate::tools::{Draft, Effects, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool};
+use crate::tools::{Draft, Effects, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 use file::{Entry, Exported, checksum, entries, read_entry};
 
 pub(super) fn tools() -> Vec<Draft> {

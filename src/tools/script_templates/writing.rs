@@ -20,10 +20,9 @@ use super::{BODY_LEVELS, Imprint, LintShown, ScriptTemplateDetail, UsingCampaign
 use crate::ledger::{Stream, Write};
 use crate::readside::View;
 use crate::tools::campaigns::expect;
+use crate::tools::example::SCRIPT_TEMPLATE_ID;
 use crate::tools::input::{GivenScript, Patch};
-use crate::tools::{
-    Draft, Effects, Kind, Mint, Plan, Refusal, SCRIPT_TEMPLATE_ID, ToolContext, ToolResult, tool,
-};
+use crate::tools::{Draft, Effects, Kind, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
 
 pub(super) fn tools() -> Vec<Draft> {
     vec![

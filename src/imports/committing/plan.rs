@@ -1,0 +1,195 @@
+//! What becomes of each row of a chunk, decided on the contacts as the ledger knows them.
+//!
+//! A row that is about nobody who is known becomes a contact; one that is about somebody changes it, or only opts it out, as
+//! the order of the commit says. Nothing is written here.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use cqrs_es::Aggregate;
+use docket_aggregates::contact::{Contact, ContactCommand, ContactError, ContactEvent, ContactProfile};
+use docket_aggregates::ids::ContactId;
+use docket_aggregates::import::{OnDuplicate, RowOutcome, StagedContact, StagedRow};
+use docket_aggregates::{Decides, DecodeError};
+use docket_projections::searchable::MatchKeys;
+
+use super::chunks::Commit;
+use super::source::Ready;
+use crate::imports::Error;
+use crate::imports::matching::{Known, find};
+use crate::ledger::read::{self, ReadError};
+use crate::ledger::{Stream, Write};
+
+impl Commit<'_> {
+    /// Decides what becomes of each row of a chunk.
+    pub(super) async fn plan(&mut self, ready: &Ready) -> Result<Plan, Error> {
+        self.recent.folded_to(ready.position);
+        let Ready { known, hashes, wider, suppressed, listed, .. } = ready;
+        let rows: Vec<(&StagedRow, &StagedContact)> = ready.rows().collect();
+        let mut chunk = Known::default();
+        let mut matched: Vec<Option<ContactId>> = Vec::with_capacity(rows.len());
+        for (row, contact) in &rows {
+            let found = find(&contact.profile, known, &self.recent, &chunk);
+            if found.is_none() {
+                chunk.made(contact_id(row), &contact.profile);
+            }
+            matched.push(found);
+        }
+        let mine: HashSet<ContactId> = rows
+            .iter()
+            .zip(&matched)
+            .filter(|(_, found)| found.is_none())
+            .map(|((row, _), _)| contact_id(row))
+            .collect();
+        let changed: BTreeSet<ContactId> = rows
+            .iter()
+            .zip(&matched)
+            .filter(|((_, contact), _)| self.on_duplicate == OnDuplicate::Update || contact.opted_out)
+            .filter_map(|(_, found)| *found)
+            .filter(|found| !mine.contains(found))
+            .collect();
+
+        let mut plan = Plan { contacts: self.load_contacts(&changed).await?, ..Plan::default() };
+        let legal_basis = self.folder.state.legal_basis();
+        let addresses = hashes.iter().zip(wider);
+        for (((row, contact), found), (hashes, wider)) in rows.iter().zip(&matched).zip(addresses) {
+            let opted_out = |by_address: bool| (contact.opted_out || by_address).then(|| hashes.clone());
+            let profile = contact.profile.clone();
+            let import_id = Some(self.import_id);
+            let by_address = hashes.iter().chain(wider).any(|hash| suppressed.contains(hash));
+            let listed = hashes.iter().chain(wider).filter(|hash| listed.contains_key(*hash));
+            let (outcomes, id) = match found {
+                None => {
+                    let contact_id = contact_id(row);
+                    let opted_out = opted_out(by_address);
+                    plan.order(
+                        contact_id,
+                        ContactCommand::Create { contact_id, profile, legal_basis, import_id, opted_out },
+                    );
+                    plan.suppress(contact_id, listed);
+                    (&mut plan.created, contact_id)
+                }
+                Some(found) => {
+                    let opted_out = opted_out(by_address && self.on_duplicate == OnDuplicate::Update);
+                    let profile = plan.without_respelling(*found, profile);
+                    let command = match (self.on_duplicate, &opted_out) {
+                        (OnDuplicate::Update, _) => {
+                            Some(ContactCommand::Merge { profile, import_id, opted_out })
+                        }
+                        (OnDuplicate::Skip, Some(addresses)) => {
+                            Some(ContactCommand::OptOut { via: "import", addresses: addresses.clone() })
+                        }
+                        (OnDuplicate::Skip, None) => None,
+                    };
+                    let mut changed = command.is_some_and(|command| plan.order(*found, command));
+                    if self.on_duplicate == OnDuplicate::Update {
+                        changed |= plan.suppress(*found, listed);
+                    }
+                    (if changed { &mut plan.updated } else { &mut plan.skipped }, *found)
+                }
+            };
+            outcomes.push(RowOutcome { line: row.line, subject: row.contact.subject(), contact_id: id });
+        }
+        Ok(plan)
+    }
+
+    /// These contacts as the ledger knows them, read at once.
+    async fn load_contacts(&self, ids: &BTreeSet<ContactId>) -> Result<BTreeMap<ContactId, Changed>, Error> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let ledger = &self.app.ledger;
+        let ids = ids.iter().map(|id| id.uuid());
+        let mut events = read::streams(ledger.pool(), self.organization, Contact::TYPE, ids).await?;
+        read::open(ledger.keys(), self.organization, &mut events).await?;
+        let mut contacts: BTreeMap<ContactId, Changed> = BTreeMap::new();
+        for stored in events {
+            let position = stored.position;
+            let id = stored.aggregate_id.parse().map_err(|_| ReadError::Damaged(position))?;
+            let event = serde_json::from_value(stored.payload).map_err(|source| ReadError::Decode {
+                position,
+                source: DecodeError::Undecodable {
+                    event_type: stored.event_type,
+                    event_version: stored.event_version,
+                    source,
+                },
+            })?;
+            let contact = contacts.entry(id).or_default();
+            contact.state.apply(event);
+            contact.expected += 1;
+        }
+        Ok(contacts)
+    }
+}
+
+/// The contact that a row becomes.
+fn contact_id(row: &StagedRow) -> ContactId {
+    ContactId(row.contact.subject().uuid())
+}
+
+/// A contact in the course of a chunk.
+#[derive(Debug, Default)]
+struct Changed {
+    expected: u64,
+    state: Contact,
+    events: Vec<ContactEvent>,
+}
+
+/// What becomes of the rows of one chunk.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    contacts: BTreeMap<ContactId, Changed>,
+    pub(super) created: Vec<RowOutcome>,
+    pub(super) updated: Vec<RowOutcome>,
+    pub(super) skipped: Vec<RowOutcome>,
+}
+
+impl Plan {
+    /// Orders a contact to do something; says whether that changed anything. A contact that was erased meanwhile,
+    /// or never was, stays as it is.
+    fn order(&mut self, contact_id: ContactId, command: ContactCommand) -> bool {
+        let contact = self.contacts.entry(contact_id).or_default();
+        match contact.state.decide(command) {
+            Ok(events) => {
+                let changed = !events.is_empty();
+                for event in events {
+                    contact.state.apply(event.clone());
+                    contact.events.push(event);
+                }
+                changed
+            }
+            Err(ContactError::Erased | ContactError::Unknown | ContactError::AlreadyCreated) => false,
+        }
+    }
+
+    /// Has a contact left alone for as long as these addresses of it are on the list; says whether that changed anything.
+    fn suppress<'h>(&mut self, contact_id: ContactId, listed: impl Iterator<Item = &'h String>) -> bool {
+        let mut changed = false;
+        for address_hash in listed.cloned() {
+            changed |= self.order(contact_id, ContactCommand::Suppress { address_hash });
+        }
+        changed
+    }
+
+    /// The profile without an e-mail address that is the known one in another spelling.
+    fn without_respelling(&self, contact_id: ContactId, profile: ContactProfile) -> ContactProfile {
+        let known = self.contacts.get(&contact_id).and_then(|contact| contact.state.profile());
+        let same = known.is_some_and(|known| MatchKeys::of(known).email == MatchKeys::of(&profile).email);
+        if same { ContactProfile { email: None, ..profile } } else { profile }
+    }
+
+    pub(super) fn writes(&self) -> impl Iterator<Item = Write> {
+        self.contacts.iter().filter(|(_, contact)| !contact.events.is_empty()).map(|(id, contact)| Write {
+            stream: Stream::of::<Contact>(*id),
+            expected: contact.expected,
+            events: contact.events.iter().cloned().map(Into::into).collect(),
+        })
+    }
+
+    /// The contacts that are new.
+    pub(super) fn made(&self) -> impl Iterator<Item = (ContactId, &ContactProfile)> {
+        self.contacts
+            .iter()
+            .filter(|(_, contact)| contact.expected == 0)
+            .filter_map(|(id, contact)| Some((*id, contact.state.profile()?)))
+    }
+}

@@ -1,0 +1,165 @@
+//! What the database holds of everything that a batch looks at, read by one statement in one snapshot.
+
+use std::collections::{BTreeSet, HashMap};
+
+use docket_aggregates::Timestamp;
+use docket_aggregates::claims::{ClaimChange, ClaimKey};
+use docket_aggregates::ids::OrganizationId;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use super::{Failed, Head, organizations_of};
+use crate::ledger::chain::Hash;
+use crate::ledger::command::Stream;
+use crate::ledger::instant::Instant;
+use crate::ledger::queue::Waiting;
+
+fn hash(row: &PgRow, column: usize) -> Result<Hash, sqlx::Error> {
+    row.try_get::<&[u8], _>(column)?
+        .try_into()
+        .map_err(|_| sqlx::Error::Decode("a hash of another length than 32 bytes".into()))
+}
+
+type VersionKey = (OrganizationId, Stream);
+
+/// What the database holds of everything that a batch looks at, read in one snapshot.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) heads: HashMap<OrganizationId, Head>,
+    pub(super) versions: HashMap<VersionKey, u64>,
+    pub(super) commands: HashMap<(OrganizationId, Uuid), i64>,
+    pub(super) claims: HashMap<(OrganizationId, ClaimKey), Uuid>,
+    pub(super) requests: HashMap<(OrganizationId, [u8; 32]), StoredRequest>,
+    pub(super) subjects: BTreeSet<(OrganizationId, Uuid)>,
+}
+
+pub(super) struct StoredRequest {
+    pub(super) fingerprint: Vec<u8>,
+    pub(super) command_id: Uuid,
+    pub(super) position: i64,
+    pub(super) answer: Vec<u8>,
+    pub(super) expires_at: Timestamp,
+}
+
+// Each of them asks by index, once per key: joined in the usual way, a table without statistics is read whole.
+// `position + 0` keeps the planner from reading the whole ledger backwards in search of the largest position,
+// which it takes for cheap while the table has no statistics: 900 instead of 15 000 commands a second were seen.
+const KNOWN: &str = "\
+SELECT 5, 0::bigint, position, organization_id, chain, NULL::bytea, recorded_at \
+FROM ledger.heads WHERE organization_id = ANY($13) \
+UNION ALL \
+SELECT 0, t.i, v.sequence, NULL, NULL, NULL, NULL \
+FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS t(organization_id, aggregate_type, aggregate_id, i) \
+CROSS JOIN LATERAL (SELECT e.sequence FROM ledger.events e WHERE e.organization_id = t.organization_id \
+    AND e.aggregate_type = t.aggregate_type AND e.aggregate_id = t.aggregate_id \
+    ORDER BY e.sequence DESC LIMIT 1) v \
+UNION ALL \
+SELECT 1, t.i, e.position, NULL, NULL, NULL, NULL \
+FROM unnest($4::uuid[], $5::uuid[]) WITH ORDINALITY AS t(organization_id, command_id, i) \
+CROSS JOIN LATERAL (SELECT max(e.position + 0) AS position FROM ledger.events e \
+    WHERE e.organization_id = t.organization_id AND e.command_id = t.command_id) e WHERE e.position IS NOT NULL \
+UNION ALL \
+SELECT 2, t.i, NULL, c.owner, NULL, NULL, NULL \
+FROM unnest($6::uuid[], $7::text[], $8::bytea[]) WITH ORDINALITY AS t(organization_id, scope, key_hash, i) \
+CROSS JOIN LATERAL (SELECT owner FROM ledger.claims c WHERE c.organization_id = t.organization_id \
+    AND c.scope = t.scope AND c.key_hash = t.key_hash LIMIT 1) c \
+UNION ALL \
+SELECT 3, t.i, r.position, r.command_id, r.fingerprint, r.answer, r.expires_at \
+FROM unnest($9::uuid[], $10::bytea[]) WITH ORDINALITY AS t(organization_id, key_hash, i) \
+CROSS JOIN LATERAL (SELECT * FROM ledger.requests r WHERE r.organization_id = t.organization_id \
+    AND r.key_hash = t.key_hash LIMIT 1) r \
+UNION ALL \
+SELECT 4, t.i, NULL, NULL, NULL, NULL, NULL \
+FROM unnest($11::uuid[], $12::uuid[]) WITH ORDINALITY AS t(organization_id, subject_id, i) \
+CROSS JOIN LATERAL (SELECT FROM ledger.subject_keys s WHERE s.organization_id = t.organization_id \
+    AND s.subject_id = t.subject_id LIMIT 1) s";
+
+impl Known {
+    pub(super) async fn read(connection: &mut PgConnection, batch: &[Waiting]) -> Result<Self, Failed> {
+        let mut streams = BTreeSet::new();
+        let mut commands = Vec::with_capacity(batch.len());
+        let mut claims = BTreeSet::new();
+        let mut requests = Vec::new();
+        let mut subjects = Vec::new();
+        for Waiting { prepared, .. } in batch {
+            let organization = prepared.organization;
+            commands.push((organization, prepared.id.uuid()));
+            streams.extend(prepared.expected.iter().map(|(stream, _)| (organization, *stream)));
+            streams.extend(prepared.guards.iter().map(|guard| (organization, guard.stream)));
+            claims.extend(prepared.absent.iter().map(|key| (organization, key.clone())));
+            claims.extend(prepared.claims.iter().map(|change| match change {
+                ClaimChange::Take(key, _) | ClaimChange::Ensure(key, _) | ClaimChange::Release(key) => {
+                    (organization, key.clone())
+                }
+            }));
+            requests.extend(prepared.request.as_ref().map(|request| (organization, request.key_hash)));
+            subjects.extend(prepared.new_subjects.iter().map(|(subject, ..)| (organization, subject.uuid())));
+        }
+        let streams: Vec<_> = streams.into_iter().collect();
+        let claims: Vec<_> = claims.into_iter().collect();
+        let ids: Vec<String> = streams.iter().map(|(_, stream)| stream.id.to_string()).collect();
+
+        let query = sqlx::query(KNOWN)
+            .bind(streams.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
+            .bind(streams.iter().map(|(_, stream)| stream.aggregate_type).collect::<Vec<_>>())
+            .bind(ids)
+            .bind(commands.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
+            .bind(commands.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+            .bind(claims.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
+            .bind(claims.iter().map(|(_, key)| key.scope.name()).collect::<Vec<_>>())
+            .bind(claims.iter().map(|(_, key)| key.hash.as_slice()).collect::<Vec<_>>())
+            .bind(requests.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
+            .bind(requests.iter().map(|(_, key)| key.as_slice()).collect::<Vec<_>>())
+            .bind(subjects.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
+            .bind(subjects.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+            .bind(organizations_of(batch));
+        let mut known = Self::default();
+        for row in query.fetch_all(connection).await? {
+            let kind: i32 = row.try_get(0)?;
+            // Counted from 1 by Postgres.
+            let index = usize::try_from(row.try_get::<i64, _>(1)? - 1).unwrap_or(usize::MAX);
+            let out_of_range = || sqlx::Error::Decode("an index that was not asked for".into());
+            match kind {
+                0 => {
+                    let sequence: i64 = row.try_get(2)?;
+                    let key = *streams.get(index).ok_or_else(out_of_range)?;
+                    known.versions.insert(key, sequence.unsigned_abs());
+                }
+                1 => {
+                    let key = *commands.get(index).ok_or_else(out_of_range)?;
+                    known.commands.insert(key, row.try_get(2)?);
+                }
+                2 => {
+                    let key = claims.get(index).ok_or_else(out_of_range)?.clone();
+                    known.claims.insert(key, row.try_get(3)?);
+                }
+                3 => {
+                    let key = *requests.get(index).ok_or_else(out_of_range)?;
+                    let stored = StoredRequest {
+                        position: row.try_get(2)?,
+                        command_id: row.try_get(3)?,
+                        fingerprint: row.try_get(4)?,
+                        answer: row.try_get(5)?,
+                        expires_at: row.try_get::<Instant, _>(6)?.0,
+                    };
+                    known.requests.insert(key, stored);
+                }
+                4 => {
+                    known.subjects.insert(*subjects.get(index).ok_or_else(out_of_range)?);
+                }
+                _ => {
+                    let position = row.try_get(2)?;
+                    let head = Head {
+                        before: position,
+                        position,
+                        chain: hash(&row, 4)?,
+                        recorded_at: row.try_get::<Instant, _>(6)?.0,
+                    };
+                    known.heads.insert(OrganizationId(row.try_get(3)?), head);
+                }
+            }
+        }
+        Ok(known)
+    }
+}
