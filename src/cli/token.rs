@@ -91,8 +91,8 @@ impl Issued {
     }
 }
 
-/// Issues a token. The principal is the caller that it acts as, else whoever the address names, so that a rotated
-/// token keeps its principal.
+/// Issues a token. The principal is whoever the address names, whatever the token may do and whomever it acts as: a rotated
+/// token keeps it, and nobody approves with one token what they drafted with another.
 pub async fn issue(app: &App, order: Order) -> anyhow::Result<Issued> {
     let Order { role, holder, organization, agent, tools, max_affected, expires_at } = order;
     if let Some(organization) = organization {
@@ -106,10 +106,7 @@ pub async fn issue(app: &App, order: Order) -> anyhow::Result<Issued> {
     }
     let keys = app.ledger.keys().organization(OrganizationId::INSTANCE).await?;
     let address = address_of(&holder)?;
-    let principal_id = match agent {
-        Some(agent) => agent.uuid().into(),
-        None => OrganizationId::INSTANCE.principal(&hex::encode(keys.hash("principal", &[&address]))),
-    };
+    let principal_id = OrganizationId::INSTANCE.principal(&hex::encode(keys.hash("principal", &[&address])));
     let minted = credentials::mint(&app.clock);
     let issue = TokenCommand::Issue {
         token_id: minted.token_id,

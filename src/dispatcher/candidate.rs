@@ -25,7 +25,7 @@ pub struct Candidate {
     pub message: Versioned<Message>,
     pub keys: RecipientKeys,
     /// The contacts that it reaches beside the one that it is for: see [`contacts_beside`].
-    beside: Vec<ContactId>,
+    beside: BTreeSet<ContactId>,
     /// The streams that count what its recipient gets.
     pub counted_in: Vec<Uuid>,
     /// Where its contact is in the sequence that it is a step of.

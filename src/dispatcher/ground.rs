@@ -17,9 +17,8 @@ use crate::channels::{Code, Outcome, Secret};
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::ReadError;
 use crate::ledger::{KeyError, Versioned};
+use crate::readside::ReadSideError;
 use crate::secrets::SecretError;
-use crate::sending::SendRefusal;
-use crate::service::ServiceError;
 
 /// Why something could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +34,7 @@ pub enum LookError {
     Database(#[from] sqlx::Error),
     /// Who has an address or a number cannot be looked up.
     #[error("whose address it is cannot be told: {0}")]
-    Owner(#[from] ServiceError<SendRefusal>),
+    Owner(#[from] ReadSideError),
 }
 
 /// The ground.

@@ -111,7 +111,29 @@ pub fn normalise_phone(raw: &str, default_country: Country) -> Result<Phone, Pho
     // The library knows fewer kinds of space than spreadsheets do.
     let text: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
     let text = with_known_extension_word(&text);
-    match read(&text, default_country) {
+    match read_as_written(&text, default_country) {
+        // No plan holds the older form of a Mexican number any more, and WhatsApp knows people by it.
+        Err(refusal) => match newer_form(&text) {
+            Some(newer) => read_as_written(&newer, default_country).map_err(|_| refusal),
+            None => Err(refusal),
+        },
+        read => read,
+    }
+}
+
+/// What `+52 1 …` is written as since 2019, where the text is that.
+fn newer_form(text: &str) -> Option<String> {
+    let international = text.strip_prefix('+').or_else(|| text.strip_prefix("00"))?;
+    let mut rest = international;
+    for expected in ['5', '2', '1'] {
+        rest = rest.trim_start_matches(|c: char| !c.is_alphanumeric()).strip_prefix(expected)?;
+    }
+    Some(format!("+52{rest}"))
+}
+
+/// Reads one number as it stands.
+fn read_as_written(text: &str, default_country: Country) -> Result<Phone, PhoneError> {
+    match read(text, default_country) {
         Ok(phone) => Ok(phone),
         // `00` dials abroad from most countries, and people write it whatever their own country dials.
         Err(refusal) => match text.strip_prefix("00") {
@@ -237,6 +259,9 @@ mod tests {
             ("FR", "01 23 45 67 89 Poste: 12", "+33123456789;ext=12"),
             ("US", "310-246-1501 x7", "+13102461501;ext=7"),
             ("US", "310-246-1501 #7", "+13102461501;ext=7"),
+            ("FR", "+52 1 55 1234 5678", "+525512345678"),
+            ("FR", "+5215512345678", "+525512345678"),
+            ("MX", "00 52 (1) 55 1234 5678", "+525512345678"),
         ] {
             let phone = normalise_phone(raw, country(home)).map(|phone| phone.to_string());
             assert_eq!(phone.as_deref(), Ok(expected), "{raw:?} in {home}");
@@ -254,6 +279,7 @@ mod tests {
             ("-", PhoneError::NotANumber),
             ("06 12", PhoneError::TooShort),
             ("06 12 34 56 78 90 12", PhoneError::TooLong),
+            ("+52 1 55 1234 5678 9", PhoneError::TooLong),
             ("+999 123 456 789", PhoneError::CountryCode),
             (endless.as_str(), PhoneError::TooLong),
         ] {

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use docket_aggregates::allowlist::RecipientKeys;
 use docket_aggregates::claims::ClaimKey;
-use docket_aggregates::contact::Contact;
+use docket_aggregates::contact::{Contact, ContactProfile};
 use docket_aggregates::ids::{ContactId, OrganizationId, SubjectId};
 use docket_aggregates::judgement;
 use docket_aggregates::message::Message;
-use docket_projections::contacts;
+use docket_projections::contacts::{self, ContactRow};
 use docket_projections::searchable::MatchKeys;
 use sqlx::PgConnection;
 
@@ -26,7 +26,7 @@ use crate::ledger::{Guard, Versioned};
 use crate::readside::{Consistency, ReadSideError};
 use crate::service::ServiceError;
 
-/// Contacts with one address that are looked at, at most: the oldest whose address it still is counts.
+/// Contacts with one address that are looked at, at most, the oldest first.
 const CONTACTS_MAX: i64 = 20;
 
 /// Whom a message is for.
@@ -37,8 +37,9 @@ pub struct Addressee {
     /// The hashes by which it is known.
     pub keys: RecipientKeys,
     contact: Option<Owner>,
-    /// Whoever has the number that its channel writes to besides.
-    beside: Option<Owner>,
+    /// Whoever else is reached: at this address, at another tag of its mailbox, or at the number that its channel writes to
+    /// besides.
+    others: Vec<Owner>,
 }
 
 /// A contact that has an address.
@@ -53,6 +54,11 @@ impl Addressee {
         recipient: Recipient,
         meant: Option<ContactId>,
     ) -> Result<Self, ServiceError<SendRefusal>> {
+        let of_address = owners_of(app, organization, keys, &recipient).await?;
+        let mut found = of_address.clone();
+        if let Some(at_the_number) = recipient.at_the_number() {
+            found.extend(owners_of(app, organization, keys, &at_the_number).await?);
+        }
         let contact = match meant {
             Some(contact_id) => {
                 let contact = app.ledger.load::<Contact>(organization, contact_id).await?;
@@ -61,10 +67,11 @@ impl Addressee {
                 }
                 Some((contact_id, contact))
             }
-            None => owner_of(app, organization, keys, &recipient).await?,
+            None => of_address.first().cloned(),
         };
-        let beside = owner_beside(app, organization, keys, &recipient).await?;
-        Ok(Self { keys: recipient.keys(keys), recipient, contact, beside })
+        let mut seen: BTreeSet<ContactId> = contact.iter().map(|(id, _)| *id).collect();
+        let others = found.into_iter().filter(|(id, _)| seen.insert(*id)).collect();
+        Ok(Self { keys: recipient.keys(keys), recipient, contact, others })
     }
 
     /// The contact, where there is one.
@@ -87,12 +94,12 @@ impl Addressee {
 
     /// What was looked at beside the claims.
     pub fn guards(&self) -> impl Iterator<Item = Guard> + '_ {
-        self.contact.iter().chain(&self.beside).map(|(_, contact)| contact.guard())
+        self.contact.iter().chain(&self.others).map(|(_, contact)| contact.guard())
     }
 
-    /// Whether the contact asked not to be contacted, at whatever address, or whoever has the number beside it.
+    /// Whether the contact asked not to be contacted, at whatever address, or whoever else is reached.
     fn opted_out(&self) -> bool {
-        self.contact.iter().chain(&self.beside).any(|(_, contact)| contact.state.opted_out())
+        self.contact.iter().chain(&self.others).any(|(_, contact)| contact.state.opted_out())
     }
 
     /// Whether the address is suppressed now.
@@ -112,128 +119,120 @@ pub fn against(keys: &RecipientKeys) -> Vec<ClaimKey> {
     keys.suppressed_as.iter().flat_map(|hash| ClaimKey::against(hash)).collect()
 }
 
-/// The contact that the number belongs to which a message's channel writes to besides.
-async fn owner_beside(
-    app: &App,
-    organization: OrganizationId,
-    keys: &OrganizationKeys,
-    recipient: &Recipient,
-) -> Result<Option<Owner>, ServiceError<SendRefusal>> {
-    match recipient.at_the_number() {
-        Some(at_the_number) => owner_of(app, organization, keys, &at_the_number).await,
-        None => Ok(None),
-    }
-}
-
-/// The contacts that each of these messages reaches beside the one that it was drafted for: whoever has its address by now,
-/// where nobody had it, and whoever has the number. Only what the read models show is looked at: whoever has such a contact
-/// left alone by another address looked for it there before, and what is appended here looks for that word.
+/// The contacts that each of these messages reaches beside the one that it was drafted for: whoever else has its address by
+/// now, another tag of its mailbox, or the number. Only what the read models show is looked at: whoever has such a contact left
+/// alone by another address looked for it there before, and what is appended here looks for that word.
 pub async fn contacts_beside(
     app: &App,
     organization: OrganizationId,
     keys: &OrganizationKeys,
     messages: &[&Message],
-) -> Result<Vec<Vec<ContactId>>, ServiceError<SendRefusal>> {
+) -> Result<Vec<BTreeSet<ContactId>>, ReadSideError> {
     let reached: Vec<Vec<Recipient>> = messages
         .iter()
         .map(|message| {
             let Some(recipient) = Recipient::of_message(message) else { return vec![] };
             let at_the_number = recipient.at_the_number();
-            let for_nobody = message.contact_id().is_none().then_some(recipient);
-            for_nobody.into_iter().chain(at_the_number).collect()
+            [recipient].into_iter().chain(at_the_number).collect()
         })
         .collect();
     let recipients: Vec<Recipient> = reached.iter().flatten().cloned().collect();
-    if recipients.is_empty() {
-        return Ok(vec![vec![]; messages.len()]);
-    }
     let mut peek = app.readside.peek().await?;
-    let found = candidates(&mut peek, organization, keys, &recipients).await?;
+    let found = candidates(&mut peek, organization, &recipients).await?;
     drop(peek);
-    let mut owners = owners(app, organization, keys, &recipients, found).await?.into_iter();
-    let mut of_each = Vec::with_capacity(messages.len());
-    for those in &reached {
-        let owners = owners.by_ref().take(those.len()).flatten();
-        of_each.push(owners.map(|(contact_id, _)| contact_id).collect());
-    }
-    Ok(of_each)
+    let profiles = found.iter().filter_map(|row| Some((row.contact_id, row.profile.as_ref()?)));
+    let at = At::of(keys, profiles);
+    let others = |(those, message): (&Vec<Recipient>, &&Message)| {
+        let mut others: BTreeSet<ContactId> =
+            those.iter().flat_map(|recipient| at.reached(&recipient.keys(keys))).collect();
+        if let Some(own) = message.contact_id() {
+            others.remove(&own);
+        }
+        others
+    };
+    Ok(reached.iter().zip(messages).map(others).collect())
 }
 
-/// The contact that an address belongs to.
-async fn owner_of(
+/// The contacts that an address reaches: those that have this very address, the oldest first, then those that have its
+/// mailbox with another tag or with none.
+async fn owners_of(
     app: &App,
     organization: OrganizationId,
     keys: &OrganizationKeys,
     recipient: &Recipient,
-) -> Result<Option<Owner>, ServiceError<SendRefusal>> {
+) -> Result<Vec<Owner>, ServiceError<SendRefusal>> {
     let recipients = std::slice::from_ref(recipient);
     let mut peek = app.readside.peek().await?;
-    let mut found = candidates(&mut peek, organization, keys, recipients).await?;
+    let mut found = candidates(&mut peek, organization, recipients).await?;
     drop(peek);
     if found.is_empty() {
         // It may have been created a moment ago. A message is not held up for it while folding is far behind.
         match app.readside.view(organization, Consistency::STRONG).await {
-            Ok(mut view) => found = candidates(&mut view, organization, keys, recipients).await?,
+            Ok(mut view) => found = candidates(&mut view, organization, recipients).await?,
             Err(ReadSideError::UnknownOrganization) => return Err(ReadSideError::UnknownOrganization.into()),
             Err(behind) => {
                 tracing::debug!(error = %behind, "a recipient was not looked up among new contacts")
             }
         }
     }
-    Ok(owners(app, organization, keys, recipients, found).await?.into_iter().flatten().next())
+    let ids: BTreeSet<ContactId> = found.into_iter().map(|row| row.contact_id).collect();
+    let mut contacts = app.ledger.load_each::<Contact, _>(organization, ids, |id| id.uuid()).await?;
+    let profiles = contacts.iter().filter_map(|(id, contact)| Some((*id, contact.state.profile()?)));
+    let reached = At::of(keys, profiles).reached(&recipient.keys(keys));
+    Ok(reached.into_iter().filter_map(|id| contacts.remove_entry(&id)).collect())
 }
 
-/// Of each address the contact that it belongs to, of those that were found: the oldest that has this very address, else the
-/// oldest that has its mailbox with another tag or with none.
-async fn owners(
-    app: &App,
-    organization: OrganizationId,
-    keys: &OrganizationKeys,
-    recipients: &[Recipient],
-    found: BTreeSet<ContactId>,
-) -> Result<Vec<Option<Owner>>, ReadError> {
-    let contacts = app.ledger.load_each::<Contact, _>(organization, found, |id| id.uuid()).await?;
-    let (mut of_address, mut of_mailbox) = (BTreeMap::new(), BTreeMap::new());
-    for (id, contact) in &contacts {
-        let Some(profile) = contact.state.profile() else { continue };
-        for hash in address_hashes(keys, profile) {
-            of_address.entry(hash).or_insert(id);
+/// Contacts by the addresses that they have, the oldest first.
+#[derive(Default)]
+struct At {
+    address: BTreeMap<String, Vec<ContactId>>,
+    mailbox: BTreeMap<String, Vec<ContactId>>,
+}
+
+impl At {
+    fn of<'p>(
+        keys: &OrganizationKeys,
+        contacts: impl Iterator<Item = (ContactId, &'p ContactProfile)>,
+    ) -> Self {
+        let mut at = Self::default();
+        for (id, profile) in contacts {
+            for hash in address_hashes(keys, profile) {
+                at.address.entry(hash).or_default().push(id);
+            }
+            if let Some(hash) = mailbox_hash(keys, profile) {
+                at.mailbox.entry(hash).or_default().push(id);
+            }
         }
-        if let Some(hash) = mailbox_hash(keys, profile) {
-            of_mailbox.entry(hash).or_insert(id);
-        }
+        at
     }
-    let owner = |recipient: &Recipient| {
-        let RecipientKeys { address, mailbox, .. } = recipient.keys(keys);
-        let id = of_address.get(&address).or_else(|| of_mailbox.get(&mailbox))?;
-        Some((**id, contacts.get(id)?.clone()))
-    };
-    Ok(recipients.iter().map(owner).collect())
+
+    /// Those at this very address, then the others at its mailbox.
+    fn reached(&self, recipient: &RecipientKeys) -> Vec<ContactId> {
+        let at_address = self.address.get(&recipient.address).into_iter().flatten().copied();
+        let mut reached: Vec<ContactId> = at_address.collect();
+        let at_mailbox = self.mailbox.get(&recipient.mailbox).into_iter().flatten();
+        let others: Vec<ContactId> = at_mailbox.filter(|id| !reached.contains(id)).copied().collect();
+        reached.extend(others);
+        reached
+    }
 }
 
-/// The contacts that may have one of these addresses.
+/// The contacts that may have one of these addresses, by id.
 async fn candidates(
     conn: &mut PgConnection,
     organization: OrganizationId,
-    keys: &OrganizationKeys,
     recipients: &[Recipient],
-) -> sqlx::Result<BTreeSet<ContactId>> {
+) -> sqlx::Result<Vec<ContactRow>> {
     let limit = CONTACTS_MAX.saturating_mul(recipients.len() as i64);
     let exact: Vec<MatchKeys> = recipients.iter().flat_map(Recipient::match_keys).collect();
     let mut rows = match exact.is_empty() {
         true => vec![],
         false => contacts::by_keys(conn, organization, &exact, CONTACTS_MAX, limit).await?,
     };
-    let profiles = rows.iter().filter_map(|row| row.profile.as_ref());
-    let had: BTreeSet<String> = profiles
-        .flat_map(|profile| address_hashes(keys, profile).into_iter().chain(mailbox_hash(keys, profile)))
-        .collect();
-    let is_had = |recipient: &&Recipient| {
-        let RecipientKeys { address, mailbox, .. } = recipient.keys(keys);
-        had.contains(&address) || had.contains(&mailbox)
-    };
-    let others = recipients.iter().filter(|recipient| !is_had(recipient));
-    let stored: Vec<i64> = others.filter_map(|recipient| recipient.stored_key(organization)).collect();
+    let stored: Vec<i64> =
+        recipients.iter().filter_map(|recipient| recipient.stored_key(organization)).collect();
     rows.extend(contacts::by_match_keys(conn, organization, &stored, CONTACTS_MAX, limit).await?);
-    Ok(rows.into_iter().map(|row| row.contact_id).collect())
+    rows.sort_by_key(|row| row.contact_id);
+    rows.dedup_by_key(|row| row.contact_id);
+    Ok(rows)
 }

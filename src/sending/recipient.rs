@@ -77,7 +77,7 @@ impl Recipient {
             Channel::Instagram => scoped_id(to),
             Channel::Linkedin => linkedin_account(to),
             Channel::DryRun => email(to).or_else(|refusal| match refusal {
-                RecipientError::Email(EmailError::NoAt) => phone(to).or_else(|_| handle(to)),
+                RecipientError::Email(EmailError::NoAt) => number_or_handle(to),
                 refusal => Err(refusal),
             }),
         }
@@ -214,7 +214,7 @@ pub fn parse_entry(
             }
             None => {
                 let read = email(text).or_else(|refusal| match refusal {
-                    RecipientError::Email(EmailError::NoAt) => phone(text).or_else(|_| handle(text)),
+                    RecipientError::Email(EmailError::NoAt) => number_or_handle(text),
                     refusal => Err(refusal),
                 })?;
                 let hash = address_hash(keys, &read.to);
@@ -253,6 +253,15 @@ fn beside(number: &str) -> Result<String, RecipientError> {
 fn email(to: &str) -> Result<Recipient, RecipientError> {
     let email = normalise_email(to, false)?;
     Ok(Recipient { to: email.address().to_owned(), kind: EntryKind::Address, number: None })
+}
+
+/// A telephone number, or the id or name of an account. A number without its country code is neither: taken for an account it
+/// would stand on a list and keep nobody from being written to.
+fn number_or_handle(to: &str) -> Result<Recipient, RecipientError> {
+    let digits = to.bytes().filter(u8::is_ascii_digit).count();
+    let spelt = to.chars().all(|c| c.is_ascii_digit() || c.is_whitespace() || "+-./()".contains(c));
+    let number = to.starts_with('+') || to.starts_with("tel:") || (spelt && digits > 0);
+    if number && contact::scoped_id(to).is_none() { phone(to) } else { handle(to) }
 }
 
 fn phone(to: &str) -> Result<Recipient, RecipientError> {
@@ -352,6 +361,8 @@ mod tests {
             (Channel::Linkedin, "https://www.linkedin.com/in/AErosmith", RecipientError::Account),
             (Channel::Linkedin, "https://www.linkedin.com/company/acme", RecipientError::Account),
             (Channel::DryRun, "ann lee", RecipientError::Handle),
+            (Channel::DryRun, "06.12.34.56.78", RecipientError::NoCountryCode),
+            (Channel::DryRun, "+33", RecipientError::Phone(PhoneError::NotANumber)),
             (Channel::DryRun, "ann@example..com", RecipientError::Email(EmailError::Domain)),
         ] {
             assert_eq!(read(channel, to), Err(refusal), "{to}");
@@ -363,6 +374,26 @@ mod tests {
         let drafted = Recipient::of_content(Channel::Linkedin, Channel::Linkedin, "ann-lee", "{}").unwrap();
         let listed = parse_entry(ORGANIZATION, &keys(), "ann-lee").unwrap().hash;
         assert_eq!(drafted.keys(&keys()).suppressed_as, [listed]);
+    }
+
+    #[test]
+    fn a_number_without_its_country_code_is_on_no_list() {
+        for number in ["0611223305", "06 11 22 33 05", "06-11.22/33 05", "(06) 11223305", "33611223305"] {
+            let refused = parse_entry(ORGANIZATION, &keys(), number);
+            assert_eq!(refused.err(), Some(RecipientError::NoCountryCode), "{number}");
+        }
+        let too_short = parse_entry(ORGANIZATION, &keys(), "+33 6 11");
+        assert_eq!(too_short.err(), Some(RecipientError::Phone(PhoneError::TooShort)));
+        for (entry, kind) in [
+            ("+33 6 11 22 33 05", EntryKind::Address),
+            ("0033 6 11 22 33 05", EntryKind::Address),
+            ("+52 1 55 1234 5678", EntryKind::Address),
+            ("17841400000000001", EntryKind::Handle),
+            ("ann-lee-42", EntryKind::Handle),
+        ] {
+            let listed = parse_entry(ORGANIZATION, &keys(), entry).unwrap();
+            assert_eq!(listed.kind, kind, "{entry}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::TestApp;
+use crate::support::process::run;
 use crate::tools::{LYON, Office, ask, texts};
 
 const ADD: &str = "bulk_add_contacts_to_campaign_by_filter";
@@ -46,6 +47,27 @@ async fn a_token_for_one_organization_finds_no_other() {
     let abroad = app.narrowed(other, Some(own), &[], None).await;
     assert_eq!(ask(&at_home, "list_campaigns", json!({})).await.status, 200);
     ask(&abroad, "list_campaigns", json!({})).await.refused(404, "ORG_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn whoever_has_several_tokens_is_one_person() {
+    let app = TestApp::start().await;
+    let organization = app.organization().await.to_string();
+    let mut persons = Vec::new();
+    for (holder, role) in [
+        ("Ann Lee <ann@example.com>", vec!["board"]),
+        ("Ann <ANN@example.com>", vec!["agent", "--agent", "01890000-0000-7000-8000-000000000001"]),
+        ("Ann <ann@example.com>", vec!["instance-admin"]),
+        ("Bob <bob@example.com>", vec!["agent", "--agent", "01890000-0000-7000-8000-000000000001"]),
+    ] {
+        let told = ["token", "create", "--json", "--for", holder, "--organization", &organization, "--role"];
+        let issued = run(&app.database, &[told.to_vec(), role].concat()).await;
+        let issued: Value = serde_json::from_slice(&issued.stdout).expect("it is told in JSON");
+        let token = issued["token"].as_str().unwrap();
+        persons.push(app.app.credentials.check(token).await.unwrap().principal_id);
+    }
+    assert!(persons[..3].iter().all(|person| *person == persons[0]), "{persons:?}");
+    assert_ne!(persons[3], persons[0]);
 }
 
 #[tokio::test]

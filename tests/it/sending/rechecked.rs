@@ -12,6 +12,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::frequency::template;
 use super::{Company, ask, came_to, get, post, text};
 use crate::channels::mail_server::{MailServer, Script};
 use crate::support::eventually;
@@ -308,6 +309,59 @@ async fn nothing_is_booked_at_the_number_of_somebody_who_is_left_alone() {
     assert_eq!(company.at_rest(&waiting).await, ("blocked_by_allowlist".into(), "done".into()));
     let (_, told) = get(&company.board, &explain).await;
     assert_eq!(told["reason"], json!("do_not_contact"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_shares_a_mailbox_or_a_number_with_somebody_who_is_left_alone_is_not_written_to_there() {
+    let server = MailServer::start(Script::default()).await;
+    let company = Company::allowing(&["@example.com", "+33612345600"]).await;
+    company.approve_by_itself().await;
+    let whatsapp = company.whatsapp().await;
+    // Each by the order in which they came: who is left alone is once the older one and once the younger.
+    for (email, number) in [
+        ("ann+news@example.com", "+33612345601"),
+        ("ann@example.com", "+33612345602"),
+        ("eve+b@example.com", "+33612345603"),
+        ("eve@example.com", "+33612345604"),
+        ("older@example.com", "+33612345600"),
+        ("younger@example.org", "+33612345600"),
+    ] {
+        company.contact(email, number).await;
+    }
+    let call = Call::of_system(&company.app.app, company.board.organization, "test");
+    secrets::store(&company.app.app, &call, "smtp", &Secret::new("a key".into())).await.unwrap();
+    let addresses = ["ann+news@example.com", "ann+other@example.com", "eve@example.com", "eve+c@example.com"];
+    let mut waiting = Vec::new();
+    for to in addresses {
+        let queued = company.send(company.mail(to)).await;
+        assert_eq!(queued["dispatchState"], json!("queued"), "{to}");
+        waiting.push(queued);
+    }
+    let mut kept = company.send(company.mail("older@example.com")).await;
+    assert_eq!(kept["dispatchState"], json!("queued"));
+
+    // Nobody speaks of the addresses that are written to.
+    for (address, reason) in
+        [("+33612345602", "manual"), ("+33612345603", "unsubscribe"), ("younger@example.org", "manual")]
+    {
+        let body = json!({ "address": address, "reason": reason });
+        assert_eq!(post(&company.board, "suppressions", body).await.0, 201, "{address}");
+    }
+    let blocked = ("blocked_by_allowlist", Some("do_not_contact"));
+    for to in addresses {
+        assert_eq!(came_to(&company.send(company.mail(to)).await), blocked, "{to}");
+    }
+    let at_the_number = company.send(template(&whatsapp, "+33612345600")).await;
+    assert_eq!(came_to(&at_the_number), blocked);
+    let _dispatcher = company.app.dispatch(company.board.organization, server.address).await;
+    for queued in &waiting {
+        assert_eq!(company.at_rest(queued).await.0, blocked.0, "{queued}");
+    }
+    // The one who shares the number alone is written to by mail.
+    assert_eq!(company.at_rest(&kept).await.0, "sent");
+    kept = company.send(company.mail("older@example.com")).await;
+    assert_eq!(company.at_rest(&kept).await.0, "sent");
+    assert_eq!(server.mails().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
