@@ -2,22 +2,37 @@
 //!
 //! What runs on the runtime's own threads keeps them from everybody else until it waits for something. Work that goes
 //! aside leaves its thread's place to the others first, and of what is `run` there no more goes on at once than leaves them a
-//! processor.
+//! processor. Of one organization one piece at a time stands in line for that: however many it has, the others wait for one.
 
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::task::Poll;
 
+use docket_aggregates::ids::OrganizationId;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
 /// So many pieces of work run aside at once: one processor is for the others, where there are several.
 static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(places()));
+/// Each organization's place in the line for them, while it has work there.
+static LINE: LazyLock<Mutex<HashMap<OrganizationId, Weak<Semaphore>>>> = LazyLock::new(Mutex::default);
 
 fn places() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     processors.saturating_sub(1).max(1)
+}
+
+fn in_line(organization: OrganizationId) -> Arc<Semaphore> {
+    let mut line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(own) = line.get(&organization).and_then(Weak::upgrade) {
+        return own;
+    }
+    line.retain(|_, own| own.strong_count() > 0);
+    let own = Arc::new(Semaphore::new(1));
+    line.insert(organization, Arc::downgrade(&own));
+    own
 }
 
 /// All places, for a test of who needs one.
@@ -35,15 +50,17 @@ pub fn at_once<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Does the work aside wherever it does not wait for something itself. A place is held only while it needs a processor.
-/// Such work does not run within other such work, which would hold the place that it waits for.
-pub async fn run<F: Future>(work: F) -> F::Output {
+/// Does an organization's work aside wherever it does not wait for something itself. A place is held only while it needs a
+/// processor. Such work does not run within other such work, which would hold the place that it waits for.
+pub async fn run<F: Future>(organization: OrganizationId, work: F) -> F::Output {
+    let in_line = in_line(organization);
     let mut work = pin!(work);
     loop {
-        // The places are never closed.
+        // Neither is ever closed.
+        let next = in_line.acquire().await.ok();
         let place = PLACES.acquire().await.ok();
         let polled = poll_fn(|context| Poll::Ready(at_once(|| work.as_mut().poll(context)))).await;
-        drop(place);
+        drop((place, next));
         if let Poll::Ready(done) = polled {
             return done;
         }
@@ -58,6 +75,8 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    use uuid::Uuid;
+
     use super::*;
 
     /// Longer than a busy machine takes to start a thread.
@@ -67,7 +86,7 @@ mod tests {
     async fn others_are_served_while_something_heavy_runs() {
         let (sender, receiver) = mpsc::channel();
         // It ends only once another task of the runtime, which has one thread, was run meanwhile.
-        let heavy = tokio::spawn(run(async move {
+        let heavy = tokio::spawn(run(OrganizationId::INSTANCE, async move {
             tokio::task::yield_now().await;
             receiver.recv_timeout(PATIENCE)
         }));
@@ -79,10 +98,31 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_woken_and_what_is_done_is_answered() {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let waiting = tokio::spawn(run(async move { receiver.await.map(|n: u32| n + 1) }));
+        let work = async move { receiver.await.map(|n: u32| n + 1) };
+        let waiting = tokio::spawn(run(OrganizationId::INSTANCE, work));
         tokio::task::yield_now().await;
         sender.send(1).unwrap();
         assert_eq!(waiting.await.unwrap(), Ok(2));
         assert_eq!(at_once(|| 3), 3);
+    }
+
+    #[tokio::test]
+    async fn who_has_much_to_do_lets_others_in_between() {
+        let [busy, other] = [1, 2].map(|n| OrganizationId(Uuid::from_u128(n)));
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let places = every_place().await;
+        let mut at_work = tokio::task::JoinSet::new();
+        for organization in [busy, busy, busy, other] {
+            let order = order.clone();
+            at_work.spawn(run(organization, async move { order.lock().unwrap().push(organization) }));
+            tokio::task::yield_now().await;
+        }
+        drop(places);
+        at_work.join_all().await;
+        let order = order.lock().unwrap().clone();
+        let place = order.iter().position(|organization| *organization == other);
+        assert!(place.is_some_and(|place| place < 2), "{order:?}");
+        let line = LINE.lock().unwrap();
+        assert!(line.get(&busy).is_none_or(|own| own.strong_count() == 0), "nobody stands in line any more");
     }
 }

@@ -183,12 +183,13 @@ async fn earlier(
 
 /// Judges answers to a form: aside where any of them must match a pattern, which may take long.
 pub async fn judged<T>(
+    organization: OrganizationId,
     form: &QualificationForm,
     given: Map<String, Value>,
     judge: impl FnOnce(Map<String, Value>) -> T,
 ) -> T {
     match form.holds_against_patterns(&given) {
-        true => aside::run(async { judge(given) }).await,
+        true => aside::run(organization, async { judge(given) }).await,
         false => judge(given),
     }
 }
@@ -243,7 +244,7 @@ pub async fn open(
             provenance: new.provenance,
         })
     };
-    let begun = judged(&form, new.answers, begin).await;
+    let begun = judged(organization, &form, new.answers, begin).await;
     let events = begun.map_err(|error| ServiceError::Refused(error.into()))?;
     let after = evolved(&before, &events);
     let mut guards = ground.guards.clone();
@@ -296,7 +297,7 @@ pub async fn changed(
         };
         before.state.decide(QualificationCommand::Change(Box::new(patch)))
     };
-    let changed = judged(&form, change.answers, patch).await;
+    let changed = judged(organization, &form, change.answers, patch).await;
     let events = changed.map_err(|error| ServiceError::Refused(error.into()))?;
     let reopened =
         events.iter().any(|event| matches!(event, QualificationEvent::QualificationReopened { .. }));
@@ -467,7 +468,7 @@ mod tests {
         };
         let judge = |given: Value| {
             let given = given.as_object().cloned().unwrap_or_default();
-            judged(&form, given, |given| given.len())
+            judged(OrganizationId::INSTANCE, &form, given, |given| given.len())
         };
         let places = aside::every_place().await;
         assert_eq!(judge(json!({ "plain": "a" })).now_or_never(), Some(1));

@@ -397,7 +397,7 @@ async fn record(
     let settled = open.map(|open| open.state.settled_by_people()).unwrap_or_default();
     let news = answer.beside(&settled);
     let judge = |news| answer.status(&prepared.form, before, &news);
-    let status = qualifications::judged(&prepared.form, news.clone(), judge).await;
+    let status = qualifications::judged(organization, &prepared.form, news.clone(), judge).await;
     let status = status.map_err(|error| ServiceError::Refused(error.into()))?;
     let noted = open.is_some_and(|open| open.state.notes_settled_by_a_person());
     let notes = answer.summary.filter(|_| !noted);

@@ -340,6 +340,11 @@ impl ReadSide {
         Ok(self.peeks.acquire().await?)
     }
 
+    /// Forgets what this process folded: what a database that died had not written of it is to be folded again.
+    pub fn forget(&self) {
+        self.progress.forget();
+    }
+
     /// Whether this process appended something that it has not folded yet: a hint, no more.
     fn behind(&self, organization: OrganizationId) -> bool {
         self.ledger.heads().last(organization) > self.progress.position(organization)

@@ -12,7 +12,6 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
@@ -26,7 +25,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::open::{self, Opened};
-use super::serve::{Alongside, load_hooks, mail_listener, stopped};
+use super::serve::{Alongside, Stop, load_hooks, mail_listener, stopped};
 use super::token::{self, Order};
 use crate::app::App;
 use crate::channels::post::Poster;
@@ -154,10 +153,10 @@ impl Demo {
             };
             write(&folder, &told)?;
             super::print(&own, &told, text)?;
-            let database_ended = AtomicBool::new(false);
-            let stopped = stopped(&opened, &database_ended);
-            alongside.serve(app, settings, listener, stopped).await.context("the server ended")?;
-            if database_ended.load(Ordering::SeqCst) {
+            let mut stop = Stop::Told;
+            let stopping = async { stop = stopped(&opened).await };
+            alongside.serve(app, settings, listener, stopping).await.context("the server ended")?;
+            if stop == Stop::DatabaseEnded {
                 bail!("the demo's PostgreSQL ended; --keep starts it again with all that was done");
             }
             Ok(())

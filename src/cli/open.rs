@@ -20,12 +20,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// For a server: the read models are made current, and kept so.
-    pub async fn to_serve(config: &Config) -> anyhow::Result<Self> {
-        Self::on(start(config).await?, config).await
-    }
-
-    /// The same on a database that was started before.
+    /// For a server, on a database that was started: the read models are made current, and kept so.
     pub async fn on(postgres: Postgres, config: &Config) -> anyhow::Result<Self> {
         let app = open_ledger(&postgres, config).await?;
         app.readside.prepare().await?;
@@ -57,6 +52,13 @@ impl Opened {
             }
         }));
         Self { app, postgres, working: Some(working) }
+    }
+
+    /// Opens the private database of another process anew, which has ended: its server comes back at the same address, so that
+    /// what waits for it here goes on. What was folded last may be lost with it.
+    pub async fn database_again(&self, config: &Config) -> anyhow::Result<Postgres> {
+        self.app.readside.forget();
+        start(config).await
     }
 
     /// Writes what waits, stops folding and stops the database if this process started it.

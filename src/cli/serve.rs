@@ -1,7 +1,6 @@
 //! `docket serve`.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::open::Opened;
+use super::open::{self, Opened};
 use crate::app::App;
 use crate::channels::Channels;
 use crate::config::{Config, ServeConfig};
@@ -35,21 +34,26 @@ pub struct Serve {
 
 impl Serve {
     /// Serves; when the private PostgreSQL ends (its owner was another process, or it died), opens it again and goes
-    /// on.
+    /// on. What was begun then is finished first, with the database that is there again.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
         let model = LanguageModel::open(&self.config.language_model)?;
         let hooks = Hooks::new(config.hooks_file(self.config.hooks_file.as_ref()));
         let mut hooks_loaded = false;
         let channels = self.config.channels.open()?;
         let webhooks = Webhooks::new(self.config.channels.open_poster()?);
+        let mut postgres = open::start(config).await?;
+        let mut kept = None;
         loop {
-            let opened = Opened::to_serve(config).await?;
-            let listen = self.config.listen;
-            let listener =
-                TcpListener::bind(listen).await.with_context(|| format!("{listen} cannot be listened on"))?;
-            let address = listener.local_addr()?;
+            let opened = Opened::on(postgres, config).await?;
+            let bound = match kept.take() {
+                Some(bound) => bound,
+                None => self.bind().await?,
+            };
+            let address = bound.local_addr()?;
+            // Whoever comes while the database is opened again waits a moment, and is not turned away.
+            kept = Some(bound.try_clone()?);
+            let listener = TcpListener::from_std(bound)?;
             tracing::info!(%address, "serving on http://{address}");
-            let database_ended = AtomicBool::new(false);
             let settings = self.config.settings();
             let app = App {
                 model: model.clone(),
@@ -68,13 +72,32 @@ impl Serve {
                 None => None,
             };
             let alongside = Alongside::start(&app, channels.clone(), mail_in);
-            let served = alongside.serve(app, settings, listener, stopped(&opened, &database_ended)).await;
+            let mut stop = Stop::Told;
+            let mut again = None;
+            let stopping = async {
+                stop = stopped(&opened).await;
+                match stop {
+                    Stop::Told => kept = None,
+                    Stop::DatabaseEnded if opened.postgres.is_owner() => (),
+                    Stop::DatabaseEnded => again = Some(opened.database_again(config).await),
+                }
+            };
+            let served = alongside.serve(app, settings, listener, stopping).await;
             opened.close().await;
             served.context("the server ended")?;
-            if !database_ended.load(Ordering::SeqCst) {
-                return Ok(());
-            }
+            postgres = match (stop, again) {
+                (Stop::Told, _) => return Ok(()),
+                (Stop::DatabaseEnded, Some(again)) => again?,
+                // It was this process's own, which has let go of it by now.
+                (Stop::DatabaseEnded, None) => open::start(config).await?,
+            };
         }
+    }
+
+    async fn bind(&self) -> anyhow::Result<std::net::TcpListener> {
+        let listen = self.config.listen;
+        let bound = TcpListener::bind(listen).await;
+        Ok(bound.with_context(|| format!("{listen} cannot be listened on"))?.into_std()?)
     }
 }
 
@@ -145,8 +168,17 @@ impl Alongside {
     }
 }
 
-/// SIGTERM, Ctrl-C, or the end of the private PostgreSQL.
-pub(super) async fn stopped(opened: &Opened, database_ended: &AtomicBool) {
+/// Why serving stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The process is to end.
+    Told,
+    /// Nobody keeps the private PostgreSQL running any more.
+    DatabaseEnded,
+}
+
+/// Waits for SIGTERM, Ctrl-C, or the end of the private PostgreSQL.
+pub(super) async fn stopped(opened: &Opened) -> Stop {
     #[cfg(unix)]
     let terminated = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -157,11 +189,11 @@ pub(super) async fn stopped(opened: &Opened, database_ended: &AtomicBool) {
     #[cfg(not(unix))]
     let terminated = std::future::pending::<()>();
     tokio::select! {
-        () = terminated => (),
-        _ = tokio::signal::ctrl_c() => (),
+        () = terminated => Stop::Told,
+        _ = tokio::signal::ctrl_c() => Stop::Told,
         () = opened.postgres.ended() => {
             tracing::warn!("the private PostgreSQL ended; it is opened again");
-            database_ended.store(true, Ordering::SeqCst);
+            Stop::DatabaseEnded
         }
     }
 }

@@ -12,7 +12,8 @@ pub fn settings(shared_buffers: u64) -> Vec<(&'static str, String)> {
         // Reached through the Unix socket only.
         ("listen_addresses", ""),
         ("unix_socket_permissions", "0700"),
-        ("max_connections", "100"),
+        // For four processes and the commands beside them: each serving process keeps up to 42.
+        ("max_connections", "200"),
         ("cluster_name", "docket"),
         ("timezone", "UTC"),
         // Durable: what was answered as committed survives a power cut.

@@ -141,7 +141,7 @@ impl Told {
         let organization = self.organization(app, caller, tool, ask.organization_id.as_ref()).await?;
         let mut input = ask.input;
         tool.input.trim(&mut input);
-        let faults = tool.faults(&mut input).await;
+        let faults = tool.faults(organization, &mut input).await;
         if !faults.is_empty() {
             return Err(Refusal::Fields(faults));
         }

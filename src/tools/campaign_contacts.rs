@@ -294,7 +294,18 @@ struct MemberFilter {
 
 impl MemberFilter {
     /// The filter in ids that exist here: whoever names something else means what is not there.
-    async fn resolved(self, view: &mut View, ctx: &ToolContext) -> ToolResult<MembershipFilter> {
+    async fn resolved(
+        self,
+        view: &mut View,
+        ctx: &ToolContext,
+        campaign: CampaignId,
+    ) -> ToolResult<MembershipFilter> {
+        let also_in_campaign_ids = every_campaign(view, ctx, &self.also_in_campaign_ids).await?;
+        if also_in_campaign_ids.contains(&campaign) {
+            // Taken by the letter it would be everybody.
+            let message = "must name other campaigns than the call's own";
+            return Err(Refusal::field("filter.alsoInCampaignIds", "CONTRADICTION", message));
+        }
         if let Some(folder) = &self.import_folder_id {
             folder_found(view, ctx, folder).await?;
         }
@@ -303,7 +314,7 @@ impl MemberFilter {
             status_in: named(&self.status_in),
             assigned_agent_ids: every_agent(view, ctx, &self.assigned_agent_ids).await?,
             unassigned: self.unassigned,
-            also_in_campaign_ids: every_campaign(view, ctx, &self.also_in_campaign_ids).await?,
+            also_in_campaign_ids,
             source: self.source.map(Into::into),
             import_id: self.import_folder_id.map(|given| given.id),
         })
@@ -327,7 +338,7 @@ impl Members {
         filter: MemberFilter,
         skips: &mut Skips,
     ) -> ToolResult<Self> {
-        let mut filter = filter.resolved(view, ctx).await?;
+        let mut filter = filter.resolved(view, ctx, campaign).await?;
         let mut not_found = Vec::new();
         let mut wanted = Vec::new();
         if let Some(given) = contact_ids {

@@ -154,12 +154,10 @@ pub async fn known_campaigns(
 }
 
 /// Refuses a stretch of time that ends before or when it begins.
-pub fn in_order(after: Option<Moment>, before: Option<Moment>, path: &str) -> ToolResult<()> {
+pub fn in_order(after: Option<Moment>, before: Option<Moment>) -> ToolResult<()> {
     match (after, before) {
         (Some(after), Some(before)) if after >= before => {
-            let path =
-                if path.is_empty() { "createdBefore".to_owned() } else { format!("{path}.createdBefore") };
-            Err(Refusal::field(&path, "EMPTY_INTERVAL", "must be later than createdAfter"))
+            Err(Refusal::field("createdBefore", "EMPTY_INTERVAL", "must be later than createdAfter"))
         }
         _ => Ok(()),
     }

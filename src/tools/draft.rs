@@ -197,7 +197,8 @@ impl Draft {
                 Run::Plan(Box::new(move |context, input, mint| {
                     let run = run.clone();
                     // Reading the input is part of what takes long.
-                    Box::pin(aside::run(async move { run(context, input, mint).await }))
+                    let organization = context.organization();
+                    Box::pin(aside::run(organization, async move { run(context, input, mint).await }))
                 }))
             }
             read @ Run::Read(_) => read,

@@ -402,7 +402,7 @@ async fn list_qualifications(
     ctx: ToolContext,
     input: ListQualifications,
 ) -> ToolResult<QualificationsListed> {
-    in_order(input.created_after, input.created_before, "")?;
+    in_order(input.created_after, input.created_before)?;
     let after = ctx.after()?;
     let mut view = ctx.view().await?;
     if let Some(given) = &input.campaign_id {

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use docket_aggregates::ids::OrganizationId;
 use serde_json::{Map, Value, json};
 
 use super::call::{ChangeOptions, ConfirmOption};
@@ -126,8 +127,11 @@ impl Tool {
     }
 
     /// Everything that is wrong with the input, which is normalised first.
-    pub(super) async fn faults(&self, input: &mut Value) -> Vec<FieldError> {
-        if self.heavy { aside::run(async { self.judged(input) }).await } else { self.judged(input) }
+    pub(super) async fn faults(&self, organization: OrganizationId, input: &mut Value) -> Vec<FieldError> {
+        match self.heavy {
+            true => aside::run(organization, async { self.judged(input) }).await,
+            false => self.judged(input),
+        }
     }
 
     fn judged(&self, input: &mut Value) -> Vec<FieldError> {
@@ -241,13 +245,13 @@ mod tests {
         let heavy = catalog().get("create_script_template").unwrap();
         let mut input = json!({ "name": "A", "steps": [] });
         let places = aside::every_place().await;
-        let mut judged = std::pin::pin!(heavy.faults(&mut input));
+        let mut judged = std::pin::pin!(heavy.faults(OrganizationId::INSTANCE, &mut input));
         assert!(judged.as_mut().now_or_never().is_none(), "all places are taken");
         drop(places);
         judged.await;
         let light = catalog().get("list_campaigns").unwrap();
         let _places = aside::every_place().await;
-        assert!(light.faults(&mut json!({})).now_or_never().is_some());
+        assert!(light.faults(OrganizationId::INSTANCE, &mut json!({})).now_or_never().is_some());
     }
 
     #[test]

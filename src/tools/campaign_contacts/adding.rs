@@ -18,7 +18,7 @@ use super::{
     takes_contacts, to_agent, unchanged, unchanged_campaign,
 };
 use crate::readside::View;
-use crate::tools::campaigns::{found, in_order};
+use crate::tools::campaigns::found;
 use crate::tools::contacts::folder_found;
 use crate::tools::example::CAMPAIGN_ID;
 use crate::tools::input::{Given, GivenAgent, GivenCampaign, GivenContact, Moment, Source};
@@ -148,7 +148,6 @@ impl FilterInput {
     }
 
     fn checked(&self) -> ToolResult<()> {
-        in_order(self.created_after, self.created_before, "filter")?;
         match (self.source, &self.import_folder_id) {
             (Source::ImportFolder, None) => {
                 let message = "is required when source is import_folder";

@@ -56,7 +56,7 @@ struct CampaignsListed {
 }
 
 async fn list_campaigns(ctx: ToolContext, input: ListCampaigns) -> ToolResult<CampaignsListed> {
-    in_order(input.created_after, input.created_before, "")?;
+    in_order(input.created_after, input.created_before)?;
     let sort = input.sort.unwrap_or(Sort::CreatedAt);
     let order = input.order.unwrap_or(if sort == Sort::Name { Order::Asc } else { Order::Desc });
     let filter = CampaignFilter {

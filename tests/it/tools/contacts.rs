@@ -22,6 +22,9 @@ async fn what_matched_was_applied_or_skipped() {
     let mut repeated = contacts.clone();
     repeated.extend([contacts[0].clone(), contacts[1].clone(), "nope".to_owned()]);
     let given = json!({ "source": "crm", "contactIds": repeated });
+    let contradictory = json!({
+        "source": "crm", "createdAfter": "2026-12-01T00:00:00Z", "createdBefore": "2026-01-01T00:00:00Z",
+    });
     const ASSIGN: &str = "bulk_assign_campaign_contacts";
     for (tool, input, applied, skipped, not_found) in [
         (ADD, everybody, 10, json!({ "ALREADY_IN_CAMPAIGN": LYON }), json!([])),
@@ -33,6 +36,7 @@ async fn what_matched_was_applied_or_skipped() {
             json!(["nope"]),
         ),
         (ADD, add(&campaign, json!({ "source": "crm", "search": "zzzzqq" })), 0, json!({}), json!([])),
+        (ADD, add(&campaign, contradictory), 0, json!({}), json!([])),
         (
             ASSIGN,
             json!({ "campaignId": campaign, "agentIds": agents, "maxPerAgent": 2, "confirm": true }),
@@ -230,6 +234,10 @@ async fn whoever_is_in_another_campaign_too_can_be_taken_out() {
     let told = office.done(REMOVE, also).await;
     assert_eq!((&told["applied"], &told["alsoInOtherCampaigns"]), (&json!(3), &json!(3)));
     assert_eq!(office.counts(&summer).await["total"], json!(3), "the other campaign keeps them");
+    assert_eq!(office.counts(&spring).await["total"], json!(LYON - 3));
+    let also =
+        json!({ "campaignId": spring, "filter": { "alsoInCampaignIds": [summer, spring] }, "confirm": true });
+    office.ask(REMOVE, also).await.refused(400, "INVALID_INPUT");
     assert_eq!(office.counts(&spring).await["total"], json!(LYON - 3));
 }
 
