@@ -4,6 +4,10 @@
 //! mail, and whatever broke may be tried again; from then on only the server's own answer tells, and without one the
 //! outcome is unknown. The dot is written by itself, after the whole text, so that the two are told apart exactly.
 //!
+//! Each command has the answers that RFC 5321 (4.3.2) gives it, and no other one is taken for a yes: 354 lets the text follow,
+//! and 2xx says that something was done. A server that says anything else is out of step, be it that it once wrote a line too
+//! many; its next answers would be those to other commands, so that the connection is dropped.
+//!
 //! Connections are kept for a while and shared by credential, up to a bound. A connection that turns out to be closed
 //! when the mail's first command is given is replaced once: nothing was handed over.
 
@@ -22,6 +26,7 @@ use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, Certificate, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use lettre::transport::smtp::response::{Response, Severity};
 use lru::LruCache;
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
@@ -42,6 +47,8 @@ use pool::Pool;
 
 /// Credentials whose connections are kept, at most.
 const POOLS_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
+/// What `DATA` is answered with before the text may follow.
+const START_TEXT: u16 = 354;
 /// Bytes of a mail that are written at once.
 const CHUNK: usize = 64 * 1024;
 
@@ -111,8 +118,8 @@ impl Smtp {
         while let Some(mut connection) = pool.take() {
             match self.begin(&mut connection, mail).await {
                 Ok(()) => return self.finish(pool, connection, mail, dot, never).await,
-                // It was closed while nobody used it; the next one, or a new one.
-                Err(Broken::Lost) => (),
+                // It was closed while nobody used it, or is out of step; the next one, or a new one.
+                Err(Broken::Lost(_)) => (),
                 Err(Broken::Said(error)) if codes::closing(&error) => (),
                 Err(Broken::Said(error)) => {
                     pool.put_back_reset(connection, self.shared.limits.command_within).await;
@@ -129,7 +136,7 @@ impl Smtp {
             Ok(()) => self.finish(pool, connection, mail, dot, never).await,
             Err(Broken::Outcome(outcome)) => outcome,
             Err(Broken::Said(error)) => codes::outcome(Stage::Mail, &error, never),
-            Err(Broken::Lost) => Outcome::retry(Code::Unavailable, "the mail server closed the connection"),
+            Err(Broken::Lost(outcome)) => outcome,
         };
         drop(turn);
         outcome
@@ -259,9 +266,13 @@ impl Smtp {
         }
         let command = connection.command(MailFrom::new(mail.envelope.from().cloned(), parameters));
         match tokio::time::timeout(self.shared.limits.command_within, command).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(answer)) if done(&answer) => Ok(()),
+            Ok(Ok(answer)) => Err(Broken::Lost(out_of_step("MAIL", &answer))),
             Ok(Err(error)) if error.status().is_some() => Err(Broken::Said(error)),
-            Ok(Err(_)) | Err(_) => Err(Broken::Lost),
+            Ok(Err(_)) | Err(_) => {
+                let reason = "the mail server closed the connection";
+                Err(Broken::Lost(Outcome::retry(Code::Unavailable, reason)))
+            }
         }
     }
 
@@ -294,13 +305,16 @@ impl Smtp {
     ) -> (Outcome, bool) {
         for to in mail.envelope.to() {
             match self.in_time(connection.command(Rcpt::new(to.clone(), vec![]))).await {
-                Ok(Ok(_)) => (),
+                Ok(Ok(answer)) if done(&answer) => (),
+                Ok(Ok(answer)) => return (out_of_step("RCPT", &answer), false),
                 Ok(Err(error)) => return (codes::outcome(Stage::Rcpt, &error, never), in_step(&error)),
                 Err(outcome) => return (outcome, false),
             }
         }
         match self.in_time(connection.command(Data)).await {
-            Ok(Ok(_)) => (),
+            Ok(Ok(answer)) if answer.has_code(START_TEXT) => (),
+            // Nothing of the text has left, so that nothing was handed over.
+            Ok(Ok(answer)) => return (out_of_step("DATA", &answer), false),
             Ok(Err(error)) => return (codes::outcome(Stage::Data, &error, never), in_step(&error)),
             Err(outcome) => return (outcome, false),
         }
@@ -313,7 +327,13 @@ impl Smtp {
         let taken = tokio::time::timeout(self.patience(text), connection.message_iter(parts)).await;
         let dotted = dot.load(Ordering::SeqCst);
         match taken {
-            Ok(Ok(_)) => (Outcome::accepted(mail.message_id.clone()), true),
+            Ok(Ok(answer)) if done(&answer) => (Outcome::accepted(mail.message_id.clone()), true),
+            Ok(Ok(answer)) => {
+                let code = answer.code();
+                let reason =
+                    format!("the mail server answered the mail with {code}, which says nothing of it");
+                (Outcome::unknown(reason), false)
+            }
             Ok(Err(error)) if error.status().is_some() => (codes::outcome(Stage::Text, &error, never), true),
             Ok(Err(_)) | Err(_) if !dotted => {
                 let reason = "the connection to the mail server broke before the mail was complete";
@@ -339,8 +359,8 @@ impl Smtp {
 
 /// Why a mail did not begin.
 enum Broken {
-    /// The connection is gone.
-    Lost,
+    /// The connection is of no use any more, and what that comes to where there is no other one.
+    Lost(Outcome),
     /// The server said no.
     Said(Error),
     /// It cannot be sent to this server at all.
@@ -354,6 +374,18 @@ fn bare(server: &Server) -> &str {
 
 fn bad_tls() -> Outcome {
     Outcome::rejected(Code::Configuration, "TLS cannot be set up for the mail server")
+}
+
+/// Whether the server says that it did what it was told.
+fn done(answer: &Response) -> bool {
+    answer.code().severity == Severity::PositiveCompletion
+}
+
+/// What an answer comes to that this command does not have: nothing was handed over.
+fn out_of_step(command: &str, answer: &Response) -> Outcome {
+    let reason =
+        format!("the mail server answered {command} with {}, which does not belong to it", answer.code());
+    Outcome::retry(Code::Unavailable, reason)
 }
 
 /// After a refusal in words the next command may follow; after anything else nobody knows where the server is.
@@ -375,8 +407,9 @@ fn secrets<'a>(outgoing: &'a Outgoing, server: &'a Server) -> Vec<&'a str> {
 impl Pool {
     /// Keeps a connection whose mail was refused, if the server takes it back to the start.
     async fn put_back_reset(&self, mut connection: AsyncSmtpConnection, within: Duration) {
-        if let Ok(Ok(_)) = tokio::time::timeout(within, connection.command(Rset)).await {
-            self.put_back(connection);
+        match tokio::time::timeout(within, connection.command(Rset)).await {
+            Ok(Ok(answer)) if done(&answer) => self.put_back(connection),
+            _ => drop(connection),
         }
     }
 }

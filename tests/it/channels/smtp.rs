@@ -97,6 +97,12 @@ async fn every_refusal_has_its_meaning() {
         ("text", "552 5.3.4 too big", "rejected content"),
         ("text", "554 5.6.0 bad mail", "rejected content"),
         ("text", "554 5.7.1 spam", "rejected refused"),
+        // What does not belong to the command.
+        ("mail", "354 go on", "retry unavailable"),
+        ("rcpt", "354 go on", "retry unavailable"),
+        ("data", "250 ok", "retry unavailable"),
+        ("data", "334 VXNlcm5hbWU6", "retry unavailable"),
+        ("text", "354 again", "unknown"),
         // What is no SMTP.
         ("greeting", "HTTP/1.1 400 Bad Request", "retry unavailable"),
         ("rcpt", "whatever", "retry unavailable"),
@@ -298,6 +304,36 @@ async fn a_refused_mail_does_not_cost_the_connection() {
     }
     let [Conversation { commands, .. }] = &server.conversations()[..] else { panic!("one connection") };
     assert_eq!(commands.iter().filter(|command| *command == "RSET").count(), 3);
+}
+
+#[tokio::test]
+async fn no_answer_is_taken_for_that_to_another_mail() {
+    // A line too many after each mail: without a look at the code, each answer would be taken for that to what comes next.
+    let script = Script { text: Reply::Say("250 2.0.0 queued\r\n250 2.0.0 extra"), ..Script::default() };
+    let server = MailServer::start(script).await;
+    let channels = channels(NOWHERE);
+    for (expected, mails) in [(ACCEPTED, 1), ("retry unavailable", 1), (ACCEPTED, 2)] {
+        let outcome = channels.deliver(&mail(&plain(&server))).await;
+        assert_eq!((told(&outcome).as_str(), server.mails().len()), (expected, mails), "{outcome:?}");
+    }
+    assert_eq!(server.conversations().len(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_out_of_step_is_not_kept() {
+    // The answer to RCPT is read as that to DATA, and that to DATA as the one to RSET.
+    let script = Script {
+        mail: Reply::Say("250 2.1.0 ok\r\n250 2.1.0 extra"),
+        rcpt: Reply::Say("550 5.1.1 no"),
+        ..Script::default()
+    };
+    let server = MailServer::start(script).await;
+    let channels = channels(NOWHERE);
+    for connections in 1..=2 {
+        assert_eq!(told(&channels.deliver(&mail(&plain(&server))).await), "rejected recipient");
+        assert_eq!(server.conversations().len(), connections);
+    }
+    assert!(server.mails().is_empty());
 }
 
 #[tokio::test]
