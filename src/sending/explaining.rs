@@ -25,6 +25,7 @@ use super::refusal::SendRefusal;
 use crate::app::App;
 use crate::service::ServiceError;
 use crate::shapes::OneOf;
+use words::{INTERRUPTED, NO_ANSWER};
 
 /// Why a message is where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -147,13 +148,16 @@ fn standing(row: &MessageRow, at: Timestamp) -> Option<String> {
         DispatchState::Retrying => {
             let when = row.next_attempt_at.map(|next| format!(" at {next}")).unwrap_or_default();
             let why = why.unwrap_or_else(|| "the channel did not take it".to_owned());
-            format!("After try {tries}, {why}; it is tried again{when}, {RETRIES} times at most.")
+            let told = told(row);
+            format!("After try {tries}, {why}; it is tried again{when}, {RETRIES} times at most.{told}")
         }
         DispatchState::Unknown => {
-            let why = why.unwrap_or_else(|| "no answer came".to_owned());
+            let why = why.unwrap_or_else(|| words::reason(NO_ANSWER));
+            // Whoever was interrupted was told nothing: what is recorded was said to a try before.
+            let told = if row.reason.as_deref() == Some(INTERRUPTED) { String::new() } else { told(row) };
             format!(
-                "It was handed to its channel (try {tries}), and {why}: nobody can tell whether it was sent. It is not sent \
-                 again blindly and keeps its charge and its deduplication key until the channel's own key, a look-up, a \
+                "It was handed to its channel (try {tries}), and {why}: nobody can tell whether it was sent.{told} It is not \
+                 sent again blindly and keeps its charge and its deduplication key until the channel's own key, a look-up, a \
                  report or a person settles it."
             )
         }
@@ -166,13 +170,17 @@ fn standing(row: &MessageRow, at: Timestamp) -> Option<String> {
             MessageStatus::BlockedByAllowlist | MessageStatus::BlockedByQuota | MessageStatus::Failed => {
                 let what = if row.status == MessageStatus::Failed { "failed" } else { "was blocked" };
                 let why = why.unwrap_or_else(|| "no reason was recorded".to_owned());
-                let told = row.detail.as_deref().map(|told| told.trim_end_matches('.'));
-                let told = told.map(|told| format!(" It was told: {told}.")).unwrap_or_default();
-                format!("It {what} at {}, because {why}.{told}", row.updated_at)
+                format!("It {what} at {}, because {why}.{}", row.updated_at, told(row))
             }
             MessageStatus::DraftPendingApproval => return None,
         },
     })
+}
+
+/// What the channel, or whoever settled it, said of it last: a sentence that follows another one.
+fn told(row: &MessageRow) -> String {
+    let told = row.detail.as_deref().map(|told| told.trim_end_matches('.'));
+    told.map(|told| format!(" It was told: {told}.")).unwrap_or_default()
 }
 
 fn delivered(delivery: Delivery) -> Option<String> {
@@ -188,7 +196,7 @@ fn delivered(delivery: Delivery) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reason, words};
+    use super::{NO_ANSWER, Reason, words};
 
     #[test]
     fn every_reason_reads_on_after_because() {
@@ -197,5 +205,7 @@ mod tests {
             assert!(!why.ends_with('.') && why.starts_with(|c: char| c.is_lowercase()), "{why}");
         }
         assert_eq!(words::reason("rate_limited"), "the channel said rate_limited");
+        // The channel may have answered, and not have said it.
+        assert_eq!(words::reason(NO_ANSWER), "no answer says whether it was taken");
     }
 }

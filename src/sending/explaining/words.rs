@@ -4,12 +4,17 @@ use docket_aggregates::judgement::HeldBack;
 use docket_aggregates::message::Reason;
 use docket_aggregates::sending_control::PauseScope;
 
+/// The code of a hand-over of which no answer says what became of it: there was none, or it says something else.
+pub const NO_ANSWER: &str = "no_answer";
+/// The code of a hand-over whose process ended before an answer was recorded.
+pub const INTERRUPTED: &str = "interrupted";
+
 /// A reason, as it reads on after "because"; what a channel says has its own names, of which `docs/channels.md` tells.
 pub fn reason(name: &str) -> String {
     match (Reason::ALL.into_iter().find(|reason| reason.name() == name), name) {
         (Some(reason), _) => reason.sentence().to_owned(),
-        (None, "no_answer") => "no answer came".to_owned(),
-        (None, "interrupted") => "the process that held it ended before an answer was recorded".to_owned(),
+        (None, NO_ANSWER) => "no answer says whether it was taken".to_owned(),
+        (None, INTERRUPTED) => "the process that held it ended before an answer was recorded".to_owned(),
         (None, name) => format!("the channel said {name}"),
     }
 }

@@ -18,6 +18,8 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{Company, NOTHING, ask, came_to, get, positions, post, refused, text};
+use crate::channels::mail_server::{MailServer, Reply, Script};
+use crate::support::eventually;
 
 fn of(activity: &Value, rest: &str) -> String {
     format!("activities/{}{rest}", text(&activity["id"]))
@@ -340,6 +342,42 @@ async fn what_nobody_knows_is_settled_by_a_persons_word() {
     assert_eq!((status, came_to(&settled)), (200, ("sent", None)), "{settled}");
     assert!(settled["sentAt"].is_string());
     assert_eq!(counts(&company, bucket, &again).await, (true, true));
+}
+
+#[tokio::test]
+async fn an_explanation_has_the_channels_own_words_wherever_the_message_stands() {
+    let default = Script::default;
+    for (script, state, told) in [
+        (
+            Script { rcpt: Reply::Say("451 4.3.0 try later please"), ..default() },
+            "retrying",
+            "the mail server answered 451 4.3.0 try later please.",
+        ),
+        (
+            Script { text: Reply::Say("354 go on"), ..default() },
+            "unknown",
+            "the mail server answered the mail with 354, which says nothing of it.",
+        ),
+        (
+            Script { text: Reply::Say("554 5.7.1 no"), ..default() },
+            "done",
+            "the mail server answered 554 5.7.1 no.",
+        ),
+    ] {
+        let company = Company::allowing(&["*"]).await;
+        company.approve_by_itself().await;
+        let server = MailServer::start(script).await;
+        let _dispatcher = company.app.dispatch(company.board.organization, server.address).await;
+        let sent = company.send(company.mail("ann@example.com")).await;
+        eventually(state, || async {
+            let (_, activity) = get(&company.board, &of(&sent, "")).await;
+            (activity["dispatchState"] == state).then_some(())
+        })
+        .await;
+        let (said, _) = explained(&company, &sent).await;
+        assert!(said.contains(&format!("It was told: {told}")), "{said}");
+        assert!(!said.contains("no answer came"), "{said}");
+    }
 }
 
 /// Its recipient answers a message by mail.
