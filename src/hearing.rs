@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::channels::{LastHeard, Listening};
-use crate::contacts::mailbox_hash;
+use crate::contacts::{address_hash, mailbox_hash};
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Appended, Orders, Write};
@@ -114,6 +114,8 @@ struct News {
     suppress: Option<SuppressionReason>,
     /// Who it came from, by the keyed hash of the address and, while it is known, its text.
     person: Option<(String, Option<String>)>,
+    /// The e-mail address that whoever answered a message wrote from, as their mail says.
+    written_from: Option<String>,
     /// By which channel the person wrote to us.
     wrote: Option<Channel>,
     /// Keyed hash of the provider's id of what they wrote.
@@ -167,7 +169,7 @@ async fn writes(
         let Some(hash) = message.state.recipient_hash() else {
             return Err(ServiceError::Refused(HearError::UnknownMessage));
         };
-        // Whoever the message went to; what a bounce or a reply says of itself may be another address of theirs.
+        // Whoever the message went to; what a bounce says of itself may be another address of theirs.
         person = Some((hash.to_owned(), None));
         contact = message.state.contact_id();
         if news.wrote.is_some() {
@@ -214,8 +216,15 @@ async fn writes(
             (false, None, Some(message)) => address_of(app, organization, message).await?,
             (false, None, None) => None,
         };
-        let target = Target::known(organization, hash.clone(), text, contact);
-        writes.extend(suppressing(app, organization, vec![target], reason).await?);
+        let mut targets = vec![Target::known(organization, hash.clone(), text, contact)];
+        if let Some(address) = &news.written_from {
+            let keys = app.ledger.keys().organization(organization).await?;
+            let own = address_hash(&keys, address);
+            let text = Some(address.clone()).filter(|_| !erased);
+            let writer = Target::known(organization, own, text, None);
+            targets.extend(Some(writer).filter(|writer| writer.hash != hash));
+        }
+        writes.extend(suppressing(app, organization, targets, reason).await?);
     }
     if let Some(channel) = news.wrote {
         // What was mailed with a tag is answered by the contact whose mailbox it is.
@@ -363,6 +372,7 @@ pub async fn unsubscribe(app: &App, organization: OrganizationId, message: Messa
         at: call.at,
         suppress: Some(SuppressionReason::Unsubscribe),
         person: None,
+        written_from: None,
         wrote: None,
         notice_hash: None,
     };

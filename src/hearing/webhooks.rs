@@ -317,6 +317,7 @@ fn news(
         at: delivery.at.unwrap_or(now),
         suppress: None,
         person,
+        written_from: None,
         wrote: None,
         notice_hash: None,
     };

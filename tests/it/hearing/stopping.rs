@@ -97,6 +97,61 @@ const REPLIES: [(&str, &str, &str, bool); 21] = [
 ];
 
 #[tokio::test]
+async fn who_says_stop_for_somebody_else_is_left_alone_as_well() {
+    let story = Story::begin().await;
+    let outbox = outbox(&story).await;
+    let lmtp = Lmtp::start(&story).await;
+    let everybody = ["ann@example.org", "boss@example.org", "carl@example.org"];
+    let (campaign, contacts) = story.campaign(&everybody).await;
+    let told = |written: &str, from: &str, head: &str, said: &str| {
+        let (from, head, said) = (from.to_owned(), head.to_owned(), said.to_owned());
+        let written = written.to_owned();
+        let (story, lmtp) = (&story, &lmtp);
+        async move {
+            let message = story.message(outbox, &written, None, None, Got::Sent).await;
+            let mail = mail(
+                &format!("From: {from}\nIn-Reply-To: <{{reference}}@example.com>\n{head}\n{said}\n"),
+                &story.reference(message).to_string(),
+            );
+            assert_eq!(lmtp.take("x@example.org", &["ops@example.com"], &mail).await, ["250"], "{from}");
+            let mut listed = story.suppressed().await;
+            listed.sort();
+            listed
+        }
+    };
+    let listed = |addresses: &[&str]| -> Vec<(String, String)> {
+        addresses.iter().map(|address| ((*address).to_owned(), "unsubscribe".to_owned())).collect()
+    };
+    // Another word of somebody else, and what a machine says, are nobody's wish.
+    assert_eq!(told("ann@example.org", "boss@example.org", "", "Let us stop by.").await, []);
+    assert_eq!(
+        told("ann@example.org", "boss@example.org", "Auto-Submitted: auto-replied\n", "STOP").await,
+        []
+    );
+    // Without a message of ours that it answers, a name in a mail is nobody's word.
+    let stray = mail("From: boss@example.org\nIn-Reply-To: <a@example.com>\n\nSTOP\n", "");
+    assert_eq!(lmtp.take("x@example.org", &["ops@example.com"], &stray).await, ["250"]);
+    assert_eq!(story.suppressed().await, []);
+
+    let both = listed(&["ann@example.org", "boss@example.org"]);
+    assert_eq!(told("ann@example.org", "The Boss <boss@Example.org>", "", "STOP").await, both);
+    for (contact, alone) in contacts.iter().zip([true, true, false]) {
+        assert_eq!(story.stands(&campaign, *contact).await.1, alone);
+    }
+    // What was written to with a tag is answered from the mailbox; and a sender who cannot be read is none.
+    let all = listed(&["ann@example.org", "boss@example.org", "carl+news@example.org", "carl@example.org"]);
+    assert_eq!(told("carl+news@example.org", "carl@example.org", "", "STOP").await, all);
+    let before = listed(&[
+        "ann@example.org",
+        "boss@example.org",
+        "carl+news@example.org",
+        "carl@example.org",
+        "dan@example.org",
+    ]);
+    assert_eq!(told("dan@example.org", "nobody at all", "", "STOP").await, before);
+}
+
+#[tokio::test]
 async fn stop_is_heard_however_a_client_quotes() {
     let story = Story::begin().await;
     let outbox = outbox(&story).await;
