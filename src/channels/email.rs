@@ -212,8 +212,13 @@ fn headers(value: &Value) -> Result<Vec<(String, String)>, Fault> {
             string(value)?;
             let text = line(SUBJECT_MAX)(value)?;
             // What machines read is written as it stands, folded between words: nothing else keeps their lines short.
+            let structured = is_structured(name);
+            let encoded = text.split_once("=?").is_some_and(|(_, word)| word.contains("?="));
+            if structured && encoded {
+                return Err(("ENCODED_WORD", format!("must not hold encoded words (=?…?=) in {lower}")));
+            }
             let stays = text.split(' ').all(|word| word.len() <= WORD_MAX);
-            if STRUCTURED.contains(&lower.as_str()) && !stays {
+            if structured && !stays {
                 return Err((
                     "WORD_TOO_LONG",
                     format!("must have words of at most {WORD_MAX} bytes in {lower}"),
@@ -222,6 +227,11 @@ fn headers(value: &Value) -> Result<Vec<(String, String)>, Fault> {
             Ok((name.clone(), text))
         })
         .collect()
+}
+
+/// Whether machines read a header of this name.
+fn is_structured(name: &str) -> bool {
+    STRUCTURED.iter().any(|structured| name.eq_ignore_ascii_case(structured))
 }
 
 /// One e-mail.
@@ -278,6 +288,7 @@ mod tests {
             ("headers", json!({ "X-Mailjet-Campaign": "spring" }), "HEADER_NOT_ALLOWED"),
             ("headers", json!({ "x-mc-bccaddress": "eve@example.com" }), "HEADER_NOT_ALLOWED"),
             ("headers", json!({ "References": format!("<{}>", "a".repeat(950)) }), "WORD_TOO_LONG"),
+            ("headers", json!({ "List-ID": "=?utf-8?b?QnV5?= <a.example.com>" }), "ENCODED_WORD"),
             ("attachments", json!([]), "UNKNOWN_FIELD"),
         ] {
             assert_eq!(with(name, value.clone()).unwrap_err()[0].code, code, "{name}: {value}");

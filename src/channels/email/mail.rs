@@ -9,7 +9,7 @@ use lettre::message::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue, Headers};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 
-use super::{Letter, dkim};
+use super::{Letter, dkim, is_structured};
 use crate::channels::{Code, Outcome, Outgoing};
 
 /// Octets of a line without its end, at most (RFC 5322, 2.1.1).
@@ -98,13 +98,16 @@ pub fn write(outgoing: &Outgoing, letter: &Letter) -> Result<Mail, Outcome> {
 }
 
 /// A header of free text. The mail library folds between words and encodes those that are not ASCII, but leaves an ASCII
-/// word in one piece however long it is: where that makes a line that is too long for mail, the whole text is written as
-/// encoded words (RFC 2047), which are read back as what it was.
+/// word in one piece however long it is, and also where it looks like an encoded word (RFC 2047) itself: whoever approved
+/// `=?utf-8?b?…?=` did not see what a reader makes of it. Where a line would be too long for mail, or anything could be taken
+/// for an encoded word, the whole text is written as encoded words, which are read back as what it was.
 fn unstructured(name: HeaderName, text: &str) -> HeaderValue {
     let value = HeaderValue::new(name.clone(), text.to_owned());
     let mut alone = Headers::new();
     alone.insert_raw(value.clone());
-    if alone.to_string().lines().all(|line| line.len() <= LINE_MAX) {
+    let fits = alone.to_string().lines().all(|line| line.len() <= LINE_MAX);
+    let read_as_it_stands = !text.contains("=?") || is_structured(&name);
+    if fits && read_as_it_stands {
         return value;
     }
     let mut encoded = String::new();
@@ -239,6 +242,30 @@ mod tests {
                 assert_eq!(value.as_text().map(words), Some(words(&text)), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn what_looks_encoded_is_read_as_it_was_seen() {
+        for text in
+            ["=?utf-8?b?QnV5IHBpbGxzIG5vdw==?=", "Grüße =?utf-8?q?Buy_pills?= and on", "is 1 =? 2", "=?"]
+        {
+            let headers = json!({ "X-A": text, "Keywords": text });
+            let payload = json!({ "subject": text, "text": "b", "headers": headers });
+            let (mail, written) = mail(json!({ "fromAddress": "ops@example.com" }), payload, None).unwrap();
+            let read = mail_parser::MessageParser::default().parse(&mail.bytes).unwrap();
+            assert_eq!(read.subject(), Some(text), "{written}");
+            for name in ["X-A", "Keywords"] {
+                let [value] = &read.header_as(name, mail_parser::HeaderForm::Text)[..] else {
+                    panic!("{name}")
+                };
+                assert_eq!(value.as_text(), Some(text), "{written}");
+            }
+        }
+        // What machines read is as it was given.
+        let references = json!({ "References": "<a=?b@example.com>" });
+        let payload = json!({ "subject": "a", "text": "b", "headers": references });
+        let (_, written) = mail(json!({ "fromAddress": "ops@example.com" }), payload, None).unwrap();
+        assert!(written.contains("References: <a=?b@example.com>\r\n"), "{written}");
     }
 
     #[test]

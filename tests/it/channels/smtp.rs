@@ -56,6 +56,19 @@ async fn a_mail_is_handed_over_with_a_return_path_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_subject_that_looks_encoded_arrives_as_it_was_approved() {
+    let server = MailServer::start(Script::default()).await;
+    let mut mail = mail(&plain(&server));
+    let Content::Email(letter) = &mut mail.content else { unreachable!() };
+    let seen = "=?utf-8?b?QnV5IHBpbGxzIG5vdw==?=";
+    letter.payload.subject = seen.into();
+    assert_eq!(told(&channels(NOWHERE).deliver(&mail).await), ACCEPTED);
+    let mails = server.mails();
+    let read = mail_parser::MessageParser::default().parse(mails[0].as_bytes()).unwrap();
+    assert_eq!(read.subject(), Some(seen), "{}", mails[0]);
+}
+
+#[tokio::test]
 async fn every_refusal_has_its_meaning() {
     let say = |place: &str, text: &'static str| {
         let reply = Reply::Say(text);
