@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::ledger::{AppendError, Lane};
-use crate::sending::{RecipientError, parse_entry};
+use crate::sending::{ReadEntry, RecipientError, parse_entry, parse_new_entry};
 use crate::service::{Call, Done, ServiceError};
 use crate::shapes::{Instant, OneOf};
 
@@ -62,11 +62,12 @@ async fn read(
     app: &App,
     call: &Call,
     entries: &[String],
+    read_entry: ReadEntry,
 ) -> Result<Vec<NewEntry>, ServiceError<AllowlistRefusal>> {
     let keys = app.ledger.keys().organization(call.organization).await.map_err(AppendError::from)?;
     let mut read = Vec::with_capacity(entries.len());
     for (index, text) in entries.iter().enumerate() {
-        let entry = parse_entry(call.organization, &keys, text)
+        let entry = read_entry(call.organization, &keys, text)
             .map_err(|error| ServiceError::Refused(AllowlistRefusal::Entry { index, error }))?;
         read.push(entry);
     }
@@ -82,7 +83,7 @@ pub async fn allow(
     entries: &[String],
     acknowledge_all: bool,
 ) -> Result<Done<EntriesChanged>, ServiceError<AllowlistRefusal>> {
-    let entries = read(app, call, entries).await?;
+    let entries = read(app, call, entries, parse_new_entry).await?;
     let given = entries.len();
     order(app, call, given, AllowlistCommand::Allow { entries, acknowledge_all }).await
 }
@@ -93,7 +94,8 @@ pub async fn disallow(
     call: &Call,
     entries: &[String],
 ) -> Result<Done<EntriesChanged>, ServiceError<AllowlistRefusal>> {
-    let hashes: Vec<String> = read(app, call, entries).await?.into_iter().map(|entry| entry.hash).collect();
+    let entries = read(app, call, entries, parse_entry).await?;
+    let hashes: Vec<String> = entries.into_iter().map(|entry| entry.hash).collect();
     let given = hashes.len();
     order(app, call, given, AllowlistCommand::Disallow { hashes }).await
 }

@@ -18,5 +18,5 @@ pub mod vouching;
 
 pub use activity::Activity;
 pub use drafting::{SendRequest, draft};
-pub use recipient::{Recipient, RecipientError, domain_of, parse_entry};
+pub use recipient::{ReadEntry, Recipient, RecipientError, domain_of, parse_entry, parse_new_entry};
 pub use refusal::SendRefusal;

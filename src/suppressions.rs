@@ -40,7 +40,7 @@ use crate::contacts::{address_hash, address_hashes, mailbox_hash};
 use crate::ledger::keys::{OrganizationKeys, SubjectKey};
 use crate::ledger::{AppendError, Appended, Lane, Write};
 use crate::readside::Consistency;
-use crate::sending::{RecipientError, parse_entry};
+use crate::sending::{ReadEntry, RecipientError, parse_entry, parse_new_entry};
 use crate::service::{Call, Done, ServiceError};
 use crate::shapes::{Instant, OneOf};
 
@@ -138,13 +138,14 @@ async fn read(
     app: &App,
     organization: OrganizationId,
     entries: &[String],
+    read_entry: ReadEntry,
 ) -> Result<Vec<Target>, ServiceError<SuppressionRefusal>> {
     let keys = app.ledger.keys().organization(organization).await?;
     let mut seen = BTreeSet::new();
     let mut targets = Vec::with_capacity(entries.len());
     for (index, text) in entries.iter().enumerate() {
         let refused = |error| ServiceError::Refused(SuppressionRefusal::Address { index, error });
-        let entry = parse_entry(organization, &keys, text).map_err(|error| refused(error.into()))?;
+        let entry = read_entry(organization, &keys, text).map_err(|error| refused(error.into()))?;
         let domain = match entry.kind {
             EntryKind::Address | EntryKind::Handle => None,
             EntryKind::Domain => entry.text.value().map(|shown| shown.trim_start_matches('@').to_owned()),
@@ -443,7 +444,7 @@ pub async fn suppress(
     address: &str,
     reason: SuppressionReason,
 ) -> Result<Done<SuppressionView>, ServiceError<SuppressionRefusal>> {
-    let targets = read(app, call.organization, &[address.to_owned()]).await?;
+    let targets = read(app, call.organization, &[address.to_owned()], parse_new_entry).await?;
     one(app, call, targets, Change::Suppress(reason)).await
 }
 
@@ -453,7 +454,7 @@ pub async fn lift(
     call: &Call,
     address: &str,
 ) -> Result<Done<SuppressionView>, ServiceError<SuppressionRefusal>> {
-    let targets = read(app, call.organization, &[address.to_owned()]).await?;
+    let targets = read(app, call.organization, &[address.to_owned()], parse_entry).await?;
     one(app, call, targets, Change::Lift).await
 }
 
@@ -524,7 +525,11 @@ async fn all(
     entries: &[String],
     wanted: Change,
 ) -> Result<Done<EntriesChanged>, ServiceError<SuppressionRefusal>> {
-    let targets = read(app, call.organization, entries).await?;
+    let read_entry: ReadEntry = match wanted {
+        Change::Suppress(_) => parse_new_entry,
+        Change::Lift => parse_entry,
+    };
+    let targets = read(app, call.organization, entries, read_entry).await?;
     if matches!(wanted, Change::Lift) {
         for (index, target) in targets.iter().enumerate() {
             let stream = call.organization.suppression(&target.hash);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{ContactEvent, ContactProfile};
 pub use number::{one_form, without_extension};
-pub use reach::{account, linkedin_id, scoped_id};
+pub use reach::{account, is_padded_scoped_id, linkedin_id, scoped_id};
 
 use crate::ids::{ContactId, ImportId};
 use crate::personal::Personal;

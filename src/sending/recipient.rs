@@ -60,7 +60,9 @@ pub enum RecipientError {
     #[error("must be LinkedIn's id of a person, or the address of a profile with it")]
     Account,
     /// Instagram writes to ids that are numbers.
-    #[error("must be an Instagram-scoped id, which is a number of 15 digits or more")]
+    #[error(
+        "must be an Instagram-scoped id, which is a number of 15 digits or more that does not begin with 0"
+    )]
     NotAScopedId,
     /// A domain entry names a domain.
     #[error("must be @ and a domain, an address, a handle, or *")]
@@ -195,7 +197,24 @@ pub fn domain_of(keys: &OrganizationKeys, email: &str) -> Option<String> {
     Some(domain_hash(keys, domain))
 }
 
-/// Reads one entry of the allowlist or of the suppression list: an address, a handle, `@domain`, or `*`.
+/// How an entry of a list is read.
+pub type ReadEntry = fn(OrganizationId, &OrganizationKeys, &str) -> Result<NewEntry, RecipientError>;
+
+/// Reads one entry that is to be put on a list; what would be no entry of anybody's is refused.
+pub fn parse_new_entry(
+    organization: OrganizationId,
+    keys: &OrganizationKeys,
+    text: &str,
+) -> Result<NewEntry, RecipientError> {
+    let entry = parse_entry(organization, keys, text)?;
+    if entry.kind == EntryKind::Handle && contact::is_padded_scoped_id(text) {
+        return Err(RecipientError::NotAScopedId);
+    }
+    Ok(entry)
+}
+
+/// Reads one entry of the allowlist or of the suppression list: an address, a handle, `@domain`, or `*`. An Instagram-scoped id
+/// with zeros before it may stand there from before it was refused, and can be taken off.
 pub fn parse_entry(
     organization: OrganizationId,
     keys: &OrganizationKeys,
@@ -214,7 +233,10 @@ pub fn parse_entry(
             }
             None => {
                 let read = email(text).or_else(|refusal| match refusal {
-                    RecipientError::Email(EmailError::NoAt) => number_or_handle(text),
+                    RecipientError::Email(EmailError::NoAt) => match number_or_handle(text) {
+                        Err(RecipientError::NotAScopedId) => handle(text),
+                        read => read,
+                    },
                     refusal => Err(refusal),
                 })?;
                 let hash = address_hash(keys, &read.to);
@@ -261,7 +283,11 @@ fn number_or_handle(to: &str) -> Result<Recipient, RecipientError> {
     let digits = to.bytes().filter(u8::is_ascii_digit).count();
     let spelt = to.chars().all(|c| c.is_ascii_digit() || c.is_whitespace() || "+-./()".contains(c));
     let number = to.starts_with('+') || to.starts_with("tel:") || (spelt && digits > 0);
-    if number && contact::scoped_id(to).is_none() { phone(to) } else { handle(to) }
+    if !number || contact::scoped_id(to).is_some() {
+        return handle(to);
+    }
+    let padded = contact::is_padded_scoped_id(to);
+    phone(to).map_err(|refusal| if padded { RecipientError::NotAScopedId } else { refusal })
 }
 
 fn phone(to: &str) -> Result<Recipient, RecipientError> {
@@ -353,6 +379,8 @@ mod tests {
             (Channel::Whatsapp, "+33", RecipientError::Phone(PhoneError::NotANumber)),
             (Channel::Instagram, "ann.lee", RecipientError::NotAScopedId),
             (Channel::Instagram, "12345678901234", RecipientError::NotAScopedId),
+            (Channel::Instagram, "017841400000000000", RecipientError::NotAScopedId),
+            (Channel::DryRun, "017841400000000000", RecipientError::NotAScopedId),
             (Channel::Linkedin, "ann lee", RecipientError::Account),
             (Channel::Linkedin, "ann-lee", RecipientError::Account),
             (Channel::Linkedin, "tbd", RecipientError::Account),
@@ -393,6 +421,19 @@ mod tests {
         ] {
             let listed = parse_entry(ORGANIZATION, &keys(), entry).unwrap();
             assert_eq!(listed.kind, kind, "{entry}");
+        }
+    }
+
+    #[test]
+    fn an_id_with_a_zero_before_it_is_still_known_where_it_stands_already() {
+        let padded = "017841400000000000";
+        let keys = keys();
+        let drafted = Recipient::of_content(Channel::Instagram, Channel::Instagram, padded, "{}").unwrap();
+        let listed = parse_entry(ORGANIZATION, &keys, padded).unwrap().hash;
+        assert_eq!(drafted.keys(&keys).suppressed_as, [listed]);
+        assert_eq!(parse_new_entry(ORGANIZATION, &keys, padded).err(), Some(RecipientError::NotAScopedId));
+        for taken in ["17841400000000000", "+33612345678", "008613800138000", "@example.com", "ann-lee"] {
+            assert!(parse_new_entry(ORGANIZATION, &keys, taken).is_ok(), "{taken}");
         }
     }
 

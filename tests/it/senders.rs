@@ -335,6 +335,7 @@ async fn the_allowlist_takes_entries_and_files() {
     for (body, status, code) in [
         (json!({ "entry": "*" }), 422, "ALLOWS_EVERYBODY"),
         (json!({ "entries": ["ann@example.com", "no address"] }), 400, "VALIDATION_FAILED"),
+        (json!({ "entry": "017841400000000001" }), 400, "VALIDATION_FAILED"),
         (json!({ "entry": "a@b.example", "entries": [] }), 400, "VALIDATION_FAILED"),
         (json!({}), 400, "VALIDATION_FAILED"),
         (json!({ "entries": [] }), 400, "VALIDATION_FAILED"),
@@ -378,10 +379,19 @@ async fn an_address_is_suppressed_until_it_is_taken_off_the_list() {
     assert_eq!(ask(&client, Method::GET, "suppressions", Value::Null).await.1, json!([]));
     let answer = ask(&client, Method::DELETE, "suppressions", lift()).await;
     assert_eq!(refused(&answer), (404, "NOT_SUPPRESSED"));
-    for address in ["@example", "*", "no address"] {
-        let answer = post(&client, "suppressions", json!({ "address": address, "reason": "manual" })).await;
-        assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{address}");
+    for address in ["@example", "*", "no address", "017841400000000001"] {
+        for body in [json!({ "address": address }), json!({ "entries": ["ann@example.com", address] })] {
+            let mut body = body;
+            body["reason"] = json!("manual");
+            let answer = post(&client, "suppressions", body).await;
+            assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{address}");
+        }
     }
+    assert_eq!(ask(&client, Method::GET, "suppressions", Value::Null).await.1, json!([]));
+    // To ask for it to be taken off is no mistake.
+    let answer =
+        ask(&client, Method::DELETE, "suppressions", json!({ "address": "017841400000000001" })).await;
+    assert_eq!(refused(&answer), (404, "NOT_SUPPRESSED"));
 }
 
 fn piece(path: &str) -> Value {

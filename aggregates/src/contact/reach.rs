@@ -91,11 +91,21 @@ fn profile_name(text: &str) -> Option<&str> {
     path_at_linkedin(text.trim()).and_then(|_| account(text))
 }
 
-/// An Instagram-scoped id, which is a number.
+/// An Instagram-scoped id, which is a number. A zero before it would make it another text, and another address to each list.
 pub fn scoped_id(text: &str) -> Option<&str> {
     let text = text.trim();
-    let fits = SCOPED_ID_DIGITS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    fits.then_some(text)
+    (is_long_number(text) && !text.starts_with('0')).then_some(text)
+}
+
+/// Whether a text is an Instagram-scoped id with zeros before it: no address of anybody, though it looks like one.
+pub fn is_padded_scoped_id(text: &str) -> bool {
+    let text = text.trim();
+    is_long_number(text) && text.starts_with('0')
+}
+
+/// As many digits as an Instagram-scoped id has.
+fn is_long_number(text: &str) -> bool {
+    SCOPED_ID_DIGITS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// What stands behind the host of an address at LinkedIn.
@@ -212,6 +222,7 @@ mod tests {
             ("178414000000000", Some("178414000000000")),
             ("12000", None),
             ("1200000", None),
+            ("017841400000000000", None),
         ] {
             assert_eq!(reached("Instagram", value, Channel::Instagram).as_deref(), expected, "{value}");
         }
@@ -247,8 +258,13 @@ mod tests {
             ("ann.lee", None),
             ("https://instagram.com/ann", None),
             ("000000000000000000000000000000000", None),
+            ("017841400000000000", None),
+            ("00000017841400000000000", None),
         ] {
             assert_eq!(scoped_id(text), expected, "{text}");
+        }
+        for (text, padded) in [("017841400000000000", true), ("17841400000000000", false), ("0123", false)] {
+            assert_eq!(is_padded_scoped_id(text), padded, "{text}");
         }
     }
 }

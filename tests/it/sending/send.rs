@@ -127,6 +127,7 @@ async fn each_channel_takes_its_own_payload() {
         ("linkedin", profile, json!({ "kind": "message", "text": "Hello" }), 400),
         ("linkedin", "ann lee", json!({ "kind": "message", "text": "Hello" }), 400),
         ("instagram", "12000", json!({ "text": "Hello" }), 400),
+        ("instagram", "017841400000000000", json!({ "text": "Hello" }), 400),
         ("instagram", "17841400000000000", json!({ "text": "Hello" }), 200),
         ("instagram", "17841400000000000", json!({ "text": "a".repeat(1_001) }), 400),
         (
