@@ -46,8 +46,9 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::channels::{Problem, check_payload};
-use crate::ledger::{AppendError, Guard, TRIES, Versioned, canonical};
+use crate::ledger::{AppendError, Guard, TRIES, Versioned};
 use crate::readside::{Consistency, View};
+use crate::sending::content;
 use crate::service::{Call, Done, ServiceError};
 use crate::shapes::{Instant, OneOf};
 use words::WordsError;
@@ -402,7 +403,7 @@ async fn checked(
         if let Err(problems) = check_payload(channel, &new.payload, call.at) {
             return refused(SequenceRefusal::Payload { step: number, problems });
         }
-        let text = canonical::with_fractions(&new.payload).map_err(|error| {
+        let text = content::kept(&new.payload).map_err(|error| {
             let problem = Problem::new("payload", "NOT_CANONICAL", error.to_string());
             ServiceError::Refused(SequenceRefusal::Payload { step: number, problems: vec![problem] })
         })?;

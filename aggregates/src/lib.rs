@@ -14,6 +14,7 @@ pub mod channel;
 pub mod decimal;
 pub mod ids;
 pub mod labels;
+pub mod payload;
 pub mod personal;
 pub mod time;
 

@@ -13,6 +13,7 @@ pub use event::{SequenceEvent, SequenceWords, Step};
 use crate::calendar::CalendarError;
 use crate::channel::Channel;
 use crate::ids::{PrincipalId, SequenceId};
+use crate::payload::compared;
 use crate::personal::Personal;
 use crate::stored::aggregate;
 
@@ -211,7 +212,11 @@ impl Sequence {
             let (steps, payloads) =
                 patch.steps.unwrap_or_else(|| (self.steps.clone(), known.payloads.clone()));
             let wanted = SequenceWords { name: patch.name.unwrap_or_else(|| known.name.clone()), payloads };
-            if (&steps, &wanted) != (&self.steps, known) {
+            let same = wanted.name == known.name
+                && steps == self.steps
+                && wanted.payloads.len() == known.payloads.len()
+                && said(&steps, &wanted.payloads).eq(said(&self.steps, &known.payloads));
+            if !same {
                 check(&steps, &wanted)?;
                 let version = self.version + 1;
                 let words = Personal::known(words.subject(), wanted);
@@ -248,7 +253,7 @@ impl Sequence {
 
     /// That these steps lead whoever took so many of the present ones neither through a step again nor past one. What was
     /// taken may get other words, and what is to come may be changed, taken out and added to; nothing may move from one
-    /// side to the other. A step is known by its channel and its payload.
+    /// side to the other. A step is known by what it [says](said).
     ///
     /// `sent` is what they were sent in earlier versions. Words of those that stand in this one no more are not put ahead of
     /// them again; to say something twice on purpose, both steps are there to be read.
@@ -260,10 +265,8 @@ impl Sequence {
         sent: &[(Channel, String)],
     ) -> Result<(), SequenceError> {
         let Some(words) = self.words() else { return Ok(()) };
-        let of = |steps: &[Step], payloads: &[String]| -> Vec<(Channel, String)> {
-            steps.iter().map(|step| step.channel).zip(payloads.iter().cloned()).collect()
-        };
-        let (now, new) = (of(&self.steps, &words.payloads), of(steps, payloads));
+        let now: Vec<_> = said(&self.steps, &words.payloads).collect();
+        let new: Vec<_> = said(steps, payloads).collect();
         let (before, ahead) = now.split_at(taken.min(now.len()));
         let (new_before, new_ahead) = new.split_at(taken.min(new.len()));
         let again = |step| sent.contains(step) && !now.contains(step) && !new_before.contains(step);
@@ -321,20 +324,30 @@ impl Sequence {
             // Of what cannot be compared any more, nobody's part is forgotten.
             return vec![with(by, everybody); steps];
         };
-        let went = before.payloads.iter().zip(&self.authors);
-        let went = went.filter(|(payload, _)| !after.payloads.contains(payload));
+        let of = |words: &SequenceWords| -> Vec<String> {
+            words.payloads.iter().map(|payload| compared(payload).into_owned()).collect()
+        };
+        let (before, after) = (of(before), of(after));
+        let went = before.iter().zip(&self.authors);
+        let went = went.filter(|(payload, _)| !after.contains(payload));
         let new = with(by, went.flat_map(|(_, authors)| authors.iter().copied()));
         let known = |payload: &String| {
-            let index = before.payloads.iter().position(|known| known == payload)?;
+            let index = before.iter().position(|known| known == payload)?;
             self.authors.get(index).cloned()
         };
-        after.payloads.iter().map(|payload| known(payload).unwrap_or_else(|| new.clone())).collect()
+        after.iter().map(|payload| known(payload).unwrap_or_else(|| new.clone())).collect()
     }
 
     /// Its name and payloads, while they are known.
     pub fn words(&self) -> Option<&SequenceWords> {
         self.words.as_ref().and_then(Personal::value)
     }
+}
+
+/// What each step says, by which it is known again: its channel, and its payload as payloads are compared.
+pub fn said(steps: &[Step], payloads: &[String]) -> impl Iterator<Item = (Channel, String)> {
+    let payloads = payloads.iter().map(|payload| compared(payload).into_owned());
+    steps.iter().map(|step| step.channel).zip(payloads)
 }
 
 /// These people, each once, and this one first.
@@ -595,6 +608,44 @@ mod tests {
             let sent: Vec<_> = list(sent).into_iter().map(|said| (Channel::Email, said)).collect();
             let found = sequence.leads_on(&vec![step(0); after.len()], &list(after), 1, &sent);
             assert_eq!(found, expected, "{now} to {after} after {sent:?}");
+        }
+    }
+
+    #[test]
+    fn members_that_are_null_make_no_other_step() {
+        let payloads = |payloads: [&str; 2]| payloads.map(str::to_owned).to_vec();
+        let (plain, null) = (r#"{"subject":"A","text":"a"}"#, r#"{"html":null,"subject":"A","text":"a"}"#);
+        let other = r#"{"subject":"B","text":"b"}"#;
+        for (stored, given) in [(plain, null), (null, plain)] {
+            let created = SequenceEvent::SequenceCreated {
+                sequence_id: ID,
+                version: 1,
+                steps: vec![step(0); 2],
+                words: Personal::known(
+                    ID.uuid(),
+                    SequenceWords { name: "Nurture".into(), payloads: payloads([stored, other]) },
+                ),
+                author: AUTHOR,
+            };
+            let mut sequence = Sequence::default();
+            cqrs_es::Aggregate::apply(&mut sequence, created.clone());
+            let steps = vec![step(0); 2];
+            assert_eq!(
+                sequence.leads_on(&steps, &payloads([other, given]), 1, &[]),
+                Err(SequenceError::WouldRepeat { step: 2, taken: 1 })
+            );
+            // Nor is it a change, or somebody else's.
+            let patch = |given| SequencePatch {
+                steps: Some((vec![step(0); 2], payloads(given))),
+                ..Default::default()
+            };
+            Given::with(())
+                .given(vec![created])
+                .when(change(patch([given, other])))
+                .then_expect_events(vec![]);
+            let moved = sequence.decide(change(patch([other, given]))).unwrap();
+            moved.into_iter().for_each(|event| cqrs_es::Aggregate::apply(&mut sequence, event));
+            assert_eq!((sequence.authors(0), sequence.authors(1)), (&[AUTHOR][..], &[AUTHOR][..]));
         }
     }
 

@@ -6,16 +6,23 @@ use docket_aggregates::content_piece::ContentPiece;
 use docket_aggregates::ids::OutboxId;
 use docket_aggregates::labels::Labels;
 use docket_aggregates::message::MessageContent;
+use docket_aggregates::payload;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::refusal::SendRefusal;
 use crate::channels::{Problem, check_payload};
-use crate::ledger::canonical;
+use crate::ledger::canonical::{self, NotCanonical};
 use crate::ledger::keys::OrganizationKeys;
 
 /// Bytes of a payload, as JSON without white space.
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1_024;
+
+/// A payload as it is kept: the one text that the same JSON always has, in which members that are null are missing.
+pub fn kept(payload: &Value) -> Result<String, NotCanonical> {
+    let text = canonical::with_fractions(payload)?;
+    Ok(payload::compared(&text).into_owned())
+}
 
 /// A payload that the channel takes, as the one text that the same JSON always has.
 pub fn read_payload(channel: Channel, payload: &Value, at: Timestamp) -> Result<String, SendRefusal> {
@@ -23,7 +30,7 @@ pub fn read_payload(channel: Channel, payload: &Value, at: Timestamp) -> Result<
         let problem = Problem::new("payload", "NOT_AN_OBJECT", "must be an object");
         return Err(SendRefusal::Payload(vec![problem]));
     }
-    let text = canonical::with_fractions(payload).map_err(|error| {
+    let text = kept(payload).map_err(|error| {
         SendRefusal::Payload(vec![Problem::new("payload", "NOT_CANONICAL", error.to_string())])
     })?;
     if text.len() > PAYLOAD_BYTES_MAX {
@@ -151,6 +158,9 @@ mod tests {
         let read = |payload: &Value| read_payload(Channel::DryRun, payload, at);
         assert_eq!(read(&one), read(&other));
         assert_eq!(read(&one).as_deref(), Ok(r#"{"a":[1.5,true],"b":{"c":2,"d":1}}"#));
+        // What is null is missing, to every channel.
+        let null: Value = serde_json::from_str(r#"{"c":null,"a":[1.50,true],"b":{"d":1,"c":2}}"#).unwrap();
+        assert_eq!(read(&null), read(&one));
     }
 
     #[test]

@@ -32,6 +32,7 @@ use super::recipient::Recipient;
 use super::refusal::SendRefusal;
 use crate::app::App;
 use crate::channels::Problem;
+use crate::ledger::canonical;
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Guard, Stream, TRIES, Versioned, Write};
@@ -120,6 +121,12 @@ pub async fn draft(app: &App, call: &Call, request: SendRequest) -> Result<Done<
     let recipient = with_number(recipient, of_outbox, &request.payload)?;
     let content = MessageContent { to: recipient.to.clone(), payload };
     let dedup = request.dedup_key.as_deref().map(|key| dedup_key(&keys, key, &request, &content));
+    // Members that are null were kept once, and told from those that are missing.
+    let with_nulls = canonical::with_fractions(&request.payload).ok().filter(|text| *text != content.payload);
+    let dedup_before = request.dedup_key.as_deref().zip(with_nulls).map(|(key, payload)| {
+        let content = MessageContent { payload, ..content.clone() };
+        dedup_key(&keys, key, &request, &content)
+    });
     let asked = Asked {
         message_id: request.message_id.unwrap_or_else(|| app.clock.mint()),
         approval_id: app.clock.mint(),
@@ -127,6 +134,7 @@ pub async fn draft(app: &App, call: &Call, request: SendRequest) -> Result<Done<
         request,
         content,
         dedup,
+        dedup_before,
     };
     for _ in 0..TRIES {
         if let Some(known) = asked.known(app, organization, call.origin.actor.principal).await? {
@@ -192,6 +200,8 @@ struct Asked {
     content: MessageContent,
     content_hash: String,
     dedup: Option<DedupKey>,
+    /// The same as it was made when members that are null were kept, where there are any.
+    dedup_before: Option<DedupKey>,
 }
 
 impl Asked {
@@ -214,7 +224,11 @@ impl Asked {
         let holder = app.ledger.load::<Message>(organization, owner).await?;
         // To whoever sees none but their own, the message of somebody else is another one, whatever it says.
         let own = !self.request.sees_own_only || holder.state.drafter() == Some(caller);
-        if !own || holder.state.dedup().is_none_or(|held| held.fingerprint != dedup.fingerprint) {
+        let meant = |held: &DedupKey| {
+            let mut known = [dedup].into_iter().chain(&self.dedup_before);
+            known.any(|known| held.fingerprint == known.fingerprint)
+        };
+        if !own || !holder.state.dedup().is_some_and(meant) {
             return Err(ServiceError::Refused(SendRefusal::OtherRequest(own.then_some(owner))));
         }
         let row = activity::read(app, organization, owner).await?;

@@ -7,6 +7,7 @@
 use docket_aggregates::approval::{Approval, ApprovalCommand};
 use docket_aggregates::ids::{ApprovalId, MessageId};
 use docket_aggregates::message::{Message, MessageCommand, MessageContent, MessageError, Ruling};
+use docket_aggregates::payload;
 use serde_json::Value;
 
 use super::activity::{self, Activity};
@@ -51,8 +52,11 @@ async fn attempt(
     };
     let text = content::read_payload(channel, payload, call.at).map_err(ServiceError::Refused)?;
     // Whose words are not known any more is refused below, with its own reason.
-    let to = before.state.content().map(|content| content.to.clone()).unwrap_or_default();
-    let content = MessageContent { to, payload: text };
+    let known = before.state.content();
+    let to = known.map(|content| content.to.clone()).unwrap_or_default();
+    // Words that differ in nothing but members that are null are no others, and keep their hash.
+    let kept = known.map(|content| &content.payload).filter(|kept| payload::compared(kept) == text);
+    let content = MessageContent { to, payload: kept.cloned().unwrap_or(text) };
     let content_hash = content::content_hash(&keys, channel, outbox_id, &content);
 
     let mut message = (*before.state).clone();

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use docket_aggregates::AnyEvent;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::ids::{OrganizationId, SequenceId};
-use docket_aggregates::sequence::{Sequence, SequenceEvent, Step};
+use docket_aggregates::sequence::{Sequence, SequenceEvent, Step, said};
 use docket_projections::enrollments::{self as rows, StepOfVersion};
 
 use super::SequenceRefusal;
@@ -80,8 +80,4 @@ async fn brought_back(
         found.extend(of_version.map(|(step, words)| (StepOfVersion(step, version), words)));
     }
     Ok(found)
-}
-
-fn said(steps: &[Step], payloads: &[String]) -> impl Iterator<Item = Words> {
-    steps.iter().map(|step| step.channel).zip(payloads.iter().cloned())
 }

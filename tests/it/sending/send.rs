@@ -1,6 +1,10 @@
 //! What becomes of a send before any channel is called.
 
+use docket::sending::content::content_hash;
+use docket_aggregates::channel::Channel;
 use docket_aggregates::ids::{ContactId, MessageId, OrganizationId};
+use docket_aggregates::labels::Labels;
+use docket_aggregates::message::{DedupKey, Draft, Grounds, Message, MessageCommand, MessageContent, Ruling};
 use docket_aggregates::token::Role;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -406,6 +410,89 @@ async fn a_key_stands_for_one_message() {
     let rehearsed = company.send(rehearsal.clone()).await;
     assert_eq!((came_to(&rehearsed).0, &rehearsed["deduplicated"]), ("sent_dryrun", &json!(false)));
     assert_eq!(company.send(rehearsal).await["id"], rehearsed["id"]);
+}
+
+#[tokio::test]
+async fn a_member_that_is_null_makes_no_other_payload() {
+    let company = Company::allowing(&["ann@example.com"]).await;
+    let keyed = |digit: &str| company.mail_with("ann@example.com", "clientDedupKey", key(digit));
+    let with_null = |digit: &str| {
+        let mut mail = keyed(digit);
+        mail["payload"]["html"] = Value::Null;
+        mail
+    };
+    for (digit, [one, other]) in [("a", [keyed("a"), with_null("a")]), ("b", [with_null("b"), keyed("b")])] {
+        let first = company.send(one).await;
+        let again = company.send(other).await;
+        assert_eq!((&again["id"], &again["deduplicated"]), (&first["id"], &json!(true)), "{digit}");
+        let (_, shown) = get(&company.board, &format!("activities/{}", text(&first["id"]))).await;
+        assert_eq!(shown["payload"], json!({ "subject": "Hello", "text": "A word about your roof." }));
+        let before = positions(&company.board).await;
+        let revise = format!("activities/{}/revise", text(&first["id"]));
+        let payload = with_null(digit)["payload"].clone();
+        assert_eq!(post(&company.board, &revise, json!({ "payload": payload })).await.0, 200);
+        assert_eq!(positions(&company.board).await, before, "{digit}: no other words");
+    }
+}
+
+#[tokio::test]
+async fn what_was_kept_with_a_null_is_still_found_by_the_same_request() {
+    let company = Company::allowing(&["ann@example.com"]).await;
+    let (app, organization) = (&company.app.app, company.board.organization);
+    let plain = company.send(company.mail("ann@example.com")).await;
+    let plain: MessageId = text(&plain["id"]).parse().unwrap();
+    let drafter = app.ledger.load::<Message>(organization, plain).await.unwrap().state.drafter().unwrap();
+    let keys = app.ledger.keys().organization(organization).await.unwrap();
+    let outbox_id = company.outbox.parse().unwrap();
+    let content = MessageContent {
+        to: "ann@example.com".into(),
+        payload: r#"{"html":null,"subject":"Hello","text":"A word about your roof."}"#.into(),
+    };
+    let digits = "e".repeat(64);
+    let same = ["email", &company.outbox, &content.to, &content.payload, "", ""];
+    let message_id: MessageId = app.clock.mint();
+    let draft = Draft {
+        message_id,
+        channel: Channel::Email,
+        outbox_id,
+        subject: app.clock.mint(),
+        recipient_hash: docket::contacts::address_hash(&keys, &content.to),
+        content_hash: content_hash(&keys, Channel::Email, outbox_id, &content),
+        content: content.clone(),
+        labels: Labels::default(),
+        content_piece_id: None,
+        dedup: Some(DedupKey {
+            key: hex::encode(keys.hash("message dedup key", &["send", &digits])),
+            fingerprint: hex::encode(keys.hash("message dedup fingerprint", &same)),
+        }),
+        drafter,
+        agent_id: None,
+        contact_id: None,
+        campaign_id: None,
+        sequence_id: None,
+        step: None,
+        co_authors: vec![],
+    };
+    let ruling = Ruling::AskAPerson(app.clock.mint());
+    let decide = MessageCommand::Decide { ruling, grounds: Grounds::default(), not_before: None };
+    for command in [MessageCommand::Draft(Box::new(draft)), decide] {
+        let call = docket::service::Call::of_system(app, organization, "test");
+        app.ledger
+            .order::<Message>(organization, message_id, call.command_id, call.at, &call.origin, None, command)
+            .await
+            .unwrap();
+    }
+
+    let before = positions(&company.board).await;
+    let mut keyed = company.mail_with("ann@example.com", "clientDedupKey", json!(digits));
+    keyed["payload"]["html"] = Value::Null;
+    let again = company.send(keyed.clone()).await;
+    assert_eq!((&again["id"], &again["deduplicated"]), (&json!(message_id), &json!(true)));
+    let revise = format!("activities/{message_id}/revise");
+    for payload in [keyed["payload"].clone(), company.mail("")["payload"].clone()] {
+        assert_eq!(post(&company.board, &revise, json!({ "payload": payload })).await.0, 200);
+    }
+    assert_eq!(positions(&company.board).await, before, "no other words");
 }
 
 #[tokio::test]

@@ -130,6 +130,29 @@ async fn a_change_leads_nobody_through_a_step_again_nor_past_one() {
 }
 
 #[tokio::test]
+async fn members_that_are_null_make_no_other_step() {
+    let company = Company::of(1).await;
+    let said = |words: &str| company.saying(words);
+    let with_null = |words: &str| {
+        let mut step = company.saying(words);
+        step["payload"]["html"] = Value::Null;
+        step
+    };
+    let id = company.sequence(vec![said("a"), with_null("b")]).await;
+    company.enroll(&id).await;
+    company.pass(HOUR).await;
+    // What is read and written back is no change; nor does a null make the words that were sent others.
+    let (status, same) = company.patch(&id, json!({ "steps": [with_null("a"), said("b")] })).await;
+    assert_eq!((status, &same["version"]), (200, &json!(1)), "{same}");
+    let answer = company.patch(&id, json!({ "steps": [said("c"), with_null("a")] })).await;
+    assert_eq!(refused(&answer), (422, "WOULD_REPEAT_STEP"));
+    // Also where they stand in the version no more.
+    assert_eq!(company.patch(&id, json!({ "steps": [said("new"), said("b")] })).await.0, 200);
+    let answer = company.patch(&id, json!({ "steps": [said("new"), with_null("a")] })).await;
+    assert_eq!(refused(&answer), (422, "WOULD_REPEAT_STEP"));
+}
+
+#[tokio::test]
 async fn words_that_a_change_replaced_are_not_sent_again_to_whoever_got_them() {
     let company = Company::of(2).await;
     let step = |said: &str| company.saying(said);
