@@ -42,6 +42,7 @@ mod secrets;
 mod senders;
 mod sending;
 mod sequences;
+mod taking_over;
 mod tokens;
 mod tools;
 mod webhooks_out;

@@ -1,6 +1,7 @@
 //! The binary, as an operator runs it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -13,13 +14,20 @@ use super::{Database, PATIENCE};
 
 /// `docket` with the given arguments, on the database at that address.
 fn docket(database: &Database, url: &str, arguments: &[&str]) -> Command {
+    let mut command = at_home(&database.folder(), arguments);
+    command.env("DATABASE_URL", url);
+    command
+}
+
+/// The same with a private PostgreSQL in that folder.
+fn at_home(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_docket"));
     command
         .args(arguments)
         .env_clear()
-        .env("DATABASE_URL", url)
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
         .env("DOCKET_MASTER_KEY", master_key().to_base64())
-        .env("DOCKET_DATA_DIR", database.folder())
+        .env("DOCKET_DATA_DIR", folder)
         .env("DOCKET_LOG", "info")
         .env("DOCKET_RATE_LIMIT", "off")
         .env("DOCKET_PUBLIC_URL", PUBLIC_URL)
@@ -37,9 +45,21 @@ pub async fn run(database: &Database, arguments: &[&str]) -> Output {
 
 /// Runs `docket` to its end, on the database at another address.
 pub async fn run_at(database: &Database, url: &str, arguments: &[&str]) -> Output {
-    let running = docket(database, url, arguments).output();
-    tokio::time::timeout(3 * PATIENCE, running).await.expect("docket ends").unwrap()
+    ended(docket(database, url, arguments)).await
 }
+
+/// Runs `docket` to its end, with a private PostgreSQL in that folder, and reads what it prints.
+pub async fn told_at_home(folder: &Path, arguments: &[&str]) -> serde_json::Value {
+    let output = ended(at_home(folder, &[arguments, &["--json"]].concat())).await;
+    serde_json::from_slice(&output.stdout).expect("docket prints JSON")
+}
+
+async fn ended(mut command: Command) -> Output {
+    tokio::time::timeout(3 * PATIENCE, command.output()).await.expect("docket ends").unwrap()
+}
+
+/// On a port that is free.
+const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 
 /// A `docket serve` that was killed ends with this test at the latest.
 pub struct Served {
@@ -57,10 +77,18 @@ impl Served {
 
     /// The same with more settings.
     pub async fn start_with(database: &Database, settings: &[(&str, &str)]) -> Self {
-        let mut child = docket(database, &database.url(), &["serve", "--listen", "127.0.0.1:0"])
-            .envs(settings.iter().copied())
-            .spawn()
-            .unwrap();
+        let mut command = docket(database, &database.url(), &SERVE);
+        command.envs(settings.iter().copied());
+        Self::listening(command).await
+    }
+
+    /// The same with a private PostgreSQL in that folder.
+    pub async fn at_home(folder: &Path) -> Self {
+        Self::listening(at_home(folder, &SERVE)).await
+    }
+
+    async fn listening(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let said = Arc::new(Mutex::new(String::new()));
         let keep = |line: &str| {

@@ -1,0 +1,64 @@
+//! A private PostgreSQL that several processes share, and whose owner dies.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use docket_aggregates::ids::OrganizationId;
+use futures::future::join_all;
+use serde_json::json;
+
+use crate::readme::data_dir;
+use crate::support::process::{Served, told_at_home};
+use crate::support::{Client, eventually};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_takes_over_from_an_owner_that_is_killed_and_turns_nobody_away() {
+    let folder = data_dir();
+    let home = folder.path().join("docket");
+    let owner = Served::at_home(&home).await;
+    let guest = Served::at_home(&home).await;
+    let found = ["organization", "create", "--name", "Lyon Habitat", "--owner-email", "ops@example.com"];
+    let organization = told_at_home(&home, &found).await["organizationId"].clone();
+    let organization: OrganizationId = serde_json::from_value(organization).unwrap();
+    let issue = ["token", "create", "--role", "super-admin", "--for", "Ann <ann@example.com>"];
+    let issued = told_at_home(&home, &issue).await;
+    let client = Client::new(guest.address, issued["token"].as_str().unwrap().to_owned(), organization);
+
+    let (done, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let caller = async |caller: usize| {
+        let mut campaigns = 0;
+        while !over.load(Ordering::SeqCst) {
+            let name = format!("{caller}-{campaigns}");
+            let input = json!({ "name": name });
+            // What was at the database when that died may be asked again; nobody is turned away at the door.
+            let told = client.try_tool("create_outbound_campaign", &input, Some(&name)).await;
+            match told.expect("the guest answers") {
+                (200, _) => {
+                    campaigns += 1;
+                    done.fetch_add(1, Ordering::SeqCst);
+                }
+                (503, _) => (),
+                (status, answer) => panic!("{status}: {answer}"),
+            }
+        }
+        campaigns
+    };
+    let so_many_more = async |what: &str| {
+        let enough = done.load(Ordering::SeqCst) + 40;
+        eventually(what, async || (done.load(Ordering::SeqCst) >= enough).then_some(())).await;
+    };
+    let dying = async {
+        so_many_more("campaigns before").await;
+        owner.kill().await;
+        eventually("the guest serves again", async || {
+            (guest.log().matches("serving on").count() == 2).then_some(())
+        })
+        .await;
+        so_many_more("campaigns after").await;
+        over.store(true, Ordering::SeqCst);
+    };
+    let (made, ()) = tokio::join!(join_all((0..4).map(caller)), dying);
+    let overview = client.done("get_crm_workspace_overview", json!({})).await;
+    assert_eq!(overview["counts"]["campaigns"]["total"], json!(made.iter().sum::<usize>()), "{overview}");
+    let verified = told_at_home(&home, &["verify", "--organization", &organization.to_string()]).await;
+    assert!(verified.is_object(), "{verified}");
+}
