@@ -113,7 +113,7 @@ pub struct Record {
     pub company: Option<String>,
     /// Weighed, never matched on.
     pub city: Option<String>,
-    /// Compared letter by letter.
+    /// Compared letter by letter: upper and lower case are two ids.
     pub external_id: Option<String>,
     /// Must not be contacted: marked so, or one of its addresses is suppressed.
     pub suppressed: bool,

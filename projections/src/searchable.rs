@@ -152,9 +152,9 @@ pub fn phone_key(phone: &str) -> Option<Uuid> {
     key("phone", &format!("{}{}", one_form(number), &phone[number.len()..]))
 }
 
-/// The key of an id of another system; upper and lower case are the same.
+/// The key of an id of another system. Upper and lower case are two ids: systems that number in letters count both.
 pub fn external_key(external_id: &str) -> Option<Uuid> {
-    key("external", &external_id.trim().to_lowercase())
+    key("external", external_id.trim())
 }
 
 /// An e-mail address without its `+tag`: the mailbox that it is delivered to, with most providers.
@@ -289,6 +289,14 @@ mod tests {
         assert_ne!(email_key("a@x.com"), email_key("a+tag@x.com"));
         assert_eq!(email_key("  "), None);
         assert_ne!(email_key("1"), phone_key("1"));
+    }
+
+    #[test]
+    fn an_external_id_is_one_key_letter_by_letter() {
+        assert_eq!(external_key(" Z1 "), external_key("Z1"));
+        assert_ne!(external_key("Z1"), external_key("z1"));
+        assert_ne!(external_key("É"), external_key("E"));
+        assert_eq!(external_key("  "), None);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //!
 //! Likely pairs are joined first, the surest before the others, so that chains (`A` is `B` by e-mail, `B` is `C` by phone)
 //! become one group whose confidence is its weakest link. Pairs that are more likely two than one join nothing that is
-//! settled: records left alone with such a pair become a question for a person, the others are merely noted as near.
+//! settled: records left alone with such a pair become a question for a person. A contact that has an address, a number or
+//! an id of a row, and is not of its group, is noted as near, and makes the group a question, too.
 
 use sha2::{Digest, Sha256};
 
 use super::candidates::Edge;
-use super::columns::Columns;
-use super::evidence::{Scales, UNSURE_BITS, asked, bit, bits_of, probability};
+use super::columns::{Columns, Node};
+use super::evidence::{HOLDERS_MAX, Scales, UNSURE_BITS, asked, bit, bits_of, probability};
 use super::{Action, CONFIDENT, Group, GroupId, LIKELY, MatchOn, Options, RecordKey, Summary};
 
 /// A pair that contradicts itself gives way to one that does not, by so many bits.
@@ -28,7 +29,7 @@ pub(super) fn group(
     options: &Options,
     each: impl FnMut(Group),
 ) -> Summary {
-    let mut seconds = yield_to_rivals(columns, &mut edges);
+    let given_up = yield_to_rivals(columns, &mut edges);
     let mut clusters = Clusters::new(columns.nodes.len());
     edges.sort_by(|one, other| {
         other.weighed.bits.total_cmp(&one.weighed.bits).then((one.a, one.b).cmp(&(other.a, other.b)))
@@ -47,28 +48,64 @@ pub(super) fn group(
             (true, true) => {}
         }
     }
-    drop(edges);
+    let seconds: Vec<Second> = edges
+        .iter()
+        .chain(&given_up)
+        .filter_map(|edge| Second::of(columns, edge))
+        .filter(|second| clusters.root(second.row) != clusters.root(second.contact))
+        .collect();
+    drop((edges, given_up));
     let scales = Scales::new(columns, options);
-    // A chain may have brought the two together all the same.
-    seconds.retain(|second| clusters.root(second.row) != clusters.root(second.contact));
     Assembly { columns, scales, clusters, near, seconds, asked: asked(options) }.hand_out(each)
-}
-
-/// A row, and a contact that it likely is by an address, a number or an id, although a better pair was found for it.
-struct Second {
-    row: u32,
-    contact: u32,
-    bits: f32,
 }
 
 /// What names a record rather than describing it.
 const NAMED_BY: u8 = bit(MatchOn::Email) | bit(MatchOn::Phone) | bit(MatchOn::ExternalId);
 
-/// Weakens pairs whose names contradict each other where one of the two has a better pair, and drops what is merely
-/// likely where a contact has been found with far more certainty. What is dropped and names another contact is told: a
-/// row that matches two contacts is a person's to settle, however much better the one is.
-fn yield_to_rivals(columns: &Columns, edges: &mut Vec<Edge>) -> Vec<Second> {
-    let mut seconds = Vec::new();
+/// A row, and a contact outside of its group that has an address, a number or an id of it. A row that matches two contacts
+/// is a person's to settle, however much better the one is and whatever the names say: applied to the one, it would
+/// give that one what is the other's.
+#[derive(Clone, Copy)]
+struct Second {
+    row: u32,
+    contact: u32,
+    bits: f32,
+    /// What the two share, of `NAMED_BY`.
+    shared: u8,
+}
+
+impl Second {
+    fn of(columns: &Columns, edge: &Edge) -> Option<Self> {
+        let is_contact = |node: u32| columns.nodes[node as usize].is_contact;
+        let (row, contact) = match (is_contact(edge.a), is_contact(edge.b)) {
+            (false, true) => (edge.a, edge.b),
+            (true, false) => (edge.b, edge.a),
+            (false, false) | (true, true) => return None,
+        };
+        let shared = edge.weighed.agreed & NAMED_BY;
+        (shared != 0).then_some(Self { row, contact, bits: edge.weighed.bits, shared })
+    }
+
+    /// Whether the two, who likely are not one, share a number that says nothing of who has it: it has too many names, each
+    /// has an extension of it, or one of `own`, the contacts of the row's group, has it already.
+    fn is_on_a_switchboard(&self, columns: &Columns, mut own: impl Iterator<Item = u32>) -> bool {
+        let node = |number: u32| &columns.nodes[number as usize];
+        let (row, other) = (node(self.row), node(self.contact));
+        let by_number_alone = self.shared == bit(MatchOn::Phone) && self.bits < bits_of(LIKELY);
+        let has_it = |own: &Node| {
+            own.agrees(row, MatchOn::Phone) && (row.extension == 0 || row.extension == own.extension)
+        };
+        by_number_alone
+            && (row.phone_holders > HOLDERS_MAX
+                || (row.extension != other.extension && row.extension != 0 && other.extension != 0)
+                || own.any(|own| has_it(node(own))))
+    }
+}
+
+/// Weakens pairs whose names contradict each other where one of the two has a better pair, and gives up what is
+/// merely likely where a contact has been found with far more certainty. Returns what was given up and agrees in `NAMED_BY`.
+fn yield_to_rivals(columns: &Columns, edges: &mut Vec<Edge>) -> Vec<Edge> {
+    let mut given_up = Vec::new();
     let mut best = vec![f32::NEG_INFINITY; columns.nodes.len()];
     for edge in edges.iter().filter(|edge| !edge.weighed.conflict) {
         for node in [edge.a, edge.b] {
@@ -87,17 +124,12 @@ fn yield_to_rivals(columns: &Columns, edges: &mut Vec<Edge>) -> Vec<Second> {
         let bits = edge.weighed.bits;
         let dropped = (0.0..confident).contains(&bits)
             && (outdone(best_a) && free(edge.b, best_b) || outdone(best_b) && free(edge.a, best_a));
-        if dropped && !edge.weighed.conflict && edge.weighed.agreed & NAMED_BY != 0 {
-            let is_contact = |node: u32| columns.nodes[node as usize].is_contact;
-            match (is_contact(edge.a), is_contact(edge.b)) {
-                (false, true) => seconds.push(Second { row: edge.a, contact: edge.b, bits }),
-                (true, false) => seconds.push(Second { row: edge.b, contact: edge.a, bits }),
-                (false, false) | (true, true) => {}
-            }
+        if dropped && edge.weighed.agreed & NAMED_BY != 0 {
+            given_up.push(*edge);
         }
         !dropped
     });
-    seconds
+    given_up
 }
 
 /// Sets of nodes that are one.
@@ -198,7 +230,7 @@ struct Beside {
     /// The bits of the likeliest record that it more likely is not.
     nearest: Option<f32>,
     near: Vec<RecordKey>,
-    /// Whether a row of it likely is a contact that is not of it.
+    /// Whether a row of it matches a contact that is not of it.
     another_contact: bool,
 }
 
@@ -208,7 +240,7 @@ struct Assembly<'a> {
     clusters: Clusters,
     /// A record alone, another that it is more likely not, and the bits.
     near: Vec<(u32, u32, f32)>,
-    /// Contacts that rows match beside those of their groups.
+    /// Contacts that rows match outside of their groups.
     seconds: Vec<Second>,
     asked: u8,
 }
@@ -233,15 +265,13 @@ impl Assembly<'_> {
             one.0.cmp(&other.0).then(other.2.total_cmp(&one.2)).then(one.1.cmp(&other.1))
         });
         near.dedup_by_key(|(group, other, _)| (*group, *other));
-        let mut seconds = std::mem::take(&mut self.seconds);
-        for second in &mut seconds {
-            second.row = places[self.clusters.root(second.row) as usize];
-        }
-        seconds.sort_by(|one, other| {
-            one.row
-                .cmp(&other.row)
-                .then(other.bits.total_cmp(&one.bits))
-                .then(one.contact.cmp(&other.contact))
+        let mut seconds: Vec<(u32, Second)> = std::mem::take(&mut self.seconds)
+            .into_iter()
+            .map(|second| (places[self.clusters.root(second.row) as usize], second))
+            .collect();
+        seconds.sort_by(|(place, one), (other_place, other)| {
+            let by_place = place.cmp(other_place);
+            by_place.then(other.bits.total_cmp(&one.bits)).then(one.contact.cmp(&other.contact))
         });
         let records_of_node = self.first_records();
         let mut summary = Summary {
@@ -254,12 +284,16 @@ impl Assembly<'_> {
             let from = near.partition_point(|(group, _, _)| *group < number);
             let to = near.partition_point(|(group, _, _)| *group <= number);
             let nearest = near[from..to].first().map(|(_, _, bits)| *bits);
-            let seconds_from = seconds.partition_point(|second| second.row < number);
-            let seconds_to = seconds.partition_point(|second| second.row <= number);
-            let seconds = &seconds[seconds_from..seconds_to];
+            let seconds_from = seconds.partition_point(|(group, _)| *group < number);
+            let seconds_to = seconds.partition_point(|(group, _)| *group <= number);
+            let own = contacts.of(place).iter().map(|contact| columns.contacts[*contact as usize].node);
+            let seconds: Vec<u32> = seconds[seconds_from..seconds_to]
+                .iter()
+                .filter(|(_, second)| !second.is_on_a_switchboard(columns, own.clone()))
+                .map(|(_, second)| second.contact)
+                .collect();
             let mut nearby: Vec<RecordKey> = Vec::new();
-            let nodes =
-                seconds.iter().map(|second| second.contact).chain(near[from..to].iter().map(|near| near.1));
+            let nodes = seconds.iter().copied().chain(near[from..to].iter().map(|near| near.1));
             for key in nodes.filter_map(|node| records_of_node[node as usize]) {
                 if nearby.len() < NEAR_MAX && !nearby.contains(&key) {
                     nearby.push(key);

@@ -211,9 +211,83 @@ fn a_contact_that_a_row_matches_less_well_is_shown_and_settled_by_a_person() {
         assert!(group.members.contains(&contact(0)), "{group:?}");
         assert_eq!((group.suggested_action, &group.near), (Action::Review, &vec![contact(1)]), "{group:?}");
     }
-    // Whoever goes by another name is somebody else on the same number.
-    let analysis = analysed(&["Ann|Lee|ann@x.com|0622222222"], &held, &defaults());
-    assert_eq!(groups(&analysis), [(vec![row(0), contact(0)], Action::Update)]);
+}
+
+#[test]
+fn a_row_that_has_what_another_contact_is_known_by_is_for_review_whatever_the_names_say() {
+    let ann_and_bob = &["Ann|Lee|ann@x.com|0611111111", "Bob|Moreau|bob@x.com|0622222222||"][..];
+    for (texts, held) in [
+        (&["Ann|Lee|ann@x.com|0622222222"][..], ann_and_bob),
+        (&["Ann|Lee|bob@x.com|0611111111"], ann_and_bob),
+        (&["Ann|Lee|ann@x.com|0622222222"], &["Ann|Lee|ann@x.com", "Bob|Moreau||0622222222"]),
+        (&["Ann|Lee|ann@x.com||||7"], &["Ann|Lee|ann@x.com", "Bob|Moreau|||||7"]),
+        // A mailbox of a company makes nobody likely.
+        (&["Ann|Lee|info@x.com|0611111111"], &["Ann|Lee||0611111111", "Bob|Moreau|info@x.com"]),
+        // The other contact is another row's.
+        (&["Ann|Lee|ann@x.com|0622222222", "Bob|Moreau|bob@x.com"], ann_and_bob),
+        // Nobody says who the row is, and its number is two contacts'.
+        (
+            &["||ann@x.com|0622222222"],
+            &["Ann|Lee|ann@x.com", "Bob|Moreau|bob@x.com|0622222222", "Eve|Moreau|eve@x.com|0622222222"],
+        ),
+        // Two rows are one contact, which is new, and not the one that has the number.
+        (&["Ann|Lee|ann@x.com|0622222222", "Ann|Lee|ann@x.com"], &ann_and_bob[1..]),
+    ] {
+        let analysis = analysed(texts, held, &by_all());
+        let group = &analysis.groups[0];
+        let near: Vec<_> = (0u128..)
+            .zip(held)
+            .filter(|(_, text)| !text.starts_with("Ann"))
+            .map(|(id, _)| contact(id))
+            .collect();
+        assert_eq!((group.suggested_action, &group.near), (Action::Review, &near), "{texts:?}: {group:?}");
+        assert!(group.confidence > CONFIDENT, "{texts:?}: {group:?}");
+        assert!(held.len() == 1 || group.members.contains(&contact(0)), "{texts:?}: {group:?}");
+        assert!(
+            analysis.groups[1..].iter().all(|other| other.suggested_action == Action::Skip),
+            "{texts:?}: {analysis:?}"
+        );
+    }
+}
+
+#[test]
+fn a_switchboard_is_no_second_match() {
+    let crowd: Vec<String> =
+        ('a'..'y').map(|name| format!("{name}{name}{name}|{name}sen||0123456789")).collect();
+    let crowd: Vec<&str> =
+        std::iter::once("Ann|Lee|ann@x.com").chain(crowd.iter().map(String::as_str)).collect();
+    for (text, held, action) in [
+        // Her contact has the number as well: that the two share it is known.
+        (
+            "Ann|Lee|ann@x.com|0123456789|Acme",
+            &["Ann|Lee|ann@x.com|0123456789", "Bob|Moreau||0123456789"][..],
+            Action::Update,
+        ),
+        (
+            "Ann|Lee|ann@x.com|0123456789|Acme",
+            &["Ann|Lee|ann@x.com", "Bob|Moreau||0123456789"],
+            Action::Review,
+        ),
+        // Each has an extension, unless it is the other's.
+        (
+            "Ann|Lee|ann@x.com|0123456789 ext 1",
+            &["Ann|Lee|ann@x.com", "Bob|Moreau||0123456789 ext 2"],
+            Action::Update,
+        ),
+        (
+            "Ann|Lee|ann@x.com|0123456789 ext 2",
+            &["Ann|Lee|ann@x.com|0123456789 ext 1", "Bob|Moreau||0123456789 ext 2"],
+            Action::Review,
+        ),
+        // So many names that it is nobody's own.
+        ("Ann|Lee|ann@x.com|0123456789", &crowd, Action::Update),
+        ("||ann@x.com|0123456789|Acme", &crowd, Action::Update),
+        ("Ann|Lee|ann@x.com|0123456789", &crowd[..5], Action::Review),
+    ] {
+        let analysis = analysed(&[text], held, &defaults());
+        assert_eq!(analysis.groups[0].suggested_action, action, "{text} and {held:?}: {:?}", analysis.groups);
+        assert_eq!(analysis.groups[0].near.is_empty(), action == Action::Update, "{text} and {held:?}");
+    }
 }
 
 #[test]
@@ -424,6 +498,34 @@ proptest! {
         }
 
         prop_assert_eq!(analyse(&rows, &contacts, &options), analysis, "the same input, another answer");
+    }
+
+    #[test]
+    fn whoever_has_the_address_or_the_id_of_two_contacts_is_for_review(
+        imported in proptest::collection::vec(some_record(), 1..10),
+        held in proptest::collection::vec(some_record(), 2..6),
+    ) {
+        let imported: Vec<&str> = imported.iter().map(String::as_str).collect();
+        let held: Vec<&str> = held.iter().map(String::as_str).collect();
+        let (rows, contacts) = (rows(&imported), contacts(&held));
+        let options = by_all();
+        let named_by = |record: &Record| -> Vec<MatchKey> {
+            let keys = match_keys(record, &options).into_iter();
+            keys.filter(|key| matches!(key.match_on(), MatchOn::Email | MatchOn::ExternalId)).collect()
+        };
+        for group in &analyse(&rows, &contacts, &options).groups {
+            for row in rows.iter().filter(|row| group.members.contains(&row.key)) {
+                let keys = named_by(row);
+                let matched: Vec<RecordKey> = contacts
+                    .iter()
+                    .filter(|contact| named_by(contact).iter().any(|key| keys.contains(key)))
+                    .map(|contact| contact.key)
+                    .collect();
+                let told = |contact: &RecordKey| group.members.contains(contact) || group.near.contains(contact);
+                prop_assert!(matched.iter().all(told), "{matched:?} of {row:?} in {group:?}");
+                prop_assert!(matched.len() < 2 || group.suggested_action == Action::Review, "{row:?} in {group:?}");
+            }
+        }
     }
 
     #[test]

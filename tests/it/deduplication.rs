@@ -139,6 +139,20 @@ async fn contacts_are_found_by_their_mailbox_whatever_the_tag() {
 }
 
 #[tokio::test]
+async fn a_row_with_the_address_of_one_contact_and_the_number_of_another_is_for_review_and_names_both() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    contacts(&client, "First name,Last name,Email,Phone\nAnn,Lee,ann@x.com,\nBob,Kim,,0612340009\n").await;
+    let row = json!({ "firstName": "Ann", "lastName": "Lee", "email": "ann@x.com", "phone": "+33612340009" });
+    let data = client.done(TOOL, json!({ "rows": [row] })).await;
+    let group = &data["groups"][0];
+    assert_eq!(group["suggestedAction"], "review", "{data}");
+    let own = group["members"][1]["contactId"].as_str();
+    let other = group["near"][0]["contactId"].as_str();
+    assert!(own.is_some() && other.is_some() && own != other, "{data}");
+}
+
+#[tokio::test]
 async fn contacts_are_found_by_the_sound_of_their_names() {
     let app = TestApp::start().await;
     let client = app.agent().await;

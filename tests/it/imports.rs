@@ -182,6 +182,45 @@ async fn a_row_that_matches_a_contact_puts_it_into_the_folder() {
 }
 
 #[tokio::test]
+async fn external_ids_that_differ_by_case_are_two_contacts_to_the_analysis_and_to_the_commit() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let file = "External id,First name,Email\nZ1,Quinn,q@example.com\nz1,Quincy,q2@example.com\nZ1 ,Quinn,\n";
+    // Each file, what the analysis says of its rows, and what comes of them: created, updated, skipped.
+    for (file, [unique, duplicates, existing], outcome) in [
+        (file, [2, 1, 0], [2, 0, 1]),
+        ("External id,City\nz1,Lyon\nY1,Nice\ny1,Metz\n", [2, 0, 1], [2, 1, 0]),
+    ] {
+        let folder = staged(&client, file).await;
+        let question = json!({ "importFolderId": folder, "matchOn": ["externalId"] });
+        let summary = &client.done("analyze_import_contact_deduplication", question).await["summary"];
+        let told = ["unique", "duplicatesInImport", "existingInCrm"].map(|count| summary[count].as_u64());
+        assert_eq!(told, [Some(unique), Some(duplicates), Some(existing)], "{summary}");
+        for dry_run in [true, false] {
+            let order = json!({ "onDuplicate": "update", "dryRun": dry_run });
+            let (_, answer) = commit(&client, &folder, order).await;
+            assert_eq!(counts(&answer), outcome, "{answer}");
+        }
+    }
+    let shown = client.done("list_outbound_contacts", json!({ "responseFormat": "detailed" })).await;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let of = |contact: &Value| {
+        let details = &contact["details"];
+        [&details["externalId"], &contact["firstName"], &details["city"]].map(text)
+    };
+    let mut known: Vec<_> = shown["contacts"].as_array().unwrap().iter().map(of).collect();
+    known.sort();
+    let some = |text: &str| Some(text.to_owned());
+    let expected = [
+        [some("Y1"), None, some("Nice")],
+        [some("Z1"), some("Quinn"), None],
+        [some("y1"), None, some("Metz")],
+        [some("z1"), some("Quincy"), some("Lyon")],
+    ];
+    assert_eq!(known, expected);
+}
+
+#[tokio::test]
 async fn many_chunks_are_staged_and_committed_in_order() {
     let app = TestApp::start().await;
     let client = importer(&app).await;
