@@ -338,6 +338,7 @@ async fn a_connection_that_is_out_of_step_is_not_kept() {
     let script = Script {
         mail: Reply::Say("250 2.1.0 ok\r\n250 2.1.0 extra"),
         rcpt: Reply::Say("550 5.1.1 no"),
+        data: Reply::Say("350 5.5.1 no recipient"),
         ..Script::default()
     };
     let server = MailServer::start(script).await;
