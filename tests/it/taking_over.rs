@@ -16,8 +16,17 @@ async fn a_guest_takes_over_from_an_owner_that_is_killed_and_turns_nobody_away()
     let home = folder.path().join("docket");
     let owner = Served::at_home(&home).await;
     let guest = Served::at_home(&home).await;
-    let found = ["organization", "create", "--name", "Lyon Habitat", "--owner-email", "ops@example.com"];
-    let organization = told_at_home(&home, &found).await["organizationId"].clone();
+    let found = [
+        "organization",
+        "create",
+        "--slug",
+        "lyon",
+        "--name",
+        "Lyon Habitat",
+        "--owner-email",
+        "ops@example.com",
+    ];
+    let organization = told_at_home(&home, &found).await["id"].clone();
     let organization: OrganizationId = serde_json::from_value(organization).unwrap();
     let issue = ["token", "create", "--role", "super-admin", "--for", "Ann <ann@example.com>"];
     let issued = told_at_home(&home, &issue).await;

@@ -51,7 +51,8 @@ pub async fn run_at(database: &Database, url: &str, arguments: &[&str]) -> Outpu
 /// Runs `docket` to its end, with a private PostgreSQL in that folder, and reads what it prints.
 pub async fn told_at_home(folder: &Path, arguments: &[&str]) -> serde_json::Value {
     let output = ended(at_home(folder, &[arguments, &["--json"]].concat())).await;
-    serde_json::from_slice(&output.stdout).expect("docket prints JSON")
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
 async fn ended(mut command: Command) -> Output {
