@@ -277,8 +277,8 @@ BEYOND_THE_SCHEMA = {
     # What is: now, in the ledger, in the list.
     "AS_OF_NOT_YET", "POSITION_BEYOND_HEAD", "BEYOND_HEAD", "UNKNOWN_ID", "INVALID_CURSOR", "TOO_EARLY",
     "IN_THE_FUTURE", "UNKNOWN_COUNTRY", "UNKNOWN_TIME_ZONE",
-    # What an address is: on the channel that the call names, and where this server may post to.
-    "INVALID_RECIPIENT", "PRIVATE_TARGET", "TARGET_ELSEWHERE",
+    # What an address is: on the channel that the call names, on a list, and where this server may post to.
+    "INVALID_RECIPIENT", "INVALID_ADDRESS", "INVALID_ENTRY", "PRIVATE_TARGET", "TARGET_ELSEWHERE",
     # How any body is read.
     "BLANK", "CONTROL_CHARACTER", "NUMBER_OUT_OF_RANGE",
     # What is in a file, and how it is mapped to it.
