@@ -27,7 +27,6 @@ use docket_aggregates::import::ImportError;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::apart::{self, Ended, Share};
 use crate::ledger::{AppendError, Appended, Command, Ledger};
 use crate::service::ServiceError;
 
@@ -167,10 +166,28 @@ async fn append_patiently(ledger: &Ledger, command: &Command) -> Result<Appended
     }
 }
 
-/// Runs the work of an import where it keeps no request waiting.
+/// Runs work that keeps a processor busy on a thread of its own, which steps back where requests want the processor.
 async fn apart<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
-    let ended = |ended: Ended| Error::from(AppendError::Unstorable(format!("an import stopped: {ended}")));
-    apart::run("import", Share::Rest, work).await.map_err(ended)?
+    let runtime = tokio::runtime::Handle::current();
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("import".into()).spawn(move || {
+        step_back();
+        // Whoever asked may have gone away.
+        let _ = answer.send(runtime.block_on(work));
+    });
+    let stopped = |why: &dyn std::fmt::Display| {
+        Error::from(AppendError::Unstorable(format!("an import stopped: {why}")))
+    };
+    thread.map_err(|error| stopped(&error))?;
+    answered.await.map_err(|_| stopped(&"its thread ended"))?
+}
+
+/// Lowers the priority of this thread. Elsewhere than on Linux that would be the whole process's.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, 10) {
+        tracing::debug!(%error, "an import runs at the usual priority");
+    }
 }

@@ -7,7 +7,6 @@ pub mod access_log;
 pub mod agents;
 pub mod allowlist;
 pub mod analyses;
-pub mod apart;
 pub mod app;
 pub mod approval_rules;
 pub mod approvals;

@@ -15,14 +15,13 @@ use std::time::Duration;
 use docket_aggregates::DecodeError;
 use docket_aggregates::ids::OrganizationId;
 use docket_projections::{FoldError, Recorded};
-use sqlx::{PgConnection, Postgres, Row, Transaction};
+use sqlx::{PgConnection, Row};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::statistics::Statistics;
 use super::{LIVE, ReadSide};
-use crate::apart::{self, Share};
 use crate::ledger::read::{self, Portion, ReadError};
 
 /// How often the runner looks by itself, for what other processes appended.
@@ -31,8 +30,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const AT_ONCE: usize = 2;
 /// How much is folded in one transaction: about 50 000 ids of contacts.
 const PORTION: Portion = Portion { events: 2_000, bytes: 2 << 20 };
-/// So many events are folded where they were asked for; more are computed apart from what answers requests.
-const LITTLE: i64 = 200;
 /// A single event, to tell which one fails.
 pub(super) const ALONE: Portion = Portion { events: 1, bytes: 1 };
 /// Failures of one event, alone, after which its organization is parked.
@@ -211,26 +208,10 @@ async fn step(
     if cursor.parked || cursor.position >= cursor.head {
         return Ok(Step::Done);
     }
-    let little = cursor.head - cursor.position <= LITTLE;
-    let folded = folded(readside.clone(), transaction, organization, cursor, portion);
-    if little {
-        return folded.await;
-    }
-    apart::run("fold", Share::Equal, folded).await.map_err(|_| sqlx::Error::WorkerCrashed)?
-}
-
-/// Folds a portion and moves the cursor, which is locked.
-async fn folded(
-    readside: ReadSide,
-    mut transaction: Transaction<'static, Postgres>,
-    organization: OrganizationId,
-    cursor: Cursor,
-    portion: Portion,
-) -> Result<Step, StepError> {
     let started = std::time::Instant::now();
     let stored =
         read::stretch(&mut transaction, organization, cursor.position + 1, cursor.head, portion).await?;
-    let (batch, stopped_at_unknown) = open(&readside, organization, stored).await?;
+    let (batch, stopped_at_unknown) = open(readside, organization, stored).await?;
     let Some(last) = batch.last() else { return Ok(Step::LeftToOthers) };
     let (position, count) = (last.position, batch.len());
     docket_projections::fold(&mut transaction, organization, &batch).await?;
