@@ -120,13 +120,15 @@ pub(super) async fn finish(
     now: Timestamp,
 ) -> sqlx::Result<()> {
     insert(pool, organization, (id, 0), Some((fingerprint, position)), header, now).await?;
+    // This one is kept, whatever was finished in the same millisecond.
     sqlx::query(
         "DELETE FROM ledger.analyses WHERE organization_id = $1 AND analysis_id = ANY(ARRAY( \
              SELECT analysis_id FROM ledger.analyses WHERE organization_id = $1 AND part = 0 \
-             ORDER BY finished_at DESC, position DESC, analysis_id OFFSET $2))",
+             ORDER BY analysis_id = $3 DESC, finished_at DESC, position DESC, analysis_id OFFSET $2))",
     )
     .bind(organization.uuid())
     .bind(KEPT)
+    .bind(id)
     .execute(pool)
     .await?;
     Ok(())
