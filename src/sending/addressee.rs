@@ -223,15 +223,17 @@ async fn candidates(
     organization: OrganizationId,
     recipients: &[Recipient],
 ) -> sqlx::Result<Vec<ContactRow>> {
-    let limit = CONTACTS_MAX.saturating_mul(recipients.len() as i64);
+    let limit = |keys: usize| CONTACTS_MAX.saturating_mul(keys as i64);
     let exact: Vec<MatchKeys> = recipients.iter().flat_map(Recipient::match_keys).collect();
     let mut rows = match exact.is_empty() {
         true => vec![],
-        false => contacts::by_keys(conn, organization, &exact, CONTACTS_MAX, limit).await?,
+        false => contacts::by_keys(conn, organization, &exact, CONTACTS_MAX, limit(exact.len())).await?,
     };
     let stored: Vec<i64> =
         recipients.iter().filter_map(|recipient| recipient.stored_key(organization)).collect();
-    rows.extend(contacts::by_match_keys(conn, organization, &stored, CONTACTS_MAX, limit).await?);
+    rows.extend(
+        contacts::by_match_keys(conn, organization, &stored, CONTACTS_MAX, limit(stored.len())).await?,
+    );
     rows.sort_by_key(|row| row.contact_id);
     rows.dedup_by_key(|row| row.contact_id);
     Ok(rows)

