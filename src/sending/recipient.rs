@@ -235,7 +235,9 @@ pub fn parse_entry(
             None => {
                 let read = email(text).or_else(|refusal| match refusal {
                     RecipientError::Email(EmailError::NoAt) => match number_or_handle(text) {
-                        Err(RecipientError::NotAScopedId | RecipientError::NoCountryCode) => handle(text),
+                        Err(refusal @ (RecipientError::NotAScopedId | RecipientError::NoCountryCode)) => {
+                            handle(text).map_err(|_| refusal)
+                        }
                         read => read,
                     },
                     refusal => Err(refusal),
