@@ -167,17 +167,8 @@ async fn earlier(
     let mut found = read::stream_page(app.ledger.pool(), organization, stream, before, 1).await?;
     read::open(app.ledger.keys(), organization, &mut found).await?;
     let Some(stored) = found.pop() else { return Ok(None) };
-    let position = stored.position;
-    let event = serde_json::from_value(stored.payload).map_err(|source| ReadError::Decode {
-        position,
-        source: docket_aggregates::DecodeError::Undecodable {
-            event_type: stored.event_type,
-            event_version: stored.event_version,
-            source,
-        },
-    })?;
     let (QualificationTemplateEvent::QualificationTemplateCreated { form, .. }
-    | QualificationTemplateEvent::QualificationTemplateRevised { form, .. }) = event;
+    | QualificationTemplateEvent::QualificationTemplateRevised { form, .. }) = stored.event()?;
     Ok(form.into_value())
 }
 

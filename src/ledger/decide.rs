@@ -255,17 +255,7 @@ impl Ledger {
                 version += page.len() as u64;
                 let changed = Arc::make_mut(&mut state);
                 for stored in page {
-                    let position = stored.position;
-                    let event =
-                        serde_json::from_value(stored.payload).map_err(|source| ReadError::Decode {
-                            position,
-                            source: docket_aggregates::DecodeError::Undecodable {
-                                event_type: stored.event_type,
-                                event_version: stored.event_version,
-                                source,
-                            },
-                        })?;
-                    changed.apply(event);
+                    changed.apply(stored.event()?);
                 }
             }
             if last {

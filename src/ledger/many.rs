@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use docket_aggregates::Decides;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::ids::OrganizationId;
-use docket_aggregates::{Decides, DecodeError};
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -42,15 +42,7 @@ impl Ledger {
                 found.get_mut(*place)
             });
             let known = known.ok_or(ReadError::Damaged(position))?;
-            let event = serde_json::from_value(stored.payload).map_err(|source| ReadError::Decode {
-                position,
-                source: DecodeError::Undecodable {
-                    event_type: stored.event_type,
-                    event_version: stored.event_version,
-                    source,
-                },
-            })?;
-            Arc::make_mut(&mut known.state).apply(event);
+            Arc::make_mut(&mut known.state).apply(stored.event()?);
             known.version += 1;
         }
         for place in changed {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use docket_aggregates::ids::{CommandId, EventId, OrganizationId, SubjectId};
 use docket_aggregates::{AnyEvent, DecodeError, Timestamp, personal};
 use docket_projections::Recorded;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
@@ -82,6 +83,15 @@ const COLUMNS: &str = "SELECT position, event_id, command_id, aggregate_type, ag
      event_version, payload, metadata, occurred_at, recorded_at, leaf, chain FROM ledger.events";
 
 impl Stored {
+    /// The event itself, once its payload was opened.
+    pub fn event<E: DeserializeOwned>(self) -> Result<E, ReadError> {
+        let Self { position, event_type, event_version, payload, .. } = self;
+        serde_json::from_value(payload).map_err(|source| ReadError::Decode {
+            position,
+            source: DecodeError::Undecodable { event_type, event_version, source },
+        })
+    }
+
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             position: row.try_get(0)?,

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use cqrs_es::Aggregate;
+use docket_aggregates::Decides;
 use docket_aggregates::contact::{Contact, ContactCommand, ContactError, ContactEvent, ContactProfile};
 use docket_aggregates::ids::ContactId;
 use docket_aggregates::import::{OnDuplicate, RowOutcome, StagedContact, StagedRow};
-use docket_aggregates::{Decides, DecodeError};
 use docket_projections::searchable::MatchKeys;
 
 use super::chunks::Commit;
@@ -105,16 +105,8 @@ impl Commit<'_> {
         for stored in events {
             let position = stored.position;
             let id = stored.aggregate_id.parse().map_err(|_| ReadError::Damaged(position))?;
-            let event = serde_json::from_value(stored.payload).map_err(|source| ReadError::Decode {
-                position,
-                source: DecodeError::Undecodable {
-                    event_type: stored.event_type,
-                    event_version: stored.event_version,
-                    source,
-                },
-            })?;
             let contact = contacts.entry(id).or_default();
-            contact.state.apply(event);
+            contact.state.apply(stored.event()?);
             contact.expected += 1;
         }
         Ok(contacts)
