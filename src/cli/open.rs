@@ -54,8 +54,9 @@ impl Opened {
         Self { app, postgres, working: Some(working) }
     }
 
-    /// Opens the private database of another process anew, which has ended: its server comes back at the same address, so that
-    /// what waits for it here goes on. What was folded last may be lost with it.
+    /// Opens the private database anew after the process that ran it has ended. Its server comes back at the same address, so
+    /// that what waits for it here goes on. What this process remembers of the read models is forgotten first: a fold that
+    /// was answered just before the end need not be on disk, and is made again.
     pub async fn database_again(&self, config: &Config) -> anyhow::Result<Postgres> {
         self.app.readside.forget();
         start(config).await

@@ -41,10 +41,19 @@ impl Serve {
         let mut hooks_loaded = false;
         let channels = self.config.channels.open()?;
         let webhooks = Webhooks::new(self.config.channels.open_poster()?);
-        let mut postgres = open::start(config).await?;
+        let told = told_to_stop()?;
         let mut kept = None;
+        let mut again = None;
         loop {
-            let opened = Opened::on(postgres, config).await?;
+            let opening = async {
+                let postgres = match again.take() {
+                    Some(postgres) => postgres,
+                    None => open::start(config).await?,
+                };
+                Opened::on(postgres, config).await
+            };
+            let Some(opened) = told.run_until_cancelled(opening).await else { return Ok(()) };
+            let opened = opened?;
             let bound = match kept.take() {
                 Some(bound) => bound,
                 None => self.bind().await?,
@@ -72,25 +81,24 @@ impl Serve {
                 None => None,
             };
             let alongside = Alongside::start(&app, channels.clone(), mail_in);
-            let mut stop = Stop::Told;
-            let mut again = None;
+            let mut taken_over = None;
             let stopping = async {
-                stop = stopped(&opened).await;
-                match stop {
-                    Stop::Told => kept = None,
-                    Stop::DatabaseEnded if opened.postgres.is_owner() => (),
-                    Stop::DatabaseEnded => again = Some(opened.database_again(config).await),
+                let stop = stopped(&opened, &told).await;
+                // A server of this process's own is opened again once it has let go of it.
+                if stop == Stop::DatabaseEnded && !opened.postgres.is_owner() {
+                    taken_over = told.run_until_cancelled(opened.database_again(config)).await;
+                }
+                if told.is_cancelled() {
+                    kept = None;
                 }
             };
             let served = alongside.serve(app, settings, listener, stopping).await;
             opened.close().await;
             served.context("the server ended")?;
-            postgres = match (stop, again) {
-                (Stop::Told, _) => return Ok(()),
-                (Stop::DatabaseEnded, Some(again)) => again?,
-                // It was this process's own, which has let go of it by now.
-                (Stop::DatabaseEnded, None) => open::start(config).await?,
-            };
+            if told.is_cancelled() {
+                return Ok(());
+            }
+            again = taken_over.transpose()?;
         }
     }
 
@@ -177,20 +185,33 @@ pub(super) enum Stop {
     DatabaseEnded,
 }
 
-/// Waits for SIGTERM, Ctrl-C, or the end of the private PostgreSQL.
-pub(super) async fn stopped(opened: &Opened) -> Stop {
+/// Is cancelled by SIGTERM or Ctrl-C, also by one that comes while nothing waits for it.
+pub(super) fn told_to_stop() -> anyhow::Result<CancellationToken> {
+    let told = CancellationToken::new();
+    let telling = told.clone();
     #[cfg(unix)]
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .context("SIGTERM cannot be listened for")?;
+    #[cfg(unix)]
+    let mut interrupted = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+        .context("Ctrl-C cannot be listened for")?;
+    tokio::spawn(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = terminated.recv() => (),
+            _ = interrupted.recv() => (),
         }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<()>();
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+        telling.cancel();
+    });
+    Ok(told)
+}
+
+/// Waits until the process is told to stop, or the private PostgreSQL ends.
+pub(super) async fn stopped(opened: &Opened, told: &CancellationToken) -> Stop {
     tokio::select! {
-        () = terminated => Stop::Told,
-        _ = tokio::signal::ctrl_c() => Stop::Told,
+        () = told.cancelled() => Stop::Told,
         () = opened.postgres.ended() => {
             tracing::warn!("the private PostgreSQL ended; it is opened again");
             Stop::DatabaseEnded

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::readme::data_dir;
 use crate::support::process::{Served, told_at_home};
-use crate::support::{Client, eventually};
+use crate::support::{Client, PATIENCE, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_takes_over_from_an_owner_that_is_killed_and_turns_nobody_away() {
@@ -72,4 +72,21 @@ async fn a_guest_takes_over_from_an_owner_that_is_killed_and_turns_nobody_away()
     assert_eq!(overview["counts"]["campaigns"]["total"], json!(made.iter().sum::<usize>()), "{overview}");
     let verified = told_at_home(&home, &["verify", "--organization", &organization.to_string()]).await;
     assert!(verified.is_object(), "{verified}");
+}
+
+/// Signals are not lost on a process that is busy with taking over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_takes_over_ends_when_it_is_told_to() {
+    let folder = data_dir();
+    let home = folder.path().join("docket");
+    let owner = Served::at_home(&home).await;
+    let guest = Served::at_home(&home).await;
+    owner.kill().await;
+    eventually("the guest sees that the database ended", async || {
+        guest.log().contains("the private PostgreSQL ended").then_some(())
+    })
+    .await;
+    assert!(guest.terminate(PATIENCE).await.success());
+    // Whoever comes next finds the folder as a process that was told to end leaves it.
+    assert!(Served::at_home(&home).await.terminate(PATIENCE).await.success());
 }

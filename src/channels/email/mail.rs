@@ -42,11 +42,8 @@ pub fn write(outgoing: &Outgoing, letter: &Letter) -> Result<Mail, Outcome> {
 
     let millis = u64::try_from(outgoing.at.millis()).unwrap_or_default();
     let mut builder = Message::builder()
-        .from(Mailbox::new(settings.from_name.clone(), from))
-        .to(Mailbox::new(
-            outgoing.to.name.clone().filter(|name| !name.chars().any(char::is_control)),
-            to.clone(),
-        ))
+        .from(Mailbox::new(display_name(settings.from_name.as_deref()), from))
+        .to(Mailbox::new(display_name(outgoing.to.name.as_deref()), to.clone()))
         .raw_header(unstructured(HeaderName::new_from_ascii_str("Subject"), &letter.payload.subject))
         .date(UNIX_EPOCH + Duration::from_millis(millis))
         .message_id(Some(message_id.clone()));
@@ -118,6 +115,12 @@ fn unstructured(name: HeaderName, text: &str) -> HeaderValue {
         Ok(()) => HeaderValue::dangerous_new_pre_encoded(name, text.to_owned(), encoded),
         Err(_) => value,
     }
+}
+
+/// A name beside an address, where it says what a reader will see: none with controls, and none that could be taken for an
+/// encoded word (RFC 2047), which the mail library would leave as it stands. The address goes without it then.
+pub(super) fn display_name(name: Option<&str>) -> Option<String> {
+    name.filter(|name| !name.contains("=?") && !name.chars().any(char::is_control)).map(str::to_owned)
 }
 
 /// The two headers of RFC 8058, for an address that they can hold.
@@ -266,6 +269,16 @@ mod tests {
         let payload = json!({ "subject": "a", "text": "b", "headers": references });
         let (_, written) = mail(json!({ "fromAddress": "ops@example.com" }), payload, None).unwrap();
         assert!(written.contains("References: <a=?b@example.com>\r\n"), "{written}");
+    }
+
+    #[test]
+    fn a_name_that_looks_encoded_is_left_out() {
+        let config = json!({ "fromAddress": "ops@example.com", "fromName": "=?utf-8?b?WW91ciBiYW5r?=" });
+        let mut outgoing = outgoing(&config, &json!({ "subject": "a", "text": "b" }));
+        outgoing.to.name = Some("Ada =?utf-8?q?L=C3=B6we?=".into());
+        let Content::Email(letter) = outgoing.content.clone() else { unreachable!() };
+        let written = String::from_utf8(write(&outgoing, &letter).unwrap().bytes).unwrap();
+        assert!(written.contains("From: ops@example.com\r\nTo: ada@example.org\r\n"), "{written}");
     }
 
     #[test]

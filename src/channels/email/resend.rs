@@ -72,9 +72,9 @@ fn body(outgoing: &Outgoing, letter: &Letter) -> Result<Value, Outcome> {
             "the recipient's e-mail address cannot be written to",
         ));
     }
-    let named = |address: &str, name: Option<&String>| match name {
+    let named = |address: &str, name: Option<&String>| match mail::display_name(name.map(String::as_str)) {
         // A name in quotes, with what would end them taken out.
-        Some(name) => format!("\"{}\" <{address}>", name.replace(['"', '\\', '\r', '\n'], "")),
+        Some(name) => format!("\"{}\" <{address}>", name.replace(['"', '\\'], "")),
         None => address.to_owned(),
     };
     let mut headers = Map::new();
