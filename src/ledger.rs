@@ -42,7 +42,7 @@ pub use command::{
     Actor, AppendError, Appended, Command, Guard, Lane, Origin, Request, StoredAnswer, Stream, Write,
 };
 pub use cqrs::LedgerStore;
-pub use decide::{DecideError, Decided, TRIES, Versioned};
+pub use decide::{DecideError, Decided, Life, TRIES, Versioned};
 pub use heads::{Heads, News};
 pub use keys::{KeyError, Keys};
 pub use orders::Orders;
@@ -221,7 +221,7 @@ impl Ledger {
                         for (subject, key) in new_subjects {
                             self.inner.keys.remember(command.organization, subject, key);
                         }
-                        self.advance(command.organization, command.writes);
+                        self.advance(command.organization, command.at, command.writes);
                     }
                     return Ok(appended);
                 }

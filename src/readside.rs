@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Stopwatch};
 
 use docket_aggregates::ids::{CampaignId, OrganizationId};
-use docket_projections::campaigns::CampaignListed;
+use docket_projections::campaign_counters::Totals;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
@@ -313,15 +313,15 @@ impl ReadSide {
         }
     }
 
-    /// A campaign with its counts as of the head, and that position. A strong view takes four round trips and the end of a
-    /// fold; a change that only wants to show counts beside its own decision shares them with everybody who asks
-    /// meanwhile. The campaign's own fields may be older.
-    pub async fn campaign(
+    /// How many contacts a campaign has as of the head, and that position. A strong view takes four round trips and the end
+    /// of a fold; a change that only wants to show counts beside its own decision shares one with everybody who asks
+    /// meanwhile.
+    pub async fn totals(
         &self,
         organization: OrganizationId,
         campaign: CampaignId,
-    ) -> Result<(Option<CampaignListed>, i64), ReadSideError> {
-        self.glances.campaign(self, organization, campaign).await
+    ) -> Result<(Totals, i64), ReadSideError> {
+        self.glances.totals(self, organization, campaign).await
     }
 
     /// What one or two small statements find in a strong view, and the view's position. Others who ask at the same time

@@ -57,6 +57,45 @@ impl CampaignCounts {
     }
 }
 
+/// How many contacts a campaign has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// All of them.
+    pub contacts: u64,
+    /// Those that belong to a caller.
+    pub assigned: u64,
+}
+
+/// Two columns for a statement that asks for more at the same time: how many contacts each campaign of `$2` has, in that
+/// order, and how many of them belong to a caller. `$1` is the organization.
+pub const TOTALS: &str = "
+    ARRAY(SELECT (SELECT coalesce(sum(n), 0)::bigint FROM campaign_counters
+                  WHERE organization_id = $1 AND campaign_id = asked.id)
+          FROM unnest($2::uuid[]) WITH ORDINALITY AS asked (id, place) ORDER BY place),
+    ARRAY(SELECT (SELECT coalesce(sum(n), 0)::bigint FROM campaign_counters
+                  WHERE organization_id = $1 AND campaign_id = asked.id
+                      AND agent_id <> '00000000-0000-0000-0000-000000000000')
+          FROM unnest($2::uuid[]) WITH ORDINALITY AS asked (id, place) ORDER BY place)";
+
+/// What the two columns of [`TOTALS`] say.
+pub fn totals_of(contacts: &[i64], assigned: &[i64]) -> Vec<Totals> {
+    let count = |n: &i64| n.max(&0).unsigned_abs();
+    let both = contacts.iter().zip(assigned);
+    both.map(|(contacts, assigned)| Totals { contacts: count(contacts), assigned: count(assigned) }).collect()
+}
+
+/// How many contacts one campaign has.
+pub async fn totals(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    campaign: CampaignId,
+) -> sqlx::Result<Totals> {
+    let statement = format!("SELECT {TOTALS}");
+    let asked = sqlx::query_as(&statement).bind(organization.uuid()).bind(vec![campaign.uuid()]);
+    let (contacts, assigned): (Vec<i64>, Vec<i64>) = asked.fetch_one(conn).await?;
+    Ok(totals_of(&contacts, &assigned).pop().unwrap_or_default())
+}
+
 /// The counts of each of `campaigns`, in the order given; zeros for one without contacts.
 pub async fn of_campaigns(
     conn: &mut PgConnection,

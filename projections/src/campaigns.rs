@@ -16,6 +16,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
+use crate::campaign_counters::{self, Totals};
 use crate::columns::{At, Columns, uuids};
 use crate::page::{Keyset, Order, Page, SortKind, SortValue, push_after};
 use crate::searchable::{folded, patterns, search_text};
@@ -190,41 +191,10 @@ pub async fn get(
     organization: OrganizationId,
     campaign: CampaignId,
 ) -> sqlx::Result<Option<CampaignListed>> {
-    Ok(with_counts(conn, organization, &[campaign]).await?.pop())
-}
-
-/// Those of `campaigns` that exist, with how many are in them. One statement, because changes of campaigns ask this
-/// with every call.
-pub async fn with_counts(
-    conn: &mut PgConnection,
-    organization: OrganizationId,
-    campaigns: &[CampaignId],
-) -> sqlx::Result<Vec<CampaignListed>> {
-    let found = sqlx::query(
-        "SELECT c.*, n.contacts, n.assigned FROM unnest($2::uuid[]) AS asked (id)
-         CROSS JOIN LATERAL (
-             SELECT * FROM campaigns WHERE organization_id = $1 AND campaign_id BETWEEN asked.id AND asked.id
-                 ORDER BY campaign_id LIMIT 1) c
-         CROSS JOIN LATERAL (
-             SELECT coalesce(sum(n), 0)::bigint AS contacts,
-                 coalesce(sum(n) FILTER (WHERE agent_id <> $3), 0)::bigint AS assigned
-             FROM campaign_counters WHERE organization_id = $1 AND campaign_id = asked.id) n",
-    )
-    .bind(organization.uuid())
-    .bind(uuids(campaigns))
-    .bind(Uuid::nil())
-    .fetch_all(conn)
-    .await?;
-    found
-        .iter()
-        .map(|found| {
-            Ok(CampaignListed {
-                campaign: row(found)?,
-                contact_count: found.count("contacts")?,
-                assigned_count: found.count("assigned")?,
-            })
-        })
-        .collect()
+    let Some(campaign) = by_ids(conn, organization, &[campaign]).await?.pop() else { return Ok(None) };
+    let Totals { contacts, assigned } =
+        campaign_counters::totals(conn, organization, campaign.campaign_id).await?;
+    Ok(Some(CampaignListed { campaign, contact_count: contacts, assigned_count: assigned }))
 }
 
 /// Those of `campaigns` that exist, by id.

@@ -107,7 +107,8 @@ pub async fn hand_over(
         match append(&shared.app.ledger, command).await {
             Ok(()) => {
                 metrics::counter!("docket_dispatch_handed_over_total").increment(handing.len() as u64);
-                let messages = handing.into_iter().map(|handing| handed(shared, lane, handing)).collect();
+                let messages =
+                    handing.into_iter().map(|handing| handed(shared, lane, now, handing)).collect();
                 // The others come up again where this fails; what was handed over is to be called in time.
                 if let Err(error) = set_aside(shared, lane, holder, rest).await {
                     tracing::warn!(error = %error, "messages that have to wait could not be set aside");
@@ -164,9 +165,9 @@ async fn resumed_meanwhile(
     Ok(())
 }
 
-fn handed(shared: &Shared, lane: Lane, handing: Handing) -> Handed {
+fn handed(shared: &Shared, lane: Lane, at: Timestamp, handing: Handing) -> Handed {
     let Handing { id, before, events, outgoing } = handing;
-    let message = shared.app.ledger.after(lane.organization, &before, events);
+    let message = shared.app.ledger.after(lane.organization, &before, at, events);
     Handed { id, message, outgoing: Some(outgoing) }
 }
 

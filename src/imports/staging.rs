@@ -233,7 +233,7 @@ impl Folder<'_> {
             lane: Lane::Bulk,
         };
         let appended = append_patiently(&self.app.ledger, &command).await?;
-        self.folder = self.app.ledger.after(self.call.organization, &self.folder, events);
+        self.folder = self.app.ledger.after(self.call.organization, &self.folder, command.at, events);
         Ok(appended)
     }
 }

@@ -15,7 +15,7 @@ use docket_aggregates::{AnyEvent, Decides};
 use uuid::Uuid;
 
 use super::command::{AppendError, Appended, Command, Lane, Origin, Request, Stream, Write};
-use super::read::{self, ReadError};
+use super::read::{self, ReadError, Stored};
 use super::weighed::{Weighed, weight_of};
 use super::{Guard, Ledger};
 use docket_aggregates::Timestamp;
@@ -75,11 +75,28 @@ impl ForAggregate for Unseen {
     }
 }
 
-/// A state, its version, and whether it has been proved old.
+/// A state, its version, when that began and changed, and whether it has been proved old.
 struct Remembered {
     version: u64,
+    life: Option<Life>,
     state: Arc<dyn State>,
     old: bool,
+}
+
+/// When the first and the last event of a stream were decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// The first one.
+    pub began: Timestamp,
+    /// The last one.
+    pub changed: Timestamp,
+}
+
+impl Life {
+    /// The life of a stream to which something happens at `at`.
+    pub(super) fn going_on(life: Option<Self>, at: Timestamp) -> Self {
+        Self { began: life.map_or(at, |life| life.began), changed: at }
+    }
 }
 
 /// The states of aggregates, the most recently used ones.
@@ -99,14 +116,34 @@ pub struct Versioned<A> {
     pub state: Arc<A>,
     /// Number of events.
     pub version: u64,
+    /// When they were decided; none where there are none.
+    pub life: Option<Life>,
     pub(super) stream: Stream,
+}
+
+impl<A: Default> Versioned<A> {
+    /// What nothing has happened to.
+    pub(super) fn unseen(stream: Stream) -> Self {
+        Self { state: Arc::default(), version: 0, life: None, stream }
+    }
 }
 
 impl<A> Versioned<A> {
     /// A state that was made up.
     #[cfg(test)]
     pub(crate) fn at(state: Arc<A>, version: u64, stream: Stream) -> Self {
-        Self { state, version, stream }
+        Self { state, version, life: None, stream }
+    }
+
+    /// One more event of its stream, which has been opened.
+    pub(super) fn happened(&mut self, stored: Stored) -> Result<(), ReadError>
+    where
+        A: Decides + Clone,
+    {
+        self.version += 1;
+        self.life = Some(Life::going_on(self.life, stored.occurred_at));
+        Arc::make_mut(&mut self.state).apply(stored.event()?);
+        Ok(())
     }
 
     /// Whether anything ever happened to it.
@@ -183,41 +220,51 @@ impl Ledger {
     /// The remembered state, and whether it has been proved old.
     pub(super) fn remembered<A: Decides + 'static>(&self, key: &StateKey) -> Option<(Versioned<A>, bool)> {
         let mut states = self.states();
-        let Remembered { version, state, old } = states.get(key)?;
+        let Remembered { version, life, state, old } = states.get(key)?;
         let state = state.clone().as_any().downcast::<A>().ok()?;
-        Some((Versioned { state, version: *version, stream: key.1 }, *old))
+        Some((Versioned { state, version: *version, life: *life, stream: key.1 }, *old))
     }
 
-    pub(super) fn remember(&self, key: StateKey, version: u64, state: Arc<dyn State>) {
+    pub(super) fn remember<A: Decides + Clone + 'static>(
+        &self,
+        organization: OrganizationId,
+        seen: &Versioned<A>,
+    ) {
+        self.keep((organization, seen.stream), seen.version, seen.life, seen.state.clone());
+    }
+
+    fn keep(&self, key: StateKey, version: u64, life: Option<Life>, state: Arc<dyn State>) {
         let weight = state.weight();
         let mut states = self.states();
         if states.peek(&key).is_none_or(|known| known.version <= version) {
-            states.put(key, weight, Remembered { version, state, old: false });
+            states.put(key, weight, Remembered { version, life, state, old: false });
         }
     }
 
-    /// Remembers what a successful append made of the states that it rests on, and what it began.
-    pub(super) fn advance(&self, organization: OrganizationId, writes: Vec<Write>) {
+    /// Remembers what an append that succeeded made of the states that it rests on, and what it began. `at` is when its
+    /// events were decided.
+    pub(super) fn advance(&self, organization: OrganizationId, at: Timestamp, writes: Vec<Write>) {
         // A crowd that is begun at once would push out what is asked for.
         let few = writes.len() <= BEGUN_REMEMBERED;
         for write in writes {
             let key = (organization, write.stream);
             let begun = write.events.first().filter(|_| write.expected == 0 && few);
             let before = match begun {
-                Some(first) => Some(first.with_aggregate(Unseen)),
+                Some(first) => Some((first.with_aggregate(Unseen), None)),
                 None => {
                     let mut states = self.states();
                     match states.peek(&key) {
                         Some(known) if known.version == write.expected => {
-                            states.pop(&key).map(|known| known.state)
+                            states.pop(&key).map(|known| (known.state, known.life))
                         }
                         _ => None,
                     }
                 }
             };
             let version = write.expected + write.events.len() as u64;
-            if let Some(state) = before.and_then(|before| before.after(write.events)) {
-                self.remember(key, version, state);
+            let Some((before, life)) = before else { continue };
+            if let Some(state) = before.after(write.events) {
+                self.keep(key, version, Some(Life::going_on(life, at)), state);
             }
         }
     }
@@ -241,32 +288,24 @@ impl Ledger {
         let stream = Stream::of::<A>(id);
         let key = (organization, stream);
         let known = self.remembered::<A>(&key).map(|(known, _)| known);
-        let (mut version, mut state) = match &known {
-            Some(known) => (known.version, known.state.clone()),
-            None => (0, Arc::new(A::default())),
-        };
+        let mut seen = known.unwrap_or_else(|| Versioned::unseen(stream));
         // Page by page, so that a long stream (an import's) is never held whole.
         loop {
             let mut page =
-                read::stream_page(&self.inner.pool, organization, stream, version, PAGE_EVENTS).await?;
+                read::stream_page(&self.inner.pool, organization, stream, seen.version, PAGE_EVENTS).await?;
             let last = i64::try_from(page.len()).is_ok_and(|read| read < PAGE_EVENTS);
-            if !page.is_empty() {
-                read::open_held(&self.inner.keys, organization, &mut page).await?;
-                version += page.len() as u64;
-                let changed = Arc::make_mut(&mut state);
-                for stored in page {
-                    changed.apply(stored.event()?);
-                }
+            read::open_held(&self.inner.keys, organization, &mut page).await?;
+            for stored in page {
+                seen.happened(stored)?;
             }
             if last {
                 break;
             }
         }
-        let versioned = Versioned { state, version, stream };
-        if version > 0 {
-            self.remember(key, version, versioned.state.clone());
+        if seen.exists() {
+            self.remember(organization, &seen);
         }
-        Ok(versioned)
+        Ok(seen)
     }
 
     /// The state as it was last seen, which may be old; read if it was never seen or is known to be old. Only for
@@ -283,11 +322,12 @@ impl Ledger {
         }
     }
 
-    /// What a successful append made of a state.
+    /// What an append that succeeded made of a state; `at` is when its events were decided.
     pub fn after<A: Decides + Clone + 'static>(
         &self,
         organization: OrganizationId,
         before: &Versioned<A>,
+        at: Timestamp,
         events: Vec<A::Event>,
     ) -> Versioned<A> {
         let key = (organization, before.stream);
@@ -300,8 +340,9 @@ impl Ledger {
         for event in events {
             changed.apply(event);
         }
-        let after = Versioned { state, version, stream: before.stream };
-        self.remember(key, version, after.state.clone());
+        let life = Some(Life::going_on(before.life, at));
+        let after = Versioned { state, version, life, stream: before.stream };
+        self.remember(organization, &after);
         after
     }
 
@@ -327,11 +368,10 @@ impl Ledger {
     {
         let id = id.into();
         let stream = Stream::of::<A>(id);
-        let unseen = || Versioned { state: Arc::new(A::default()), version: 0, stream };
         let mut seen = match self.remembered::<A>(&(organization, stream)) {
             Some((known, false)) => known,
             Some((_, true)) => self.load(organization, id).await?,
-            None => unseen(),
+            None => Versioned::unseen(stream),
         };
         let mut current = false;
         let mut turn = None;
@@ -362,7 +402,7 @@ impl Ledger {
             };
             match self.append(order).await {
                 Ok(appended) => {
-                    let after = self.after(organization, &seen, events);
+                    let after = self.after(organization, &seen, at, events);
                     return Ok(Decided {
                         state: after.state,
                         version: after.version,

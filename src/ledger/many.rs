@@ -1,7 +1,6 @@
 //! Looking at many aggregates at once, for whoever decides on them together.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use docket_aggregates::Decides;
 use docket_aggregates::claims::ClaimKey;
@@ -26,7 +25,7 @@ impl Ledger {
             .map(|id| {
                 let stream = Stream::of::<A>(*id);
                 let known = self.remembered::<A>(&(organization, stream)).map(|(known, _)| known);
-                known.unwrap_or_else(|| Versioned { state: Arc::new(A::default()), version: 0, stream })
+                known.unwrap_or_else(|| Versioned::unseen(stream))
             })
             .collect();
         let after: Vec<(Uuid, u64)> = found.iter().map(|known| (known.stream.id, known.version)).collect();
@@ -42,12 +41,11 @@ impl Ledger {
                 found.get_mut(*place)
             });
             let known = known.ok_or(ReadError::Damaged(position))?;
-            Arc::make_mut(&mut known.state).apply(stored.event()?);
-            known.version += 1;
+            known.happened(stored)?;
         }
         for place in changed {
             if let Some(known) = found.get(place) {
-                self.remember((organization, known.stream), known.version, known.state.clone());
+                self.remember(organization, known);
             }
         }
         Ok(found)

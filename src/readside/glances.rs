@@ -1,18 +1,18 @@
-//! Rows that many calls want at once, read together.
+//! Counts that many calls want at once, read together.
 //!
-//! A change of a campaign shows counts beside its own decision. Asked one by one, these small reads cost the database
-//! more than the changes themselves; so they are read in turns, each for everybody who waits (`desk`).
+//! A change of a campaign shows how many contacts it has beside its own decision. Asked one by one, these small reads cost
+//! the database more than the changes themselves; so they are read in turns, each for everybody who waits (`desk`).
 //!
 //! Counts are shown as of the head. Where nothing that waits to be folded can change a count, they are so already, and
-//! nobody waits for the fold. All others are asked for in a view (`questions`), which waits until the read models have
-//! reached the head. So everybody sees the contacts that had been recorded when they asked. The campaign's own fields may
-//! be older than that: whoever changes it decides on its stream.
+//! nobody waits for the fold, not even for that of the campaign itself. All others are asked for in a view (`questions`),
+//! which waits until the read models have reached the head. So everybody sees the contacts that had been recorded when
+//! they asked.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use docket_aggregates::ids::{CampaignId, OrganizationId};
-use docket_projections::campaign_counters;
-use docket_projections::campaigns::{self, CampaignListed};
+use docket_projections::campaign_counters::{self, Totals};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
 use tokio::sync::oneshot;
@@ -25,19 +25,19 @@ const PENDING: i64 = 1_000;
 /// Turns that one connection serves before others may have it.
 const TURNS: usize = 16;
 
-/// The campaign, and the position that its counts reflect at least.
-type Glance = Result<(Option<CampaignListed>, i64), ReadSideError>;
+/// How many contacts the campaign has, and the position that this reflects at least.
+type Glance = Result<(Totals, i64), ReadSideError>;
 type Asked = (CampaignId, oneshot::Sender<Option<Glance>>);
 
-/// Where campaigns are asked for.
+/// Where campaigns are asked about.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Glances {
     desk: Desk<Asked>,
 }
 
 impl Glances {
-    /// The campaign with its counts as of the head of this moment.
-    pub async fn campaign(
+    /// How many contacts the campaign has as of the head of this moment.
+    pub async fn totals(
         &self,
         readside: &ReadSide,
         organization: OrganizationId,
@@ -52,7 +52,9 @@ impl Glances {
             // What is there does not say it: something that waits to be folded may.
             Ok(Ok(None)) => {
                 readside
-                    .ask(organization, move |view| Box::pin(campaigns::get(view, organization, campaign)))
+                    .ask(organization, move |view| {
+                        Box::pin(campaign_counters::totals(view, organization, campaign))
+                    })
                     .await
             }
             Ok(Err(_)) | Err(_) => Err(ReadSideError::Unavailable),
@@ -68,7 +70,7 @@ async fn read(readside: ReadSide, organization: OrganizationId, mut reading: Rea
         for (campaign, answer) in asked {
             // Whoever has gone away needs no answer.
             let _ = answer.send(match &found {
-                Ok(Some((rows, head))) => rows.get(&campaign).map(|row| Ok((Some(row.clone()), *head))),
+                Ok(Some((totals, head))) => totals.get(&campaign).map(|totals| Ok((*totals, *head))),
                 Ok(None) => None,
                 Err(error) => Some(Err(error.clone())),
             });
@@ -76,9 +78,9 @@ async fn read(readside: ReadSide, organization: OrganizationId, mut reading: Rea
     }
 }
 
-type Found = (HashMap<CampaignId, CampaignListed>, i64);
+type Found = (HashMap<CampaignId, Totals>, i64);
 
-/// The campaigns with their counts and the head that these reflect, if nothing that waits to be folded can change a count.
+/// The counts and the head that they reflect, if nothing that waits to be folded can change one.
 async fn counted(
     readside: &ReadSide,
     held: &mut Option<(PoolConnection<Postgres>, usize)>,
@@ -89,40 +91,49 @@ async fn counted(
         Some(held) => held,
         None => (readside.peek().await?, 0),
     };
-    let found = match settled(&mut peek, organization).await? {
-        Some(head) => {
-            // What is folded between the two statements only makes the counts newer.
-            let rows = campaigns::with_counts(&mut peek, organization, ids).await?;
-            Some((rows.into_iter().map(|row| (row.campaign.campaign_id, row)).collect(), head))
-        }
-        None => None,
-    };
+    let found = settled(&mut peek, organization, ids).await?;
     *held = (turns + 1 < TURNS).then_some((peek, turns + 1));
     Ok(found)
 }
 
-/// The head, if the counters are as they will be when everything up to it is folded.
+/// One statement, because changes of campaigns ask it with every call. The events that wait are looked at in the key's
+/// order, so that it is the key that is gone by: while a ledger is small any index that begins with the organization is as
+/// good to the planner, and its plan is kept.
+static SETTLED: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT h.position, c.parked_position IS NOT NULL, h.position - coalesce(c.position, 0) <= $3, \
+             ARRAY(SELECT DISTINCT pending.event_type FROM ( \
+                 SELECT e.event_type FROM ledger.events e WHERE e.organization_id = h.organization_id \
+                     AND e.position > greatest(coalesce(c.position, 0), h.position - $3) AND e.position <= h.position \
+                 ORDER BY e.position LIMIT $3) pending), {} \
+         FROM ledger.heads h LEFT JOIN cursors c USING (organization_id) WHERE organization_id = $1",
+        campaign_counters::TOTALS
+    )
+});
+
+/// The counts and the head, if they are as they will be when everything up to it is folded.
 async fn settled(
     connection: &mut PgConnection,
     organization: OrganizationId,
-) -> Result<Option<i64>, ReadSideError> {
-    // In the key's order, so that it is the key that is gone by: while a ledger is small any index that begins with the
-    // organization is as good to the planner, and its plan is kept.
-    let (head, parked, near, pending): (i64, bool, bool, Vec<String>) = sqlx::query_as(
-        "SELECT h.position, c.parked_position IS NOT NULL, h.position - coalesce(c.position, 0) <= $2, \
-             ARRAY(SELECT DISTINCT pending.event_type FROM ( \
-                 SELECT e.event_type FROM ledger.events e WHERE e.organization_id = h.organization_id \
-                     AND e.position > greatest(coalesce(c.position, 0), h.position - $2) AND e.position <= h.position \
-                 ORDER BY e.position LIMIT $2) pending) \
-         FROM ledger.heads h LEFT JOIN cursors c USING (organization_id) WHERE organization_id = $1",
-    )
-    .bind(organization.uuid())
-    .bind(PENDING)
-    .fetch_optional(connection)
-    .await?
-    .ok_or(ReadSideError::UnknownOrganization)?;
+    ids: &[CampaignId],
+) -> Result<Option<Found>, ReadSideError> {
+    let (head, parked, near, pending, contacts, assigned): (
+        i64,
+        bool,
+        bool,
+        Vec<String>,
+        Vec<i64>,
+        Vec<i64>,
+    ) = sqlx::query_as(&SETTLED)
+        .bind(organization.uuid())
+        .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+        .bind(PENDING)
+        .fetch_optional(connection)
+        .await?
+        .ok_or(ReadSideError::UnknownOrganization)?;
     let changed = pending.iter().any(|event_type| campaign_counters::changed_by(event_type));
-    Ok((near && !parked && !changed).then_some(head))
+    let totals = campaign_counters::totals_of(&contacts, &assigned);
+    Ok((near && !parked && !changed).then(|| (ids.iter().copied().zip(totals).collect(), head)))
 }
 
 fn ids(asked: &[Asked]) -> Vec<CampaignId> {

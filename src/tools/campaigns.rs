@@ -15,6 +15,7 @@ use docket_aggregates::campaign::{Campaign, CampaignError, CampaignStatus};
 use docket_aggregates::ids::{AgentId, CampaignId, QualificationTemplateId, ScriptTemplateId};
 use docket_aggregates::script_template::{ScriptTemplate, ScriptTemplateCommand};
 use docket_aggregates::{Decides, Timestamp};
+use docket_projections::campaign_counters::Totals;
 use docket_projections::campaigns::{CampaignListed, CampaignRow};
 use docket_projections::{agents, campaigns};
 use schemars::JsonSchema;
@@ -23,7 +24,7 @@ use uuid::Uuid;
 
 use super::input::{GivenAgent, GivenCampaign, Moment, Name, distinct, ids};
 use super::{Draft, Kind, Plan, Refusal, ToolContext, ToolResult};
-use crate::ledger::Versioned;
+use crate::ledger::{Life, Versioned};
 use crate::readside::View;
 use settings::Settings;
 
@@ -120,18 +121,31 @@ pub async fn found(view: &mut View, ctx: &ToolContext, given: &GivenCampaign) ->
     listed.ok_or_else(|| Refusal::not_found(Kind::Campaign, &given.text))
 }
 
-/// The campaign with its counts as they are now, for the answer to a change of it. The change itself is decided on the
-/// campaign's own stream: only the counts and the dates are the read models'.
-async fn shown(
-    ctx: &ToolContext,
-    given: &GivenCampaign,
-    state: &Versioned<Campaign>,
-) -> ToolResult<CampaignListed> {
-    if !state.exists() {
-        return Err(Refusal::not_found(Kind::Campaign, &given.text));
+/// A campaign that is to be changed, and what the answer shows beside that. The change is decided on the campaign's own
+/// stream: only the counts are the read models'.
+struct Subject {
+    campaign_id: CampaignId,
+    before: Versioned<Campaign>,
+    life: Life,
+    totals: Totals,
+}
+
+impl Subject {
+    async fn find(ctx: &ToolContext, given: &GivenCampaign) -> ToolResult<Self> {
+        let before = ctx.state::<Campaign>(given.id).await?;
+        let life = before.life.ok_or_else(|| Refusal::not_found(Kind::Campaign, &given.text))?;
+        let totals = ctx.totals(given.id).await?;
+        Ok(Self { campaign_id: given.id, before, life, totals })
     }
-    let listed = ctx.listed(given.id).await?;
-    listed.ok_or_else(|| Refusal::not_found(Kind::Campaign, &given.text))
+
+    /// It in a state and at a version.
+    fn listed(&self, state: &Campaign, version: u64, updated_at: Timestamp) -> CampaignListed {
+        CampaignListed {
+            campaign: row(self.campaign_id, state, version, self.life.began, updated_at),
+            contact_count: self.totals.contacts,
+            assigned_count: self.totals.assigned,
+        }
+    }
 }
 
 /// The campaigns that exist of those given, each once and in the order given, and the others. Refused if there is none.

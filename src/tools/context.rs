@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use docket_aggregates::ids::{CampaignId, OrganizationId};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::Total;
-use docket_projections::campaigns::{self, CampaignListed};
+use docket_projections::campaign_counters::{self, Totals};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -190,17 +190,15 @@ impl ToolContext {
         Ok(found)
     }
 
-    /// A campaign with its counts as they are now, for a change that shows them beside its own decision. Its own fields
-    /// may be older where states may be.
-    pub async fn listed(&self, campaign: CampaignId) -> ToolResult<Option<CampaignListed>> {
+    /// How many contacts a campaign has now, for a change that shows it beside its own decision.
+    pub async fn totals(&self, campaign: CampaignId) -> ToolResult<Totals> {
         if !self.memory {
             let mut view = self.view().await?;
-            return Ok(campaigns::get(&mut view, self.call.organization, campaign).await?);
+            return Ok(campaign_counters::totals(&mut view, self.call.organization, campaign).await?);
         }
-        self.note(|notes| notes.from_memory = true);
-        let (listed, position) = self.call.app.readside.campaign(self.call.organization, campaign).await?;
+        let (totals, position) = self.call.app.readside.totals(self.call.organization, campaign).await?;
         self.note(|notes| notes.position = Some(position));
-        Ok(listed)
+        Ok(totals)
     }
 
     /// Rows of one page.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use docket::readside::{Consistency, ReadSide, ReadSideError, RebuildError};
 use docket_aggregates::ids::{CampaignId, OrganizationId};
 use serde_json::{Value, json};
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::support::commands::{campaign, command};
@@ -105,14 +105,8 @@ async fn whoever_must_not_wait_is_answered_with_what_there_is() {
     client.done("create_outbound_campaign", json!({ "name": "Spring" })).await;
     campaigns(&client).await;
 
-    // Another process folds this organization, and takes its time.
     let mut holder = app.database.connect().await;
-    let mut held = holder.begin().await.unwrap();
-    sqlx::query("SELECT FROM read.cursors WHERE organization_id = $1 FOR UPDATE")
-        .bind(client.organization.uuid())
-        .execute(&mut *held)
-        .await
-        .unwrap();
+    let held = held_up(&mut holder, client.organization).await;
     let id: CampaignId = app.clock.mint();
     let summer = command(&app.app, client.organization, vec![campaign(id, "Summer")]);
     app.app.ledger.append(summer).await.unwrap();
@@ -142,6 +136,46 @@ async fn whoever_must_not_wait_is_answered_with_what_there_is() {
     eventually("the fold", || async { app.app.readside.settle(client.organization).await.ok() }).await;
     assert_eq!(campaigns(&client).await.len(), 2);
     assert_eq!(waiting.await.unwrap().unwrap().0, 2);
+}
+
+/// Another process folds this organization, and takes its time.
+async fn held_up(connection: &mut PgConnection, organization: OrganizationId) -> Transaction<'_, Postgres> {
+    let mut held = connection.begin().await.unwrap();
+    sqlx::query("SELECT FROM read.cursors WHERE organization_id = $1 FOR UPDATE")
+        .bind(organization.uuid())
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    held
+}
+
+#[tokio::test]
+async fn a_change_is_answered_before_what_it_changes_is_folded() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    client.done("create_outbound_campaign", json!({ "name": "Spring" })).await;
+    campaigns(&client).await;
+    let mut holder = app.database.connect().await;
+    let held = held_up(&mut holder, client.organization).await;
+    let id: CampaignId = app.clock.mint();
+    let summer = command(&app.app, client.organization, vec![campaign(id, "Summer")]);
+    app.app.ledger.append(summer).await.unwrap();
+
+    app.clock.advance(60_000);
+    let patch = |patch: Value| json!({ "campaignId": id, "patch": patch });
+    let told = client.done("update_outbound_campaign", patch(json!({ "goal": "Ten visits" }))).await;
+    assert_eq!((&told["campaign"]["version"], &told["campaign"]["contactCount"]), (&json!(2), &json!(0)));
+    assert_ne!(told["campaign"]["createdAt"], told["campaign"]["updatedAt"]);
+    assert_eq!(eventual(&client).await, ["Spring"]);
+
+    held.rollback().await.unwrap();
+    let shown = client.done("get_campaign", json!({ "campaignId": id })).await;
+    for field in ["version", "createdAt", "updatedAt", "contactCount", "assignedCount", "name", "goal"] {
+        assert_eq!(shown["campaign"][field], told["campaign"][field], "{field}");
+    }
+    app.clock.advance(60_000);
+    let again = client.done("update_outbound_campaign", patch(json!({ "goal": "Ten visits" }))).await;
+    assert_eq!(again["campaign"], told["campaign"], "nothing was changed");
 }
 
 #[tokio::test]

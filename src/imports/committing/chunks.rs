@@ -131,7 +131,7 @@ impl<'a> Commit<'a> {
             command.guards = ready.listed.values().copied().collect();
             match append_patiently(&self.app.ledger, &command).await {
                 Ok(appended) => {
-                    self.folder = self.app.ledger.after(self.organization, &self.folder, events);
+                    self.folder = self.app.ledger.after(self.organization, &self.folder, command.at, events);
                     self.recent.remember(appended.position, plan.made());
                     for (step, rows) in
                         [("created", &plan.created), ("updated", &plan.updated), ("skipped", &plan.skipped)]
@@ -161,7 +161,7 @@ impl<'a> Commit<'a> {
         let command = self.command(self.app.clock.mint(), vec![self.folder.write(events.clone())]);
         match append_patiently(&self.app.ledger, &command).await {
             Ok(_) => {
-                self.folder = self.app.ledger.after(self.organization, &self.folder, events);
+                self.folder = self.app.ledger.after(self.organization, &self.folder, command.at, events);
                 Ok(())
             }
             Err(AppendError::Conflict) => {

@@ -1,14 +1,14 @@
 //! `attach_campaign_templates`: the call script and the qualification form of a campaign, put there or taken away. It is a
 //! patch of these two and nothing else, with the pair that was there before in its answer.
 
-use docket_aggregates::campaign::{Campaign, CampaignPatch};
+use docket_aggregates::campaign::CampaignPatch;
 use docket_aggregates::ids::{QualificationTemplateId, ScriptTemplateId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::patching::{changed, form_attached, script_wanted};
-use super::{CampaignDetail, Templates, shown};
+use super::{CampaignDetail, Subject, Templates};
 use crate::tools::example::{CAMPAIGN_ID, SCRIPT_TEMPLATE_ID};
 use crate::tools::input::{Given, GivenCampaign, Patch};
 use crate::tools::{Draft, Mint, Plan, Refusal, ToolContext, ToolResult, tool};
@@ -62,8 +62,7 @@ async fn attach_campaign_templates(
         let message = "give scriptTemplateId, qualificationTemplateId or both; null detaches";
         return Err(Refusal::field("", "AT_LEAST_ONE_OF", message));
     }
-    let before = ctx.state::<Campaign>(input.campaign_id.id).await?;
-    let listed = shown(&ctx, &input.campaign_id, &before).await?;
+    let subject = Subject::find(&ctx, &input.campaign_id).await?;
     let (script, script_template_id) = script_wanted(&ctx, input.script_template_id).await?;
     let patch = CampaignPatch {
         script_template_id,
@@ -71,10 +70,14 @@ async fn attach_campaign_templates(
         ..CampaignPatch::default()
     };
     let previous = Templates {
-        script_template_id: before.state.script_template_id.map(ScriptTemplateId::uuid),
-        qualification_template_id: before.state.qualification_template_id.map(QualificationTemplateId::uuid),
+        script_template_id: subject.before.state.script_template_id.map(ScriptTemplateId::uuid),
+        qualification_template_id: subject
+            .before
+            .state
+            .qualification_template_id
+            .map(QualificationTemplateId::uuid),
     };
-    let (plan, campaign) = changed(&listed, &before, patch, script, mint)?;
+    let (plan, campaign) = changed(&subject, patch, script, mint)?;
     Ok(plan.answering(|changes| TemplatesAttached {
         campaign: CampaignDetail::of(&campaign),
         previous,

@@ -5,7 +5,7 @@
 
 use cqrs_es::Aggregate;
 use docket_aggregates::Decides;
-use docket_aggregates::campaign::{Campaign, CampaignCommand, CampaignPatch};
+use docket_aggregates::campaign::{CampaignCommand, CampaignPatch};
 use docket_aggregates::ids::{CampaignId, QualificationTemplateId, ScriptTemplateId};
 use docket_aggregates::script_template::ScriptTemplate;
 use docket_projections::campaigns::CampaignListed;
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{CampaignDetail, attach, refused, row};
+use super::{CampaignDetail, Subject, attach, refused};
 use crate::ledger::Versioned;
 use crate::tools::input::{GivenScript, Patch};
 use crate::tools::qualification_templates::{GivenQualificationTemplate, known_template};
@@ -68,35 +68,27 @@ pub(super) async fn form_attached(
 
 /// Decides a patch: the plan with the differences, and the campaign as it is after it.
 pub(super) fn changed(
-    listed: &CampaignListed,
-    before: &Versioned<Campaign>,
+    subject: &Subject,
     patch: CampaignPatch,
     script: Option<Versioned<ScriptTemplate>>,
     mint: Mint,
 ) -> ToolResult<(Plan<Vec<FieldChange>>, CampaignListed)> {
-    let campaign_id = listed.campaign.campaign_id;
+    let Subject { campaign_id, before, life, .. } = subject;
     let change = CampaignCommand::Change(Box::new(patch));
     let events = before.state.decide(change).map_err(|error| refused(error, "patch."))?;
     let mut state = (*before.state).clone();
     events.iter().cloned().for_each(|event| state.apply(event));
     let version = before.version + events.len() as u64;
-    let updated_at = if events.is_empty() { listed.campaign.updated_at } else { mint.at() };
-    let after = CampaignListed {
-        campaign: row(campaign_id, &state, version, listed.campaign.created_at, updated_at),
-        contact_count: listed.contact_count,
-        assigned_count: listed.assigned_count,
-    };
-    let known = CampaignListed {
-        campaign: row(campaign_id, &before.state, before.version, listed.campaign.created_at, updated_at),
-        ..after.clone()
-    };
+    let updated_at = if events.is_empty() { life.changed } else { mint.at() };
+    let after = subject.listed(&state, version, updated_at);
+    let known = subject.listed(&before.state, before.version, life.changed);
     let changes = differences(&CampaignDetail::of(&known), &CampaignDetail::of(&after));
-    let effects = if events.is_empty() { Effects::none() } else { effects(campaign_id, &changes, None) };
+    let effects = if events.is_empty() { Effects::none() } else { effects(*campaign_id, &changes, None) };
     let writes = if events.is_empty() { vec![] } else { vec![before.write(events)] };
     let mut plan = Plan { writes, guards: vec![], absent: vec![], effects, answer: changes };
     match script {
         Some(script) if before.state.script_template_id != state.script_template_id => {
-            attach(&mut plan, &script, campaign_id)?;
+            attach(&mut plan, &script, *campaign_id)?;
         }
         // It has that one already, which must not be deleted meanwhile.
         Some(script) => plan.guards.push(script.guard()),

@@ -4,7 +4,7 @@
 //! to: more of it is a drift.
 
 use docket_aggregates::Personal;
-use docket_aggregates::campaign::{Campaign, CampaignPatch, CampaignStatus};
+use docket_aggregates::campaign::{CampaignPatch, CampaignStatus};
 use docket_aggregates::ids::{CampaignId, QualificationTemplateId, ScriptTemplateId};
 use docket_projections::unfinished::{self, Unfinished};
 use schemars::JsonSchema;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::patching::{Consequences, FieldChange, changed, effects, form_attached, script_wanted};
 use super::settings::{SettingsPatch, merged};
-use super::{CampaignDetail, expect, same_name, shown, some_text, staff};
+use super::{CampaignDetail, Subject, expect, same_name, some_text, staff};
 use crate::tools::example::CAMPAIGN_ID;
 use crate::tools::input::{Given, GivenAgent, GivenCampaign, Name, Patch};
 use crate::tools::{Draft, Mint, Plan, ToolContext, ToolResult, tool};
@@ -101,8 +101,8 @@ async fn update_outbound_campaign(
     input: UpdateCampaign,
     mint: Mint,
 ) -> ToolResult<Plan<CampaignUpdated>> {
-    let before = ctx.state::<Campaign>(input.campaign_id.id).await?;
-    let listed = shown(&ctx, &input.campaign_id, &before).await?;
+    let subject = Subject::find(&ctx, &input.campaign_id).await?;
+    let before = &subject.before;
     expect(input.expected_version, before.version)?;
 
     let wanted = input.patch;
@@ -126,7 +126,7 @@ async fn update_outbound_campaign(
     if let Some(name) = patch.name.as_ref().filter(|name| Some(*name) != known_as) {
         same_name(&ctx, Some(input.campaign_id.id), name).await?;
     }
-    let (mut plan, campaign) = changed(&listed, &before, patch, script, mint)?;
+    let (mut plan, campaign) = changed(&subject, patch, script, mint)?;
     let status = campaign.campaign.status;
     // Neither takes calls or contacts any more.
     let ended = !status.takes_contacts() && before.state.status != status;
