@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 
 /// Tries after the first.
 pub const RETRIES: u32 = 8;
-/// No try begins later than this after the first, but for one that the channel itself put off.
+/// No try is planned for later than this after the first, but for one that the channel itself put off.
 pub const RETRY_WITHIN_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 
 /// A channel that takes an idempotency key remembers it for 24 hours; the last hour is not relied on.
