@@ -13,6 +13,8 @@ pub mod mail;
 mod own_words;
 pub mod webhooks;
 
+use std::collections::BTreeSet;
+
 use docket_aggregates::approval::{Approval, ApprovalCommand};
 use docket_aggregates::bucket::{Bucket, BucketCommand};
 use docket_aggregates::channel::Channel;
@@ -29,7 +31,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::channels::{LastHeard, Listening};
-use crate::contacts::{address_hash, mailbox_hash};
+use crate::contacts::mailbox_hash;
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::read::ReadError;
 use crate::ledger::{AppendError, Appended, Orders, Write};
@@ -115,7 +117,7 @@ struct News {
     /// Who it came from, by the keyed hash of the address and, while it is known, its text.
     person: Option<(String, Option<String>)>,
     /// The e-mail address that whoever answered a message wrote from, as their mail says.
-    written_from: Option<String>,
+    written_from: Option<Recipient>,
     /// By which channel the person wrote to us.
     wrote: Option<Channel>,
     /// Keyed hash of the provider's id of what they wrote.
@@ -219,17 +221,23 @@ async fn writes(
         let mut targets = vec![Target::known(organization, hash.clone(), text, contact)];
         if let Some(address) = &news.written_from {
             let keys = app.ledger.keys().organization(organization).await?;
-            let own = address_hash(&keys, address);
-            let text = Some(address.clone()).filter(|_| !erased);
+            let own = address.keys(&keys).address;
+            let text = Some(address.to.clone()).filter(|_| !erased);
             let writer = Target::known(organization, own, text, None);
             targets.extend(Some(writer).filter(|writer| writer.hash != hash));
         }
         writes.extend(suppressing(app, organization, targets, reason).await?);
     }
     if let Some(channel) = news.wrote {
+        let mut heard_at = vec![(hash, writer)];
+        if let Some(address) = &news.written_from {
+            heard_at.extend(author(app, organization, address).await?);
+        }
         // What was mailed with a tag is answered by the contact whose mailbox it is.
-        let mailbox = mailbox.filter(|mailbox| *mailbox != hash);
-        for address_hash in [hash].into_iter().chain(mailbox) {
+        heard_at.extend(mailbox.map(|mailbox| (mailbox, writer)));
+        let mut known = BTreeSet::new();
+        heard_at.retain(|(address_hash, _)| known.insert(address_hash.clone()));
+        for (address_hash, contact_id) in heard_at {
             let stream = organization.correspondence(&address_hash);
             // The provider's clock opens no window beyond ours.
             let hear = CorrespondenceCommand::Hear(Word {
@@ -237,7 +245,7 @@ async fn writes(
                 at: news.at.min(call.at),
                 notice_hash: news.notice_hash.clone(),
                 address_hash,
-                contact_id: writer,
+                contact_id,
             });
             said_there.order(&app.ledger, organization, stream, |_| hear).await?;
         }
@@ -263,6 +271,26 @@ async fn owner(
         .inspect_err(|error| tracing::debug!(%error, "whose answer it is was not looked up"))
         .ok()?
         .contact_id()
+}
+
+/// The keyed hash of the address that an answer was written from, and its contact. An address that is no contact's is led
+/// through nothing, and who answers from where is not for anybody to fill the ledger with.
+async fn author(
+    app: &App,
+    organization: OrganizationId,
+    address: &Recipient,
+) -> Result<Option<(String, Option<ContactId>)>, ServiceError<HearError>> {
+    let keys = app.ledger.keys().organization(organization).await?;
+    let own = address.keys(&keys).address;
+    let found = Addressee::find(app, organization, &keys, address.clone(), None).await;
+    Ok(match found.map(|addressee| addressee.contact_id()) {
+        Ok(None) => None,
+        Ok(contact) => Some((own, contact)),
+        Err(error) => {
+            tracing::debug!(%error, "whose answer it is was not looked up");
+            Some((own, None))
+        }
+    })
 }
 
 /// What the news make of the message itself.

@@ -62,13 +62,12 @@ pub async fn take(app: &App, incoming: Incoming) -> Verdict {
         Kind::AutomaticReply => return counted("automatic_reply", Verdict::Kept),
         Kind::Other => return counted("other", Verdict::Kept),
     };
-    // Who says STOP may be another one than whoever was written to: the mail was passed on, or goes to several people. A
-    // complaint is written by a provider, and what a machine wrote does not come here.
-    let wished = suppress == Some(SuppressionReason::Unsubscribe);
-    let from = incoming.from.as_deref().filter(|_| wished);
-    let written_from = from.and_then(|from| Recipient::read(Channel::Email, from).ok()).map(|from| from.to);
     // Whatever the message had come to before, and whichever one they answered: they wrote, and every sequence heeds that.
     let wrote = (delivery == Delivery::Replied).then_some(Channel::Email);
+    // Who answers may be another one than whoever was written to: the mail was passed on, or goes to several people. A
+    // complaint is written by a provider, and what a machine wrote does not come here.
+    let from = incoming.from.as_deref().filter(|_| wrote.is_some());
+    let written_from = from.and_then(|from| Recipient::read(Channel::Email, from).ok());
     let notice_hash = match incoming.message_id.as_deref().filter(|_| wrote.is_some()) {
         None => None,
         Some(message_id) => match app.ledger.keys().organization(reference.organization).await {

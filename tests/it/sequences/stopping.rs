@@ -211,10 +211,15 @@ impl Company {
 
     /// Answers a message by mail, as the mail server hands it over.
     async fn mailed(&self, message: MessageId, message_id: &str) {
+        self.mailed_by(None, message, message_id).await;
+    }
+
+    /// The same with who says to have written it.
+    async fn mailed_by(&self, from: Option<&str>, message: MessageId, message_id: &str) {
         let incoming = Incoming {
             reference: Some(Reference { organization: self.organization(), message: message.uuid() }),
             kind: Kind::Reply { text: Some("I have decided against it.".into()) },
-            from: None,
+            from: from.map(Into::into),
             message_id: Some(message_id.into()),
         };
         assert_eq!(docket::hearing::mail::take(&self.app.app, incoming).await, Verdict::Kept);
@@ -280,6 +285,68 @@ async fn a_mail_in_answer_to_whatever_was_sent_before_stops_it() {
             ("late@example.com", gone),
         ]
     );
+}
+
+/// The mail was passed on in a firm: both are talked to by a person from then on.
+#[tokio::test]
+async fn who_answers_what_somebody_else_got_is_led_no_further_either() {
+    let company = Company::of(3).await;
+    company.approve_and_hold().await;
+    let id = company.sequence(vec![company.mail(0), company.mail(60)]).await;
+    company.enroll(&id).await;
+    company.rest().await;
+    let by_hand = company.by_hand("desk@example.com").await;
+    for enrollment in company.enrollments(&id).await {
+        company.sent(message(&enrollment)).await;
+    }
+    company.rest().await;
+    company.app.clock.advance(HOUR / 2);
+    company.mailed_by(Some("Contact1@example.com"), by_hand, "r-1").await;
+    company.mailed_by(Some("nobody@example.com"), by_hand, "r-2").await;
+    company.pass(2 * HOUR).await;
+    let enrollments = company.enrollments(&id).await;
+    let mut came_to: Vec<_> = enrollments.iter().map(stopped).collect();
+    came_to.sort_unstable();
+    assert_eq!(came_to, [("active", "", 2), ("active", "", 2), ("stopped", "replied", 1)]);
+
+    // Nothing is kept of the word of somebody who is led through nothing.
+    let heard =
+        "SELECT count(DISTINCT aggregate_id) FROM ledger.events WHERE event_type = 'CorrespondentHeard'";
+    let heard: i64 = sqlx::query_scalar(heard).fetch_one(company.app.app.ledger.pool()).await.unwrap();
+    assert_eq!(heard, 2, "the desk and the contact");
+}
+
+#[tokio::test]
+async fn who_answers_what_went_to_another_tag_of_their_mailbox_is_led_no_further_either() {
+    for from in [Some("desk@example.com"), None] {
+        let company = Company::of(1).await;
+        company.approve_and_hold().await;
+        let staff = "First name,Email\nDesk,desk@example.com\nRoofs,desk+roofs@example.com\n";
+        import(&company.client, staff.to_owned()).await;
+        let add =
+            json!({ "campaignId": company.campaign, "filter": { "source": "crm" }, "maxContacts": 100_000 });
+        company.client.done("bulk_add_contacts_to_campaign_by_filter", add).await;
+        let id = company.sequence(vec![company.mail(0), company.mail(60)]).await;
+        company.enroll(&id).await;
+        company.rest().await;
+        let mut tagged = None;
+        for enrollment in company.enrollments(&id).await {
+            let sent = message(&enrollment);
+            let drafted = company.app.app.ledger.load::<Message>(company.organization(), sent).await.unwrap();
+            let to = &drafted.state.content().unwrap().to;
+            tagged = tagged.or((to == "desk+roofs@example.com").then_some(sent));
+            company.sent(sent).await;
+        }
+        company.rest().await;
+        company.app.clock.advance(HOUR / 2);
+        company.mailed_by(from, tagged.unwrap(), "r-1").await;
+        company.pass(2 * HOUR).await;
+        let enrollments = company.enrollments(&id).await;
+        let mut came_to: Vec<_> = enrollments.iter().map(stopped).collect();
+        came_to.sort_unstable();
+        let gone = ("stopped", "replied", 1);
+        assert_eq!(came_to, [("active", "", 2), gone, gone], "{from:?}");
+    }
 }
 
 /// Whoever answers is talked to by a person from then on: which of our messages they answered makes no difference.
