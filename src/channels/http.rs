@@ -33,6 +33,8 @@ pub struct Http {
 pub enum Reply {
     /// An answer, at least its head.
     Answered(Answer),
+    /// Nothing left, nor ever will: of all that a request is made of, only the credential can be unfit for its header.
+    Unwritable,
     /// Nothing left.
     NotSent(&'static str),
     /// The request may have arrived.
@@ -82,7 +84,7 @@ impl Http {
         let exchange = async {
             let response = match request.send().await {
                 Ok(response) => response,
-                Err(error) if error.is_builder() => return Reply::NotSent("the request cannot be written"),
+                Err(error) if error.is_builder() => return Reply::Unwritable,
                 Err(error) if error.is_connect() && error.is_timeout() => {
                     return Reply::NotSent("the provider was not connected in time");
                 }
@@ -140,6 +142,10 @@ impl Reply {
     pub fn answer(self, provider: &str) -> Result<Answer, Outcome> {
         match self {
             Self::Answered(answer) => Ok(answer),
+            Self::Unwritable => {
+                let why = "the secret holds a character that no header may have";
+                Err(Outcome::rejected(Code::Credential, format_args!("{provider}: {why}")))
+            }
             Self::NotSent(why) => Err(Outcome::retry(Code::Unavailable, format_args!("{provider}: {why}"))),
             Self::Lost(why) => Err(Outcome::unknown(format_args!("{provider}: {why}"))),
         }

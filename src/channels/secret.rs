@@ -20,6 +20,11 @@ impl Secret {
         &self.0
     }
 
+    /// The same as it stands in a header: without the line break that a file or a paste leaves at its end.
+    pub fn in_header(&self) -> &str {
+        self.0.trim()
+    }
+
     /// Whether it is the same text, in a time that does not tell where they differ.
     pub fn matches(&self, other: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(other).into()

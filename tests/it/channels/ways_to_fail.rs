@@ -62,6 +62,27 @@ async fn a_refused_connection_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_secret_is_sent_without_what_a_file_leaves_around_it_and_one_that_fits_no_header_is_told() {
+    for mut message in messages() {
+        let channel = message.content.channel();
+        let secret = message.credential.expose().to_owned();
+        let provider = Provider::start([Act::answer(401, "")]).await;
+        message.credential = Secret::new(format!("{secret}\r\n"));
+        channels(&provider.base).deliver(&message).await;
+        let given = provider.only().headers;
+        assert!(given.iter().any(|(_, value)| value.ends_with(CANARY)), "{channel:?}: {given:?}");
+
+        message.credential = Secret::new(format!("{secret}\n{secret}"));
+        let outcome = channels(&provider.base).deliver(&message).await;
+        // Of a mail's credential it is the form that is looked at first.
+        let expected =
+            if channel == Channel::Email { "rejected configuration" } else { "rejected credential" };
+        assert_eq!(told(&outcome), expected, "{channel:?}");
+        assert_discreet(&outcome, &message.to.address);
+    }
+}
+
+#[tokio::test]
 async fn what_may_have_arrived_without_an_answer_is_unknown() {
     for mut message in messages() {
         let channel = message.content.channel();
