@@ -107,6 +107,8 @@ async fn order(
     command: AllowlistCommand,
 ) -> Result<Done<EntriesChanged>, ServiceError<AllowlistRefusal>> {
     let organization = call.organization;
+    // One stream is the whole list: whoever changes it takes turns with the others.
+    let mut turn = None;
     for _ in 0..TRIES {
         let list = app.ledger.load::<Allowlist>(organization, organization.allowlist()).await?;
         let events = list
@@ -130,7 +132,11 @@ async fn order(
         }
         match app.ledger.append(command).await {
             Ok(appended) => return Ok(Done { entity, appended: Some(appended) }),
-            Err(AppendError::Conflict) => (),
+            Err(AppendError::Conflict) => {
+                if turn.is_none() {
+                    turn = app.ledger.turn(organization.allowlist()).await;
+                }
+            }
             Err(error) => return Err(error.into()),
         }
     }

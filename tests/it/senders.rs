@@ -5,6 +5,7 @@ use std::time::Instant;
 use docket::dispatcher::CALLS_BEGIN_WITHIN;
 use docket_aggregates::claims::ClaimKey;
 use docket_aggregates::token::Role;
+use futures::future::join_all;
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -302,6 +303,17 @@ async fn a_preview_appends_nothing() {
     );
     assert_eq!(preview(&json!({ "id": NOTHING }), facts).await.0, 404);
     assert_eq!(positions(&client).await, before);
+}
+
+#[tokio::test]
+async fn many_who_add_to_the_allowlist_at_once_are_all_heard() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let entries =
+        (0..60).map(|n| post(&client, "allowlist", json!({ "entry": format!("c{n}@example.com") })));
+    for (status, answer) in join_all(entries).await {
+        assert_eq!((status, &answer["changed"]), (201, &json!(1)), "{answer}");
+    }
 }
 
 #[tokio::test]
