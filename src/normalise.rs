@@ -8,4 +8,4 @@ pub mod phone;
 
 pub use docket_projections::names::{self as name, fold_name};
 pub use email::{Email, EmailError, normalise_email};
-pub use phone::{Country, CountryError, Phone, PhoneError, normalise_phone};
+pub use phone::{Country, CountryError, Phone, PhoneError, is_meant_as_number, normalise_phone};

@@ -96,8 +96,14 @@ pub enum PhoneError {
 /// A cell longer than this holds no single number. The library refuses far later, at 250.
 const INPUT_CHARS_MAX: usize = 100;
 
-/// Words for an extension that the library does not know; it knows `ext`, `x`, `#`, `int` and `anexo`.
+/// Words for an extension that the library does not know.
 const EXTENSION_WORDS: [&str; 4] = ["poste", "durchwahl", "interno", "toestel"];
+/// Words for an extension that it knows.
+const KNOWN_EXTENSION_WORDS: [&str; 8] = ["ext", ";ext", "extn", "extension", "x", "#", "int", "anexo"];
+/// Words before a number.
+const LABELS: [&str; 8] = ["t", "tel", "tél", "telefon", "phone", "mob", "mobile", "whatsapp"];
+/// With fewer digits before it, an `x` belongs to a name.
+const NUMBER_DIGITS_MIN: usize = 7;
 
 /// Reads one number. Without a country code it is a number of `default_country`.
 pub fn normalise_phone(raw: &str, default_country: Country) -> Result<Phone, PhoneError> {
@@ -121,8 +127,28 @@ pub fn normalise_phone(raw: &str, default_country: Country) -> Result<Phone, Pho
     }
 }
 
+/// Whether somebody who wrote this meant a telephone number, readable or not: digits of any script, with what stands between
+/// them, perhaps a word before (`tel.`) and an extension behind.
+pub fn is_meant_as_number(text: &str) -> bool {
+    let between = |c: char| c.is_whitespace() || "+-./()".contains(c);
+    let label_ends = text.find(|c: char| c.is_numeric() || c == '+').unwrap_or(text.len());
+    let (label, rest) = text.split_at(label_ends);
+    let letters = label.trim_end_matches([' ', '.', ':']);
+    let is_label = label.chars().all(between)
+        || (letters.len() < label.len() && LABELS.contains(&letters.to_lowercase().as_str()));
+    let behind = rest.find(|c: char| !c.is_numeric() && !between(c)).unwrap_or(rest.len());
+    let (number, extension) = rest.split_at(behind);
+    let digits = number.chars().filter(|c| c.is_numeric()).count();
+    let word = extension.trim_end_matches(|c: char| c.is_numeric() || " .:=".contains(c)).to_lowercase();
+    let is_extension = extension.is_empty()
+        || (digits >= NUMBER_DIGITS_MIN
+            && (KNOWN_EXTENSION_WORDS.contains(&word.as_str()) || EXTENSION_WORDS.contains(&word.as_str())));
+    is_label && digits > 0 && is_extension
+}
+
 /// What `+52 1 …` is written as since 2019, where the text is that.
 fn newer_form(text: &str) -> Option<String> {
+    let text = text.strip_prefix("tel:").unwrap_or(text);
     let international = text.strip_prefix('+').or_else(|| text.strip_prefix("00"))?;
     let mut rest = international;
     for expected in ['5', '2', '1'] {

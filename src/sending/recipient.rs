@@ -18,7 +18,9 @@ use uuid::Uuid;
 
 use crate::contacts::address_hash;
 use crate::ledger::keys::OrganizationKeys;
-use crate::normalise::{Country, EmailError, PhoneError, normalise_email, normalise_phone};
+use crate::normalise::{
+    Country, EmailError, PhoneError, is_meant_as_number, normalise_email, normalise_phone,
+};
 
 /// Characters of `to`, at most.
 const TO_CHARACTERS_MAX: usize = 320;
@@ -283,9 +285,7 @@ fn email(to: &str) -> Result<Recipient, RecipientError> {
 /// A telephone number, or the id or name of an account. A number without its country code is neither: taken for an account it
 /// would stand on a list and keep nobody from being written to.
 fn number_or_handle(to: &str) -> Result<Recipient, RecipientError> {
-    let digits = to.bytes().filter(u8::is_ascii_digit).count();
-    let spelt = to.chars().all(|c| c.is_ascii_digit() || c.is_whitespace() || "+-./()".contains(c));
-    let number = to.starts_with('+') || to.starts_with("tel:") || (spelt && digits > 0);
+    let number = to.starts_with('+') || to.starts_with("tel:") || is_meant_as_number(to);
     if !number || contact::scoped_id(to).is_some() {
         return handle(to);
     }
@@ -409,7 +409,21 @@ mod tests {
 
     #[test]
     fn a_number_without_its_country_code_is_on_no_list() {
-        for number in ["0611223305", "06 11 22 33 05", "06-11.22/33 05", "(06) 11223305", "33611223305"] {
+        for number in [
+            "0611223305",
+            "06 11 22 33 05",
+            "06-11.22/33 05",
+            "(06) 11223305",
+            "33611223305",
+            "2125550100x1",
+            "0611223305ext12",
+            "0611223305 poste 12",
+            "0611223305#1",
+            "t.0611223305",
+            "Tél. 06 11 22 33 05",
+            "\u{ff10}\u{ff16}\u{ff11}\u{ff11}\u{ff12}\u{ff12}\u{ff13}\u{ff13}\u{ff10}\u{ff15}",
+            "\u{0660}\u{0666}\u{0661}\u{0661}\u{0662}\u{0662}\u{0663}\u{0663}\u{0660}\u{0665}",
+        ] {
             let refused = parse_new_entry(ORGANIZATION, &keys(), number);
             assert_eq!(refused.err(), Some(RecipientError::NoCountryCode), "{number}");
         }
@@ -423,7 +437,13 @@ mod tests {
             ("0033 6 11 22 33 05", EntryKind::Address),
             ("+52 1 55 1234 5678", EntryKind::Address),
             ("17841400000000001", EntryKind::Handle),
+            ("tel:+52 1 55 1234 5678", EntryKind::Address),
             ("ann-lee-42", EntryKind::Handle),
+            ("2pac", EntryKind::Handle),
+            ("4x4", EntryKind::Handle),
+            ("t.rex", EntryKind::Handle),
+            ("t1000", EntryKind::Handle),
+            (ANN, EntryKind::Handle),
         ] {
             let listed = parse_entry(ORGANIZATION, &keys(), entry).unwrap();
             assert_eq!(listed.kind, kind, "{entry}");
