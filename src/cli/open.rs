@@ -88,7 +88,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Postgres> {
 
 fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
     use tracing_subscriber::{EnvFilter, fmt};
-    let filter = EnvFilter::try_new(format!("sqlx=warn,rmcp=warn,{filter}"))
+    let filter = EnvFilter::try_new(format!("sqlx=warn,rmcp=warn,rlibphonenumber=warn,{filter}"))
         .context("DOCKET_LOG is not a filter such as `info`")?;
     // A second start within one process (a test) keeps the first log.
     let _ = fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();

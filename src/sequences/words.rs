@@ -92,6 +92,10 @@ fn pieces(mut text: &str) -> Result<Vec<Piece<'_>>, WordsError> {
     let mut pieces = Vec::new();
     while let Some((before, rest)) = text.split_once("{{") {
         let (inside, after) = rest.split_once("}}").ok_or(WordsError::Open)?;
+        // A placeholder within another one would go out with its braces.
+        if inside.contains("{{") {
+            return Err(WordsError::Open);
+        }
         let (name, otherwise) = match inside.split_once('|') {
             Some((name, otherwise)) => (name.trim(), Some(otherwise.trim())),
             None => (inside.trim(), None),
@@ -212,6 +216,8 @@ mod tests {
             ("{{custom.}}", WordsError::Unknown("custom.".into())),
             ("{{firstName", WordsError::Open),
             ("{{firstName}", WordsError::Open),
+            ("{{firstName|{{lastName}}}}", WordsError::Open),
+            ("{{firstName {{lastName}}", WordsError::Open),
         ] {
             assert_eq!(check(&json!({ "a": [{ "b": text }] })), Err(refusal), "{text}");
         }

@@ -236,7 +236,8 @@ impl Reason {
             Self::AllowlistEmpty => "the allowlist is empty, which allows nobody",
             Self::Suppressed => "the recipient is suppressed or asked not to be contacted",
             Self::DoNotContact => {
-                "the contact that it is for is not to be contacted, whichever of its addresses that was said of"
+                "the contact that it is for, or another one at this address, its mailbox or its number, is not to be contacted, \
+                 whichever of its addresses that was said of"
             }
             Self::WindowClosed => "the channel's window for writing to this recipient is closed",
             Self::DailyCap => "the credential's daily cap was reached",

@@ -164,7 +164,8 @@ async fn a_contact_is_written_to_again_once_the_list_does_not_stand_against_it()
     let dispatcher = house.dispatch(&house.app, NOWHERE);
     assert_eq!(house.settled(&waits).await, Standing::from([(BLOCKED, 1)]));
     let told = explain(&house.app, house.organization, waits[0], house.clock.now()).await.unwrap();
-    let why = "because the contact that it is for is not to be contacted, whichever of its addresses that was said of.";
+    let why = "because the contact that it is for, or another one at this address, its mailbox or its number, is not to \
+               be contacted, whichever of its addresses that was said of.";
     assert!(told.explanation.contains(why), "{}", told.explanation);
     dispatcher.stop(Duration::from_secs(10)).await;
 
