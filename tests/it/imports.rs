@@ -138,6 +138,58 @@ async fn a_dry_run_counts_what_the_commit_does_and_appends_nothing() {
     assert_eq!(cities.len(), 2, "no row made a second contact");
 }
 
+/// Whether the rows of one person stand in one chunk or far apart, and whatever the read models show by then.
+#[tokio::test]
+async fn a_person_is_one_however_much_lies_between_their_rows() {
+    const PEOPLE: usize = 40;
+    for between in [0, 600, 1_000] {
+        let app = TestApp::start().await;
+        let client = importer(&app).await;
+        let mut file = String::from("First name,Email,Phone,ID\n");
+        let mut others = 0;
+        let mut rows = |row: &dyn Fn(usize) -> String| {
+            for person in 0..PEOPLE {
+                let _ = writeln!(file, "{}", row(person));
+            }
+            for _ in 0..between {
+                let _ = writeln!(file, ",other{others}@example.com,,");
+                others += 1;
+            }
+        };
+        rows(&|n| format!("Zoe{n},a{n}@example.com,,"));
+        rows(&|n| format!("Zoe{n},a{n}@example.com,,K-{n}"));
+        rows(&|n| format!("Zoe{n},b{n}@example.com,,K-{n}"));
+        rows(&|n| format!("Zoe{n},b{n}@example.com,,"));
+        rows(&|n| format!("Zoe{n},a{n}@example.com,,"));
+        rows(&|n| format!("Ann{n},,+33 6 12 34 {:02} {:02},", n / 100, n % 100));
+        rows(&|n| format!("Bob{n},,+33 6 12 34 {:02} {:02},", n / 100, n % 100));
+        rows(&|n| format!("Bob{n},,+33 6 12 34 {:02} {:02},", n / 100, n % 100));
+        let folder = staged(&client, &file).await;
+        let update = |dry| json!({ "onDuplicate": "update", "dryRun": dry });
+        let created = 3 * PEOPLE + 8 * between;
+        let (status, told) = commit(&client, &folder, update(true)).await;
+        assert_eq!((status, &told["created"]), (200, &json!(created)), "{between} between: {told}");
+        let (_, done) = commit(&client, &folder, update(false)).await;
+        assert_eq!(done["created"], json!(created), "{between} between: {done}");
+    }
+}
+
+/// A second address of somebody who is known, and then a third that only the second's row leads to.
+#[tokio::test]
+async fn what_a_row_gives_to_a_contact_is_what_later_rows_find_it_by() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let known = staged(&client, "First name,Email\nZoe,z@example.com\n").await;
+    commit(&client, &known, json!({})).await;
+    let file = "First name,Email,ID\nZoe,z@example.com,K-1\nZoe,y@example.com,K-1\nZoe,Y@example.com,\n";
+    let folder = staged(&client, file).await;
+    for dry in [true, false] {
+        let (_, answer) = commit(&client, &folder, json!({ "onDuplicate": "update", "dryRun": dry })).await;
+        assert_eq!(counts(&answer), [0, 2, 1], "{answer}");
+    }
+    assert_eq!(contacts(&client).await.len(), 1);
+}
+
 #[tokio::test]
 async fn a_commit_is_done_once_however_often_it_is_ordered() {
     let app = TestApp::start().await;

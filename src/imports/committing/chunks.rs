@@ -13,6 +13,7 @@ use docket_aggregates::ids::{CommandId, ImportId, OrganizationId};
 use docket_aggregates::import::{Import, ImportCommand, ImportStage, OnDuplicate};
 use uuid::Uuid;
 
+use super::plan::Plan;
 use super::source::{Ready, Source};
 use super::{Committed, caught_up};
 use crate::app::App;
@@ -34,7 +35,12 @@ pub(super) struct Commit<'a> {
     pub(super) folder: Versioned<Import>,
     pub(super) on_duplicate: OnDuplicate,
     commit_id: Option<CommandId>,
+    /// What the read models do not show yet of what this commit did.
     pub(super) recent: Recent,
+    /// What its contacts were known by, and are not any more: the rows that said so are rows of the file all the same.
+    pub(super) replaced: Recent,
+    /// Whether nothing is recorded.
+    pub(super) rehearsing: bool,
     _turn: Turn,
 }
 
@@ -49,8 +55,19 @@ impl<'a> Commit<'a> {
         let folder = app.ledger.load::<Import>(organization, import_id).await?;
         let on_duplicate = folder.state.on_duplicate();
         let commit_id = commit_id(app, organization, import_id).await?;
-        let recent = Recent::default();
-        Ok(Self { app, organization, import_id, keys, folder, on_duplicate, commit_id, recent, _turn: turn })
+        Ok(Self {
+            app,
+            organization,
+            import_id,
+            keys,
+            folder,
+            on_duplicate,
+            commit_id,
+            recent: Recent::default(),
+            replaced: Recent::default(),
+            rehearsing: false,
+            _turn: turn,
+        })
     }
 
     pub(super) async fn run(mut self, watch: &(impl Fn(Progress) + Sync)) -> Result<Committed, Error> {
@@ -91,6 +108,7 @@ impl<'a> Commit<'a> {
     }
 
     pub(super) async fn rehearse(mut self) -> Result<Committed, Error> {
+        self.rehearsing = true;
         let mut view = Some(caught_up(self.app, self.organization).await?);
         let mut counted = Committed::default();
         for number in 0..self.folder.state.chunks().0 {
@@ -103,7 +121,7 @@ impl<'a> Commit<'a> {
             counted.updated += plan.updated.len() as u64;
             counted.skipped += plan.skipped.len() as u64;
             // Nothing of it will ever be in the read models.
-            self.recent.remember(i64::MAX, plan.made());
+            self.remember(i64::MAX, &plan);
         }
         Ok(counted)
     }
@@ -132,7 +150,7 @@ impl<'a> Commit<'a> {
             match append_patiently(&self.app.ledger, &command).await {
                 Ok(appended) => {
                     self.folder = self.app.ledger.after(self.organization, &self.folder, command.at, events);
-                    self.recent.remember(appended.position, plan.made());
+                    self.remember(appended.position, &plan);
                     for (step, rows) in
                         [("created", &plan.created), ("updated", &plan.updated), ("skipped", &plan.skipped)]
                     {
@@ -154,6 +172,11 @@ impl<'a> Commit<'a> {
             }
         }
         Err(AppendError::Conflict.into())
+    }
+
+    fn remember(&mut self, position: i64, plan: &Plan) {
+        self.recent.remember(position, plan.touched());
+        self.replaced.remember(i64::MAX, plan.replaced.iter().cloned());
     }
 
     async fn finish(&mut self) -> Result<(), Error> {

@@ -15,7 +15,7 @@ use docket_projections::searchable::MatchKeys;
 use super::chunks::Commit;
 use super::source::Ready;
 use crate::imports::Error;
-use crate::imports::matching::{Known, find};
+use crate::imports::matching::{Known, Marks, find};
 use crate::ledger::read::{self, ReadError};
 use crate::ledger::{Stream, Write};
 
@@ -25,41 +25,37 @@ impl Commit<'_> {
         self.recent.folded_to(ready.position);
         let Ready { known, hashes, wider, suppressed, listed, .. } = ready;
         let rows: Vec<(&StagedRow, &StagedContact)> = ready.rows().collect();
+        let marks: Vec<Marks> = rows.iter().map(|(_, contact)| Marks::of_row(&contact.profile)).collect();
+        let changes = |contact: &StagedContact| self.on_duplicate == OnDuplicate::Update || contact.opted_out;
+        // Nearly all contacts that will be changed are read at once: those that the rows find as they stand.
         let mut chunk = Known::default();
-        let mut matched: Vec<Option<ContactId>> = Vec::with_capacity(rows.len());
-        for (row, contact) in &rows {
-            let found = find(&contact.profile, known, &self.recent, &chunk);
-            if found.is_none() {
-                chunk.made(contact_id(row), &contact.profile);
+        let mut made = HashSet::new();
+        let mut changed = BTreeSet::new();
+        for ((row, contact), marks) in rows.iter().zip(&marks) {
+            match find(marks, known, [&self.recent, &self.replaced], &chunk) {
+                None => {
+                    chunk.add(&marks.given_to(contact_id(row)));
+                    made.insert(contact_id(row));
+                }
+                Some(found) if changes(contact) && !made.contains(&found) => drop(changed.insert(found)),
+                Some(_) => (),
             }
-            matched.push(found);
         }
-        let mine: HashSet<ContactId> = rows
-            .iter()
-            .zip(&matched)
-            .filter(|(_, found)| found.is_none())
-            .map(|((row, _), _)| contact_id(row))
-            .collect();
-        let changed: BTreeSet<ContactId> = rows
-            .iter()
-            .zip(&matched)
-            .filter(|((_, contact), _)| self.on_duplicate == OnDuplicate::Update || contact.opted_out)
-            .filter_map(|(_, found)| *found)
-            .filter(|found| !mine.contains(found))
-            .collect();
 
         let mut plan = Plan { contacts: self.load_contacts(&changed).await?, ..Plan::default() };
+        let mut chunk = Known::default();
         let legal_basis = self.folder.state.legal_basis();
         let addresses = hashes.iter().zip(wider);
-        for (((row, contact), found), (hashes, wider)) in rows.iter().zip(&matched).zip(addresses) {
+        for (((row, contact), marks), (hashes, wider)) in rows.iter().zip(&marks).zip(addresses) {
             let opted_out = |by_address: bool| (contact.opted_out || by_address).then(|| hashes.clone());
             let profile = contact.profile.clone();
             let import_id = Some(self.import_id);
             let by_address = hashes.iter().chain(wider).any(|hash| suppressed.contains(hash));
             let listed = hashes.iter().chain(wider).filter(|hash| listed.contains_key(*hash));
-            let (outcomes, id) = match found {
+            let (outcomes, id) = match find(marks, known, [&self.recent, &self.replaced], &chunk) {
                 None => {
                     let contact_id = contact_id(row);
+                    chunk.add(&marks.given_to(contact_id));
                     let opted_out = opted_out(by_address);
                     plan.order(
                         contact_id,
@@ -69,8 +65,13 @@ impl Commit<'_> {
                     (&mut plan.created, contact_id)
                 }
                 Some(found) => {
+                    // What an earlier row gave it may be what it is found by.
+                    if changes(contact) && !plan.contacts.contains_key(&found) {
+                        plan.contacts.extend(self.load_contacts(&BTreeSet::from([found])).await?);
+                    }
                     let opted_out = opted_out(by_address && self.on_duplicate == OnDuplicate::Update);
-                    let profile = plan.without_respelling(*found, profile);
+                    let before = plan.marks(found);
+                    let profile = plan.without_respelling(found, profile);
                     let command = match (self.on_duplicate, &opted_out) {
                         (OnDuplicate::Update, _) => {
                             Some(ContactCommand::Merge { profile, import_id, opted_out })
@@ -80,11 +81,23 @@ impl Commit<'_> {
                         }
                         (OnDuplicate::Skip, None) => None,
                     };
-                    let mut changed = command.is_some_and(|command| plan.order(*found, command));
+                    let mut changed = command.is_some_and(|command| plan.order(found, command));
                     if self.on_duplicate == OnDuplicate::Update {
-                        changed |= plan.suppress(*found, listed);
+                        changed |= plan.suppress(found, listed);
+                        match (before, plan.marks(found)) {
+                            (before, Some(after)) => {
+                                chunk.add(&after);
+                                plan.replaced.extend(before.and_then(|before| before.beyond(&after)));
+                            }
+                            // A rehearsal made it, and keeps no more of it than this.
+                            (_, None) if self.rehearsing => {
+                                chunk.add(&marks.given_to(found));
+                                plan.rehearsed.push(marks.given_to(found));
+                            }
+                            (_, None) => (),
+                        }
                     }
-                    (if changed { &mut plan.updated } else { &mut plan.skipped }, *found)
+                    (if changed { &mut plan.updated } else { &mut plan.skipped }, found)
                 }
             };
             outcomes.push(RowOutcome { line: row.line, subject: row.contact.subject(), contact_id: id });
@@ -133,6 +146,10 @@ pub(super) struct Plan {
     pub(super) created: Vec<RowOutcome>,
     pub(super) updated: Vec<RowOutcome>,
     pub(super) skipped: Vec<RowOutcome>,
+    /// What contacts were known by, and are not any more.
+    pub(super) replaced: Vec<Marks>,
+    /// What a rehearsal gave to contacts that it made before.
+    rehearsed: Vec<Marks>,
 }
 
 impl Plan {
@@ -177,11 +194,16 @@ impl Plan {
         })
     }
 
-    /// The contacts that are new.
-    pub(super) fn made(&self) -> impl Iterator<Item = (ContactId, &ContactProfile)> {
-        self.contacts
-            .iter()
-            .filter(|(_, contact)| contact.expected == 0)
-            .filter_map(|(id, contact)| Some((*id, contact.state.profile()?)))
+    /// What a contact is known by, with all that was ordered so far.
+    fn marks(&self, contact_id: ContactId) -> Option<Marks> {
+        let profile = self.contacts.get(&contact_id)?.state.profile()?;
+        Some(Marks::of(contact_id, profile))
+    }
+
+    /// What the contacts that are new or changed are known by.
+    pub(super) fn touched(&self) -> impl Iterator<Item = Marks> {
+        let touched = self.contacts.iter().filter(|(_, contact)| !contact.events.is_empty());
+        let marks = touched.filter_map(|(id, contact)| Some(Marks::of(*id, contact.state.profile()?)));
+        marks.chain(self.rehearsed.iter().cloned())
     }
 }
