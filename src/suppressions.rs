@@ -239,8 +239,9 @@ async fn forget_erased<R>(
     Ok(())
 }
 
-/// Everything that puts addresses on the list: their own streams, their contacts and what was promised to these. None for
-/// an address that is there already, for this reason or a weightier one.
+/// Everything that puts addresses on the list: their own streams, their contacts and what was promised to these. Of an address
+/// that is there already, for this reason or a weightier one, only those contacts that are not left alone yet: what stood there may
+/// have been spelt so that they were not found by it.
 pub(crate) async fn suppressing<R>(
     app: &App,
     organization: OrganizationId,
@@ -267,10 +268,9 @@ pub(crate) async fn suppressing<R>(
             SuppressionCommand::Suppress { address_hash: hash.clone(), address, reason, contact_ids };
         // Putting an address on the list is never refused.
         let events = list.state.decide(command).unwrap_or_default();
-        if events.is_empty() {
-            continue;
+        if !events.is_empty() {
+            writes.push(list.write(events));
         }
-        writes.push(list.write(events));
         if reason == SuppressionReason::Bounce {
             continue;
         }
@@ -407,10 +407,10 @@ async fn change(
                 Change::Suppress(reason) => suppressing(app, call.organization, targets, reason).await?,
                 Change::Lift => lifting(app, call.organization, targets).await?,
             };
-            let of_list = writes.iter().filter(|write| write.stream.aggregate_type == "Suppression").count();
-            if of_list == 0 {
+            if writes.is_empty() {
                 break;
             }
+            let of_list = writes.iter().filter(|write| write.stream.aggregate_type == "Suppression").count();
             let request = if number + 1 == chunks {
                 call.request(&answer(changed + of_list.min(chunk.len())))?
             } else {

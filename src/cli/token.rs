@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::credentials;
 use crate::ledger::Origin;
 use crate::ledger::instant::Instant;
+use crate::normalise::normalise_email;
 use crate::tools::CONTRACT;
 
 /// What to do with tokens.
@@ -206,8 +207,12 @@ fn address_of(holder: &str) -> anyhow::Result<String> {
         None => holder,
     };
     let address = address.trim().to_lowercase();
-    if address.is_empty() || holder.chars().count() > 320 || holder.chars().any(char::is_control) {
-        bail!("--for must read `Name <mail>`, at most 320 characters");
+    // Whoever has this address is one principal: two who have none would be one.
+    if normalise_email(&address, false).is_err()
+        || holder.chars().count() > 320
+        || holder.chars().any(char::is_control)
+    {
+        bail!("--for must read `Name <mail>` with one e-mail address, at most 320 characters");
     }
     Ok(address)
 }

@@ -1,7 +1,10 @@
 //! The suppression list, its contacts and their campaigns: one fact.
 
+use docket::contacts::address_hash;
+use docket::ledger::Origin;
 use docket_aggregates::channel::Channel;
 use docket_aggregates::ids::OutboxId;
+use docket_aggregates::suppression::{Suppression, SuppressionCommand, SuppressionReason};
 use docket_aggregates::token::Role;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -47,6 +50,35 @@ async fn an_entry_leaves_the_contact_alone_and_lifting_it_does_not_put_it_back()
     let (status, answer) = ask(&story, Method::DELETE, json!({ "address": "ann@example.org" })).await;
     assert_eq!((status, &answer["code"]), (422, &json!("OPTED_OUT")));
     assert_eq!(story.stands(&campaign, contacts[0]).await, ("do_not_contact".into(), true));
+}
+
+/// As where a number was taken for an account, before such were refused: the hash is the number's, and nobody was found by it.
+#[tokio::test]
+async fn an_entry_that_found_none_of_its_contacts_finds_them_when_it_is_put_there_again() {
+    let story = Story::begin().await;
+    let (campaign, contacts) = story.campaign(&["ann@example.org", "bob@example.org"]).await;
+    let app = &story.app.app;
+    let organization = story.client.organization;
+    let keys = app.ledger.keys().organization(organization).await.unwrap();
+    for address in ["ann@example.org", "bob@example.org"] {
+        let address_hash = address_hash(&keys, address);
+        let id = organization.suppression(&address_hash);
+        let command = SuppressionCommand::Suppress {
+            address_hash,
+            address: None,
+            reason: SuppressionReason::Unsubscribe,
+            contact_ids: vec![],
+        };
+        let (origin, minted) = (Origin::system("test"), app.clock.mint());
+        let now = app.clock.now();
+        app.ledger.order::<Suppression>(organization, id, minted, now, &origin, None, command).await.unwrap();
+    }
+    let body = json!({ "address": "ann@example.org", "reason": "unsubscribe" });
+    assert_eq!(ask(&story, Method::POST, body).await.0, 201);
+    assert_eq!(story.stands(&campaign, contacts[0]).await, ("do_not_contact".into(), true));
+    let (status, answer) = file(&story, Method::POST, "?reason=manual", "bob@example.org\n").await;
+    assert_eq!((status, answer), (201, json!({ "changed": 0, "unchanged": 1 })));
+    assert_eq!(story.stands(&campaign, contacts[1]).await, ("do_not_contact".into(), true));
 }
 
 #[tokio::test]
