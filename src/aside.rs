@@ -9,11 +9,17 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::task::Poll;
+use std::time::Duration;
 
 use docket_aggregates::ids::OrganizationId;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+/// Who waits so long for a place keeps it for a moment.
+const CROWDED: Duration = Duration::from_millis(100);
+/// How long a place is kept by work that waits.
+const KEPT: Duration = Duration::from_millis(20);
 /// So many pieces of work run aside at once: one processor is for the others, where there are several.
 static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(places()));
 /// Each organization's place in the line for them, while it has work there.
@@ -51,29 +57,45 @@ pub fn at_once<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Does an organization's work aside wherever it does not wait for something itself. A place is held only while it needs a
-/// processor. Such work does not run within other such work, which would hold the place that it waits for.
+/// processor; where places are hard to come by also while it waits a moment, or a small call that asks the database five times
+/// would stand in line behind five pieces of somebody else's. Such work does not run within other such work, which would hold
+/// the place that it waits for.
 pub async fn run<F: Future>(organization: OrganizationId, work: F) -> F::Output {
     let in_line = in_line(organization);
     let mut work = pin!(work);
     loop {
+        let asked = Instant::now();
         // Neither is ever closed.
         let next = in_line.acquire().await.ok();
         let place = PLACES.acquire().await.ok();
-        let polled = poll_fn(|context| Poll::Ready(at_once(|| work.as_mut().poll(context)))).await;
-        drop((place, next));
-        if let Poll::Ready(done) = polled {
-            return done;
+        let mut kept = asked.elapsed() >= CROWDED;
+        loop {
+            let polled = poll_fn(|context| Poll::Ready(at_once(|| work.as_mut().poll(context)))).await;
+            if let Poll::Ready(done) = polled {
+                return done;
+            }
+            if !kept {
+                break;
+            }
+            // Whether the work was woken or the time is over, it is polled again: both may have come at once.
+            let idle = Instant::now();
+            let _ = tokio::time::timeout(KEPT, woken()).await;
+            kept = idle.elapsed() < KEPT;
         }
-        // Whatever the work waits for wakes this task.
-        let mut slept = false;
-        poll_fn(|_| if std::mem::replace(&mut slept, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+        drop((place, next));
+        woken().await;
     }
+}
+
+/// Whatever work waits for wakes its task.
+async fn woken() {
+    let mut slept = false;
+    poll_fn(|_| if std::mem::replace(&mut slept, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use uuid::Uuid;
 
@@ -104,6 +126,32 @@ mod tests {
         sender.send(1).unwrap();
         assert_eq!(waiting.await.unwrap(), Ok(2));
         assert_eq!(at_once(|| 3), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_long_for_a_place_keeps_it_over_a_moment_of_rest_and_not_for_longer() {
+        let [busy, other] = [3, 4].map(|n| OrganizationId(Uuid::from_u128(n)));
+        for (rest, expected) in [(KEPT / 10, [other, busy]), (KEPT * 2, [busy, other])] {
+            let order = Arc::new(Mutex::new(Vec::new()));
+            let mut places = every_place().await;
+            let one = places.split(1);
+            let mut at_work = tokio::task::JoinSet::new();
+            for (organization, rests) in [(other, 5), (busy, 0)] {
+                let order = order.clone();
+                let work = async move {
+                    for _ in 0..rests {
+                        tokio::time::sleep(rest).await;
+                    }
+                    order.lock().unwrap().push(organization);
+                };
+                at_work.spawn(run(organization, work));
+                tokio::task::yield_now().await;
+            }
+            tokio::time::advance(2 * CROWDED).await;
+            drop(one);
+            at_work.join_all().await;
+            assert_eq!(*order.lock().unwrap(), expected, "{rest:?}");
+        }
     }
 
     #[tokio::test]
