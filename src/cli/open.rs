@@ -14,8 +14,8 @@ use crate::standing;
 pub struct Opened {
     /// The product.
     pub app: App,
-    /// The database.
-    pub postgres: Postgres,
+    /// The database; none once it was let go of.
+    pub postgres: Option<Postgres>,
     working: Option<JoinHandle<()>>,
 }
 
@@ -40,7 +40,7 @@ impl Opened {
     pub async fn ledger(config: &Config) -> anyhow::Result<Self> {
         let postgres = start(config).await?;
         let app = open_ledger(&postgres, config).await?;
-        Ok(Self { app, postgres, working: None })
+        Ok(Self { app, postgres: Some(postgres), working: None })
     }
 
     fn working(app: App, postgres: Postgres) -> Self {
@@ -51,15 +51,26 @@ impl Opened {
                 tokio::join!(app.readside.run(), app.ledger.tidy());
             }
         }));
-        Self { app, postgres, working: Some(working) }
+        Self { app, postgres: Some(postgres), working: Some(working) }
     }
 
-    /// Opens the private database anew after the process that ran it has ended. Its server comes back at the same address, so
-    /// that what waits for it here goes on. What this process remembers of the read models is forgotten first: a fold that
-    /// was answered just before the end need not be on disk, and is made again.
-    pub async fn database_again(&self, config: &Config) -> anyhow::Result<Postgres> {
+    /// Opens the private database anew after its server has ended, or the process that ran it. It comes back at the same
+    /// address, so that what waits for it here goes on. What this process remembers of the read models is forgotten first: a
+    /// fold that was answered just before the end need not be on disk, and is made again.
+    pub async fn database_again(&mut self, config: &Config) -> anyhow::Result<Postgres> {
         self.app.readside.forget();
+        if let Some(ended) = self.postgres.take() {
+            ended.shutdown().await;
+        }
         start(config).await
+    }
+
+    /// Resolves when nobody keeps the private database running any more.
+    pub async fn database_ended(&self) {
+        match &self.postgres {
+            Some(postgres) => postgres.ended().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Writes what waits, stops folding and stops the database if this process started it.
@@ -68,7 +79,9 @@ impl Opened {
             working.abort();
         }
         self.app.close().await;
-        self.postgres.shutdown().await;
+        if let Some(postgres) = self.postgres {
+            postgres.shutdown().await;
+        }
     }
 }
 

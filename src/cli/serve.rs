@@ -53,7 +53,7 @@ impl Serve {
                 Opened::on(postgres, config).await
             };
             let Some(opened) = told.run_until_cancelled(opening).await else { return Ok(()) };
-            let opened = opened?;
+            let mut opened = opened?;
             let bound = match kept.take() {
                 Some(bound) => bound,
                 None => self.bind().await?,
@@ -62,7 +62,6 @@ impl Serve {
             // Whoever comes while the database is opened again waits a moment, and is not turned away.
             kept = Some(bound.try_clone()?);
             let listener = TcpListener::from_std(bound)?;
-            tracing::info!(%address, "serving on http://{address}");
             let settings = self.config.settings();
             let app = App {
                 model: model.clone(),
@@ -76,6 +75,8 @@ impl Serve {
                 load_hooks(&app).await?;
                 hooks_loaded = true;
             }
+            // Nothing is asked of the database any more before it is watched.
+            tracing::info!(%address, "serving on http://{address}");
             let mail_in = match self.config.channels.lmtp_listen {
                 Some(listen) => Some(mail_listener(listen).await?),
                 None => None,
@@ -83,9 +84,7 @@ impl Serve {
             let alongside = Alongside::start(&app, channels.clone(), mail_in);
             let mut taken_over = None;
             let stopping = async {
-                let stop = stopped(&opened, &told).await;
-                // A server of this process's own is opened again once it has let go of it.
-                if stop == Stop::DatabaseEnded && !opened.postgres.is_owner() {
+                if stopped(&opened, &told).await == Stop::DatabaseEnded {
                     taken_over = told.run_until_cancelled(opened.database_again(config)).await;
                 }
                 if told.is_cancelled() {
@@ -212,7 +211,7 @@ pub(super) fn told_to_stop() -> anyhow::Result<CancellationToken> {
 pub(super) async fn stopped(opened: &Opened, told: &CancellationToken) -> Stop {
     tokio::select! {
         () = told.cancelled() => Stop::Told,
-        () = opened.postgres.ended() => {
+        () = opened.database_ended() => {
             tracing::warn!("the private PostgreSQL ended; it is opened again");
             Stop::DatabaseEnded
         }

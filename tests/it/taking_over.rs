@@ -1,21 +1,20 @@
 //! A private PostgreSQL that several processes share, and whose owner dies.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use docket_aggregates::ids::OrganizationId;
 use futures::future::join_all;
+#[cfg(unix)]
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::readme::data_dir;
 use crate::support::process::{Served, told_at_home};
 use crate::support::{Client, PATIENCE, eventually};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guest_takes_over_from_an_owner_that_is_killed_and_turns_nobody_away() {
-    let folder = data_dir();
-    let home = folder.path().join("docket");
-    let owner = Served::at_home(&home).await;
-    let guest = Served::at_home(&home).await;
+/// Calls a server while its database goes away and comes back: nobody is turned away, and nothing is lost.
+async fn goes_on(served: &Served, home: &Path, kill: impl AsyncFnOnce()) {
     let found = [
         "organization",
         "create",
@@ -26,11 +25,11 @@ async fn a_guest_takes_over_from_an_owner_that_is_killed_and_turns_nobody_away()
         "--owner-email",
         "ops@example.com",
     ];
-    let organization = told_at_home(&home, &found).await["id"].clone();
+    let organization = told_at_home(home, &found).await["id"].clone();
     let organization: OrganizationId = serde_json::from_value(organization).unwrap();
     let issue = ["token", "create", "--role", "super-admin", "--for", "Ann <ann@example.com>"];
-    let issued = told_at_home(&home, &issue).await;
-    let client = Client::new(guest.address, issued["token"].as_str().unwrap().to_owned(), organization);
+    let issued = told_at_home(home, &issue).await;
+    let client = Client::new(served.address, issued["token"].as_str().unwrap().to_owned(), organization);
 
     let (done, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let caller = async |caller: usize| {
@@ -59,9 +58,9 @@ async fn a_guest_takes_over_from_an_owner_that_is_killed_and_turns_nobody_away()
     };
     let dying = async {
         so_many_more("campaigns before").await;
-        owner.kill().await;
-        eventually("the guest serves again", async || {
-            (guest.log().matches("serving on").count() == 2).then_some(())
+        kill().await;
+        eventually("it serves again", async || {
+            (served.log().matches("serving on").count() == 2).then_some(())
         })
         .await;
         so_many_more("campaigns after").await;
@@ -70,8 +69,33 @@ async fn a_guest_takes_over_from_an_owner_that_is_killed_and_turns_nobody_away()
     let (made, ()) = tokio::join!(join_all((0..4).map(caller)), dying);
     let overview = client.done("get_crm_workspace_overview", json!({})).await;
     assert_eq!(overview["counts"]["campaigns"]["total"], json!(made.iter().sum::<usize>()), "{overview}");
-    let verified = told_at_home(&home, &["verify", "--organization", &organization.to_string()]).await;
+    let verified = told_at_home(home, &["verify", "--organization", &organization.to_string()]).await;
     assert!(verified.is_object(), "{verified}");
+    assert!(!served.log().contains("were not finished in time"), "{}", served.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_takes_over_from_an_owner_that_is_killed_and_turns_nobody_away() {
+    let folder = data_dir();
+    let home = folder.path().join("docket");
+    let owner = Served::at_home(&home).await;
+    let guest = Served::at_home(&home).await;
+    goes_on(&guest, &home, async || owner.kill().await).await;
+}
+
+/// As the system does when it is short of memory.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_whose_server_is_killed_starts_it_again_and_turns_nobody_away() {
+    let folder = data_dir();
+    let home = folder.path().join("docket");
+    let owner = Served::at_home(&home).await;
+    let kill = async || {
+        let told = std::fs::read_to_string(home.join("postgres/postmaster.pid")).unwrap();
+        let id = told.lines().next().and_then(|id| id.trim().parse().ok()).and_then(Pid::from_raw).unwrap();
+        kill_process(id, Signal::KILL).unwrap();
+    };
+    goes_on(&owner, &home, kill).await;
 }
 
 /// Signals are not lost on a process that is busy with taking over.
