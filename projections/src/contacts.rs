@@ -118,7 +118,8 @@ pub async fn existing(
     Ok(ids.into_iter().map(ContactId).collect())
 }
 
-/// The contacts that share a key with any of these, by id: of each key the first `each`, and `limit` at most.
+/// The contacts that share a key with any of these, by id: of each key the first `each`, and `limit` at most. Where there are
+/// more, each key is given its first before any is given its second: a crowd at one number hides nobody at another key.
 pub async fn by_keys(
     conn: &mut PgConnection,
     organization: OrganizationId,
@@ -135,7 +136,7 @@ pub async fn by_keys(
     // One index each; an OR over three columns would read the whole table. OFFSET 0 keeps each look-up by itself.
     let by = |column: &str, parameter: &str| {
         format!(
-            "SELECT contact_id FROM (
+            "SELECT contact_id, place FROM (
                  SELECT found.contact_id, row_number() OVER (PARTITION BY wanted.key ORDER BY found.contact_id) AS place
                  FROM UNNEST({parameter}::uuid[]) AS wanted (key)
                  CROSS JOIN LATERAL (SELECT contact_id FROM contacts
@@ -145,11 +146,13 @@ pub async fn by_keys(
     };
     let (email, phone, external) = (by("email_key", "$2"), by("phone_key", "$3"), by("external_key", "$4"));
     let rows = sqlx::query(&format!(
-        "SELECT {COLUMNS} FROM ({email} UNION {phone} UNION {external}) AS wanted
+        "SELECT {COLUMNS} FROM (
+             SELECT contact_id FROM ({email} UNION ALL {phone} UNION ALL {external}) AS placed
+                 GROUP BY contact_id ORDER BY min(place), contact_id LIMIT $5) AS wanted
          CROSS JOIN LATERAL (
              SELECT * FROM contacts WHERE organization_id = $1 AND contact_id BETWEEN wanted.contact_id AND wanted.contact_id
                  ORDER BY contact_id LIMIT 1) AS c
-         ORDER BY c.contact_id LIMIT $5"
+         ORDER BY c.contact_id"
     ))
     .persistent(false)
     .bind(organization.uuid())

@@ -34,6 +34,8 @@ use records::{Cells, Records};
 
 pub use encoding::Encoding;
 pub use error::{MapError, ReadError};
+pub use field::Field;
+pub(crate) use header::recognise;
 pub use mapping::{MapOverrides, Mapping};
 pub use row::{Row, RowValues};
 pub use spool::{DEFAULT_LIMIT, Pace, Scan, Spool, SpoolError, Spooled, receive};

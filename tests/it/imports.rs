@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
+use docket::readside::Consistency;
 use docket_aggregates::token::Role;
+use docket_projections::searchable::MatchKeys;
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -172,6 +174,25 @@ async fn a_person_is_one_however_much_lies_between_their_rows() {
         let (_, done) = commit(&client, &folder, update(false)).await;
         assert_eq!(done["created"], json!(created), "{between} between: {done}");
     }
+}
+
+/// Who is looked for among so many that not all can be shown.
+#[tokio::test]
+async fn a_crowd_at_one_number_hides_nobody_at_another_key() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let crowd = |n| format!("Colleague{n},+33123456789,\n");
+    let file: String = (0..40).map(crowd).chain(["Zoe,,z@example.com\n".to_owned()]).collect();
+    let folder = staged(&client, &format!("First name,Phone,Email\n{file}")).await;
+    commit(&client, &folder, json!({})).await;
+    let mut view = app.app.readside.view(client.organization, Consistency::STRONG).await.unwrap();
+    let keys = ["+33123456789", "z@example.com"].map(MatchKeys::of_address);
+    let found = docket_projections::contacts::by_keys(&mut view, client.organization, &keys, 100, 10).await;
+    let found = found.unwrap();
+    assert_eq!(found.len(), 10);
+    assert!(found.is_sorted_by_key(|row| row.contact_id));
+    let zoe = found.iter().filter_map(|row| row.profile.as_ref()?.email.as_deref());
+    assert_eq!(zoe.collect::<Vec<_>>(), ["z@example.com"]);
 }
 
 /// A second address of somebody who is known, and then a third that only the second's row leads to.

@@ -55,7 +55,7 @@ static EXCEPTIONS: LazyLock<Vec<String>> =
     LazyLock::new(|| NEVER.iter().map(|header| key(&words(header))).collect());
 
 /// The field that a header means, if it is a known one.
-pub(super) fn recognise(header: &str) -> Option<Field> {
+pub(crate) fn recognise(header: &str) -> Option<Field> {
     let words = words(header);
     let whole = key(&words);
     if EXCEPTIONS.contains(&whole) {
