@@ -30,7 +30,9 @@ const LARGE: u64 = 20_000;
 const LARGE_AT_ONCE: usize = 1;
 const SMALL_AT_ONCE: usize = 4;
 /// Analyses that are made or wait for their turn.
-const WAITING_MAX: usize = 16;
+const WAITING_MAX: usize = 64;
+/// Those of one organization: fewer than are made at once, so that there is a place for the others' small ones.
+const OF_ONE_MAX: usize = 3;
 
 /// How an analysis ended; none that it was cut off.
 type Outcome = Option<Result<Uuid, Stopped>>;
@@ -46,7 +48,7 @@ pub enum Stopped {
     Failed,
 }
 
-/// As many analyses wait as may.
+/// As many analyses wait as may, of this organization or of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany;
 
@@ -124,7 +126,8 @@ impl Analyses {
         if let Some(running) = all.get(&(organization, fingerprint)) {
             return Ok(running.clone());
         }
-        if all.len() >= WAITING_MAX {
+        let own = all.keys().filter(|(theirs, _)| *theirs == organization).count();
+        if own >= OF_ONE_MAX || all.len() >= WAITING_MAX {
             return Err(TooMany);
         }
         let (ended, outcome) = watch::channel(None);
@@ -176,7 +179,8 @@ mod tests {
         let analyses = Analyses::default();
         let (finish, finished) = oneshot::channel::<()>();
         let run = |n: usize, work: std::pin::Pin<Box<dyn Future<Output = Result<Uuid, Stopped>> + Send>>| {
-            analyses.run(OWN, [u8::try_from(n).unwrap(); 32], LARGE, |_| work)
+            let organization = OrganizationId(Uuid::from_u128(n as u128));
+            analyses.run(organization, [u8::try_from(n).unwrap(); 32], LARGE, |_| work)
         };
         let first = run(
             0,
@@ -195,6 +199,21 @@ mod tests {
         for other in &mut waiting {
             assert!(other.ended(SOON).await.is_some());
         }
+    }
+
+    #[tokio::test]
+    async fn one_organization_leaves_room_for_another() {
+        let analyses = Analyses::default();
+        let (_keep, kept) = watch::channel(());
+        for n in 1..=u8::MAX {
+            let mut kept = kept.clone();
+            let work = async move { kept.changed().await.map(|()| Uuid::nil()).map_err(|_| Stopped::Failed) };
+            let taken = analyses.run(OWN, [n; 32], 1, |_| work);
+            assert_eq!(taken.is_ok(), usize::from(n) <= OF_ONE_MAX, "{n}");
+        }
+        let other = OrganizationId(Uuid::from_u128(2));
+        let mut other = analyses.run(other, [1; 32], 1, |_| async { Ok(Uuid::nil()) }).unwrap();
+        assert_eq!(other.ended(SOON).await, Some(Ok(Uuid::nil())));
     }
 
     #[tokio::test]

@@ -126,8 +126,11 @@ impl<'a> Scales<'a> {
         if agreed & self.match_on == 0 {
             return None;
         }
-        let conflict = entity.is_some_and(|names| names.conflict >= CONFLICT_BITS)
-            && agreed & (bit(MatchOn::Email) | bit(MatchOn::ExternalId)) == 0;
+        // An id is one's own. A mailbox may be a couple's or an office's: whether somebody else or another name has it is
+        // for a person to say.
+        let other_name = entity.is_some_and(|names| names.conflict >= CONFLICT_BITS)
+            && agreed & bit(MatchOn::ExternalId) == 0;
+        let conflict = other_name && agreed & bit(MatchOn::Email) == 0;
         let by_key = self.by_key(a, b, agreed, person, company);
         let by_name = alike.map(|names| self.by_name(a, b, names));
         let bits = match (by_key, by_name) {
@@ -137,7 +140,7 @@ impl<'a> Scales<'a> {
             (None, Some(name)) if name >= 0.0 => name,
             (None, _) => return None,
         };
-        let bits = if conflict { bits.min(UNSURE_BITS) } else { bits };
+        let bits = if other_name { bits.min(UNSURE_BITS) } else { bits };
         Some(Weighed { bits, agreed: agreed & self.match_on, conflict })
     }
 

@@ -8,14 +8,15 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
-use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
+use encoding_rs::{UTF_8, WINDOWS_1252};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Action, Analysis, CONFIDENT, LIKELY, MatchOn, Options, Record, RecordKey, analyse};
+use crate::imports::reader::{Field, recognise};
 use crate::normalise::phone::guess_country;
 use crate::normalise::{Country, fold_name};
 
@@ -341,7 +342,15 @@ impl Value {
             }
             "name" | "fullname" => return None,
             "title" | "label" => Self::Company,
-            _ => Self::Other,
+            _ => match recognise(column) {
+                Some(Field::FirstName) => Self::FirstName,
+                Some(Field::LastName) => Self::LastName,
+                Some(Field::Email) => Self::Email,
+                Some(Field::Phone | Field::Mobile) => Self::Phone,
+                Some(Field::Company) => Self::Company,
+                Some(Field::City) => Self::City,
+                _ => Self::Other,
+            },
         })
     }
 }
@@ -350,14 +359,20 @@ impl Table {
     fn open(path: &Path) -> Result<Self, LabelledError> {
         let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let failed = |source: csv::Error| LabelledError::Csv { file: file.clone(), source };
-        let opened = std::fs::File::open(path).map_err(|err| failed(err.into()))?;
-        Self::read(&file, opened).map_err(failed)
+        let bytes = std::fs::read(path).map_err(|err| failed(err.into()))?;
+        Self::read(&file, &bytes).map_err(failed)
     }
 
-    fn read(file: &str, input: impl Read) -> Result<Self, csv::Error> {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(input);
-        let header: Vec<String> =
-            reader.headers()?.iter().map(|column| column.trim_start_matches('\u{FEFF}').to_owned()).collect();
+    fn read(file: &str, bytes: &[u8]) -> Result<Self, csv::Error> {
+        // What is no UTF-8 and says nothing else is of the encoding that the older labelled files have.
+        let otherwise = if std::str::from_utf8(bytes).is_ok() { UTF_8 } else { WINDOWS_1252 };
+        let (text, ..) = otherwise.decode(bytes);
+        let mut reader = csv::ReaderBuilder::new()
+            .flexible(true)
+            .trim(csv::Trim::All)
+            .delimiter(separator(&text))
+            .from_reader(text.as_bytes());
+        let header: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
         let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>()?;
         let known: Vec<Option<Value>> = header.iter().map(|column| Value::of(column)).collect();
         let has = |value: Value| known.contains(&Some(value));
@@ -422,8 +437,26 @@ impl Table {
     }
 }
 
+/// What stands between the columns: of the usual characters the one that is most often in the first line.
+fn separator(text: &str) -> u8 {
+    let first = text.lines().next().unwrap_or_default();
+    let often = |separator: &u8| first.bytes().filter(|byte| byte == separator).count();
+    // Of several that are as often there the first one: a comma.
+    [b'|', b'\t', b';', b','].into_iter().max_by_key(often).unwrap_or(b',')
+}
+
+/// What a label says of its pair, if it is one.
+fn label(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "1.0" | "true" | "t" | "yes" | "y" => Some(true),
+        "0" | "0.0" | "false" | "f" | "no" | "n" => Some(false),
+        _ => None,
+    }
+}
+
 /// The labelled pairs as rows of the two files. The two columns are those that hold the most ids of each file, the left
-/// file's first where either would do; a column named `label`, `gold` or `match` may hold 0 for a pair that is none.
+/// file's first where either would do; one that holds nothing but yes and no, or one named `label`, `gold` or `match`, says
+/// which pairs are none. A file without a header begins with a pair.
 fn labelled_pairs(truth: &Table, left: &Table, right: &Table) -> Result<HashSet<Pair>, LabelledError> {
     let columns = truth.header.len();
     let held = |column: usize, table: &Table| {
@@ -442,16 +475,22 @@ fn labelled_pairs(truth: &Table, left: &Table, right: &Table) -> Result<HashSet<
     if found == 0 && !truth.rows.is_empty() {
         return Err(LabelledError::NoPairs { file: truth.file.clone() });
     }
-    let label = truth
-        .header
-        .iter()
-        .position(|column| matches!(fold_name(column).as_str(), "label" | "gold" | "match"));
-    let labelled = |row: &csv::StringRecord| {
-        label.and_then(|column| row.get(column)).is_none_or(|label| !matches!(label, "0" | "false" | "no"))
+    let says = |column: usize| {
+        !truth.rows.is_empty() && truth.rows.iter().all(|row| row.get(column).and_then(label).is_some())
     };
-    Ok(truth
-        .rows
-        .iter()
+    let named = |column: usize| {
+        truth
+            .header
+            .get(column)
+            .is_some_and(|name| matches!(fold_name(name).as_str(), "label" | "gold" | "match"))
+    };
+    let others = || (0..columns).filter(|column| *column != one && *column != other);
+    let labels = others().find(|column| named(*column)).or_else(|| others().find(|column| says(*column)));
+    let labelled =
+        |row: &csv::StringRecord| labels.and_then(|column| label(row.get(column)?)).unwrap_or(true);
+    let header = csv::StringRecord::from(truth.header.clone());
+    Ok(std::iter::once(&header)
+        .chain(&truth.rows)
         .filter(|row| labelled(row))
         .filter_map(|row| Some((*left.index.get(row.get(one)?)?, *right.index.get(row.get(other)?)?)))
         .collect())
@@ -463,6 +502,34 @@ mod tests {
 
     fn table(text: &str) -> Table {
         Table::read("a file", text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn files_are_read_as_their_makers_write_them() {
+        let plain = "id,Raison sociale,Commune,Téléphone fixe\n1,Café Zoé,Évry,01 42 68 53 00\n";
+        let (latin, ..) = WINDOWS_1252.encode(plain);
+        let wide: Vec<u8> =
+            [0xff, 0xfe].into_iter().chain(plain.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        let marked = format!("\u{feff}{plain}");
+        let (tabs, bars, semicolons) =
+            (plain.replace(',', "\t"), plain.replace(',', "|"), plain.replace(',', ";"));
+        let files = [plain, &marked, &tabs, &bars, &semicolons].map(|text| text.as_bytes().to_vec());
+        for file in files.into_iter().chain([latin.into_owned(), wide]) {
+            let table = Table::read("a file", &file).unwrap();
+            assert_eq!(table.values, [Value::Other, Value::Company, Value::City, Value::Phone]);
+            let record = table.records(RecordKey::Row).unwrap().remove(0);
+            assert_eq!((record.company.as_deref(), record.city.as_deref()), (Some("Café Zoé"), Some("Évry")));
+        }
+    }
+
+    #[test]
+    fn a_pair_that_is_labelled_as_none_is_none_and_a_truth_needs_no_header() {
+        let pairs = |truth: &str| labelled_pairs(&table(truth), &table(GUIDE), &table(GUIDE)).unwrap().len();
+        for labels in ["is_match\n1,1,1\n2,2,0\n", "y\n1,1,1.0\n2,2,0.0\n", "gold\n1,1,True\n2,2,False\n"] {
+            assert_eq!(pairs(&format!("a,b,{labels}")), 1, "{labels}");
+        }
+        assert_eq!(pairs("a,b,note\n1,1,sure\n2,2,0\n"), 2);
+        assert_eq!(pairs("1,1\n2,2\n"), 2);
     }
 
     fn measured(left: &str, right: &str, truth: &str) -> Result<Report, LabelledError> {
