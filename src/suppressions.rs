@@ -54,7 +54,7 @@ const TRIES: usize = 5;
 const CHUNK: usize = 250;
 /// So many addresses are bulk work.
 const BULK: usize = 100;
-/// Contacts that are looked for by the addresses of one append.
+/// Contacts that are looked for at once by the addresses of one append. Those beyond follow a little later (see [`marking`]).
 const CONTACTS_MAX: i64 = 5_000;
 
 /// Why the suppression list is not changed.
@@ -159,12 +159,14 @@ async fn read(
 }
 
 /// Adds to each address the contacts that have it now; to one without a tag also those that have it with any, and to a number
-/// those that have it with an extension.
+/// those that have it with an extension. They are looked for in the order of their ids, after `after`; the last of them if
+/// there may be others.
 async fn find_contacts<R>(
     app: &App,
     organization: OrganizationId,
     targets: &mut [Target],
-) -> Result<(), ServiceError<R>> {
+    after: Option<ContactId>,
+) -> Result<Option<ContactId>, ServiceError<R>> {
     let texts = targets.iter().filter(|target| target.domain.is_none()).filter_map(Target::text);
     let (mut wanted, mut stored) = (Vec::new(), Vec::new());
     for text in texts {
@@ -177,16 +179,14 @@ async fn find_contacts<R>(
         }
     }
     if wanted.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let keys = app.ledger.keys().organization(organization).await?;
     let mut view = app.readside.view(organization, Consistency::STRONG).await?;
-    let mut rows =
-        contact_rows::by_keys(&mut view, organization, &wanted, CONTACTS_MAX, CONTACTS_MAX).await?;
-    rows.extend(
-        contact_rows::by_match_keys(&mut view, organization, &stored, CONTACTS_MAX, CONTACTS_MAX).await?,
-    );
+    let rows = contact_rows::of_addresses(&mut view, organization, &wanted, &stored, after, CONTACTS_MAX);
+    let rows = rows.await?;
     drop(view);
+    let last = rows.last().filter(|_| rows.len() as i64 == CONTACTS_MAX).map(|row| row.contact_id);
     let mut having: BTreeMap<String, Vec<ContactId>> = BTreeMap::new();
     for row in rows {
         let Some(profile) = &row.profile else { continue };
@@ -199,7 +199,7 @@ async fn find_contacts<R>(
         target.contacts.sort_unstable();
         target.contacts.dedup();
     }
-    Ok(())
+    Ok(last)
 }
 
 /// Adds to each tagged address the mailbox that it is delivered to.
@@ -253,7 +253,7 @@ pub(crate) async fn suppressing<R>(
         add_mailboxes(organization, &keys, &mut targets);
     }
     if reason != SuppressionReason::Bounce {
-        let found = find_contacts(app, organization, &mut targets).await;
+        let found = find_contacts(app, organization, &mut targets, None).await;
         heeded(reason, found)?;
     }
     // The contacts were looked for by the text; it is only recorded where that may still be done.
@@ -339,7 +339,7 @@ async fn lifting(
     mut targets: Vec<Target>,
 ) -> Result<Vec<Write>, ServiceError<SuppressionRefusal>> {
     // The list knows the contacts that it was told of; others came in later, and are left alone because of it as well.
-    find_contacts(app, organization, &mut targets).await?;
+    find_contacts(app, organization, &mut targets, None).await?;
     let mut writes = Vec::new();
     let mut contacts = Contacts::default();
     for (index, Target { hash, contacts: having, .. }) in targets.into_iter().enumerate() {

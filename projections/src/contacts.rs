@@ -230,6 +230,49 @@ pub async fn by_match_keys(
     rows.iter().map(row).collect()
 }
 
+/// The contacts that have any of these addresses or numbers, or share one of these stored keys, by id, `limit` at once: those
+/// after `after`. All pages together are all of them.
+pub async fn of_addresses(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    addresses: &[MatchKeys],
+    stored: &[i64],
+    after: Option<ContactId>,
+    limit: i64,
+) -> sqlx::Result<Vec<ContactRow>> {
+    // As above: an index each, and each look-up by itself.
+    let by = |column: &str, parameter: &str| {
+        format!(
+            "SELECT found.contact_id FROM (SELECT DISTINCT key FROM UNNEST({parameter}::uuid[]) AS given (key)) AS wanted
+             CROSS JOIN LATERAL (SELECT contact_id FROM contacts
+                 WHERE organization_id = $1 AND {column} = wanted.key AND contact_id > $5 OFFSET 0) AS found"
+        )
+    };
+    let (email, phone) = (by("email_key", "$2"), by("phone_key", "$3"));
+    let rows = sqlx::query(&format!(
+        "SELECT {COLUMNS} FROM (
+             SELECT contact_id FROM ({email} UNION ALL {phone} UNION ALL
+                 SELECT contact_id FROM (SELECT organization_id, contact_id FROM contacts
+                     WHERE match_keys && $4 OFFSET 0) AS sharing
+                 WHERE organization_id = $1 AND contact_id > $5) AS found
+             GROUP BY contact_id ORDER BY contact_id LIMIT $6) AS wanted
+         CROSS JOIN LATERAL (
+             SELECT * FROM contacts WHERE organization_id = $1 AND contact_id BETWEEN wanted.contact_id AND wanted.contact_id
+                 ORDER BY contact_id LIMIT 1) AS c
+         ORDER BY c.contact_id"
+    ))
+    .persistent(false)
+    .bind(organization.uuid())
+    .bind(addresses.iter().filter_map(|keys| keys.email).collect::<Vec<_>>())
+    .bind(addresses.iter().filter_map(|keys| keys.phone).collect::<Vec<_>>())
+    .bind(stored)
+    .bind(after.map_or(Uuid::nil(), ContactId::uuid))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(row).collect()
+}
+
 /// The contacts whose e-mail address is of this domain, in its one spelling, by id, `limit` at once: those after `after`.
 /// There is no index for it; all pages together read the organization's contacts once.
 pub async fn of_domain(

@@ -149,6 +149,21 @@ impl Held {
         query.execute(app.ledger.pool()).await.map(drop)
     }
 
+    /// Holds everything for longer.
+    pub async fn keep(&self, app: &App) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "UPDATE ledger.suppression_entries SET held_until = clock_timestamp() + make_interval(secs => $4) \
+             WHERE organization_id = $1 AND entry_id = ANY($2) AND holder = $3",
+        )
+        .bind(self.organization.uuid())
+        .bind(self.entries.keys().copied().collect::<Vec<_>>())
+        .bind(self.holder)
+        .bind(HELD.as_secs_f64())
+        .execute(app.ledger.pool())
+        .await
+        .map(drop)
+    }
+
     /// Notes how far a domain's contacts were looked at, and holds everything for longer; false if the entry changed.
     pub async fn reached(&self, app: &App, entry: Uuid, contact: ContactId) -> Result<bool, sqlx::Error> {
         let held: Vec<Uuid> = sqlx::query_scalar(

@@ -1,11 +1,11 @@
 //! The contacts of what is on the list, marked for certain.
 //!
-//! Whoever changes the list marks its contacts: those of an address in the same append, those of a domain after it, portion
-//! by portion. Neither is the last word. The process may be killed between two portions, and a contact may come in after
-//! it was looked for who has the address and before the address is on the list. So each event of an entry also becomes
-//! a row of work: a little later, everybody who has the address or is of the domain by then is looked at again, until all
-//! of them stand as the list says. What comes in later sees the list itself. Only an import looks some time before it
-//! appends: while one makes contacts, the entries are looked at once more, until none does.
+//! Whoever changes the list marks its contacts: those of an address in the same append, unless they are a crowd, those of
+//! a domain after it, portion by portion. Neither is the last word. The process may be killed between two portions, and
+//! a contact may come in after it was looked for who has the address and before the address is on the list. So each event
+//! of an entry also becomes a row of work: a little later, everybody who has the address or is of the domain by then is
+//! looked at again, until all of them stand as the list says. What comes in later sees the list itself. Only an import
+//! looks some time before it appends: while one makes contacts, the entries are looked at once more, until none does.
 //!
 //! What is marked is not marked again, so that a row (see `entries`) may be worked off twice. No send depends on any of
 //! this; it is refused by the list's own claim.
@@ -102,7 +102,7 @@ async fn mark(app: &App, held: &Held) -> Result<()> {
     }
     let of_domains: BTreeSet<Uuid> = domains.iter().map(|(entry, _)| entry.id).collect();
     let addresses: Vec<Uuid> = ids.difference(&of_domains).copied().collect();
-    mark_addresses(app, held.organization, &addresses).await?;
+    mark_addresses(app, held, &addresses).await?;
     held.looked_at(app, &addresses, once_more).await?;
     let call = Call::of_system(app, held.organization, "suppressions");
     'domains: for (entry, domain) in domains {
@@ -181,28 +181,41 @@ async fn read_entries(
 }
 
 /// Has everybody who has one of these addresses left alone or not any more, as the list says.
-async fn mark_addresses(app: &App, organization: OrganizationId, ids: &[Uuid]) -> Result<()> {
+async fn mark_addresses(app: &App, held: &Held, ids: &[Uuid]) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
     let ids: BTreeSet<Uuid> = ids.iter().copied().collect();
-    for _ in 0..TRIES {
-        match try_addresses(app, organization, &ids).await {
-            Err(ServiceError::Append(AppendError::Conflict)) => (),
-            marked => return marked,
+    let mut after = None;
+    loop {
+        let mut left = TRIES;
+        after = loop {
+            match try_addresses(app, held.organization, &ids, after).await {
+                Err(ServiceError::Append(AppendError::Conflict)) if left > 1 => left -= 1,
+                marked => break marked?,
+            }
+        };
+        if after.is_none() {
+            return Ok(());
         }
+        held.keep(app).await?;
     }
-    Err(AppendError::Conflict.into())
 }
 
-async fn try_addresses(app: &App, organization: OrganizationId, ids: &BTreeSet<Uuid>) -> Result<()> {
+/// A portion of them: those after `after`. The last of them if there may be others.
+async fn try_addresses(
+    app: &App,
+    organization: OrganizationId,
+    ids: &BTreeSet<Uuid>,
+    after: Option<ContactId>,
+) -> Result<Option<ContactId>> {
     let keys = app.ledger.keys().organization(organization).await?;
     let entries = read_entries(app, organization, ids).await?;
     let entries: BTreeMap<&str, &Entry> =
         entries.values().map(|entry| (entry.hash.as_str(), entry)).collect();
     let target = |entry: &&Entry| Target::known(organization, entry.hash.clone(), entry.text.clone(), None);
     let mut targets: Vec<Target> = entries.values().map(target).collect();
-    find_contacts(app, organization, &mut targets).await?;
+    let last = find_contacts(app, organization, &mut targets, after).await?;
     let mut having: BTreeMap<ContactId, Vec<&Entry>> = BTreeMap::new();
     for Target { hash, contacts, .. } in &targets {
         let Some(entry) = entries.get(hash.as_str()) else { continue };
@@ -235,7 +248,7 @@ async fn try_addresses(app: &App, organization: OrganizationId, ids: &BTreeSet<U
         let call = Call::of_system(app, organization, "suppressions");
         append(app, &call, contacts, guards.into_values().collect()).await?;
     }
-    Ok(())
+    Ok(last)
 }
 
 /// Has a portion of the contacts of a domain left alone that is on the list now, or not any more that is not: those after

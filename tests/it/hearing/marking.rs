@@ -21,13 +21,18 @@ const ONCE_MORE_MILLIS: i64 = 31_000;
 /// Brings in contacts with these addresses.
 async fn import(story: &Story, addresses: &[String]) {
     let rows: String = addresses.iter().map(|address| format!("N,{address}\n")).collect();
+    import_file(story, &format!("Name,Email\n{rows}"), addresses.len()).await;
+}
+
+/// Brings in a file that makes so many contacts.
+async fn import_file(story: &Story, csv: &str, contacts: usize) {
     let path = story.client.crm("imports?name=Fair");
-    let csv = format!("Name,Email\n{rows}").into_bytes();
+    let csv = csv.as_bytes().to_vec();
     let (_, folder) =
         story.client.send(Method::POST, &path, &[("content-type", "text/csv")], csv).await.unwrap();
     let commit = story.client.crm(&format!("imports/{}/commit", folder["importFolderId"].as_str().unwrap()));
     let (status, committed) = story.client.post(&commit, json!({})).await;
-    assert_eq!((status, &committed["created"]), (200, &json!(addresses.len())), "{committed}");
+    assert_eq!((status, &committed["created"]), (200, &json!(contacts)), "{committed}");
 }
 
 /// How many events of a type there are, and of how many aggregates.
@@ -136,6 +141,29 @@ async fn a_domain_that_was_marked_in_part_is_marked_whole_later_and_each_contact
         assert_eq!(recorded(pool, event_type).await, (CONTACTS, CONTACTS));
         assert_eq!(left_alone(&story, "person599@example.org").await, status == 201);
         assert!(!left_alone(&story, "eve@sub.example.org").await);
+    }
+}
+
+#[tokio::test]
+async fn of_a_crowd_at_one_number_nobody_is_left_over() {
+    // More than are marked with the entry itself.
+    const CROWD: i64 = 5_040;
+    let story = Story::begin().await;
+    let pool = story.app().ledger.pool();
+    let rows: String = (0..CROWD).map(|n| format!("Colleague{n},+33123456789\n")).collect();
+    import_file(&story, &format!("Name,Phone\n{rows}Zoe,+33123456780\n"), CROWD as usize + 1).await;
+    let body = json!({ "address": "+33123456789" }).to_string().into_bytes();
+    let path = story.client.crm("suppressions");
+    for (method, event_type) in
+        [(Method::POST, "ContactSuppressed"), (Method::DELETE, "ContactSuppressionLifted")]
+    {
+        let (status, answer) = story.client.send(method, &path, &[JSON], body.clone()).await.unwrap();
+        assert!(status < 300, "{answer}");
+        let (with_the_entry, _) = recorded(pool, event_type).await;
+        assert!((1..CROWD).contains(&with_the_entry), "{with_the_entry} of them are not a crowd");
+        story.app.clock.advance(LATER_MILLIS);
+        all_looked_at(&story).await;
+        assert_eq!(recorded(pool, event_type).await, (CROWD, CROWD));
     }
 }
 
