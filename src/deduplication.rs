@@ -19,6 +19,7 @@ mod grouping;
 pub mod keys;
 pub mod labelled;
 mod names;
+mod unasked;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -324,7 +325,8 @@ impl Analyser {
     pub fn finish(self, each: impl FnMut(Group)) -> Outline {
         let (mut columns, options) = self.0.finish();
         let edges = candidates::weigh_all(&mut columns, &options);
-        let summary = grouping::group(&columns, edges, &options, each);
+        let unasked = unasked::weigh_all(&mut columns, &options);
+        let summary = grouping::group(&columns, edges, &unasked, &options, each);
         Outline { summary, invalid_rows: columns.invalid, warnings: columns.warnings }
     }
 }

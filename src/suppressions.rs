@@ -15,6 +15,7 @@
 //! What a person said of themselves is never lifted. Everything else the board may take off again; where the contacts stand
 //! in campaigns stays as it is until they are put in again.
 
+mod against;
 mod contacts;
 mod entries;
 mod marking;
@@ -44,6 +45,7 @@ use crate::sending::{ReadEntry, RecipientError, parse_entry, parse_new_entry};
 use crate::service::{Call, Done, ServiceError};
 use crate::shapes::{Instant, OneOf};
 
+pub(crate) use against::{Against, Standing};
 pub use marking::run;
 
 use contacts::{Contacts, leave_alone, newly_left_alone};

@@ -43,6 +43,9 @@ pub(super) const fn bit(kind: MatchOn) -> u8 {
     1 << kind as u8
 }
 
+/// What a record is known by rather than described.
+pub(super) const KNOWN_BY: u8 = bit(MatchOn::Email) | bit(MatchOn::Phone) | bit(MatchOn::ExternalId);
+
 /// What was asked for, as a set of bits.
 pub(super) fn asked(options: &Options) -> u8 {
     options.match_on.iter().fold(0, |set, kind| set | bit(*kind))
@@ -110,6 +113,15 @@ impl<'a> Scales<'a> {
 
     /// None if the two agree in nothing that was asked for, or in nothing that is worth a question.
     pub(super) fn weigh(&self, a: &Node, b: &Node) -> Option<Weighed> {
+        self.weigh_by(self.match_on, a, b)
+    }
+
+    /// The same for two that agree in what a record is known by, whether that was asked for or not.
+    pub(super) fn weigh_known_by(&self, a: &Node, b: &Node) -> Option<Weighed> {
+        self.weigh_by(KNOWN_BY, a, b)
+    }
+
+    fn weigh_by(&self, asked: u8, a: &Node, b: &Node) -> Option<Weighed> {
         let person = self.persons.compare(a, b);
         let company = if person.is_none() { self.companies.compare(a, b) } else { None };
         let entity = entity(a, b, person, company);
@@ -123,7 +135,7 @@ impl<'a> Scales<'a> {
         if alike.is_some() {
             agreed |= bit(MatchOn::NameCompany);
         }
-        if agreed & self.match_on == 0 {
+        if agreed & asked == 0 {
             return None;
         }
         // An id is one's own. A mailbox may be a couple's or an office's: whether somebody else or another name has it is
@@ -141,7 +153,7 @@ impl<'a> Scales<'a> {
             (None, _) => return None,
         };
         let bits = if other_name { bits.min(UNSURE_BITS) } else { bits };
-        Some(Weighed { bits, agreed: agreed & self.match_on, conflict })
+        Some(Weighed { bits, agreed: agreed & asked, conflict })
     }
 
     fn by_key(

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::candidates::Edge;
 use super::columns::{Columns, Node};
-use super::evidence::{HOLDERS_MAX, Scales, UNSURE_BITS, asked, bit, bits_of, probability};
+use super::evidence::{HOLDERS_MAX, KNOWN_BY, Scales, UNSURE_BITS, asked, bit, bits_of, probability};
 use super::{Action, CONFIDENT, Group, GroupId, LIKELY, MatchOn, Options, RecordKey, Summary};
 
 /// A pair that contradicts itself gives way to one that does not, by so many bits.
@@ -22,10 +22,12 @@ const COMPARED_MAX: usize = 16;
 /// Near records that a group names.
 const NEAR_MAX: usize = 5;
 
-/// Hands out the groups in the order of their first rows, and counts them.
+/// Hands out the groups in the order of their first rows, and counts them. `unasked` are rows and contacts that agree in what
+/// was not asked for: they join nothing.
 pub(super) fn group(
     columns: &Columns,
     mut edges: Vec<Edge>,
+    unasked: &[Edge],
     options: &Options,
     each: impl FnMut(Group),
 ) -> Summary {
@@ -48,19 +50,26 @@ pub(super) fn group(
             (true, true) => {}
         }
     }
-    let seconds: Vec<Second> = edges
+    let mut seconds: Vec<Second> = edges
         .iter()
         .chain(&given_up)
         .filter_map(|edge| Second::of(columns, edge))
         .filter(|second| clusters.root(second.row) != clusters.root(second.contact))
         .collect();
+    let has_contact = clusters.with_contacts(columns);
+    // Alone, what was not asked for is no reason to ask, unless the two are likely one.
+    let matters = |clusters: &mut Clusters, second: &Second| {
+        second.bits >= bits_of(LIKELY) || has_contact[clusters.root(second.row) as usize]
+    };
+    for second in unasked.iter().filter_map(|edge| Second::of(columns, edge)) {
+        if clusters.root(second.row) != clusters.root(second.contact) && matters(&mut clusters, &second) {
+            seconds.push(second);
+        }
+    }
     drop((edges, given_up));
     let scales = Scales::new(columns, options);
     Assembly { columns, scales, clusters, near, seconds, asked: asked(options) }.hand_out(each)
 }
-
-/// What names a record rather than describing it.
-const NAMED_BY: u8 = bit(MatchOn::Email) | bit(MatchOn::Phone) | bit(MatchOn::ExternalId);
 
 /// A row, and a contact outside of its group that has an address, a number or an id of it. A row that matches two contacts
 /// is a person's to settle, however much better the one is and whatever the names say: applied to the one, it would
@@ -70,7 +79,7 @@ struct Second {
     row: u32,
     contact: u32,
     bits: f32,
-    /// What the two share, of `NAMED_BY`.
+    /// What the two share, of `KNOWN_BY`.
     shared: u8,
 }
 
@@ -82,7 +91,7 @@ impl Second {
             (true, false) => (edge.b, edge.a),
             (false, false) | (true, true) => return None,
         };
-        let shared = edge.weighed.agreed & NAMED_BY;
+        let shared = edge.weighed.agreed & KNOWN_BY;
         (shared != 0).then_some(Self { row, contact, bits: edge.weighed.bits, shared })
     }
 
@@ -103,7 +112,7 @@ impl Second {
 }
 
 /// Weakens pairs whose names contradict each other where one of the two has a better pair, and gives up what is
-/// merely likely where a contact has been found with far more certainty. Returns what was given up and agrees in `NAMED_BY`.
+/// merely likely where a contact has been found with far more certainty. Returns what was given up and agrees in `KNOWN_BY`.
 fn yield_to_rivals(columns: &Columns, edges: &mut Vec<Edge>) -> Vec<Edge> {
     let mut given_up = Vec::new();
     let mut best = vec![f32::NEG_INFINITY; columns.nodes.len()];
@@ -124,7 +133,7 @@ fn yield_to_rivals(columns: &Columns, edges: &mut Vec<Edge>) -> Vec<Edge> {
         let bits = edge.weighed.bits;
         let dropped = (0.0..confident).contains(&bits)
             && (outdone(best_a) && free(edge.b, best_b) || outdone(best_b) && free(edge.a, best_a));
-        if dropped && edge.weighed.agreed & NAMED_BY != 0 {
+        if dropped && edge.weighed.agreed & KNOWN_BY != 0 {
             given_up.push(*edge);
         }
         !dropped
@@ -174,6 +183,15 @@ impl Clusters {
             self.size[kept] += self.size[lost];
             self.weakest[kept] = self.weakest[kept].min(self.weakest[lost]).min(edge.weighed.bits);
         }
+    }
+
+    /// Of each root, whether a contact is among its members.
+    fn with_contacts(&mut self, columns: &Columns) -> Vec<bool> {
+        let mut with = vec![false; columns.nodes.len()];
+        for contact in &columns.contacts {
+            with[self.root(contact.node) as usize] = true;
+        }
+        with
     }
 
     /// From here on, whoever is in company stays in it. Identical rows are company.

@@ -251,6 +251,40 @@ fn a_row_that_has_what_another_contact_is_known_by_is_for_review_whatever_the_na
 }
 
 #[test]
+fn what_was_not_asked_for_makes_a_question_of_a_row_that_is_somebody_else_by_it() {
+    let held = ["Ann|Lee|ann@x.com|0611111111|||A1", "Bob|Moreau|bob@x.com|0622222222|||B1"];
+    let colleagues = ["Ann|Lee|ann@x.com|0611111111", "Bob|Moreau|bob@x.com|0611111111"];
+    for (text, held, match_on, expected) in [
+        (
+            "Ann|Lee|ann@x.com||||B1",
+            held,
+            &[MatchOn::Email, MatchOn::Phone][..],
+            (Action::Review, vec![contact(1)]),
+        ),
+        ("Ann|Lee|ann@x.com||||B1", held, &[MatchOn::Email], (Action::Review, vec![contact(1)])),
+        ("Ann|Lee|ann@x.com|0622222222", held, &[MatchOn::Email], (Action::Review, vec![contact(1)])),
+        ("Ann|Lee|bob@x.com||||A1", held, &[MatchOn::ExternalId], (Action::Review, vec![contact(1)])),
+        // Nobody by what was asked for, and Bob to a commit.
+        ("Bob|Moreau|b@x.com||||B1", held, &[MatchOn::Email], (Action::Review, vec![contact(1)])),
+        // Her own.
+        ("Ann|Lee|ann@x.com||Acme||A1", held, &[MatchOn::Email], (Action::Update, vec![])),
+        // Another one on a number, where numbers were not asked for.
+        ("Eve|Sand|eve@x.com|0622222222", held, &[MatchOn::Email], (Action::Create, vec![])),
+        ("Ann|Lee|ann@x.com|0611111111|Acme", colleagues, &[MatchOn::Email], (Action::Update, vec![])),
+    ] {
+        let mut options = defaults();
+        options.match_on = match_on.iter().copied().collect();
+        let analysis = analysed(&[text], &held, &options);
+        let group = &analysis.groups[0];
+        assert_eq!(
+            (group.suggested_action, group.near.clone()),
+            expected,
+            "{text} by {match_on:?}: {group:?}"
+        );
+    }
+}
+
+#[test]
 fn a_switchboard_is_no_second_match() {
     let crowd: Vec<String> =
         ('a'..'y').map(|name| format!("{name}{name}{name}|{name}sen||0123456789")).collect();

@@ -153,6 +153,61 @@ async fn a_row_with_the_address_of_one_contact_and_the_number_of_another_is_for_
 }
 
 #[tokio::test]
+async fn a_row_with_the_id_of_another_contact_is_for_review_though_ids_were_not_asked_for() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    contacts(&client, "First name,Email,External id\nAnn,ann@x.com,A1\nBob,bob@x.com,B1\n").await;
+    let row = json!({ "firstName": "Ann", "email": "ann@x.com", "externalId": "B1" });
+    for input in [json!({ "rows": [row] }), json!({ "rows": [row], "matchOn": ["email"] })] {
+        let data = client.done(TOOL, input).await;
+        let group = &data["groups"][0];
+        assert_eq!(group["suggestedAction"], "review", "{data}");
+        assert_eq!(group["members"][1]["email"], "ann@x.com", "{data}");
+        assert_eq!(group["near"][0]["email"], "bob@x.com", "{data}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_a_commit_would_leave_alone_is_counted_as_suppressed() {
+    let app = TestApp::start().await;
+    let client = app.agent().await;
+    let path = client.crm("suppressions");
+    for address in ["+33611111111", "+442079460000", "@blocked.example", "ann@x.example"] {
+        let (status, answer) = client.post(&path, json!({ "address": address })).await;
+        assert_eq!(status, 201, "{answer}");
+    }
+    let mut file = String::from("First name,Email,Phone\n");
+    let mut rows = Vec::new();
+    for (name, email, phone, country, expected) in [
+        ("Ann", "", "06 11 11 11 11", "FR", 1),
+        ("Bob", "bob@Blocked.example", "", "FR", 1),
+        ("Cleo", "cleo@sub.blocked.example", "", "FR", 0),
+        ("Dan", "ANN@x.example", "", "FR", 1),
+        ("Eve", "", "020 7946 0000", "GB", 1),
+        ("Fay", "", "020 7946 0000", "IT", 0),
+        ("Gil", "", "0611111111", "IT", 0),
+    ] {
+        let row = json!({ "firstName": name, "email": email, "phone": phone });
+        let data = client.done(TOOL, json!({ "rows": [row], "defaultCountry": country })).await;
+        assert_eq!(data["summary"]["suppressed"], json!(expected), "{name}: {data}");
+        assert_eq!(data["groups"][0]["suggestedAction"] == "skip", expected == 1, "{name}: {data}");
+        if country == "FR" {
+            let _ = writeln!(file, "{name},{email},{phone}");
+            rows.push(expected);
+        }
+    }
+    // As many as the commit then does.
+    let folder = folder(&client, &file).await;
+    let data = client.done(TOOL, json!({ "importFolderId": folder })).await;
+    assert_eq!(data["summary"]["suppressed"], json!(rows.iter().sum::<i32>()), "{data}");
+    let commit = client.crm(&format!("imports/{folder}/commit"));
+    assert_eq!(client.post(&commit, json!({})).await.0, 200);
+    let made = client.done("list_outbound_contacts", json!({})).await;
+    let left_alone = |contact: &&Value| contact["doNotContact"] == json!(true);
+    assert_eq!(made["contacts"].as_array().unwrap().iter().filter(left_alone).count(), 3, "{made}");
+}
+
+#[tokio::test]
 async fn contacts_are_found_by_the_sound_of_their_names() {
     let app = TestApp::start().await;
     let client = app.agent().await;

@@ -71,6 +71,17 @@ async fn every_role_enters_where_the_table_says_and_nowhere_else() {
     assert_eq!(head().await, before, "whoever is turned away leaves nothing behind");
 }
 
+#[test]
+fn an_auditor_reads_everything_of_a_company() {
+    let closed: Vec<&str> = routes::all()
+        .iter()
+        .filter(|route| route.method == hyper::Method::GET && route.path.contains("{companyId}"))
+        .filter(|route| !route.roles.contains(&Role::Auditor))
+        .map(|route| route.path)
+        .collect();
+    assert_eq!(closed, Vec::<&str>::new());
+}
+
 #[tokio::test]
 async fn without_a_token_every_route_is_closed() {
     let app = TestApp::start().await;

@@ -146,7 +146,7 @@ impl<'a> Commit<'a> {
             writes.extend(plan.writes());
             let mut command = self.command(id, writes);
             // That these addresses are still on the list, so that whoever takes one off finds the contacts that have it.
-            command.guards = ready.listed.values().copied().collect();
+            command.guards = ready.against.listed.values().copied().collect();
             match append_patiently(&self.app.ledger, &command).await {
                 Ok(appended) => {
                     self.folder = self.app.ledger.after(self.organization, &self.folder, command.at, events);

@@ -23,7 +23,7 @@ impl Commit<'_> {
     /// Decides what becomes of each row of a chunk.
     pub(super) async fn plan(&mut self, ready: &Ready) -> Result<Plan, Error> {
         self.recent.folded_to(ready.position);
-        let Ready { known, hashes, wider, suppressed, listed, .. } = ready;
+        let Ready { known, standings, against, .. } = ready;
         let rows: Vec<(&StagedRow, &StagedContact)> = ready.rows().collect();
         let marks: Vec<Marks> = rows.iter().map(|(_, contact)| Marks::of_row(&contact.profile)).collect();
         let changes = |contact: &StagedContact| self.on_duplicate == OnDuplicate::Update || contact.opted_out;
@@ -45,13 +45,13 @@ impl Commit<'_> {
         let mut plan = Plan { contacts: self.load_contacts(&changed).await?, ..Plan::default() };
         let mut chunk = Known::default();
         let legal_basis = self.folder.state.legal_basis();
-        let addresses = hashes.iter().zip(wider);
-        for (((row, contact), marks), (hashes, wider)) in rows.iter().zip(&marks).zip(addresses) {
-            let opted_out = |by_address: bool| (contact.opted_out || by_address).then(|| hashes.clone());
+        for (((row, contact), marks), standing) in rows.iter().zip(&marks).zip(standings) {
+            let opted_out =
+                |by_address: bool| (contact.opted_out || by_address).then(|| standing.hashes.clone());
             let profile = contact.profile.clone();
             let import_id = Some(self.import_id);
-            let by_address = hashes.iter().chain(wider).any(|hash| suppressed.contains(hash));
-            let listed = hashes.iter().chain(wider).filter(|hash| listed.contains_key(*hash));
+            let by_address = standing.all().any(|hash| against.suppressed.contains(hash));
+            let listed = standing.all().filter(|hash| against.listed.contains_key(*hash));
             let (outcomes, id) = match find(marks, known, [&self.recent, &self.replaced], &chunk) {
                 None => {
                     let contact_id = contact_id(row);

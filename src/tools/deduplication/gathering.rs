@@ -1,13 +1,12 @@
 //! Getting the records of an analysis together, batch by batch.
 //!
 //! Rows come from the call or from the chunks of a folder, in their order. Beside each batch of rows the contacts that
-//! share a key with it are looked up, each contact once. Where names are compared and the rows are many, nearly every
+//! share a key with it are looked up, and those that have an address, a number or an id of it, each contact once. Where names are compared and the rows are many, nearly every
 //! contact shares a coarse key with one of them: then the contacts are read once through instead.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use docket_aggregates::claims::{ClaimKey, Scope};
 use docket_aggregates::contact::ContactProfile;
 use docket_aggregates::ids::{ContactId, OrganizationId};
 use docket_aggregates::import::{Import, ImportEvent, StagedRow};
@@ -22,12 +21,12 @@ use super::super::{Refusal, ToolResult};
 use super::{FAULTS_SHOWN, RowInput};
 use crate::analyses::{Fault, Header, Progress, Stopped, Work};
 use crate::app::App;
-use crate::contacts::address_hash;
 use crate::deduplication::{MatchOn, Options, Outline, Record, RecordKey, match_keys};
 use crate::ledger::keys::OrganizationKeys;
 use crate::ledger::{Stream, read};
 use crate::normalise::{normalise_email, normalise_phone};
 use crate::readside::{Consistency, View};
+use crate::suppressions::{Against, Standing};
 
 /// Rows whose contacts are looked up at once, and contacts that are looked at for them, at most.
 const CHUNK: usize = 1_000;
@@ -288,33 +287,14 @@ impl Gathering {
         Ok(work.feed().contacts(found.into_iter().filter_map(record).collect()).await?)
     }
 
-    /// Marks the rows one of whose addresses asked not to be contacted.
+    /// Marks the rows that would make contacts who are not to be contacted, as a commit would.
     async fn suppress(&self, keys: &OrganizationKeys, rows: &mut [Record]) -> Result<(), Error> {
-        let claims = |record: &Record| -> Vec<Vec<u8>> {
-            [&record.email, &record.phone]
-                .into_iter()
-                .flatten()
-                .filter(|address| !address.trim().is_empty())
-                .map(|address| {
-                    ClaimKey::new(Scope::SuppressedAddress, &address_hash(keys, address)).hash.to_vec()
-                })
-                .collect()
-        };
-        let of_rows: Vec<Vec<Vec<u8>>> = rows.iter().map(claims).collect();
-        let wanted: BTreeSet<&Vec<u8>> = of_rows.iter().flatten().collect();
-        let found: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT key_hash FROM UNNEST($3::bytea[]) AS wanted (key_hash) JOIN ledger.claims c USING (key_hash) \
-             WHERE organization_id = $1 AND scope = $2",
-        )
-        .bind(self.organization.uuid())
-        .bind(Scope::SuppressedAddress.name())
-        .bind(wanted.into_iter().cloned().collect::<Vec<_>>())
-        .fetch_all(self.app.ledger.pool())
-        .await
-        .map_err(Refusal::from)?;
-        let found: HashSet<Vec<u8>> = found.into_iter().collect();
-        for (row, claims) in rows.iter_mut().zip(of_rows) {
-            row.suppressed |= claims.iter().any(|claim| found.contains(claim));
+        let standing = |row: &Record| Standing::of(keys, &addresses_of(row, &self.options));
+        let standings: Vec<Standing> = rows.iter().map(standing).collect();
+        let addresses = standings.iter().flat_map(Standing::all);
+        let against = Against::read(&self.app, self.organization, addresses).await.map_err(Refusal::from)?;
+        for (row, standing) in rows.iter_mut().zip(&standings) {
+            row.suppressed |= against.stands_against(standing);
         }
         Ok(())
     }
@@ -387,12 +367,22 @@ fn in_batches(mut records: Vec<Record>) -> impl Iterator<Item = Vec<Record>> {
     })
 }
 
+/// A row's addresses as a contact that is made of it has them.
+fn addresses_of(row: &Record, options: &Options) -> ContactProfile {
+    let email = row.email.as_deref().and_then(|email| normalise_email(email, false).ok());
+    let phone = row.phone.as_deref().and_then(|phone| normalise_phone(phone, options.default_country).ok());
+    ContactProfile {
+        email: email.map(|email| email.address().to_owned()),
+        phone: phone.map(|phone| phone.to_string()),
+        ..ContactProfile::default()
+    }
+}
+
 /// Under what contacts are stored that may be the row's: the address with and without its tag, the number with and
-/// without its extension.
+/// without its extension, the id. Whatever was asked for, since a commit asks for all of it.
 fn exact_keys(row: &Record, options: &Options) -> Vec<MatchKeys> {
-    let wants = |kind| options.match_on.contains(&kind);
     let mut profiles = Vec::new();
-    if let (Some(email), true) = (&row.email, wants(MatchOn::Email)) {
+    if let Some(email) = &row.email {
         for plus_tags in [false, true] {
             if let Ok(email) = normalise_email(email, plus_tags) {
                 let email = Some(email.key().to_owned());
@@ -400,7 +390,7 @@ fn exact_keys(row: &Record, options: &Options) -> Vec<MatchKeys> {
             }
         }
     }
-    if let (Some(phone), true) = (&row.phone, wants(MatchOn::Phone))
+    if let Some(phone) = &row.phone
         && let Ok(phone) = normalise_phone(phone, options.default_country)
     {
         let number = phone.e164().to_owned();
@@ -409,7 +399,7 @@ fn exact_keys(row: &Record, options: &Options) -> Vec<MatchKeys> {
         profiles.extend(extended.map(with));
         profiles.push(with(number));
     }
-    if let (Some(external_id), true) = (&row.external_id, wants(MatchOn::ExternalId)) {
+    if let Some(external_id) = &row.external_id {
         profiles.push(ContactProfile { external_id: Some(external_id.clone()), ..ContactProfile::default() });
     }
     profiles.iter().map(MatchKeys::of).collect()
@@ -465,7 +455,7 @@ mod tests {
         let phone = docket_projections::searchable::phone_key("+33612345678");
         assert!(keys.iter().any(|keys| keys.phone == phone));
         assert!(keys.iter().any(|keys| keys.external.is_some()));
-        assert!(exact_keys(&row, &options(&[MatchOn::NameCompany])).is_empty());
+        assert_eq!(exact_keys(&row, &options(&[MatchOn::NameCompany])), keys, "a commit asks for all of it");
     }
 
     #[test]
