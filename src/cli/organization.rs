@@ -104,7 +104,10 @@ impl Organization {
             }
             Self::Pause { organization, all: _, reason } => {
                 let held = pause(app, organization, &reason).await?;
-                super::print(config, &held, |held| held.iter().map(Held::line).collect::<Vec<_>>().join("\n"))
+                super::print(config, &held, |held| match held.as_slice() {
+                    [] => "there is no organization".to_owned(),
+                    held => held.iter().map(Held::line).collect::<Vec<_>>().join("\n"),
+                })
             }
             Self::Resume { organization } => {
                 check_exists(app, organization).await?;
