@@ -8,6 +8,7 @@ mod import;
 mod mcp;
 mod open;
 mod organization;
+mod postgres;
 mod rebuild;
 mod replay;
 mod serve;
@@ -39,6 +40,8 @@ enum Verb {
     Demo(demo::Demo),
     /// Serve the API.
     Serve(serve::Serve),
+    /// Run the private PostgreSQL and nothing else, as for restoring a backup.
+    Postgres(postgres::Postgres),
     /// Create, list and change organizations.
     #[command(subcommand)]
     Organization(organization::Organization),
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
             Verb::Mcp(verb) => verb.run(&config).await,
             Verb::Tools(verb) => verb.run(&config),
             Verb::Serve(verb) => verb.run(&config).await,
+            Verb::Postgres(verb) => verb.run(&config).await,
             Verb::Organization(verb) => verb.run(&config).await,
             Verb::Token(verb) => verb.run(&config).await,
             Verb::Replay(verb) => verb.run(&config).await,

@@ -112,7 +112,7 @@ pub enum ImportRefusal {
     #[error("the process is shutting down; the import goes on at its next start")]
     Stopping,
     /// A commit with another treatment of duplicates was ordered before.
-    #[error("import folder {0} is being committed with another onDuplicate")]
+    #[error("a commit of import folder {0} with another onDuplicate was ordered before")]
     OtherCommit(ImportId),
     /// A staged chunk is not where it must be.
     #[error("chunk {0} of the import folder cannot be read")]

@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::open::{self, Opened};
-use super::serve::{Alongside, Stop, load_hooks, mail_listener, stopped, told_to_stop};
+use super::serve::{Alongside, load_hooks, mail_listener, told_to_stop};
 use super::token::{self, Order};
 use crate::app::App;
 use crate::channels::post::Poster;
@@ -154,10 +154,15 @@ impl Demo {
             write(&folder, &told)?;
             super::print(&own, &told, text)?;
             let end = told_to_stop()?;
-            let mut stop = Stop::Told;
-            let stopping = async { stop = stopped(&opened, &end).await };
+            let mut database_ended = false;
+            let stopping = async {
+                tokio::select! {
+                    () = end.cancelled() => (),
+                    () = opened.database_ended() => database_ended = true,
+                }
+            };
             alongside.serve(app, settings, listener, stopping).await.context("the server ended")?;
-            if stop == Stop::DatabaseEnded {
+            if database_ended {
                 bail!("the demo's PostgreSQL ended; --keep starts it again with all that was done");
             }
             Ok(())

@@ -54,15 +54,16 @@ impl Opened {
         Self { app, postgres: Some(postgres), working: Some(working) }
     }
 
-    /// Opens the private database anew after its server has ended, or the process that ran it. It comes back at the same
-    /// address, so that what waits for it here goes on. What this process remembers of the read models is forgotten first: a
+    /// Opens the private database anew after its server has ended, or the process that ran it, and keeps it. It comes back at
+    /// the same address, so that what waits for it here goes on. What this process remembers of the read models is forgotten first: a
     /// fold that was answered just before the end need not be on disk, and is made again.
-    pub async fn database_again(&mut self, config: &Config) -> anyhow::Result<Postgres> {
+    pub async fn database_again(&mut self, config: &Config) -> anyhow::Result<()> {
         self.app.readside.forget();
         if let Some(ended) = self.postgres.take() {
             ended.shutdown().await;
         }
-        start(config).await
+        self.postgres = Some(start(config).await?);
+        Ok(())
     }
 
     /// Resolves when nobody keeps the private database running any more.
@@ -75,13 +76,18 @@ impl Opened {
 
     /// Writes what waits, stops folding and stops the database if this process started it.
     pub async fn close(self) {
+        if let Some(postgres) = self.leave().await {
+            postgres.shutdown().await;
+        }
+    }
+
+    /// Writes what waits and stops folding; the database runs on.
+    pub async fn leave(self) -> Option<Postgres> {
         if let Some(working) = &self.working {
             working.abort();
         }
         self.app.close().await;
-        if let Some(postgres) = self.postgres {
-            postgres.shutdown().await;
-        }
+        self.postgres
     }
 }
 

@@ -4,16 +4,24 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use docket_aggregates::ids::OrganizationId;
 use docket_aggregates::organization::{OrganizationCommand, OrganizationProfile};
+use docket_aggregates::sending_control::PauseScope;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use sqlx::Row;
 
 use super::open::Opened;
 use crate::app::App;
 use crate::config::Config;
-use crate::ledger::Origin;
+use crate::ledger::{Origin, read};
 use crate::organizations::{self, OrganizationView};
 use crate::pauses;
 use crate::readside::Consistency;
+use crate::service::Call;
+
+/// Organizations that are paused together: each takes as long as calls that were begun may.
+const TOGETHER: usize = 32;
+/// Characters of a reason, as the company's own route takes them.
+const REASON_MAX: usize = 500;
 
 /// What to do with organizations.
 #[derive(Debug, Subcommand)]
@@ -44,11 +52,33 @@ pub enum Organization {
         #[arg(value_parser = ["on", "off"])]
         state: String,
     },
+    /// Hold back all sending of an organization, or of every one, until each is resumed.
+    Pause {
+        /// Which one.
+        #[arg(long, required_unless_present = "all", conflicts_with = "all")]
+        organization: Option<OrganizationId>,
+        /// Every one that there is.
+        #[arg(long)]
+        all: bool,
+        /// Why, in one line; it is recorded, and shown to the board.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let sending of an organization go on.
+    Resume {
+        /// Which one.
+        #[arg(long)]
+        organization: OrganizationId,
+    },
 }
 
 impl Organization {
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let opened = Opened::to_read(config).await?;
+        // What is held back stands in the ledger: a database that was just restored is left as it is until then.
+        let opened = match &self {
+            Self::Pause { .. } | Self::Resume { .. } => Opened::ledger(config).await?,
+            _ => Opened::to_read(config).await?,
+        };
         let result = self.with(config, &opened.app).await;
         opened.close().await;
         result
@@ -71,6 +101,21 @@ impl Organization {
                 super::print(config, &OrganizationView::of(organization, &switched.state), |view| {
                     format!("{} CRM module {}", view.id, if view.crm_enabled { "on" } else { "off" })
                 })
+            }
+            Self::Pause { organization, all: _, reason } => {
+                let held = pause(app, organization, &reason).await?;
+                super::print(config, &held, |held| match held.as_slice() {
+                    [] => "there is no organization".to_owned(),
+                    held => held.iter().map(Held::line).collect::<Vec<_>>().join("\n"),
+                })
+            }
+            Self::Resume { organization } => {
+                check_exists(app, organization).await?;
+                let call = Call::of_system(app, organization, "organization resume");
+                let done = pauses::resume(app, &call, PauseScope::All).await?;
+                let held =
+                    Held { organization_id: organization, paused: false, changed: done.appended.is_some() };
+                super::print(config, &held, Held::line)
             }
             Self::List => {
                 let rows = list(app).await?;
@@ -102,6 +147,59 @@ fn check(profile: &OrganizationProfile) -> anyhow::Result<()> {
     }
     if !profile.owner_email.contains('@') {
         bail!("--owner-email must be an e-mail address");
+    }
+    Ok(())
+}
+
+/// Whether all of an organization's sending is held back.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Held {
+    organization_id: OrganizationId,
+    paused: bool,
+    /// Whether that is so only now.
+    changed: bool,
+}
+
+impl Held {
+    fn line(&self) -> String {
+        let state = if self.paused { "paused" } else { "not paused" };
+        let before = if self.changed { "" } else { ", as before" };
+        format!("{} {state}{before}", self.organization_id)
+    }
+}
+
+/// Holds back all sending of one organization, or of every one.
+async fn pause(app: &App, one: Option<OrganizationId>, reason: &str) -> anyhow::Result<Vec<Held>> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.chars().count() > REASON_MAX || reason.chars().any(char::is_control) {
+        bail!("--reason must have 1 to {REASON_MAX} characters in one line");
+    }
+    let organizations = match one {
+        Some(organization) => {
+            check_exists(app, organization).await?;
+            vec![organization]
+        }
+        None => read::organizations(&mut *app.ledger.pool().acquire().await?).await?,
+    };
+    stream::iter(organizations)
+        .map(|organization| async move {
+            let call = Call::of_system(app, organization, "organization pause");
+            let done = pauses::pause(app, &call, PauseScope::All, reason.to_owned()).await;
+            let done = done.with_context(|| format!("organization {organization} cannot be paused"))?;
+            anyhow::Ok(Held { organization_id: organization, paused: true, changed: done.appended.is_some() })
+        })
+        .buffered(TOGETHER)
+        .try_collect()
+        .await
+}
+
+/// That an organization has a ledger; the instance's own sends nothing.
+async fn check_exists(app: &App, organization: OrganizationId) -> anyhow::Result<()> {
+    let mut connection = app.ledger.pool().acquire().await?;
+    let head = read::head(&mut connection, organization).await?;
+    if organization == OrganizationId::INSTANCE || head.is_none() {
+        bail!("organization {organization} does not exist");
     }
     Ok(())
 }

@@ -34,7 +34,8 @@ pub struct Serve {
 
 impl Serve {
     /// Serves; when the private PostgreSQL ends (its owner was another process, or it died), opens it again and goes
-    /// on. What was begun then is finished first, with the database that is there again.
+    /// on. What was begun then is finished first, with the database that is there again, and so is what was begun
+    /// before the process was told to end.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
         let model = LanguageModel::open(&self.config.language_model)?;
         let hooks = Hooks::new(config.hooks_file(self.config.hooks_file.as_ref()));
@@ -82,22 +83,41 @@ impl Serve {
                 None => None,
             };
             let alongside = Alongside::start(&app, channels.clone(), mail_in);
-            let mut taken_over = None;
-            let stopping = async {
-                if stopped(&opened, &told).await == Stop::DatabaseEnded {
-                    taken_over = told.run_until_cancelled(opened.database_again(config)).await;
-                }
-                if told.is_cancelled() {
-                    kept = None;
+            let draining = CancellationToken::new();
+            let mut lost = None;
+            // Also while it drains: a machine that goes down tells everybody at once, and when the owner is the quicker one, a
+            // guest still needs the database for what it began.
+            let keeping = async {
+                loop {
+                    opened.database_ended().await;
+                    tracing::warn!("the private PostgreSQL ended; it is opened again");
+                    if let Err(error) = opened.database_again(config).await {
+                        // From here on there is none whose end could be waited for.
+                        lost = Some(error);
+                    }
+                    draining.cancel();
                 }
             };
-            let served = alongside.serve(app, settings, listener, stopping).await;
-            opened.close().await;
-            served.context("the server ended")?;
-            if told.is_cancelled() {
-                return Ok(());
+            let stopping = async {
+                tokio::select! {
+                    () = told.cancelled() => kept = None,
+                    () = draining.cancelled() => (),
+                }
+            };
+            let served = tokio::select! {
+                served = alongside.serve(app, settings, listener, stopping) => served,
+                never = keeping => never,
+            };
+            let postgres = opened.leave().await;
+            if served.is_ok() && lost.is_none() && !told.is_cancelled() {
+                again = postgres;
+                continue;
             }
-            again = taken_over.transpose()?;
+            if let Some(postgres) = postgres {
+                postgres.shutdown().await;
+            }
+            served.context("the server ended")?;
+            return lost.map_or(Ok(()), Err);
         }
     }
 
@@ -175,15 +195,6 @@ impl Alongside {
     }
 }
 
-/// Why serving stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// The process is to end.
-    Told,
-    /// Nobody keeps the private PostgreSQL running any more.
-    DatabaseEnded,
-}
-
 /// Is cancelled by SIGTERM or Ctrl-C, also by one that comes while nothing waits for it.
 pub(super) fn told_to_stop() -> anyhow::Result<CancellationToken> {
     let told = CancellationToken::new();
@@ -205,15 +216,4 @@ pub(super) fn told_to_stop() -> anyhow::Result<CancellationToken> {
         telling.cancel();
     });
     Ok(told)
-}
-
-/// Waits until the process is told to stop, or the private PostgreSQL ends.
-pub(super) async fn stopped(opened: &Opened, told: &CancellationToken) -> Stop {
-    tokio::select! {
-        () = told.cancelled() => Stop::Told,
-        () = opened.database_ended() => {
-            tracing::warn!("the private PostgreSQL ended; it is opened again");
-            Stop::DatabaseEnded
-        }
-    }
 }

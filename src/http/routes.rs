@@ -172,14 +172,14 @@ pub fn all() -> &'static [Route] {
         route!(PATCH "/api/admin/organizations/{organizationId}",                         ADMINS,  Usual,    organizations::change, organizations::changing).without_module(),
         route!(POST  "/api/admin/post-issue-hooks/reload",                                ADMINS,  Usual,    hooks::reload, hooks::reloading).without_module(),
 
-        route!(GET   "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::list, agents::listing),
+        route!(GET   "/api/companies/{companyId}/crm/agents",                             READERS, Usual,    agents::list, agents::listing),
         route!(POST  "/api/companies/{companyId}/crm/agents",                             BOARD,   Usual,    agents::register, agents::registering),
         route!(PATCH "/api/companies/{companyId}/crm/agents/{agentId}",                   BOARD,   Usual,    agents::change, agents::changing),
 
         route!(POST  "/api/companies/{companyId}/crm/imports",                            BOARD,   Streamed, imports::upload, imports::specs::uploading),
-        route!(GET   "/api/companies/{companyId}/crm/imports",                            BOARD,   Usual,    imports::list, imports::specs::listing),
-        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}",           BOARD,   Usual,    imports::show, imports::specs::showing),
-        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}/rows",      BOARD,   Usual,    imports::rows, imports::specs::rows),
+        route!(GET   "/api/companies/{companyId}/crm/imports",                            READERS, Usual,    imports::list, imports::specs::listing),
+        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}",           READERS, Usual,    imports::show, imports::specs::showing),
+        route!(GET   "/api/companies/{companyId}/crm/imports/{importFolderId}/rows",      READERS, Usual,    imports::rows, imports::specs::rows),
         route!(POST  "/api/companies/{companyId}/crm/imports/{importFolderId}/commit",    BOARD,   Streamed, imports::commit, imports::specs::committing),
 
         route!(POST  "/api/companies/{companyId}/crm/calls",                              WORKERS, Usual,    calls::log, calls::logging),
@@ -420,6 +420,13 @@ mod tests {
     fn what_concerns_the_instance_is_for_its_administrators_alone() {
         for route in all().iter().filter(|route| route.path.starts_with("/api/admin/")) {
             assert_eq!(route.roles, ADMINS, "{}", route.name);
+        }
+    }
+
+    #[test]
+    fn an_auditor_reads_whatever_there_is_to_read() {
+        for route in all().iter().filter(|route| route.method == Method::GET) {
+            assert!(route.roles.contains(&Role::Auditor), "{}", route.name);
         }
     }
 

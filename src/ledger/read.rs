@@ -140,6 +140,16 @@ pub async fn head(
         .await
 }
 
+/// Every organization that has a ledger; the instance's own is none.
+pub async fn organizations(connection: &mut PgConnection) -> Result<Vec<OrganizationId>, sqlx::Error> {
+    let ids: Vec<Uuid> =
+        sqlx::query_scalar("SELECT organization_id FROM ledger.heads WHERE organization_id <> $1 ORDER BY 1")
+            .bind(OrganizationId::INSTANCE.uuid())
+            .fetch_all(connection)
+            .await?;
+    Ok(ids.into_iter().map(OrganizationId).collect())
+}
+
 /// How much of a stretch is read at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Portion {

@@ -180,7 +180,7 @@ pub enum Refusal {
         max: u64,
     },
     /// The work that the answer rests on takes longer than a call may.
-    #[error("the folder is being analysed: {done} of {rows} rows are read")]
+    #[error("the analysis is under way: {done} of {rows} rows are read")]
     AnalysisUnderWay {
         /// Its rows.
         rows: u64,
@@ -208,10 +208,10 @@ pub enum Refusal {
     #[error("script template {0} was deleted")]
     TemplateDeleted(String),
     /// A script is not deleted under campaigns that use it.
-    #[error("script template is attached to {} campaigns", .0.len())]
+    #[error("script template is attached to {}", counted(.0.len(), "campaign", "campaigns"))]
     TemplateInUse(Vec<uuid::Uuid>),
     /// The file holds templates that cannot be imported: all of what is wrong with it.
-    #[error("{} faults stand against the import", .0.len())]
+    #[error("{} against the import", counted(.0.len(), "fault stands", "faults stand"))]
     ImportRefused(Vec<FieldError>),
     /// Work on a contact within a campaign that it is not in.
     #[error("contact is not in the campaign")]
@@ -274,6 +274,11 @@ pub enum Refusal {
     /// A defect of ours.
     #[error("the call failed; the defect was logged")]
     Defect(String),
+}
+
+/// How many, with the word for as many.
+fn counted(number: usize, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
 }
 
 fn sentence(fields: &[FieldError]) -> String {
@@ -438,6 +443,19 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_told_as_one() {
+        let fault = FieldError { path: "templates[0]".to_owned(), code: "REQUIRED", message: String::new() };
+        for (refusal, said) in [
+            (Refusal::ImportRefused(vec![fault.clone()]), "1 fault stands against the import"),
+            (Refusal::ImportRefused(vec![fault.clone(), fault]), "2 faults stand against the import"),
+            (Refusal::TemplateInUse(vec![uuid::Uuid::nil()]), "script template is attached to 1 campaign"),
+            (Refusal::TemplateInUse(vec![]), "script template is attached to 0 campaigns"),
+        ] {
+            assert_eq!(refusal.to_string(), said);
+        }
+    }
 
     #[test]
     fn a_defect_tells_nothing_of_itself() {

@@ -36,6 +36,8 @@ mod readme;
 mod readside;
 mod reference;
 mod replay;
+#[cfg(unix)]
+mod restoring;
 mod roles;
 mod sealed;
 mod secrets;

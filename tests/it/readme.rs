@@ -17,7 +17,7 @@ fn root() -> PathBuf {
 }
 
 /// What stands between fences of that language, in order.
-fn blocks(page: &str, language: &str) -> Vec<String> {
+pub fn blocks(page: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     page.split(&fence)
         .skip(1)

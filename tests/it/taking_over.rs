@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use docket_aggregates::ids::OrganizationId;
 use futures::future::join_all;
@@ -13,13 +14,13 @@ use crate::readme::data_dir;
 use crate::support::process::{Served, told_at_home};
 use crate::support::{Client, PATIENCE, eventually};
 
-/// Calls a server while its database goes away and comes back: nobody is turned away, and nothing is lost.
-async fn goes_on(served: &Served, home: &Path, kill: impl AsyncFnOnce()) {
+/// Whoever calls the agent tools of a new organization in that folder, at that server.
+pub async fn agent_of(served: &Served, home: &Path, slug: &str) -> Client {
     let found = [
         "organization",
         "create",
         "--slug",
-        "lyon",
+        slug,
         "--name",
         "Lyon Habitat",
         "--owner-email",
@@ -29,8 +30,12 @@ async fn goes_on(served: &Served, home: &Path, kill: impl AsyncFnOnce()) {
     let organization: OrganizationId = serde_json::from_value(organization).unwrap();
     let issue = ["token", "create", "--role", "super-admin", "--for", "Ann <ann@example.com>"];
     let issued = told_at_home(home, &issue).await;
-    let client = Client::new(served.address, issued["token"].as_str().unwrap().to_owned(), organization);
+    Client::new(served.address, issued["token"].as_str().unwrap().to_owned(), organization)
+}
 
+/// Calls a server while its database goes away and comes back: nobody is turned away, and nothing is lost.
+async fn goes_on(served: &Served, home: &Path, kill: impl AsyncFnOnce()) {
+    let client = agent_of(served, home, "lyon").await;
     let (done, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let caller = async |caller: usize| {
         let mut campaigns = 0;
@@ -69,7 +74,7 @@ async fn goes_on(served: &Served, home: &Path, kill: impl AsyncFnOnce()) {
     let (made, ()) = tokio::join!(join_all((0..4).map(caller)), dying);
     let overview = client.done("get_crm_workspace_overview", json!({})).await;
     assert_eq!(overview["counts"]["campaigns"]["total"], json!(made.iter().sum::<usize>()), "{overview}");
-    let verified = told_at_home(home, &["verify", "--organization", &organization.to_string()]).await;
+    let verified = told_at_home(home, &["verify", "--organization", &client.organization.to_string()]).await;
     assert!(verified.is_object(), "{verified}");
     assert!(!served.log().contains("were not finished in time"), "{}", served.log());
 }
@@ -96,6 +101,43 @@ async fn an_owner_whose_server_is_killed_starts_it_again_and_turns_nobody_away()
         kill_process(id, Signal::KILL).unwrap();
     };
     goes_on(&owner, &home, kill).await;
+}
+
+/// A machine that goes down tells everybody at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_is_told_to_end_as_its_owner_dies_soon_ends_and_loses_nothing() {
+    let folder = data_dir();
+    let home = folder.path().join("docket");
+    let owner = Served::at_home(&home).await;
+    let guest = Served::at_home(&home).await;
+    let client = agent_of(&guest, &home, "lyon").await;
+    let done = AtomicUsize::new(0);
+    let caller = async |caller: usize| {
+        for campaign in 0.. {
+            let name = format!("{caller}-{campaign}");
+            let told =
+                client.try_tool("create_outbound_campaign", &json!({ "name": name }), Some(&name)).await;
+            match told {
+                Ok((200, _)) => done.fetch_add(1, Ordering::SeqCst),
+                // What was at the database when that died is not known to be done, and the server may be gone by now.
+                Ok((503, _)) | Err(_) => return,
+                Ok((status, answer)) => panic!("{status}: {answer}"),
+            };
+        }
+    };
+    let dying = async {
+        eventually("campaigns", async || (done.load(Ordering::SeqCst) >= 40).then_some(())).await;
+        owner.kill().await;
+        // Long before the twenty seconds that requests may take when they cannot be answered.
+        assert!(guest.terminate(Duration::from_secs(8)).await.success());
+    };
+    tokio::join!(join_all((0..4).map(caller)), dying);
+    let next = Served::at_home(&home).await;
+    let client = client.at(next.address);
+    let overview = client.done("get_crm_workspace_overview", json!({})).await;
+    let there = overview["counts"]["campaigns"]["total"].as_u64().unwrap();
+    let acknowledged = done.load(Ordering::SeqCst) as u64;
+    assert!((acknowledged..=acknowledged + 4).contains(&there), "{acknowledged} acknowledged, {there} there");
 }
 
 /// Signals are not lost on a process that is busy with taking over.

@@ -29,6 +29,11 @@ impl Client {
         Self { http, address, token, organization }
     }
 
+    /// The same token at another server.
+    pub fn at(&self, address: SocketAddr) -> Self {
+        Self::new(address, self.token.clone(), self.organization)
+    }
+
     /// Sends a request; an error if there was no whole answer. The answer is JSON, or null where it is none.
     pub async fn send(
         &self,

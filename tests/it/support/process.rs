@@ -43,6 +43,11 @@ pub async fn run(database: &Database, arguments: &[&str]) -> Output {
     run_at(database, &database.url(), arguments).await
 }
 
+/// Runs `docket` to its end, with a private PostgreSQL in that folder.
+pub async fn run_at_home(folder: &Path, arguments: &[&str]) -> Output {
+    ended(at_home(folder, arguments)).await
+}
+
 /// Runs `docket` to its end, on the database at another address.
 pub async fn run_at(database: &Database, url: &str, arguments: &[&str]) -> Output {
     ended(docket(database, url, arguments)).await
@@ -50,13 +55,56 @@ pub async fn run_at(database: &Database, url: &str, arguments: &[&str]) -> Outpu
 
 /// Runs `docket` to its end, with a private PostgreSQL in that folder, and reads what it prints.
 pub async fn told_at_home(folder: &Path, arguments: &[&str]) -> serde_json::Value {
-    let output = ended(at_home(folder, &[arguments, &["--json"]].concat())).await;
+    let output = run_at_home(folder, &[arguments, &["--json"]].concat()).await;
     let said = String::from_utf8_lossy(&output.stderr);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
 async fn ended(mut command: Command) -> Output {
     tokio::time::timeout(3 * PATIENCE, command.output()).await.expect("docket ends").unwrap()
+}
+
+/// Pastes lines of the documentation into a shell that has `docket` in its path and a private PostgreSQL in that folder.
+pub async fn pasted_at_home(folder: &Path, lines: &str) -> Output {
+    let docket = at_home(folder, &[]);
+    let settings = docket.as_std().get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut path = Path::new(env!("CARGO_BIN_EXE_docket")).parent().unwrap().as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let mut shell = Command::new("bash");
+    shell
+        .args(["-euo", "pipefail", "-c", lines])
+        .env_clear()
+        .envs(settings)
+        .env("PATH", path)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    ended(shell).await
+}
+
+/// A `docket postgres` that was killed ends with this test at the latest.
+pub struct BareServer {
+    child: Child,
+    /// The first line that it printed.
+    pub told: String,
+}
+
+impl BareServer {
+    /// Starts it and waits until it says where it is.
+    pub async fn at_home(folder: &Path) -> Self {
+        let mut command = at_home(folder, &["postgres"]);
+        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let told = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("docket postgres is ready");
+        Self { child, told: told.unwrap().expect("docket postgres says where it is") }
+    }
+
+    /// SIGTERM, and how it ended.
+    #[cfg(unix)]
+    pub async fn terminate(self) -> ExitStatus {
+        terminated(self.child, PATIENCE).await
+    }
 }
 
 /// On a port that is free.
@@ -136,17 +184,22 @@ impl Served {
 
     /// SIGTERM, and how it ended within the given time.
     #[cfg(unix)]
-    pub async fn terminate(mut self, within: std::time::Duration) -> ExitStatus {
-        let id = i32::try_from(self.child.id().expect("the server runs")).unwrap();
-        let process = rustix::process::Pid::from_raw(id).unwrap();
-        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
-        tokio::time::timeout(within, self.child.wait()).await.expect("the server drains in time").unwrap()
+    pub async fn terminate(self, within: std::time::Duration) -> ExitStatus {
+        terminated(self.child, within).await
     }
 
     /// SIGKILL.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
+}
+
+#[cfg(unix)]
+async fn terminated(mut child: Child, within: std::time::Duration) -> ExitStatus {
+    let id = i32::try_from(child.id().expect("the server runs")).unwrap();
+    let process = rustix::process::Pid::from_raw(id).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    tokio::time::timeout(within, child.wait()).await.expect("the server drains in time").unwrap()
 }
 
 /// A `docket mcp`, spoken to over its standard input and output.
