@@ -18,6 +18,7 @@ mod evidence;
 mod grouping;
 pub mod keys;
 pub mod labelled;
+mod letters;
 mod names;
 mod unasked;
 
@@ -296,6 +297,9 @@ fn threads(work: usize, enough: usize) -> usize {
     }
 }
 
+/// Whether nobody wants the answer any more.
+pub type GivenUp<'a> = dyn Fn() -> bool + Sync + 'a;
+
 /// An analysis that is fed batch by batch: of each record only what is compared is kept, about a quarter of a kilobyte.
 pub struct Analyser(Reader);
 
@@ -321,13 +325,17 @@ impl Analyser {
     /// of their first rows.
     ///
     /// Works for seconds when the records are many: call it where blocking is allowed. Large inputs use up to
-    /// [`THREADS_MAX`] threads; the answer does not depend on how many.
-    pub fn finish(self, each: impl FnMut(Group)) -> Outline {
+    /// [`THREADS_MAX`] threads; the answer does not depend on how many. `given_up` is asked again and again while records are
+    /// compared; once it says yes there is no answer.
+    pub fn finish(self, given_up: &GivenUp<'_>, each: impl FnMut(Group)) -> Option<Outline> {
         let (mut columns, options) = self.0.finish();
-        let edges = candidates::weigh_all(&mut columns, &options);
-        let unasked = unasked::weigh_all(&mut columns, &options);
+        let edges = candidates::weigh_all(&mut columns, &options, given_up);
+        let unasked = unasked::weigh_all(&mut columns, &options, given_up);
+        if given_up() {
+            return None;
+        }
         let summary = grouping::group(&columns, edges, &unasked, &options, each);
-        Outline { summary, invalid_rows: columns.invalid, warnings: columns.warnings }
+        Some(Outline { summary, invalid_rows: columns.invalid, warnings: columns.warnings })
     }
 }
 
@@ -349,7 +357,8 @@ pub fn analyse(rows: &[Record], contacts: &[Record], options: &Options) -> Analy
     analyser.rows(rows);
     analyser.contacts(contacts);
     let mut groups = Vec::new();
-    let Outline { summary, invalid_rows, warnings } = analyser.finish(|group| groups.push(group));
+    let outline = analyser.finish(&|| false, |group| groups.push(group));
+    let Outline { summary, invalid_rows, warnings } = outline.expect("nobody gives it up");
     Analysis { summary, groups, invalid_rows, warnings }
 }
 

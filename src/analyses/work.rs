@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::store::{self, GROUPS_IN_PART, Header, StoredGroup};
 use super::{Stopped, store::Fault};
 use crate::clock::Clock;
-use crate::deduplication::{Analyser, Options, Outline, Record};
+use crate::deduplication::{Analyser, GivenUp, Options, Outline, Record};
 use crate::ledger::Ledger;
 
 /// Batches and parts that wait.
@@ -48,13 +48,13 @@ pub struct Work {
 }
 
 impl Work {
-    /// Begins on a thread of its own, which ends with the last of its queues' ends.
+    /// Begins on a thread of its own, which ends soon after this is dropped.
     pub fn begin(options: Options) -> Result<Self, Stopped> {
         let (feed, fed) = mpsc::channel(QUEUE);
         let (part, parts) = mpsc::channel(QUEUE);
         let (done, outline) = oneshot::channel();
         let working = std::thread::Builder::new().name("analysis".into()).spawn(move || {
-            if let Some(found) = compare(options, fed, &part) {
+            if let Some(found) = compare(options, fed, &part, &|| done.is_closed()) {
                 // Whoever asked may be gone.
                 let _ = done.send(found);
             }
@@ -107,11 +107,12 @@ impl Work {
     }
 }
 
-/// None if the feeding broke off, or nobody takes what is found.
+/// None if the feeding broke off, or nobody takes what is found any more.
 fn compare(
     options: Options,
     mut fed: mpsc::Receiver<Batch>,
     parts: &mpsc::Sender<Vec<u8>>,
+    given_up: &GivenUp<'_>,
 ) -> Option<(Outline, u32)> {
     let mut analyser = Analyser::new(options);
     loop {
@@ -129,13 +130,13 @@ fn compare(
         }
         part.clear();
     };
-    let outline = analyser.finish(|group| {
+    let outline = analyser.finish(given_up, |group| {
         groups += 1;
         part.push(StoredGroup::from(group));
         if part.len() == GROUPS_IN_PART as usize {
             send(&mut part);
         }
-    });
+    })?;
     if !part.is_empty() {
         send(&mut part);
     }

@@ -5,7 +5,7 @@
 
 use super::columns::{Columns, Node};
 use super::evidence::{Scales, Weighed};
-use super::{MatchOn, Options, threads};
+use super::{GivenUp, MatchOn, Options, threads};
 
 /// Two nodes and what their comparison came to.
 #[derive(Debug, Clone, Copy)]
@@ -23,13 +23,13 @@ const NEIGHBOURS: usize = 8;
 /// Fewer holders of keys than this are compared by one thread.
 const HOLDERS_FOR_THREADS: usize = 50_000;
 
-/// Every pair worth a question, once, in order.
-pub(super) fn weigh_all(columns: &mut Columns, options: &Options) -> Vec<Edge> {
+/// Every pair worth a question, once, in order; some of them once it was given up.
+pub(super) fn weigh_all(columns: &mut Columns, options: &Options, given_up: &GivenUp<'_>) -> Vec<Edge> {
     let holders = blocks(columns);
     count_holders(columns, &holders);
     let columns = &*columns;
-    let comparison =
-        Comparison { columns, scales: Scales::new(columns, options), crowded: crowded(columns, &holders) };
+    let (scales, crowded) = (Scales::new(columns, options), crowded(columns, &holders));
+    let comparison = Comparison { columns, scales, crowded, given_up };
     let parts = parts(&holders, threads(holders.len(), HOLDERS_FOR_THREADS));
     let mut edges = match parts.as_slice() {
         [all] => comparison.edges(all),
@@ -70,6 +70,7 @@ struct Comparison<'a> {
     scales: Scales<'a>,
     /// The keys that are not compared in full, in order.
     crowded: Vec<u64>,
+    given_up: &'a GivenUp<'a>,
 }
 
 impl Comparison<'_> {
@@ -85,6 +86,9 @@ impl Comparison<'_> {
                 members.len()
             };
             for (at, a) in members.iter().enumerate() {
+                if (self.given_up)() {
+                    return edges;
+                }
                 edges.extend(members[at + 1..].iter().take(reach).filter_map(|b| self.edge(key, *a, *b)));
             }
         }

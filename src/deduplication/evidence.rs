@@ -15,6 +15,7 @@
 //!   act on without review. The city is a witness for a person and none for a business, which may have two branches in it.
 
 use super::columns::{Columns, Node};
+use super::letters::{at_most_one_slip, jaro_winkler};
 use super::names::{BACKGROUND_NAMES, EXTRA_SHARE, NameScales, Names, Sort};
 use super::{MatchOn, Options};
 
@@ -282,7 +283,7 @@ impl<'a> Scales<'a> {
         let (few, many) = if one.len() <= other.len() { (one, other) } else { (other, one) };
         let (one, other) = (self.columns.texts.text(a.city), self.columns.texts.text(b.city));
         // `new york` and `new york city`, `lyon` and `lyon 3e`; `san francisco` and `san fransisco`.
-        if few.iter().all(|word| many.contains(word)) || strsim::jaro_winkler(one, other) >= 0.93 {
+        if few.iter().all(|word| many.contains(word)) || jaro_winkler(one, other) >= 0.93 {
             Agreement::Similar
         } else {
             Agreement::Different
@@ -300,7 +301,7 @@ impl<'a> Scales<'a> {
         let split = |node: &Node| self.columns.emails.text(node.email).split_once('@').unwrap_or_default();
         let ((local_a, domain_a), (local_b, domain_b)) = (split(a), split(b));
         let close = |one: &str, other: &str| {
-            one.len().abs_diff(other.len()) <= 1 && one.len() >= 5 && strsim::osa_distance(one, other) <= 1
+            one.len().abs_diff(other.len()) <= 1 && one.len() >= 5 && at_most_one_slip(one, other)
         };
         match (local_a == local_b, domain_a == domain_b) {
             (true, _) if close(domain_a, domain_b) => Agreement::Similar,

@@ -115,15 +115,65 @@ pub struct Report {
     pub columns: Vec<(String, String, &'static str)>,
     /// One for each choice of what to match on; the last is of all together.
     pub measurements: Vec<Measurement>,
-    /// Of the last measurement: pairs found that are not labelled, and labelled pairs not found, by their ids.
-    #[serde(skip)]
-    pub wrong: Vec<(String, String)>,
-    /// See `wrong`.
-    #[serde(skip)]
-    pub missed: Vec<(String, String)>,
+    /// Of the last measurement: pairs found that are not labelled.
+    pub wrong: Mistakes,
+    /// Of the last measurement: labelled pairs that are not found.
+    pub missed: Mistakes,
     /// Of the last measurement: pairs merged without review that are not labelled.
-    #[serde(skip)]
-    pub merged_wrong: Vec<(String, String)>,
+    pub merged_wrong: Mistakes,
+}
+
+/// Mistakes that a report lists, of each sort, and that its text shows.
+const MISTAKES_LISTED: usize = 100;
+const MISTAKES_SHOWN: usize = 5;
+
+/// Pairs to look at.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mistakes {
+    /// How many there are.
+    pub pairs: u64,
+    /// The first 100 by the files' ids.
+    pub first: Vec<Mistake>,
+}
+
+/// A pair of a left and a right record, with the names that they go by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "ids and names of the two files' records")]
+pub struct Mistake {
+    pub left: String,
+    pub right: String,
+    pub left_name: String,
+    pub right_name: String,
+}
+
+impl Mistakes {
+    fn of<'p>(
+        pairs: impl Iterator<Item = &'p Pair>,
+        left: (&Table, &[Record]),
+        right: (&Table, &[Record]),
+    ) -> Self {
+        let mut first: Vec<Mistake> = pairs
+            .map(|(contact, row)| Mistake {
+                left: left.0.id(*contact),
+                right: right.0.id(*row),
+                left_name: name(&left.1[*contact as usize]),
+                right_name: name(&right.1[*row as usize]),
+            })
+            .collect();
+        let pairs = first.len() as u64;
+        first.sort_unstable();
+        first.truncate(MISTAKES_LISTED);
+        Self { pairs, first }
+    }
+}
+
+/// The person's, else the company's.
+fn name(record: &Record) -> String {
+    let person: Vec<&str> =
+        [&record.first_name, &record.last_name].into_iter().filter_map(Option::as_deref).collect();
+    if person.is_empty() { record.company.clone().unwrap_or_default() } else { person.join(" ") }
 }
 
 impl fmt::Display for Report {
@@ -161,6 +211,24 @@ impl fmt::Display for Report {
             for Threshold { at_least, found } in &last.by_confidence {
                 let label = format!("  at least {at_least}");
                 writeln!(f, "{label:<34}{:>10.4}{:>10.4}{:>10.4}", found.precision, found.recall, found.f1)?;
+            }
+        }
+        for (what, mistakes) in [
+            ("found and not labelled", &self.wrong),
+            ("labelled and not found", &self.missed),
+            ("merged and not labelled", &self.merged_wrong),
+        ] {
+            if mistakes.pairs == 0 {
+                continue;
+            }
+            let shown = mistakes.first.len().min(MISTAKES_SHOWN);
+            writeln!(f, "{what}, for the last: {}; {shown} of them:", mistakes.pairs)?;
+            for one in &mistakes.first[..shown] {
+                writeln!(
+                    f,
+                    "  {} and {}: {:?} and {:?}",
+                    one.left, one.right, one.left_name, one.right_name
+                )?;
             }
         }
         Ok(())
@@ -215,11 +283,7 @@ fn measure(
         });
     }
     let found = last.at_least(LIKELY);
-    let ids = |pairs: &mut dyn Iterator<Item = &Pair>| {
-        let mut ids: Vec<_> = pairs.map(|pair| (left.id(pair.0), right.id(pair.1))).collect();
-        ids.sort();
-        ids
-    };
+    let (of_left, of_right) = ((left, contacts.as_slice()), (right, rows.as_slice()));
     Ok(Report {
         left: contacts.len() as u64,
         right: rows.len() as u64,
@@ -227,9 +291,9 @@ fn measure(
         country: country.to_string(),
         columns: [left, right].into_iter().flat_map(Table::described).collect(),
         measurements,
-        wrong: ids(&mut found.difference(&truth)),
-        missed: ids(&mut truth.difference(&found)),
-        merged_wrong: ids(&mut last.merged.difference(&truth)),
+        wrong: Mistakes::of(found.difference(&truth), of_left, of_right),
+        missed: Mistakes::of(truth.difference(&found), of_left, of_right),
+        merged_wrong: Mistakes::of(last.merged.difference(&truth), of_left, of_right),
     })
 }
 
@@ -552,6 +616,36 @@ mod tests {
         assert_eq!(report.measurements[0].found.recall, 0.5);
         assert_eq!(report.measurements[2].found.f1, 1.0);
         assert!(report.to_string().contains("name read as company"));
+    }
+
+    #[test]
+    fn the_pairs_that_are_wrong_or_missed_are_told_with_their_names() {
+        let other = "id,name,phone\n7,Chez Ann,01 42 68 53 00\n8,Le Robert,04 78 42 00 12\n";
+        let report = measured(GUIDE, other, "left_id,right_id\n2,8\n2,7\n").unwrap();
+        let mistake = |left: &str, right: &str, left_name: &str, right_name: &str| Mistake {
+            left: left.into(),
+            right: right.into(),
+            left_name: left_name.into(),
+            right_name: right_name.into(),
+        };
+        let wrong = Mistakes { pairs: 1, first: vec![mistake("1", "7", "Chez Ann", "Chez Ann")] };
+        assert_eq!((&report.wrong, &report.merged_wrong), (&wrong, &wrong));
+        let missed = vec![mistake("2", "7", "Le Bob", "Chez Ann"), mistake("2", "8", "Le Bob", "Le Robert")];
+        assert_eq!(report.missed, Mistakes { pairs: 2, first: missed });
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["missed"]["first"][1]["rightName"], "Le Robert");
+        assert_eq!(json["mergedWrong"]["pairs"], 1);
+        let text = report.to_string();
+        assert!(text.contains("labelled and not found, for the last: 2; 2 of them:"), "{text}");
+        assert!(text.contains("\n  2 and 8: \"Le Bob\" and \"Le Robert\"\n"), "{text}");
+
+        // Of many the first are told.
+        let records: String = (100..300).map(|id| format!("{id},Firm {id},\n")).collect();
+        let truth: String = (100..300).map(|id| format!("{id},{}\n", 399 - id)).collect();
+        let file = format!("id,name,phone\n{records}");
+        let report = measured(&file, &file, &format!("left_id,right_id\n{truth}")).unwrap();
+        assert_eq!((report.missed.pairs, report.missed.first.len()), (200, MISTAKES_LISTED));
+        assert_eq!(report.missed.first[99].left, "199");
     }
 
     /// Invented people and firms with what imports bring: other spellings, swapped columns, tags, missing values, and beside

@@ -4,9 +4,12 @@
 //! word cut in two. What a pair is worth depends on how rare the word is in the records at hand; what remains unpaired
 //! counts against. Order never counts: `Hotel Bel-Air` is `Bel-Air Hotel`, and a surname may stand in the wrong column.
 
+use std::cell::OnceCell;
+
 use docket_projections::name_keys::WORDS_MAX;
 
 use super::columns::{Columns, Counts, Node};
+use super::letters::{Letters, jaro_winkler};
 
 /// Whose name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +112,8 @@ impl<'a> NameScales<'a> {
         (-frequency.log2()).clamp(*WORD_BITS.start(), *WORD_BITS.end())
     }
 
-    fn likeness(&self, a: u32, b: u32) -> Likeness {
-        let (word_a, word_b) = (self.columns.word(a), self.columns.word(b));
+    fn likeness(&self, a: &Written, b: &Written) -> Likeness {
+        let (word_a, word_b) = (self.columns.word(a.word), self.columns.word(b.word));
         let (short, long, from, to) =
             if word_a.length <= word_b.length { (word_a, word_b, a, b) } else { (word_b, word_a, b, a) };
         if short.has_digit || long.has_digit {
@@ -125,17 +128,18 @@ impl<'a> NameScales<'a> {
         }
         // Two words that both occur elsewhere are two words (`martin`, `marin`), not one and its misspelling; a word that
         // occurs nowhere else is a misspelling more often than not.
-        let (seen_a, seen_b) = (self.counts.of_word(a), self.counts.of_word(b));
+        let (seen_a, seen_b) = (self.counts.of_word(a.word), self.counts.of_word(b.word));
         let trust = if seen_a >= 4 && seen_b >= 4 { 0.6 } else { 1.0 };
         let one_unseen = seen_a <= 1 || seen_b <= 1;
-        let (short, long) = (self.columns.texts.text(from), self.columns.texts.text(to));
+        let (short, long) = (self.columns.texts.text(from.word), self.columns.texts.text(to.word));
         if near {
-            let typed = match strsim::osa_distance(short, long) {
+            let long = to.letters.get_or_init(|| Letters::of(long));
+            let typed = match long.distance(short) {
                 1 if letters >= 4 => 0.8,
                 1 if spread == 1 && one_unseen => 0.6,
                 2 if letters >= 7 => 0.7,
                 2 if letters >= 5 && one_unseen => 0.6,
-                _ if letters >= 5 && strsim::jaro_winkler(short, long) >= 0.92 => 0.65,
+                _ if letters >= 5 && long.jaro_winkler(short) >= 0.92 => 0.65,
                 _ => 0.0,
             };
             if typed > 0.0 {
@@ -170,6 +174,40 @@ struct Likeness {
 
 impl Likeness {
     const NONE: Self = Self { share: 0.0, whole: false };
+}
+
+/// A word of a name, and where its letters stand once somebody asked.
+struct Written {
+    word: u32,
+    letters: OnceCell<Letters>,
+}
+
+/// Of the words that two names have left, given by their places, who looks like whom: the most alike first, and of equals the
+/// first. Two words are looked at once, and each finds one other at most.
+fn alike(
+    left_a: &[usize],
+    left_b: &[usize],
+    likeness: impl Fn(usize, usize) -> Likeness,
+) -> Vec<(Likeness, usize, usize)> {
+    let mut found = Vec::new();
+    for i in left_a {
+        for j in left_b {
+            let likeness = likeness(*i, *j);
+            if likeness.share > 0.0 {
+                found.push((likeness, *i, *j));
+            }
+        }
+    }
+    found.sort_by(|one, other| other.0.share.total_cmp(&one.0.share));
+    let (mut taken_a, mut taken_b) = ([false; WORDS_MAX], [false; WORDS_MAX]);
+    found.retain(|(_, i, j)| {
+        let free = !taken_a[*i] && !taken_b[*j];
+        if free {
+            (taken_a[*i], taken_b[*j]) = (true, true);
+        }
+        free
+    });
+    found
 }
 
 /// Two names in the middle of being compared.
@@ -234,26 +272,23 @@ impl<'s, 'a> Pairing<'s, 'a> {
             words.iter().map(|word| self.scales.columns.texts.text(*word)).collect()
         };
         let (a, b) = (text(&left_a), text(&left_b));
-        self.joined = a == b || a.chars().count() >= 5 && strsim::jaro_winkler(&a, &b) >= 0.95;
+        self.joined = a == b || a.chars().count() >= 5 && jaro_winkler(&a, &b) >= 0.95;
         self.joined
     }
 
-    /// The most alike first.
     fn pair_alike(&mut self) {
-        loop {
-            let mut best = (Likeness::NONE, 0, 0);
-            for i in (0..self.a.len()).filter(|i| self.left_a[*i]) {
-                for j in (0..self.b.len()).filter(|j| self.left_b[*j]) {
-                    let likeness = self.scales.likeness(self.a[i], self.b[j]);
-                    if likeness.share > best.0.share {
-                        best = (likeness, i, j);
-                    }
-                }
-            }
-            let (likeness, i, j) = best;
-            if likeness.share == 0.0 {
-                return;
-            }
+        let places = |left: &[bool], words: &[u32]| -> Vec<usize> {
+            (0..words.len()).filter(|place| left[*place]).collect()
+        };
+        let (left_a, left_b) = (places(&self.left_a, self.a), places(&self.left_b, self.b));
+        if left_a.is_empty() || left_b.is_empty() {
+            return;
+        }
+        let written = |words: &[u32]| -> Vec<Written> {
+            words.iter().map(|word| Written { word: *word, letters: OnceCell::new() }).collect()
+        };
+        let (a, b) = (written(self.a), written(self.b));
+        for (likeness, i, j) in alike(&left_a, &left_b, |i, j| self.scales.likeness(&a[i], &b[j])) {
             self.whole |= likeness.whole;
             let gain = likeness.share * self.worth(self.a[i]).min(self.worth(self.b[j]));
             self.left_a[i] = false;
@@ -304,5 +339,34 @@ impl<'s, 'a> Pairing<'s, 'a> {
 
     fn left(&self, words: &[u32], left: &[bool]) -> Vec<u32> {
         words.iter().zip(left).filter(|(_, left)| **left).map(|(word, _)| *word).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn two_words_are_looked_at_once_however_many_are_alike() {
+        let places: Vec<usize> = (0..WORDS_MAX).collect();
+        let looked = Cell::new(0);
+        let found = alike(&places, &places, |i, j| {
+            looked.set(looked.get() + 1);
+            Likeness { share: if i + j == WORDS_MAX - 1 { 0.8 } else { 0.6 }, whole: true }
+        });
+        assert_eq!(looked.get(), WORDS_MAX * WORDS_MAX);
+        let pairs: Vec<_> = found.iter().map(|(_, i, j)| (*i, *j)).collect();
+        let expected: Vec<_> = places.iter().map(|place| (*place, WORDS_MAX - 1 - place)).collect();
+        assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn of_equals_the_first_are_one_and_strangers_are_none() {
+        let shares = [[0.6, 0.6, 0.0], [0.8, 0.8, 0.0]];
+        let found = alike(&[0, 1], &[0, 1, 2], |i, j| Likeness { share: shares[i][j], whole: true });
+        let pairs: Vec<_> = found.iter().map(|(_, i, j)| (*i, *j)).collect();
+        assert_eq!(pairs, [(1, 0), (0, 1)]);
     }
 }

@@ -1,5 +1,7 @@
 //! The rules of the deduplication, one test each. How well it does on labelled files is measured, not tested here.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -579,5 +581,21 @@ proptest! {
             sizes
         };
         prop_assert_eq!(sizes(&imported), sizes(&turned));
+    }
+}
+
+#[test]
+fn an_analysis_that_is_given_up_ends_between_two_records() {
+    let texts: Vec<String> =
+        (0..1_000).map(|n| format!("||||Acme {}", ["Lyon", "Metz", "Nice"][n % 3])).collect();
+    let texts: Vec<String> = texts.into_iter().enumerate().map(|(n, text)| format!("{text}||{n}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    for most in [0, 1, 500] {
+        let mut analyser = Analyser::new(by_all());
+        analyser.rows(&rows(&texts));
+        let asked = AtomicUsize::new(0);
+        let given_up = || asked.fetch_add(1, Ordering::Relaxed) >= most;
+        assert_eq!(analyser.finish(&given_up, |group| panic!("{group:?}")), None);
+        assert!((most..most + 20).contains(&asked.into_inner()), "whoever is asked is heeded");
     }
 }

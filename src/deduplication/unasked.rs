@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use super::candidates::Edge;
 use super::columns::{Columns, Node};
 use super::evidence::{HOLDERS_MAX, Scales};
-use super::{MatchOn, Options};
+use super::{GivenUp, MatchOn, Options};
 
-/// Each such pair, in order. Of what many contacts have the first are told.
-pub(super) fn weigh_all(columns: &mut Columns, options: &Options) -> Vec<Edge> {
+/// Each such pair, in order; some of them once it was given up. Of what many contacts have the first are told.
+pub(super) fn weigh_all(columns: &mut Columns, options: &Options, given_up: &GivenUp<'_>) -> Vec<Edge> {
     let mut pairs = Vec::new();
     for kind in [MatchOn::Email, MatchOn::Phone, MatchOn::ExternalId] {
         if !options.match_on.contains(&kind) {
@@ -27,7 +27,7 @@ pub(super) fn weigh_all(columns: &mut Columns, options: &Options) -> Vec<Edge> {
         let weighed = scales.weigh_known_by(node(row), node(contact))?;
         Some(Edge { a: row.min(contact), b: row.max(contact), weighed })
     };
-    pairs.into_iter().filter_map(weighed).collect()
+    pairs.into_iter().take_while(|_| !given_up()).filter_map(weighed).collect()
 }
 
 /// Who has one value.

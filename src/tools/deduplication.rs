@@ -299,7 +299,9 @@ async fn analysed(ctx: &ToolContext, source: &Source, options: Options) -> ToolR
     }
     let rows = source.rows();
     let gathering = Gathering::new(app.clone(), organization, source.clone(), options, fingerprint);
-    let running = app.analyses.run(organization, fingerprint, rows, |progress| gathering.run(progress));
+    let wanted = source.wanted();
+    let running =
+        app.analyses.run(organization, fingerprint, rows, wanted, |progress| gathering.run(progress));
     let mut running = running.map_err(|_| Refusal::AnalysesBusy { retry_after: COME_AGAIN_IN })?;
     let id = match running.ended(WAIT).await {
         None => {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::super::{Refusal, ToolResult};
 use super::{FAULTS_SHOWN, RowInput};
-use crate::analyses::{Fault, Header, Progress, Stopped, Work};
+use crate::analyses::{Fault, Header, Progress, Stopped, Wanted, Work};
 use crate::app::App;
 use crate::deduplication::{MatchOn, Options, Outline, Record, RecordKey, match_keys};
 use crate::ledger::keys::OrganizationKeys;
@@ -55,6 +55,14 @@ impl Source {
         match self {
             Self::Rows(rows) => rows.len() as u64,
             Self::Folder(folder) => folder.rows,
+        }
+    }
+
+    /// A folder's analysis serves whoever asks next; the rows of a call are their caller's.
+    pub(super) fn wanted(&self) -> Wanted {
+        match self {
+            Self::Rows(_) => Wanted::WhileAsked,
+            Self::Folder(_) => Wanted::Always,
         }
     }
 
