@@ -1,7 +1,7 @@
 //! The append: the one place where history is made.
 //!
 //! One task per lane writes a batch with two statements. The first reads heads, versions, claims and requests, all
-//! in one snapshot; each command is judged by it; the second inserts what was accepted and moves the heads, but only
+//! in one snapshot; each command is judged by it, and of those refused it is asked whether they were recorded before; the second inserts what was accepted and moves the heads, but only
 //! of organizations whose head still stands where it was read. Every append moves its head, so a head that did not
 //! move proves that the rest of the snapshot still holds. Nothing is locked between the two, and no transaction is
 //! open while commands are judged. One command's conflict never fails its neighbours.
@@ -11,8 +11,8 @@
 //! be taken by a new statement: one that waited for a lock still sees what was true before the wait.)
 //!
 //! A connection that breaks before COMMIT leaves nothing behind; one that breaks around it leaves a question. Both
-//! are answered alike: the same commands are tried again, and those that had been recorded are found by their
-//! command id. Until the database answers, a caller hears `OUTCOME_UNKNOWN` and never a new decision.
+//! are answered alike: the same commands are tried again, and those that had been recorded are refused, because their
+//! streams have moved, and found by their command id. Until the database answers, a caller hears `OUTCOME_UNKNOWN` and never a new decision.
 
 mod judge;
 mod known;
@@ -34,7 +34,7 @@ use super::heads::Heads;
 use super::queue::{BUSY_PASSES, Queue, RETRY_AFTER, Refusal, Waiting};
 use crate::clock::Clock;
 use judge::{Judge, Verdict};
-use known::Known;
+use known::{Known, recorded};
 use rows::Rows;
 
 /// How long a batch may be tried again before its callers hear that the outcome is not known.
@@ -268,6 +268,7 @@ impl Appender {
             verdicts.push(judge.judge(&waiting.prepared));
         }
         let Judge { heads, rows, .. } = judge;
+        tell_recorded(connection, batch, &mut verdicts).await?;
         let touched = rows.touched.clone();
         if touched.is_empty() {
             if hold != Hold::Not {
@@ -291,10 +292,36 @@ impl Appender {
     }
 }
 
-/// Errors that another try may not meet: the lock was not had in time, a deadlock, a serialization failure.
+/// Whoever is refused may ask again for what was recorded before, since the first answer was lost: then that is the answer.
+async fn tell_recorded(
+    connection: &mut PgConnection,
+    batch: &[Waiting],
+    verdicts: &mut [Verdict],
+) -> Result<(), Failed> {
+    let id = |waiting: &Waiting| (waiting.prepared.organization, waiting.prepared.id.uuid());
+    let refused = batch.iter().zip(&*verdicts).filter(|(_, verdict)| matches!(verdict, Verdict::Refused(_)));
+    let refused: Vec<_> = refused.map(|(waiting, _)| id(waiting)).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let recorded = recorded(connection, &refused).await?;
+    for (waiting, verdict) in batch.iter().zip(verdicts) {
+        if let (Verdict::Refused(_), Some(position)) = (&*verdict, recorded.get(&id(waiting))) {
+            *verdict = Verdict::Accepted(waiting.prepared.recorded_at(*position));
+        }
+    }
+    Ok(())
+}
+
+/// Errors that another try may not meet: the lock was not had in time, a deadlock, a serialization failure. An answer that
+/// belongs to no event moves no head, so that another process may have kept one under the same name since it was looked for.
 fn is_contention(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
-    matches!(code.as_deref(), Some("55P03" | "40P01" | "40001"))
+    let Some(error) = error.as_database_error() else { return false };
+    match error.code().as_deref() {
+        Some("55P03" | "40P01" | "40001") => true,
+        Some("23505") => error.constraint() == Some("requests_pkey"),
+        _ => false,
+    }
 }
 
 /// An error without the values that Postgres quotes in its detail.

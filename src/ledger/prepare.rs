@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::canonical;
 use super::chain::{self, Hash, LeafParts};
-use super::command::{AppendError, Command, Guard, Lane, Request, Stream};
+use super::command::{AppendError, Appended, Command, Guard, Lane, Request, Stream};
 use super::keys::{KeyError, Keys, OrganizationKeys, SubjectKey};
 use super::seal::Key;
 use crate::clock;
@@ -196,6 +196,11 @@ pub async fn prepare(keys: &Keys, command: &Command, trust_new: bool) -> Result<
 }
 
 impl Prepared {
+    /// The answer to a command that was recorded before, up to a position.
+    pub fn recorded_at(&self, position: i64) -> Appended {
+        Appended { command_id: self.id, position, versions: self.versions.clone(), duplicate: true }
+    }
+
     /// Whether all that it writes belongs to its organization's ledger.
     pub fn stays_in_ledger(&self) -> bool {
         self.new_organizations.is_empty() && self.tokens.is_empty()

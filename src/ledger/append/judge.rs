@@ -43,12 +43,7 @@ impl<'a> Judge<'a> {
         let known = &mut self.known;
 
         if let Some(position) = known.commands.get(&(organization, prepared.id.uuid())) {
-            return Verdict::Accepted(Appended {
-                command_id: prepared.id,
-                position: *position,
-                versions: prepared.versions.clone(),
-                duplicate: true,
-            });
+            return Verdict::Accepted(prepared.recorded_at(*position));
         }
         if let Some(request) = &prepared.request
             && let Some(stored) = known.requests.get(&(organization, request.key_hash))
@@ -124,19 +119,20 @@ impl<'a> Judge<'a> {
             self.rows.events.push((prepared, event, head.position, head.recorded_at, head.chain));
         }
         known.commands.insert((organization, prepared.id.uuid()), head.position);
+        let expires_at = self.now.plus_millis(REQUEST_KEPT_MILLIS);
         for request in prepared.request.iter().chain(&prepared.alias) {
-            let expires_at = self.now.plus_millis(REQUEST_KEPT_MILLIS);
-            self.rows.requests.push((prepared, request, head.position, expires_at));
-            known.requests.insert(
-                (organization, request.key_hash),
-                StoredRequest {
-                    fingerprint: request.fingerprint.to_vec(),
-                    command_id: prepared.id.uuid(),
-                    position: head.position,
-                    answer: request.answer.clone(),
-                    expires_at,
-                },
-            );
+            let row = (prepared, request, head.position, expires_at);
+            let kept = StoredRequest {
+                fingerprint: request.fingerprint.to_vec(),
+                command_id: prepared.id.uuid(),
+                position: head.position,
+                answer: request.answer.clone(),
+                expires_at,
+            };
+            let before = known.requests.insert((organization, request.key_hash), kept);
+            // Another name was not looked for; what is known under it was seen before.
+            let is_new = before.is_none() && prepared.alias.is_none();
+            if is_new { self.rows.requests.push(row) } else { self.rows.renewed.push(row) }
         }
         self.rows.accepted.push(prepared);
         self.rows.touched.insert(organization);

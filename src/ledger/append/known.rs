@@ -28,6 +28,7 @@ type VersionKey = (OrganizationId, Stream);
 pub(super) struct Known {
     pub(super) heads: HashMap<OrganizationId, Head>,
     pub(super) versions: HashMap<VersionKey, u64>,
+    /// The commands of the batch that were accepted so far. What was recorded before is asked for apart: see [`recorded`].
     pub(super) commands: HashMap<(OrganizationId, Uuid), i64>,
     pub(super) claims: HashMap<(OrganizationId, ClaimKey), Uuid>,
     pub(super) requests: HashMap<(OrganizationId, [u8; 32]), StoredRequest>,
@@ -43,11 +44,9 @@ pub(super) struct StoredRequest {
 }
 
 // Each of them asks by index, once per key: joined in the usual way, a table without statistics is read whole.
-// `position + 0` keeps the planner from reading the whole ledger backwards in search of the largest position,
-// which it takes for cheap while the table has no statistics: 900 instead of 15 000 commands a second were seen.
 const KNOWN: &str = "\
-SELECT 5, 0::bigint, position, organization_id, chain, NULL::bytea, recorded_at \
-FROM ledger.heads WHERE organization_id = ANY($13) \
+SELECT 4, 0::bigint, position, organization_id, chain, NULL::bytea, recorded_at \
+FROM ledger.heads WHERE organization_id = ANY($11) \
 UNION ALL \
 SELECT 0, t.i, v.sequence, NULL, NULL, NULL, NULL \
 FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS t(organization_id, aggregate_type, aggregate_id, i) \
@@ -55,36 +54,29 @@ CROSS JOIN LATERAL (SELECT e.sequence FROM ledger.events e WHERE e.organization_
     AND e.aggregate_type = t.aggregate_type AND e.aggregate_id = t.aggregate_id \
     ORDER BY e.sequence DESC LIMIT 1) v \
 UNION ALL \
-SELECT 1, t.i, e.position, NULL, NULL, NULL, NULL \
-FROM unnest($4::uuid[], $5::uuid[]) WITH ORDINALITY AS t(organization_id, command_id, i) \
-CROSS JOIN LATERAL (SELECT max(e.position + 0) AS position FROM ledger.events e \
-    WHERE e.organization_id = t.organization_id AND e.command_id = t.command_id) e WHERE e.position IS NOT NULL \
-UNION ALL \
-SELECT 2, t.i, NULL, c.owner, NULL, NULL, NULL \
-FROM unnest($6::uuid[], $7::text[], $8::bytea[]) WITH ORDINALITY AS t(organization_id, scope, key_hash, i) \
+SELECT 1, t.i, NULL, c.owner, NULL, NULL, NULL \
+FROM unnest($4::uuid[], $5::text[], $6::bytea[]) WITH ORDINALITY AS t(organization_id, scope, key_hash, i) \
 CROSS JOIN LATERAL (SELECT owner FROM ledger.claims c WHERE c.organization_id = t.organization_id \
     AND c.scope = t.scope AND c.key_hash = t.key_hash LIMIT 1) c \
 UNION ALL \
-SELECT 3, t.i, r.position, r.command_id, r.fingerprint, r.answer, r.expires_at \
-FROM unnest($9::uuid[], $10::bytea[]) WITH ORDINALITY AS t(organization_id, key_hash, i) \
+SELECT 2, t.i, r.position, r.command_id, r.fingerprint, r.answer, r.expires_at \
+FROM unnest($7::uuid[], $8::bytea[]) WITH ORDINALITY AS t(organization_id, key_hash, i) \
 CROSS JOIN LATERAL (SELECT * FROM ledger.requests r WHERE r.organization_id = t.organization_id \
     AND r.key_hash = t.key_hash LIMIT 1) r \
 UNION ALL \
-SELECT 4, t.i, NULL, NULL, NULL, NULL, NULL \
-FROM unnest($11::uuid[], $12::uuid[]) WITH ORDINALITY AS t(organization_id, subject_id, i) \
+SELECT 3, t.i, NULL, NULL, NULL, NULL, NULL \
+FROM unnest($9::uuid[], $10::uuid[]) WITH ORDINALITY AS t(organization_id, subject_id, i) \
 CROSS JOIN LATERAL (SELECT FROM ledger.subject_keys s WHERE s.organization_id = t.organization_id \
     AND s.subject_id = t.subject_id LIMIT 1) s";
 
 impl Known {
     pub(super) async fn read(connection: &mut PgConnection, batch: &[Waiting]) -> Result<Self, Failed> {
         let mut streams = BTreeSet::new();
-        let mut commands = Vec::with_capacity(batch.len());
         let mut claims = BTreeSet::new();
         let mut requests = Vec::new();
         let mut subjects = Vec::new();
         for Waiting { prepared, .. } in batch {
             let organization = prepared.organization;
-            commands.push((organization, prepared.id.uuid()));
             streams.extend(prepared.expected.iter().map(|(stream, _)| (organization, *stream)));
             streams.extend(prepared.guards.iter().map(|guard| (organization, guard.stream)));
             claims.extend(prepared.absent.iter().map(|key| (organization, key.clone())));
@@ -104,8 +96,6 @@ impl Known {
             .bind(streams.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
             .bind(streams.iter().map(|(_, stream)| stream.aggregate_type).collect::<Vec<_>>())
             .bind(ids)
-            .bind(commands.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
-            .bind(commands.iter().map(|(_, id)| *id).collect::<Vec<_>>())
             .bind(claims.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
             .bind(claims.iter().map(|(_, key)| key.scope.name()).collect::<Vec<_>>())
             .bind(claims.iter().map(|(_, key)| key.hash.as_slice()).collect::<Vec<_>>())
@@ -127,14 +117,10 @@ impl Known {
                     known.versions.insert(key, sequence.unsigned_abs());
                 }
                 1 => {
-                    let key = *commands.get(index).ok_or_else(out_of_range)?;
-                    known.commands.insert(key, row.try_get(2)?);
-                }
-                2 => {
                     let key = claims.get(index).ok_or_else(out_of_range)?.clone();
                     known.claims.insert(key, row.try_get(3)?);
                 }
-                3 => {
+                2 => {
                     let key = *requests.get(index).ok_or_else(out_of_range)?;
                     let stored = StoredRequest {
                         position: row.try_get(2)?,
@@ -145,7 +131,7 @@ impl Known {
                     };
                     known.requests.insert(key, stored);
                 }
-                4 => {
+                3 => {
                     known.subjects.insert(*subjects.get(index).ok_or_else(out_of_range)?);
                 }
                 _ => {
@@ -162,4 +148,31 @@ impl Known {
         }
         Ok(known)
     }
+}
+
+/// Which of these commands were recorded before, and up to which position. It need not be asked of a command that can be
+/// accepted: one that was recorded has moved a stream that it expects where it was.
+pub(super) async fn recorded(
+    connection: &mut PgConnection,
+    commands: &[(OrganizationId, Uuid)],
+) -> Result<HashMap<(OrganizationId, Uuid), i64>, Failed> {
+    // `position + 0` keeps the planner from reading the whole ledger backwards in search of the largest position,
+    // which it takes for cheap while the table has no statistics.
+    let rows = sqlx::query(
+        "SELECT t.i, e.position FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(organization_id, command_id, i) \
+         CROSS JOIN LATERAL (SELECT max(e.position + 0) AS position FROM ledger.events e \
+             WHERE e.organization_id = t.organization_id AND e.command_id = t.command_id) e \
+         WHERE e.position IS NOT NULL",
+    )
+    .bind(commands.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
+    .bind(commands.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    let mut found = HashMap::new();
+    for row in rows {
+        let index = usize::try_from(row.try_get::<i64, _>(0)? - 1).unwrap_or(usize::MAX);
+        let out_of_range = || sqlx::Error::Decode("an index that was not asked for".into());
+        found.insert(*commands.get(index).ok_or_else(out_of_range)?, row.try_get(1)?);
+    }
+    Ok(found)
 }

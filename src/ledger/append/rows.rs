@@ -18,13 +18,19 @@ use crate::ledger::chain::{self, Hash};
 use crate::ledger::instant::Instant;
 use crate::ledger::prepare::{Prepared, PreparedEvent, PreparedRequest};
 
+/// An answer to be kept, the position that it is about, and until when.
+type RequestRow<'a> = (&'a Prepared, &'a PreparedRequest, i64, Timestamp);
+
 /// Everything that one transaction writes.
 #[derive(Default)]
 pub(super) struct Rows<'a> {
     pub(super) touched: BTreeSet<OrganizationId>,
     pub(super) accepted: Vec<&'a Prepared>,
     pub(super) events: Vec<(&'a Prepared, &'a PreparedEvent, i64, Timestamp, Hash)>,
-    pub(super) requests: Vec<(&'a Prepared, &'a PreparedRequest, i64, Timestamp)>,
+    /// Answers that are kept under names which nothing was kept under.
+    pub(super) requests: Vec<RequestRow<'a>>,
+    /// Those that may take the place of one that has expired.
+    pub(super) renewed: Vec<RequestRow<'a>>,
     pub(super) claims: BTreeMap<(OrganizationId, &'a ClaimKey), Option<Uuid>>,
 }
 
@@ -40,6 +46,9 @@ events AS (INSERT INTO ledger.events (organization_id, position, event_id, comma
         $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::bytea[], $15::bytea[]) \
         AS u(o, p, e, c, t, i, s, et, ev, pl, md, oc, rc, l, ch) WHERE o IN (SELECT id FROM held)), \
 requests AS (INSERT INTO ledger.requests \
+    SELECT * FROM unnest($38::uuid[], $39::bytea[], $40::bytea[], $41::uuid[], $42::bigint[], $43::bytea[], \
+        $44::timestamptz[]) AS u(o, k, f, c, p, a, x) WHERE o IN (SELECT id FROM held)), \
+renewed AS (INSERT INTO ledger.requests \
     SELECT * FROM unnest($16::uuid[], $17::bytea[], $18::bytea[], $19::uuid[], $20::bigint[], $21::bytea[], \
         $22::timestamptz[]) AS u(o, k, f, c, p, a, x) WHERE o IN (SELECT id FROM held) \
     ON CONFLICT (organization_id, key_hash) DO UPDATE SET fingerprint = excluded.fingerprint, \
@@ -71,7 +80,7 @@ impl Rows<'_> {
             .flat_map(|prepared| prepared.new_subjects.iter().map(|key| (prepared.organization, key)))
             .collect();
         let moved: Vec<_> = self.touched.iter().filter_map(|id| Some((id, heads.get(id)?))).collect();
-        let requests = &self.requests;
+        let (requests, renewed) = (RequestColumns::of(&self.requests), RequestColumns::of(&self.renewed));
         let (taken, released): (Vec<_>, Vec<_>) = self.claims.iter().partition(|(_, owner)| owner.is_some());
         let moved: Vec<Uuid> = sqlx::query_scalar(WRITE)
             .bind(events.iter().map(|row| row.0.organization.uuid()).collect::<Vec<_>>())
@@ -89,13 +98,13 @@ impl Rows<'_> {
             .bind(events.iter().map(|row| Instant(row.3)).collect::<Vec<_>>())
             .bind(events.iter().map(|row| row.1.leaf.as_slice()).collect::<Vec<_>>())
             .bind(events.iter().map(|row| row.4.as_slice()).collect::<Vec<_>>())
-            .bind(requests.iter().map(|row| row.0.organization.uuid()).collect::<Vec<_>>())
-            .bind(requests.iter().map(|row| row.1.key_hash.as_slice()).collect::<Vec<_>>())
-            .bind(requests.iter().map(|row| row.1.fingerprint.as_slice()).collect::<Vec<_>>())
-            .bind(requests.iter().map(|row| row.0.id.uuid()).collect::<Vec<_>>())
-            .bind(requests.iter().map(|row| row.2).collect::<Vec<_>>())
-            .bind(requests.iter().map(|row| row.1.answer.as_slice()).collect::<Vec<_>>())
-            .bind(requests.iter().map(|row| Instant(row.3)).collect::<Vec<_>>())
+            .bind(renewed.organizations)
+            .bind(renewed.keys)
+            .bind(renewed.fingerprints)
+            .bind(renewed.commands)
+            .bind(renewed.positions)
+            .bind(renewed.answers)
+            .bind(renewed.expiries)
             .bind(subjects.iter().map(|row| row.0.uuid()).collect::<Vec<_>>())
             .bind(subjects.iter().map(|row| row.1.0.uuid()).collect::<Vec<_>>())
             .bind(subjects.iter().map(|row| row.1.2.as_slice()).collect::<Vec<_>>())
@@ -111,6 +120,13 @@ impl Rows<'_> {
             .bind(taken.iter().map(|((_, key), _)| key.scope.name()).collect::<Vec<_>>())
             .bind(taken.iter().map(|((_, key), _)| key.hash.as_slice()).collect::<Vec<_>>())
             .bind(taken.iter().map(|(_, owner)| owner.unwrap_or_default()).collect::<Vec<_>>())
+            .bind(requests.organizations)
+            .bind(requests.keys)
+            .bind(requests.fingerprints)
+            .bind(requests.commands)
+            .bind(requests.positions)
+            .bind(requests.answers)
+            .bind(requests.expiries)
             .fetch_all(&mut *connection)
             .await?;
         self.write_instance(connection).await?;
@@ -173,5 +189,30 @@ impl Rows<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Answers to be kept, column by column.
+struct RequestColumns<'a> {
+    organizations: Vec<Uuid>,
+    keys: Vec<&'a [u8]>,
+    fingerprints: Vec<&'a [u8]>,
+    commands: Vec<Uuid>,
+    positions: Vec<i64>,
+    answers: Vec<&'a [u8]>,
+    expiries: Vec<Instant>,
+}
+
+impl<'a> RequestColumns<'a> {
+    fn of(rows: &'a [RequestRow<'a>]) -> Self {
+        Self {
+            organizations: rows.iter().map(|row| row.0.organization.uuid()).collect(),
+            keys: rows.iter().map(|row| row.1.key_hash.as_slice()).collect(),
+            fingerprints: rows.iter().map(|row| row.1.fingerprint.as_slice()).collect(),
+            commands: rows.iter().map(|row| row.0.id.uuid()).collect(),
+            positions: rows.iter().map(|row| row.2).collect(),
+            answers: rows.iter().map(|row| row.1.answer.as_slice()).collect(),
+            expiries: rows.iter().map(|row| Instant(row.3)).collect(),
+        }
     }
 }
