@@ -34,7 +34,10 @@ pub enum KeyError {
     #[error("the data subject was erased")]
     Erased,
     /// The process has another master key than the database was made with.
-    #[error("this database was made with another master key; set DOCKET_MASTER_KEY to that one")]
+    #[error(
+        "this database was made with another master key: put that one into master.key in the data directory, in place of what \
+         is there, or set DOCKET_MASTER_KEY to it"
+    )]
     OtherMasterKey,
     /// A wrapped key does not open.
     #[error("the key of {0} is damaged")]
