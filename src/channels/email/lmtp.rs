@@ -326,8 +326,11 @@ fn path(rest: &str, keyword: &str) -> Option<String> {
         return None;
     }
     let (address, _) = rest[keyword.len()..].trim_start().strip_prefix('<')?.split_once('>')?;
-    // A source route before the address means nothing any more.
-    let address = address.rsplit(':').next().unwrap_or(address);
+    // A source route before the address, `@one,@two:`, means nothing any more.
+    let address = match address.strip_prefix('@') {
+        Some(routed) => routed.split_once(':')?.1,
+        None => address,
+    };
     (address.len() <= 320 && !address.contains(char::is_whitespace)).then(|| address.to_owned())
 }
 
@@ -384,5 +387,28 @@ async fn read_mail<R: AsyncBufReadExt + Unpin>(reader: &mut R, max: usize) -> io
             mail.extend_from_slice(text);
         }
         fresh = line.ends_with(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_as_it_stands_without_the_way_that_it_came() {
+        for (rest, address) in [
+            ("TO:<ann@x.example>", Some("ann@x.example")),
+            ("to: <ann@x.example> NOTIFY=NEVER", Some("ann@x.example")),
+            ("TO:<@one.example,@two.example:ann@x.example>", Some("ann@x.example")),
+            ("TO:<ann:b@x.example>", Some("ann:b@x.example")),
+            ("TO:<ann@[IPv6:2001:db8::1]>", Some("ann@[IPv6:2001:db8::1]")),
+            ("TO:<>", Some("")),
+            ("TO:<@one.example>", None),
+            ("TO:ann@x.example", None),
+            ("TO:<ann b@x.example>", None),
+            ("FROM:<ann@x.example>", None),
+        ] {
+            assert_eq!(path(rest, "TO:").as_deref(), address, "{rest}");
+        }
     }
 }
