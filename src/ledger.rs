@@ -56,19 +56,22 @@ use queue::{Queue, Refusal, Waiting};
 
 use crate::clock::Clock;
 use crate::standing;
+use crate::starting::{Making, in_turn};
 
 /// How long a caller waits for its command to be written before the outcome counts as unknown.
 const APPEND_WITHIN: Duration = Duration::from_secs(30);
 /// Time-outs on the append's connections, so that a stopped process cannot hold a head. And how its statements are
 /// planned: once, and by index, because a plan that was made while a table was empty is kept while it grows
 /// (2 000 instead of 5 000 commands a second were seen).
-const APPEND_SETTINGS: [(&str, &str); 5] = [
+const APPEND_SETTINGS: [(&str, &str); 6] = [
     // Short, because it is tried again in turn with the other organizations.
     ("lock_timeout", "500ms"),
     ("statement_timeout", "60s"),
     ("idle_in_transaction_session_timeout", "10s"),
     ("plan_cache_mode", "force_generic_plan"),
+    // Asked by key: see `append::known`.
     ("enable_seqscan", "off"),
+    ("enable_sort", "off"),
 ];
 
 /// The migrations of everything that is stored for ever.
@@ -273,7 +276,7 @@ impl Ledger {
         let key_hash = prepare::request_key(&keys, principal.uuid(), tool, request_id);
         let row = sqlx::query(
             "SELECT fingerprint, answer, command_id, position FROM ledger.requests \
-             WHERE organization_id = $1 AND key_hash = $2 AND expires_at > $3",
+             WHERE organization_id = $1 AND key_hash BETWEEN $2 AND $2 AND expires_at > $3 ORDER BY key_hash",
         )
         .bind(organization.uuid())
         .bind(key_hash.as_slice())
@@ -300,7 +303,7 @@ impl Ledger {
     ) -> Result<Option<StoredAnswer>, AppendError> {
         let row = sqlx::query(
             "SELECT key_hash, answer, position FROM ledger.requests \
-             WHERE organization_id = $1 AND command_id = $2 AND expires_at > $3",
+             WHERE organization_id = $1 AND command_id BETWEEN $2 AND $2 AND expires_at > $3 ORDER BY command_id",
         )
         .bind(organization.uuid())
         .bind(command.uuid())
@@ -352,8 +355,12 @@ fn open_answer(
 /// Applies the migrations. Their bookkeeping stands in a schema of its own, so that the read schema stays
 /// disposable and `public` stays empty; two processes that start together wait for each other.
 async fn migrate(pool: &PgPool) -> Result<(), OpenError> {
+    let mut transaction = pool.begin().await?;
+    in_turn(&mut transaction, Making::Schema).await?;
+    transaction.execute("CREATE SCHEMA IF NOT EXISTS docket").await?;
+    transaction.commit().await?;
     let mut connection = pool.acquire().await?;
-    connection.execute("CREATE SCHEMA IF NOT EXISTS docket; SET search_path TO docket").await?;
+    connection.execute("SET search_path TO docket").await?;
     let result = MIGRATIONS.run(&mut *connection).await;
     connection.execute("RESET search_path").await?;
     Ok(result?)

@@ -55,6 +55,7 @@ pub mod service;
 pub mod shapes;
 pub mod spelling;
 pub mod standing;
+mod starting;
 mod strangers;
 pub mod suppressions;
 pub mod tools;

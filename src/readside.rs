@@ -21,7 +21,7 @@ use docket_aggregates::ids::{CampaignId, OrganizationId};
 use docket_projections::campaign_counters::Totals;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
+use sqlx::{Connection, Executor, PgConnection, PgExecutor, PgPool, Postgres, Row, Transaction};
 use tokio::sync::Notify;
 
 use glances::Glances;
@@ -30,6 +30,7 @@ use questions::Questions;
 pub use rebuild::{Halted, RebuildError, RebuildReport, TableDifference};
 
 use crate::ledger::{Ledger, pool_of};
+use crate::starting::{Making, in_turn};
 
 /// The schema that is read from.
 const LIVE: &str = "read";
@@ -41,6 +42,9 @@ const VIEWS: u32 = 16;
 const PEEKS: u32 = 8;
 /// How long a reader waits for a connection.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(5);
+/// How long a server waits that finds another one rebuilding the read models.
+const REBUILT_WITHIN: &str =
+    "SET LOCAL statement_timeout = '30min'; SET LOCAL idle_in_transaction_session_timeout = 0";
 /// How often a waiting view looks for what another process folded.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -214,33 +218,42 @@ impl ReadSide {
     /// Makes the live schema if there is none, and rebuilds one that another version of Docket made. For a server:
     /// a command that only looks must not take the read models away from the version that serves them.
     pub async fn prepare(&self) -> Result<(), PrepareError> {
-        match self.ensure().await {
+        let ensured = self.ensure().await;
+        if !matches!(ensured, Err(PrepareError::OtherVersion)) {
+            return ensured;
+        }
+        // Of servers that start together on a new version one rebuilds, and the others find it done.
+        let mut turn = self.pool.begin().await?;
+        turn.execute(REBUILT_WITHIN).await?;
+        in_turn(&mut turn, Making::ReadModels).await?;
+        let prepared = match self.ensure().await {
             Err(PrepareError::OtherVersion) => {
                 tracing::info!("the read models are of another version and are rebuilt");
-                self.rebuild(true, |_| ()).await?;
-                Ok(())
+                self.rebuild(true, |_| ()).await.map(drop).map_err(Into::into)
             }
             ensured => ensured,
-        }
+        };
+        turn.rollback().await?;
+        prepared
     }
 
     /// Makes the live schema if there is none; refuses one that another version of Docket made.
     pub async fn ensure(&self) -> Result<(), PrepareError> {
-        let stored: Option<Option<String>> = sqlx::query_scalar(
-            "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1",
-        )
-        .bind(LIVE)
-        .fetch_optional(&self.pool)
-        .await?;
-        match stored {
-            None => {
-                let mut connection = self.pool.acquire().await?;
-                make_schema(&mut connection, LIVE, true).await?;
+        let mut stored = made_by(&self.pool).await?;
+        if stored.is_none() {
+            let mut transaction = self.pool.begin().await?;
+            in_turn(&mut transaction, Making::Schema).await?;
+            stored = made_by(&mut *transaction).await?;
+            if stored.is_none() {
+                make_schema(&mut transaction, LIVE, true).await?;
+                return Ok(transaction.commit().await?);
             }
-            Some(Some(version)) if version == docket_projections::schema_version() => (),
-            Some(_) => return Err(PrepareError::OtherVersion),
         }
-        Ok(())
+        if stored == Some(Some(docket_projections::schema_version())) {
+            Ok(())
+        } else {
+            Err(PrepareError::OtherVersion)
+        }
     }
 
     /// Folds for ever; to be stopped by dropping it. Any number of processes may do so at once.
@@ -389,6 +402,14 @@ impl Standing {
         .ok_or(ReadSideError::UnknownOrganization)?;
         Ok(Self { head: row.try_get(0)?, folded: row.try_get(1)?, parked: row.try_get(2)? })
     }
+}
+
+/// The version that made the live schema, if there is one; none within, if it does not say.
+async fn made_by(database: impl PgExecutor<'_>) -> Result<Option<Option<String>>, sqlx::Error> {
+    sqlx::query_scalar("SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1")
+        .bind(LIVE)
+        .fetch_optional(database)
+        .await
 }
 
 /// Makes the tables of the read models in a schema of their own, and notes their version on it.

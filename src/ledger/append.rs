@@ -6,6 +6,8 @@
 //! move proves that the rest of the snapshot still holds. Nothing is locked between the two, and no transaction is
 //! open while commands are judged. One command's conflict never fails its neighbours.
 //!
+//! While one batch is written, the next is read ahead where a crowd waits: see [`ahead`].
+//!
 //! An organization whose head was moved or held by another process is passed over and tried again, from then on
 //! under a lock: heads are locked in order, then the same two statements run in that transaction. (The snapshot must
 //! be taken by a new statement: one that waited for a lock still sees what was true before the wait.)
@@ -14,11 +16,13 @@
 //! are answered alike: the same commands are tried again, and those that had been recorded are refused, because their
 //! streams have moved, and found by their command id. Until the database answers, a caller hears `OUTCOME_UNKNOWN` and never a new decision.
 
+mod ahead;
 mod judge;
 mod known;
 mod rows;
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Stopwatch};
 
@@ -33,8 +37,9 @@ use super::command::AppendError;
 use super::heads::Heads;
 use super::queue::{BUSY_PASSES, Queue, RETRY_AFTER, Refusal, Waiting};
 use crate::clock::Clock;
+use ahead::{CROWD, Lookout};
 use judge::{Judge, Verdict};
-use known::{Known, recorded};
+use known::{Judged, Known, recorded};
 use rows::Rows;
 
 /// How long a batch may be tried again before its callers hear that the outcome is not known.
@@ -51,6 +56,13 @@ pub struct Appender {
     pub queue: Arc<Queue>,
     pub heads: Arc<Heads>,
     pub clock: Clock,
+}
+
+/// What one lane works with.
+#[derive(Default)]
+struct Desk {
+    connection: Option<PgConnection>,
+    lookout: Lookout,
 }
 
 /// How a transaction ended.
@@ -81,6 +93,7 @@ fn is_shutdown(code: Option<&str>) -> bool {
 }
 
 /// A head as it was read, and what becomes of it.
+#[derive(Clone, Copy)]
 struct Head {
     /// Where it was read.
     before: i64,
@@ -115,25 +128,40 @@ impl Hold {
 impl Appender {
     /// Serves the lane until its queue is closed and empty.
     pub async fn run(self: Arc<Self>) {
-        let mut connection = None;
-        while let Some(batch) = self.queue.next().await {
-            self.serve(&mut connection, batch).await;
+        let mut desk = Desk::default();
+        let mut judged: Option<Judged> = None;
+        loop {
+            let (batch, known) = match desk.lookout.seen().await {
+                Some((batch, known)) => (batch, known),
+                None => match self.queue.next().await {
+                    Some(batch) => (batch, None),
+                    None => break,
+                },
+            };
+            let known = match (known, judged.take()) {
+                (Some(known), Some(judged)) => Some(known.after(judged)),
+                (known, _) => known,
+            };
+            judged = self.serve(&mut desk, batch, known).await;
         }
     }
 
-    /// Writes a batch, whatever it takes, and answers each of its commands.
-    async fn serve(&self, connection: &mut Option<PgConnection>, batch: Vec<Waiting>) {
+    /// Writes a batch, whatever it takes, and answers each of its commands. `known` is what was read for it ahead. Gives
+    /// back what was known at the end.
+    async fn serve(&self, desk: &mut Desk, batch: Vec<Waiting>, mut known: Option<Known>) -> Option<Judged> {
+        let mut last = None;
         let mut parts = vec![batch];
         while let Some(batch) = parts.pop() {
             let started = Stopwatch::now();
             let mut lost_before = false;
             loop {
-                let attempt = self.attempt(connection, &batch);
+                let attempt = self.attempt(desk, &batch, known.take());
                 let failed = match tokio::time::timeout(STATEMENT_WITHIN, attempt).await {
-                    Ok(Ok(verdicts)) => {
+                    Ok(Ok((verdicts, judged))) => {
                         metrics::histogram!("docket_append_seconds", "lane" => self.lane)
                             .record(started.elapsed().as_secs_f64());
                         self.answer(batch, verdicts);
+                        last = judged;
                         break;
                     }
                     Ok(Err(failed)) => failed,
@@ -170,7 +198,7 @@ impl Appender {
                         break;
                     }
                     Failed::Lost(error) => {
-                        *connection = None;
+                        desk.connection = None;
                         if !lost_before {
                             tracing::warn!(error = %describe(&error), "the ledger's connection was lost");
                         }
@@ -187,6 +215,7 @@ impl Appender {
                 }
             }
         }
+        last
     }
 
     fn answer(&self, batch: Vec<Waiting>, verdicts: Vec<Verdict>) {
@@ -220,26 +249,27 @@ impl Appender {
     /// One transaction.
     async fn attempt(
         &self,
-        connection: &mut Option<PgConnection>,
+        desk: &mut Desk,
         batch: &[Waiting],
-    ) -> Result<Vec<Verdict>, Failed> {
-        let open = match connection.take() {
+        known: Option<Known>,
+    ) -> Result<(Vec<Verdict>, Option<Judged>), Failed> {
+        let open = match desk.connection.take() {
             Some(open) => open,
             None => PgConnection::connect_with(&self.options).await.map_err(Failed::Lost)?,
         };
         // Taken out while it works: if this future is dropped half-way, so is the connection, and with it the
         // transaction.
         let mut open = open;
-        let result = self.transaction(&mut open, batch, Hold::for_batch(batch)).await;
-        match result {
-            Ok(verdicts) => {
-                *connection = Some(open);
-                Ok(verdicts)
+        let hold = Hold::for_batch(batch);
+        match self.transaction(&mut open, &mut desk.lookout, batch, hold, known).await {
+            Ok(done) => {
+                desk.connection = Some(open);
+                Ok(done)
             }
             Err(Failed::RolledBack(error)) => {
                 // After a failed COMMIT this is a warning at most.
                 open.execute("ROLLBACK").await.map_err(Failed::Lost)?;
-                *connection = Some(open);
+                desk.connection = Some(open);
                 Err(Failed::RolledBack(error))
             }
             Err(lost) => Err(lost),
@@ -249,15 +279,21 @@ impl Appender {
     async fn transaction(
         &self,
         connection: &mut PgConnection,
+        lookout: &mut Lookout,
         batch: &[Waiting],
         hold: Hold,
-    ) -> Result<Vec<Verdict>, Failed> {
+        known: Option<Known>,
+    ) -> Result<(Vec<Verdict>, Option<Judged>), Failed> {
         let mut held = None;
         if hold != Hold::Not {
             connection.execute("BEGIN").await?;
             held = Some(lock_heads(connection, batch, hold).await?);
         }
-        let mut known = Known::read(connection, batch).await?;
+        // What was read before the locks were had proves nothing under them.
+        let mut known = match known.filter(|_| hold == Hold::Not) {
+            Some(known) => known,
+            None => Known::read(connection, batch).await?,
+        };
         let mut heads = std::mem::take(&mut known.heads);
         if let Some(held) = held {
             heads.retain(|organization, _| held.contains(organization));
@@ -267,16 +303,30 @@ impl Appender {
         for waiting in batch {
             verdicts.push(judge.judge(&waiting.prepared));
         }
-        let Judge { heads, rows, .. } = judge;
+        let Judge { heads, known, rows, .. } = judge;
         tell_recorded(connection, batch, &mut verdicts).await?;
         let touched = rows.touched.clone();
         if touched.is_empty() {
             if hold != Hold::Not {
                 connection.execute("ROLLBACK").await?;
             }
-            return Ok(verdicts);
+            return Ok((verdicts, None));
         }
-        let moved = rows.write(connection, &heads).await?;
+        let released = rows.released();
+        let write = rows.write(connection, &heads);
+        let moved = if hold == Hold::Not && lookout.is_free() {
+            let mut write = pin!(write);
+            tokio::select! {
+                biased;
+                moved = &mut write => moved?,
+                crowd = self.queue.crowd(CROWD) => {
+                    lookout.look(&self.options, crowd);
+                    write.await?
+                }
+            }
+        } else {
+            write.await?
+        };
         if hold != Hold::Not {
             connection.execute("COMMIT").await?;
         }
@@ -287,8 +337,8 @@ impl Appender {
                 *verdict = Verdict::Busy;
             }
         }
-        self.heads.moved(moved.into_iter().filter_map(|id| Some((id, heads.get(&id)?.position))));
-        Ok(verdicts)
+        self.heads.moved(moved.iter().filter_map(|id| Some((*id, heads.get(id)?.position))));
+        Ok((verdicts, Some(Judged { known, heads, moved, released })))
     }
 }
 

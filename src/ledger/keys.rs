@@ -135,13 +135,13 @@ pub enum SubjectKey {
 impl Keys {
     /// Opens the vault; the first process to do so makes it, with the instance's own key.
     pub async fn open(pool: PgPool, master: Key) -> Result<Self, KeyError> {
-        let proof: Vec<u8> = sqlx::query_scalar(
-            "WITH made AS (INSERT INTO ledger.vault (proof) VALUES ($1) ON CONFLICT DO NOTHING RETURNING proof) \
-             SELECT proof FROM made UNION ALL SELECT proof FROM ledger.vault LIMIT 1",
-        )
-        .bind(master.seal(PROOF, b"docket/1 vault"))
-        .fetch_one(&pool)
-        .await?;
+        // Two statements: one alone does not see what another process put in at the same time.
+        sqlx::query("INSERT INTO ledger.vault (proof) VALUES ($1) ON CONFLICT DO NOTHING")
+            .bind(master.seal(PROOF, b"docket/1 vault"))
+            .execute(&pool)
+            .await?;
+        let proof: Vec<u8> =
+            sqlx::query_scalar("SELECT proof FROM ledger.vault LIMIT 1").fetch_one(&pool).await?;
         master.open(&proof, b"docket/1 vault").map_err(|_| KeyError::OtherMasterKey)?;
 
         let keys = Self {

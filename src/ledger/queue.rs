@@ -88,6 +88,8 @@ struct State {
     commands: usize,
     bytes: usize,
     closed: bool,
+    /// How many must wait before whoever takes them is woken.
+    crowd: usize,
 }
 
 impl Queue {
@@ -114,8 +116,11 @@ impl Queue {
             return Err(AppendError::Overloaded { retry_after: RETRY_AFTER });
         }
         state.put(waiting, false);
+        let enough = state.commands >= state.crowd;
         drop(state);
-        self.filled.notify_one();
+        if enough {
+            self.filled.notify_one();
+        }
         Ok(())
     }
 
@@ -135,12 +140,28 @@ impl Queue {
             let filled = self.filled.notified();
             {
                 let mut state = self.lock();
+                state.crowd = 1;
                 let batch = state.take();
                 if !batch.is_empty() {
                     return Some(batch);
                 }
                 if state.closed {
                     return None;
+                }
+            }
+            filled.await;
+        }
+    }
+
+    /// The next batch, once at least so many commands wait.
+    pub async fn crowd(&self, size: usize) -> Vec<Waiting> {
+        loop {
+            let filled = self.filled.notified();
+            {
+                let mut state = self.lock();
+                state.crowd = size;
+                if state.commands >= size {
+                    return state.take();
                 }
             }
             filled.await;
@@ -284,5 +305,26 @@ mod tests {
         queue.close();
         assert_eq!(queue.next().await.unwrap().len(), 6, "a closed queue is still served");
         assert!(queue.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_crowd_is_waited_for_and_who_asks_for_less_has_it_at_once() {
+        let queue = Queue::new(BOUNDS);
+        pushed(&queue, 1, 1);
+        pushed(&queue, 2, 1);
+        let crowd = queue.crowd(3);
+        tokio::pin!(crowd);
+        assert!(futures::poll!(&mut crowd).is_pending());
+        pushed(&queue, 2, 1);
+        assert_eq!(crowd.await.len(), 3);
+
+        // Nobody is forgotten of whom a crowd was waited for in vain.
+        {
+            let crowd = queue.crowd(3);
+            tokio::pin!(crowd);
+            assert!(futures::poll!(&mut crowd).is_pending());
+        }
+        pushed(&queue, 3, 1);
+        assert_eq!(queue.next().await.unwrap().len(), 1);
     }
 }

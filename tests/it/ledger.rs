@@ -345,6 +345,70 @@ async fn a_full_queue_refuses_some_and_loses_none() {
 }
 
 #[tokio::test]
+async fn a_crowd_that_is_read_ahead_sees_what_was_being_written_meanwhile() {
+    let story = Story::begin().await;
+    let (stream, suppressed) = (story.id(), "a1");
+    let opt_out = ContactEvent::ContactOptedOut { via: "api".into(), addresses: vec![suppressed.into()] };
+    let opt_out =
+        Write { stream: Stream::of::<Contact>(story.id()), expected: 0, events: vec![opt_out.into()] };
+    let mut first = story.command(vec![ticks(stream, 0, 1), opt_out]);
+    first.request = request("r-1", "{}", "first");
+    let append = |command| {
+        let ledger = story.app.ledger.clone();
+        tokio::spawn(async move { ledger.append(command).await })
+    };
+    let asleep = |what: &'static str, condition: &'static str| {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {condition}"
+        );
+        let pool = story.app.ledger.pool();
+        eventually(what, move || {
+            let sql = sql.clone();
+            async move {
+                let count: i64 = sqlx::query_scalar(&sql).fetch_one(pool).await.unwrap();
+                (count > 0).then_some(())
+            }
+        })
+    };
+
+    // Whoever writes waits for this lock, and whoever reads does not.
+    let mut holder = story.database.connect().await;
+    let mut held = holder.begin().await.unwrap();
+    held.execute("LOCK TABLE ledger.events IN SHARE MODE").await.unwrap();
+    let written = append(first.clone());
+    asleep("the wait of the first write", "wait_event_type = 'Lock'").await;
+
+    let late = append(story.command(vec![ticks(stream, 0, 1)]));
+    let current = append(story.command(vec![ticks(stream, 1, 1)]));
+    let again = append(first);
+    let mut same_request = story.command(vec![ticks(story.id(), 0, 1)]);
+    same_request.request = request("r-1", "{}", "second");
+    let same_request = append(same_request);
+    let mut to_suppressed = story.command(vec![ticks(story.id(), 0, 1)]);
+    to_suppressed.absent = vec![ClaimKey::new(Scope::SuppressedAddress, suppressed)];
+    let to_suppressed = append(to_suppressed);
+    let crowd: Vec<_> = (0..70).map(|_| append(story.command(vec![ticks(story.id(), 0, 1)]))).collect();
+    let read_ahead =
+        "application_name = 'docket-append-ahead' AND state = 'idle' AND query LIKE '%ledger.heads%'";
+    asleep("the reading ahead", read_ahead).await;
+    held.rollback().await.unwrap();
+
+    let written = written.await.unwrap().unwrap();
+    assert_eq!(written.position, 2);
+    assert!(matches!(late.await.unwrap(), Err(AppendError::Conflict)));
+    assert_eq!(current.await.unwrap().unwrap().versions, [2]);
+    let again = again.await.unwrap().unwrap();
+    assert!(again.duplicate && again.position == written.position);
+    assert!(matches!(same_request.await.unwrap(), Err(AppendError::Replayed(_))));
+    let refused = to_suppressed.await.unwrap();
+    assert!(matches!(refused, Err(AppendError::Present(Scope::SuppressedAddress))), "{refused:?}");
+    for one in join_all(crowd).await {
+        one.unwrap().unwrap();
+    }
+    assert_eq!(crate::auditing::assert_chain_holds(&story.app, story.organization).await, 2 + 1 + 70);
+}
+
+#[tokio::test]
 async fn two_processes_on_one_database_are_as_good_as_one() {
     let story = Story::begin().await;
     let other = open(story.database.options.clone(), held_clock()).await;
@@ -523,4 +587,43 @@ fn a_tick_is_known_to_this_version() {
         event.event_type(),
         event.event_version()
     )));
+}
+
+/// A plan is made when a connection asks for the first time, of an empty table here, and kept: whatever it looked like
+/// then, every look-up must go by its own key for ever.
+#[tokio::test]
+async fn the_append_asks_by_its_keys_from_the_first_command_on() {
+    let story = Story::begin().await;
+    let streams: Vec<Uuid> = (0..60).map(|_| story.id()).collect();
+    for round in 0..4 {
+        let commands = streams.iter().enumerate().map(|(n, id)| {
+            let mut command = story.command(vec![ticks(*id, round, 1)]);
+            command.request = request(&format!("r-{round}-{n}"), "{}", n);
+            story.app.ledger.append(command)
+        });
+        for outcome in join_all(commands).await {
+            outcome.unwrap();
+        }
+    }
+    // What a process has counted is told at the latest when it goes.
+    story.app.close().await;
+    let pool = story.database.pool();
+    let read = eventually("the counts", || async {
+        let read: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT indexrelname::text, idx_tup_read FROM pg_stat_user_indexes WHERE schemaname = 'ledger' \
+                 AND relname IN ('events', 'requests')",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        let read: HashMap<String, i64> = read.into_iter().collect();
+        let versions = read["events_organization_id_aggregate_type_aggregate_id_sequence_key"];
+        (versions >= 3 * 60).then_some((versions, read))
+    })
+    .await;
+    let (versions, read) = read;
+    assert!(versions <= 2 * 3 * 60, "one entry for each look-up: {read:?}");
+    for not_asked in ["events_pkey", "events_by_command", "requests_by_command"] {
+        assert_eq!(read[not_asked], 0, "{read:?}");
+    }
 }

@@ -35,6 +35,16 @@ pub(super) struct Known {
     pub(super) subjects: BTreeSet<(OrganizationId, Uuid)>,
 }
 
+/// What was known when a batch had been written: what was read for it, and what it did.
+pub(super) struct Judged {
+    pub(super) known: Known,
+    pub(super) heads: HashMap<OrganizationId, Head>,
+    /// The organizations whose commands were written.
+    pub(super) moved: BTreeSet<OrganizationId>,
+    /// Claims that were given up, and may have been taken again.
+    pub(super) released: Vec<(OrganizationId, ClaimKey)>,
+}
+
 pub(super) struct StoredRequest {
     pub(super) fingerprint: Vec<u8>,
     pub(super) command_id: Uuid,
@@ -43,7 +53,10 @@ pub(super) struct StoredRequest {
     pub(super) expires_at: Timestamp,
 }
 
-// Each of them asks by index, once per key: joined in the usual way, a table without statistics is read whole.
+// Each of them asks by index, once per key: joined in the usual way, a table without statistics is read whole. The plan is
+// made when a connection asks for the first time, perhaps of an empty table, and kept. Any index that begins with the
+// organization looks as good as the key then: so what has more than one is asked in the order of the key that is meant,
+// where sorting is not allowed. 300 ms instead of 1 ms for a batch were seen otherwise.
 const KNOWN: &str = "\
 SELECT 4, 0::bigint, position, organization_id, chain, NULL::bytea, recorded_at \
 FROM ledger.heads WHERE organization_id = ANY($11) \
@@ -62,7 +75,7 @@ UNION ALL \
 SELECT 2, t.i, r.position, r.command_id, r.fingerprint, r.answer, r.expires_at \
 FROM unnest($7::uuid[], $8::bytea[]) WITH ORDINALITY AS t(organization_id, key_hash, i) \
 CROSS JOIN LATERAL (SELECT * FROM ledger.requests r WHERE r.organization_id = t.organization_id \
-    AND r.key_hash = t.key_hash LIMIT 1) r \
+    AND r.key_hash BETWEEN t.key_hash AND t.key_hash ORDER BY r.key_hash LIMIT 1) r \
 UNION ALL \
 SELECT 3, t.i, NULL, NULL, NULL, NULL, NULL \
 FROM unnest($9::uuid[], $10::uuid[]) WITH ORDINALITY AS t(organization_id, subject_id, i) \
@@ -148,6 +161,32 @@ impl Known {
         }
         Ok(known)
     }
+
+    /// The same after a batch that was being written while this was read. An organization that this shows where the batch
+    /// found it stands now where the batch left it: nobody but the batch has moved its head from there.
+    pub(super) fn after(mut self, batch: Judged) -> Self {
+        let Judged { known, heads, moved, released } = batch;
+        let mut missed = BTreeSet::new();
+        for organization in moved {
+            if let Some(seen) = self.heads.get_mut(&organization)
+                && let Some(head) = heads.get(&organization)
+                && seen.position == head.before
+            {
+                *seen = Head { before: head.position, ..*head };
+                missed.insert(organization);
+            }
+        }
+        let missed = |organization: &OrganizationId| missed.contains(organization);
+        self.versions.extend(known.versions.into_iter().filter(|((id, _), _)| missed(id)));
+        self.commands.extend(known.commands.into_iter().filter(|((id, _), _)| missed(id)));
+        self.requests.extend(known.requests.into_iter().filter(|((id, _), _)| missed(id)));
+        self.subjects.extend(known.subjects.into_iter().filter(|(id, _)| missed(id)));
+        for claim in released.iter().filter(|(id, _)| missed(id)) {
+            self.claims.remove(claim);
+        }
+        self.claims.extend(known.claims.into_iter().filter(|((id, _), _)| missed(id)));
+        self
+    }
 }
 
 /// Which of these commands were recorded before, and up to which position. It need not be asked of a command that can be
@@ -156,12 +195,12 @@ pub(super) async fn recorded(
     connection: &mut PgConnection,
     commands: &[(OrganizationId, Uuid)],
 ) -> Result<HashMap<(OrganizationId, Uuid), i64>, Failed> {
-    // `position + 0` keeps the planner from reading the whole ledger backwards in search of the largest position,
-    // which it takes for cheap while the table has no statistics.
+    // The inner order keeps the planner from any index but that of the commands, as above.
     let rows = sqlx::query(
         "SELECT t.i, e.position FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(organization_id, command_id, i) \
-         CROSS JOIN LATERAL (SELECT max(e.position + 0) AS position FROM ledger.events e \
-             WHERE e.organization_id = t.organization_id AND e.command_id = t.command_id) e \
+         CROSS JOIN LATERAL (SELECT max(c.position) AS position FROM ( \
+             SELECT e.position FROM ledger.events e WHERE e.organization_id = t.organization_id \
+                 AND e.command_id BETWEEN t.command_id AND t.command_id ORDER BY e.command_id) c) e \
          WHERE e.position IS NOT NULL",
     )
     .bind(commands.iter().map(|(organization, _)| organization.uuid()).collect::<Vec<_>>())
@@ -175,4 +214,83 @@ pub(super) async fn recorded(
         found.insert(*commands.get(index).ok_or_else(out_of_range)?, row.try_get(1)?);
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use docket_aggregates::claims::Scope;
+
+    use super::*;
+
+    fn stored(position: i64) -> StoredRequest {
+        StoredRequest {
+            fingerprint: vec![],
+            command_id: Uuid::nil(),
+            position,
+            answer: vec![],
+            expires_at: Timestamp::MIN,
+        }
+    }
+
+    /// A state of two organizations that were read at the same position, with a number in each of its values.
+    fn state(n: u8) -> Known {
+        let mut known = Known::default();
+        for id in [1, 2].map(|id| OrganizationId(Uuid::from_u128(id))) {
+            let stream = Stream { aggregate_type: "test", id: Uuid::nil() };
+            let claim = ClaimKey::new(Scope::Slug, "changes hands");
+            let head = Head { before: 7, position: 7, chain: [0; 32], recorded_at: Timestamp::MIN };
+            known.heads.insert(id, head);
+            known.versions.insert((id, stream), n.into());
+            known.commands.insert((id, Uuid::from_u128(n.into())), 8);
+            known.claims.insert((id, claim), Uuid::from_u128(n.into()));
+            known.requests.insert((id, [n; 32]), stored(n.into()));
+            known.subjects.insert((id, Uuid::from_u128(n.into())));
+        }
+        known
+    }
+
+    #[test]
+    fn what_was_being_written_is_added_where_it_was_missed_and_nowhere_else() {
+        let [missed, unmoved] = [1, 2].map(|id| OrganizationId(Uuid::from_u128(id)));
+        let given_up = ClaimKey::new(Scope::Slug, "given up");
+        let mut read = state(1);
+        for id in [missed, unmoved] {
+            read.claims.insert((id, given_up.clone()), Uuid::nil());
+        }
+        let written = state(2);
+        let mut heads = written.heads.clone();
+        for head in heads.values_mut() {
+            head.position = 9;
+            head.chain = [9; 32];
+        }
+        let released = [missed, unmoved].map(|id| (id, given_up.clone())).to_vec();
+        let judged = || Judged {
+            known: state(2),
+            heads: heads.clone(),
+            moved: BTreeSet::from([missed]),
+            released: released.clone(),
+        };
+
+        let after = read.after(judged());
+        for (id, n, position, chain) in [(missed, 2, 9, [9; 32]), (unmoved, 1, 7, [0; 32])] {
+            let head = after.heads[&id];
+            assert_eq!((head.before, head.position, head.chain), (position, position, chain));
+            assert_eq!(after.versions.iter().find(|((of, _), _)| *of == id).unwrap().1, &u64::from(n));
+            let owner = after.claims[&(id, ClaimKey::new(Scope::Slug, "changes hands"))];
+            assert_eq!(owner, Uuid::from_u128(n.into()));
+            assert_eq!(after.claims.contains_key(&(id, given_up.clone())), n == 1);
+            assert_eq!(after.requests.contains_key(&(id, [2; 32])), n == 2);
+            assert_eq!(after.subjects.contains(&(id, Uuid::from_u128(2))), n == 2);
+            assert_eq!(after.commands.contains_key(&(id, Uuid::from_u128(2))), n == 2);
+        }
+
+        // What was read later than that, or of another time, stands as it was read.
+        for position in [6, 8, 9, 12] {
+            let mut read = state(1);
+            read.heads.get_mut(&missed).unwrap().position = position;
+            let after = read.after(judged());
+            assert_eq!(after.heads[&missed].position, position);
+            assert_eq!(after.versions.values().copied().collect::<Vec<_>>(), [1, 1]);
+        }
+    }
 }

@@ -66,6 +66,12 @@ UPDATE ledger.heads SET position = held.p, chain = held.c, recorded_at = held.r 
 FROM held WHERE organization_id = held.id RETURNING organization_id";
 
 impl Rows<'_> {
+    /// The claims that are given up.
+    pub(super) fn released(&self) -> Vec<(OrganizationId, ClaimKey)> {
+        let released = self.claims.iter().filter(|(_, owner)| owner.is_none());
+        released.map(|((organization, key), _)| (*organization, (*key).clone())).collect()
+    }
+
     /// Writes what was accepted, and says whose head was moved: an organization that is not among them had its head
     /// moved or held by somebody else, and nothing of it was written.
     pub(super) async fn write(
