@@ -272,7 +272,7 @@ mod tests {
         };
 
         let after = read.after(judged());
-        for (id, n, position, chain) in [(missed, 2, 9, [9; 32]), (unmoved, 1, 7, [0; 32])] {
+        for (id, n, position, chain) in [(missed, 2_u8, 9, [9; 32]), (unmoved, 1, 7, [0; 32])] {
             let head = after.heads[&id];
             assert_eq!((head.before, head.position, head.chain), (position, position, chain));
             assert_eq!(after.versions.iter().find(|((of, _), _)| *of == id).unwrap().1, &u64::from(n));
