@@ -168,6 +168,14 @@ impl Appender {
                     Err(_) => Failed::Lost(sqlx::Error::PoolTimedOut),
                 };
                 match failed {
+                    // It has no room for anybody: not a defect, and over when it is given room.
+                    Failed::RolledBack(error) if is_full(&error) => {
+                        tracing::error!(error = %describe(&error), commands = batch.len(), "the database has no room left");
+                        for waiting in batch {
+                            waiting.answer(Err(Refusal::Error(AppendError::Unavailable)));
+                        }
+                        break;
+                    }
                     Failed::RolledBack(error) if batch.len() > 1 => {
                         tracing::warn!(error = %describe(&error), commands = batch.len(), "a batch was rolled back; its halves are tried");
                         let mut first = batch;
@@ -372,6 +380,11 @@ fn is_contention(error: &sqlx::Error) -> bool {
         Some("23505") => error.constraint() == Some("requests_pkey"),
         _ => false,
     }
+}
+
+/// The server lacks disk, memory or connections (SQLSTATE class 53).
+fn is_full(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code.starts_with("53"))
 }
 
 /// An error without the values that Postgres quotes in its detail.

@@ -26,6 +26,8 @@ use crate::ledger::read::{self, Portion, ReadError};
 
 /// How often the runner looks by itself, for what other processes appended.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long an organization's fold rests after the database refused it.
+const PAUSE: Duration = Duration::from_millis(250);
 /// Organizations that are folded at once by one process.
 const AT_ONCE: usize = 2;
 /// How much is folded in one transaction: about 50 000 ids of contacts.
@@ -174,6 +176,8 @@ pub(super) async fn catch_up(readside: &ReadSide, organization: OrganizationId, 
             Err(_) if readside.pool.is_closed() => return,
             Err(error) if !error.is_the_events_fault() => {
                 tracing::warn!(organization.id = %organization, error = %error.reason(), "folding was interrupted");
+                // Whoever nudges would have it tried again at once, and told again, for as long as it lasts.
+                tokio::time::sleep(PAUSE).await;
                 return;
             }
             // Somewhere in the portion stands an event that cannot be folded: fold one by one up to it.
