@@ -106,10 +106,20 @@ impl<'a> Scales<'a> {
         }
     }
 
-    /// Whether the two go by names that have little in common.
+    /// Whether the two go by names that have little in common, or are of one household.
     pub(super) fn contradict(&self, a: &Node, b: &Node) -> bool {
         entity(a, b, self.persons.compare(a, b), self.companies.compare(a, b))
-            .is_some_and(|names| names.similarity < ALIKE)
+            .is_some_and(|names| names.similarity < ALIKE || self.of_one_household(a, b, names))
+    }
+
+    /// Whether the two share nothing but a number, and each has a name and an address of its own: father and son, whose
+    /// names differ by a word or by letters, as one name and its misspelling do.
+    fn of_one_household(&self, a: &Node, b: &Node, names: Names) -> bool {
+        let agree = |kind| a.agrees(b, kind);
+        agree(MatchOn::Phone)
+            && !agree(MatchOn::ExternalId)
+            && !names.same
+            && self.emails(a, b) == Agreement::Different
     }
 
     /// None if the two agree in nothing that was asked for, or in nothing that is worth a question.
@@ -153,7 +163,8 @@ impl<'a> Scales<'a> {
             (None, Some(name)) if name >= 0.0 => name,
             (None, _) => return None,
         };
-        let bits = if other_name { bits.min(UNSURE_BITS) } else { bits };
+        let somebody_else = other_name || entity.is_some_and(|names| self.of_one_household(a, b, names));
+        let bits = if somebody_else { bits.min(UNSURE_BITS) } else { bits };
         Some(Weighed { bits, agreed: agreed & asked, conflict })
     }
 

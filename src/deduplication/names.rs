@@ -29,6 +29,8 @@ pub(super) struct Names {
     pub extra: f32,
     /// 0 nothing in common, 1 the same.
     pub similarity: f32,
+    /// Word for word, in whatever order and wherever it is cut.
+    pub same: bool,
 }
 
 // Smoothing of word counts: as if `BACKGROUND_NAMES` further names had been seen, in which a word occurs once in a thousand
@@ -228,6 +230,7 @@ struct Pairing<'s, 'a> {
     joined: bool,
     /// At least one pair is the same word, if need be misspelled.
     whole: bool,
+    same: bool,
 }
 
 impl<'s, 'a> Pairing<'s, 'a> {
@@ -247,6 +250,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             matched: 0.0,
             joined: false,
             whole: false,
+            same: false,
         }
     }
 
@@ -260,6 +264,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
                 self.add(gain, gain);
             }
         }
+        self.same = self.pairs == self.a.len() && self.pairs == self.b.len();
     }
 
     /// `bel air` and `belair`: what is left may be one word cut in two.
@@ -272,7 +277,8 @@ impl<'s, 'a> Pairing<'s, 'a> {
             words.iter().map(|word| self.scales.columns.texts.text(*word)).collect()
         };
         let (a, b) = (text(&left_a), text(&left_b));
-        self.joined = a == b || a.chars().count() >= 5 && jaro_winkler(&a, &b) >= 0.95;
+        self.same = a == b;
+        self.joined = self.same || a.chars().count() >= 5 && jaro_winkler(&a, &b) >= 0.95;
         self.joined
     }
 
@@ -317,7 +323,7 @@ impl<'s, 'a> Pairing<'s, 'a> {
             if self.matched > 0.0 { share * self.matched / (self.matched + against) } else { 0.0 };
         self.gains.sort_unstable_by(|one, other| other.total_cmp(one));
         let agreed = self.gains.iter().zip(DAMPING).map(|(gain, share)| gain * share).sum();
-        Names { agreed, conflict, extra, similarity }
+        Names { agreed, conflict, extra, similarity, same: self.same }
     }
 
     fn add(&mut self, matched: f32, gain: f32) {

@@ -162,6 +162,48 @@ fn two_people_on_one_number_are_a_question_of_low_confidence() {
 }
 
 #[test]
+fn a_household_on_one_number_with_an_address_for_each_is_for_review() {
+    for (one, other) in [
+        ("Jean|Martin|jean.martin@x.com", "Jean|Martin Jr|junior@x.com"),
+        ("Jean|Martin|jean@x.com", "Jean-Paul|Martin|jp@y.com"),
+        ("Emma|Martin|emma@x.com", "Emmy|Martin|emmy.martin@x.com"),
+        ("John|Harper II|senior@x.com", "John|Harper III|john@y.com"),
+        ("J.|Harper|james@x.com", "John|Harper|john@x.com"),
+        ("Maria|Lopez|maria@x.com", "Maria|Lopez Garcia|garcia@x.com"),
+        ("||info@x.com||Acme Lyon", "||contact@y.com||Acme Metz"),
+    ] {
+        let with_number = |text: &str| {
+            let mut values: Vec<&str> = text.split('|').collect();
+            values.resize(5, "");
+            values[3] = "0140021133";
+            values.join("|")
+        };
+        let (one, other) = (with_number(one), with_number(other));
+        let analysis = analysed(&[&one, &other], &[], &defaults());
+        assert!(
+            analysis.groups.iter().all(|group| group.suggested_action == Action::Review),
+            "{one} and {other}: {:?}",
+            analysis.groups
+        );
+        // Who has the address of neither leads from one to the other.
+        let chained = one.split('|').enumerate().map(|(n, value)| if n == 2 { "" } else { value });
+        let chained = chained.collect::<Vec<_>>().join("|");
+        let analysis = analysed(&[&one, &other, &chained], &[], &defaults());
+        let of_other = analysis.groups.iter().find(|group| group.members.contains(&row(1))).unwrap();
+        assert_eq!(of_other.suggested_action, Action::Review, "{one} and {other}: {:?}", analysis.groups);
+    }
+    // One name, or one id, is one contact with two addresses.
+    for (one, other) in [
+        ("Jean|Martin|jean@x.com|0140021133", "MARTIN|jean|jmartin@y.com|0140021133"),
+        ("Jean|Martin|jean@x.com|0140021133|||7", "Jean|Martin Jr|jmartin@y.com|0140021133|||7"),
+        ("Jean|Martin|jean.martin@x.com|0140021133", "Jean|Martn|jean.martin@y.com|0140021133"),
+    ] {
+        let analysis = analysed(&[one, other], &[], &by_all());
+        assert_eq!(groups(&analysis), [(vec![row(0), row(1)], Action::Merge)], "{one} and {other}");
+    }
+}
+
+#[test]
 fn a_number_that_a_crowd_shares_asks_no_question() {
     let names = "Ann Bob Claude Dora Emil Fritz Gina Hugo Ida Jules Kurt Lena Maxime Nils Otto Paula Quentin Rosa Sven Theo Urs \
                  Vera";
