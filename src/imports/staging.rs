@@ -29,6 +29,10 @@ const NUMBERS_SAMPLED: usize = 400;
 /// Rows that are read to find these numbers, at most.
 const ROWS_SAMPLED: usize = 5_000;
 
+/// Invalid rows up to which a file is read on whatever the others are like. Each is kept with its cells and a key of its
+/// own, so that a file of nothing else, a line of one letter each, would take hundreds of times its size.
+const INVALID_FREE: u64 = 100_000;
+
 /// A folder whose file was read to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -138,8 +142,11 @@ async fn read_into_folder(
         metrics::histogram!("docket_import_chunk_seconds", "step" => "stage")
             .record(started.elapsed().as_secs_f64());
         let progress = reader.progress();
-        let rows = folder.folder.state.rows().0;
+        let (rows, invalid) = folder.folder.state.rows();
         watch(Progress { done: progress.consumed, total: progress.total, rows });
+        if invalid > INVALID_FREE && invalid > rows / 2 {
+            return Err(ImportRefusal::File(reader::ReadError::MostlyInvalid { invalid, rows }).into());
+        }
     }
     tracing::debug!(import.id = %import_id, rows = reader.rows_read(), damaged = reader.invalid_rows(), "a file was read");
     let (rows, invalid) = folder.folder.state.rows();

@@ -379,6 +379,22 @@ async fn a_file_that_cannot_be_read_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_file_of_hardly_anything_but_invalid_rows_is_not_read_to_its_end() {
+    let app = TestApp::start().await;
+    let client = importer(&app).await;
+    let bad = |rows: usize| "Email,Last name\n".to_owned() + &"b\n".repeat(rows);
+    let (status, answer) = upload(&client, "name=bad", &bad(110_000)).await;
+    assert_eq!((status, &answer["code"]), (400, &json!("MOSTLY_INVALID")), "{answer}");
+    let (_, folders) = client.get(&client.crm("imports")).await;
+    let rows = folders[0]["rows"].as_u64().unwrap();
+    assert!((100_001..101_000).contains(&rows), "{folders}");
+    assert_eq!(folders[0]["state"], "staging");
+    // One chunk less is a bad file, and no more than that.
+    let (status, answer) = upload(&client, "name=less", &bad(100_000)).await;
+    assert_eq!((status, &answer["invalid"]), (201, &json!(100_000)), "{answer}");
+}
+
+#[tokio::test]
 async fn folders_are_of_one_company() {
     let app = TestApp::start().await;
     let client = importer(&app).await;

@@ -41,6 +41,11 @@ pub enum ReadError {
     NoHeader,
     #[error("the map names the column \"{column}\", which is not in the file; its columns are: {seen}")]
     NoSuchColumn { column: String, seen: String },
+    #[error(
+        "{invalid} of the first {rows} rows cannot become contacts, which is more than half of them; \
+         such a file is not read to its end"
+    )]
+    MostlyInvalid { invalid: u64, rows: u64 },
     #[error("the file could not be read")]
     Io(#[from] io::Error),
 }
@@ -59,6 +64,7 @@ impl ReadError {
             ReadError::NoKnownColumn { .. } => "NO_KNOWN_COLUMN",
             ReadError::NoHeader => "NO_HEADER",
             ReadError::NoSuchColumn { .. } => "NO_SUCH_COLUMN",
+            ReadError::MostlyInvalid { .. } => "MOSTLY_INVALID",
             ReadError::Io(_) => "FILE_NOT_READ",
         }
     }
