@@ -45,6 +45,7 @@ mod sends;
 mod sequences;
 mod serve;
 mod settings;
+mod short_lists;
 mod spec;
 mod suppressions;
 mod unsubscribing;

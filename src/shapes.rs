@@ -171,6 +171,12 @@ pub fn lines(max: usize) -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": max, "pattern": pattern })
 }
 
+/// The same, kept letter by letter: it may begin and end with spaces.
+pub fn as_given(max: usize) -> Value {
+    let pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$";
+    json!({ "type": "string", "minLength": 1, "maxLength": max, "pattern": pattern })
+}
+
 /// An e-mail address. What is accepted is wider: letters of every alphabet.
 pub fn email() -> Value {
     json!({

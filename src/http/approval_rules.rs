@@ -1,6 +1,6 @@
 //! Approval rules of a company, and what they would do.
 
-use axum::extract::{Path, State};
+use axum::extract::{OriginalUri, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use docket_aggregates::approval_rules::{
@@ -21,6 +21,7 @@ use super::input::{
 };
 use super::outboxes::niche;
 use super::reply;
+use super::short_lists::Asked;
 use super::spec::{Spec, object, schema};
 use crate::approval_rules::{self, Candidate, PreviewView, RuleView, SimulationView, facts};
 use crate::shapes;
@@ -30,6 +31,8 @@ const ACTIONS: &[(&str, Option<Action>)] =
 
 /// Rules in one back-test, at most.
 const CANDIDATES_MAX: usize = 1_000;
+/// Rules of a page: as many as there may be, because what one of them does depends on those before it.
+const PAGE_MAX: i64 = 1_000;
 
 impl From<ApprovalRulesError> for ApiError {
     fn from(error: ApprovalRulesError) -> Self {
@@ -104,8 +107,12 @@ fn priority_shape() -> Value {
 
 /// What the reference says of [`list`].
 pub fn listing() -> Spec {
-    let rules = json!({ "type": "array", "items": schema::<RuleView>() });
-    Spec::new("List the approval rules in the order of evaluation").answers(200, "The rules", rules)
+    Spec::new("List the approval rules in the order of evaluation").page(
+        schema::<RuleView>(),
+        PAGE_MAX,
+        shapes::id(),
+        "The id of the last one seen.",
+    )
 }
 
 /// What the reference says of [`add`].
@@ -152,7 +159,7 @@ pub fn previewing() -> Spec {
 /// What the reference says of [`simulate`].
 pub fn simulating() -> Spec {
     let rule = object([
-        ("predicate", predicate_shape()),
+        ("predicate!", predicate_shape()),
         ("action!", shapes::one_of::<Action>()),
         ("priority!", priority_shape()),
         ("acknowledgeCatchAll", shapes::or_null(shapes::boolean())),
@@ -166,10 +173,15 @@ pub fn simulating() -> Spec {
         .answers(200, "How it would differ", schema::<SimulationView>())
 }
 
-/// `GET .../crm/approval-rules`: in the order of evaluation.
-pub async fn list(State(state): State<HttpState>, admitted: Admitted) -> Result<Response, ApiError> {
+/// `GET .../crm/approval-rules?limit=&after=`: in the order of evaluation.
+pub async fn list(
+    State(state): State<HttpState>,
+    admitted: Admitted,
+    OriginalUri(uri): OriginalUri,
+) -> Result<Response, ApiError> {
+    let asked = Asked::of_query(&uri, PAGE_MAX)?;
     let rules = approval_rules::list(&state.app, admitted.organization).await?;
-    Ok(reply::json(StatusCode::OK, &rules))
+    asked.answer(&rules, |rule| rule.id.uuid(), &uri)
 }
 
 /// `POST .../crm/approval-rules`: `{predicate, action, priority, acknowledgeCatchAll?}`.
@@ -180,13 +192,13 @@ pub async fn add(
 ) -> Result<Response, ApiError> {
     let call = admitted.call(&body)?;
     let mut fields = Fields::of_body(body)?;
-    let predicate = fields.nested("predicate", predicate);
+    let predicate = fields.required_nested("predicate", predicate);
     let action = fields.required("action", among(ACTIONS));
     let priority = fields.required("priority", priority);
     let acknowledge = fields.optional("acknowledgeCatchAll", boolean).unwrap_or(false);
     fields.finish()?;
-    let (Some(predicate), Some(action)) = (predicate, action) else {
-        return Err(ApiError::field("predicate", "REQUIRED", "is required"));
+    let Some(action) = action else {
+        return Err(ApiError::field("action", "REQUIRED", "is required"));
     };
     if let Some(answer) = replay(&state, &call, StatusCode::CREATED).await? {
         return Ok(answer);
@@ -265,23 +277,24 @@ pub async fn simulate(
     let mut fields = Fields::of_body(body)?;
     let from = fields.required("from", instant);
     let to = fields.required("to", instant);
-    let candidates = fields.required("candidateRules", list_of(CANDIDATES_MAX, candidate));
+    let candidates = fields.nested_list("candidateRules", CANDIDATES_MAX, candidate);
+    if candidates.is_none() {
+        fields.problem("candidateRules", "REQUIRED", "is required");
+    }
     if to <= from {
         fields.problem("to", "EMPTY_INTERVAL", "must be after from");
     }
     fields.finish()?;
+    let candidates = candidates.into_iter().flatten().flatten().collect();
     let simulated =
         approval_rules::simulate(&state.app, admitted.organization, (from, to), candidates).await?;
     Ok(reply::json(StatusCode::OK, &simulated))
 }
 
-fn candidate(value: Value) -> Result<Candidate, super::input::Problem> {
-    let mut fields = Fields::of_body(value).map_err(|error| (error.code, error.message))?;
-    let predicate = fields.patched_nested("predicate", predicate).unwrap_or_default();
-    let action = fields.required("action", among(ACTIONS));
-    let priority = fields.required("priority", priority);
-    fields.optional("acknowledgeCatchAll", boolean);
-    fields.finish().map_err(|error| (error.code, error.message))?;
-    let action = action.ok_or(("REQUIRED", "action is required".to_owned()))?;
-    Ok(Candidate { predicate, action, priority })
+fn candidate(rule: &mut Fields) -> Option<Candidate> {
+    let predicate = rule.required_nested("predicate", predicate);
+    let action = rule.required("action", among(ACTIONS));
+    let priority = rule.required("priority", priority);
+    rule.optional("acknowledgeCatchAll", boolean);
+    Some(Candidate { predicate, action: action?, priority })
 }

@@ -18,7 +18,7 @@ use super::HttpState;
 use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
 use super::input::{
-    Body, Fields, Problem, id, in_bytes, integer, line, lines, list as list_of, one_of, path_id,
+    Body, Fields, Problem, as_given, id, in_bytes, integer, line, lines, list as list_of, one_of, path_id,
 };
 use super::outboxes::niche;
 use super::reply;
@@ -109,7 +109,7 @@ pub fn adding() -> Spec {
             ("tags", shapes::or_null(tags_shape())),
             ("channelIntent", shapes::or_null(shapes::one_of::<Channel>())),
             ("niche", shapes::or_null(shapes::slug())),
-            ("frontmatter", shapes::or_null(shapes::lines(FRONTMATTER_BYTES_MAX))),
+            ("frontmatter", shapes::or_null(shapes::as_given(FRONTMATTER_BYTES_MAX))),
         ]))
         .answers(201, "The piece", schema::<ContentPieceView>())
 }
@@ -126,7 +126,7 @@ pub fn changing() -> Spec {
             ("tags", tags_shape()),
             ("channelIntent", shapes::or_null(shapes::one_of::<Channel>())),
             ("niche", shapes::or_null(shapes::slug())),
-            ("frontmatter", shapes::or_null(shapes::lines(FRONTMATTER_BYTES_MAX))),
+            ("frontmatter", shapes::or_null(shapes::as_given(FRONTMATTER_BYTES_MAX))),
         ])
         .answers(200, "The piece", schema::<ContentPieceView>())
 }
@@ -186,7 +186,7 @@ pub async fn add(
         tags: fields.optional("tags", list_of(TAGS_MAX, tag)).unwrap_or_default(),
         channel_intent: fields.optional("channelIntent", one_of::<Channel>),
         niche: fields.optional("niche", niche),
-        frontmatter: fields.optional("frontmatter", in_bytes(FRONTMATTER_BYTES_MAX, lines(usize::MAX))),
+        frontmatter: fields.optional("frontmatter", in_bytes(FRONTMATTER_BYTES_MAX, as_given(usize::MAX))),
     };
     let source_sha256 = fields.required("sourceSha256", sha256);
     let text_sha256 = fields.optional("textSha256", sha256);
@@ -220,7 +220,8 @@ pub async fn change(
             tags: fields.patched("tags", list_of(TAGS_MAX, tag)),
             channel_intent: fields.clearable("channelIntent", one_of::<Channel>),
             niche: fields.clearable("niche", niche),
-            frontmatter: fields.clearable("frontmatter", in_bytes(FRONTMATTER_BYTES_MAX, lines(usize::MAX))),
+            frontmatter: fields
+                .clearable("frontmatter", in_bytes(FRONTMATTER_BYTES_MAX, as_given(usize::MAX))),
         },
     };
     fields.finish()?;

@@ -185,6 +185,15 @@ impl Fields {
         None
     }
 
+    /// The same of an object that must be there.
+    pub fn required_nested<T: Default>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        if self.fields.get(name).is_none_or(Value::is_null) {
+            self.fields.remove(name);
+            self.problem(name, "REQUIRED", "is required");
+        }
+        self.nested(name, read).unwrap_or_default()
+    }
+
     /// The same of a patch: absent keeps, null is refused.
     pub fn patched_nested<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         if self.fields.get(name).is_some_and(Value::is_null) {
@@ -289,6 +298,14 @@ pub fn line(max: usize) -> impl Fn(Value) -> Result<String, Problem> {
 /// A text of any number of lines: line ends and tabs are its own.
 pub fn lines(max: usize) -> impl Fn(Value) -> Result<String, Problem> {
     move |value| text(value, max, |c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+}
+
+/// The same, kept letter by letter: spaces at its ends and their number are its own too.
+pub fn as_given(max: usize) -> impl Fn(Value) -> Result<String, Problem> {
+    move |value| {
+        let given = string(value.clone())?.to_owned();
+        lines(max)(value).map(|_| given)
+    }
 }
 
 fn text(value: Value, max: usize, refused: impl Fn(char) -> bool) -> Result<String, Problem> {

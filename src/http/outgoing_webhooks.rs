@@ -15,6 +15,7 @@ use super::call::{Admitted, replay, settle};
 use super::error::ApiError;
 use super::input::{Body, Fields, boolean, line, list as list_of, path_id};
 use super::reply;
+use super::short_lists::Asked;
 use super::spec::{Spec, object, schema};
 use crate::outgoing_webhooks::{self as webhooks, DeliveryView, TestView, WebhookRefusal, WebhookView};
 use crate::shapes;
@@ -23,6 +24,8 @@ use crate::shapes;
 const DESCRIPTION_MAX: usize = 500;
 /// Characters of the name of an event type.
 const EVENT_TYPE_MAX: usize = 100;
+/// Endpoints of a page.
+const PAGE_MAX: i64 = 100;
 
 impl From<WebhookRefusal> for ApiError {
     fn from(refusal: WebhookRefusal) -> Self {
@@ -61,8 +64,12 @@ fn types_shape() -> Value {
 
 /// What the reference says of [`list`].
 pub fn listing() -> Spec {
-    let endpoints = json!({ "type": "array", "items": schema::<WebhookView>() });
-    Spec::new("List the webhook endpoints, the oldest first").answers(200, "All of them", endpoints)
+    Spec::new("List the webhook endpoints, the oldest first").page(
+        schema::<WebhookView>(),
+        PAGE_MAX,
+        shapes::id(),
+        "The id of the last one seen.",
+    )
 }
 
 /// What the reference says of [`open`].
@@ -121,15 +128,15 @@ pub fn delivering() -> Spec {
     )
 }
 
-/// `GET .../crm/webhooks`.
+/// `GET .../crm/webhooks?limit=&after=`: the oldest first.
 pub async fn list(
     State(state): State<HttpState>,
     admitted: Admitted,
     OriginalUri(uri): OriginalUri,
 ) -> Result<Response, ApiError> {
-    Fields::of_query(&uri, &[])?.finish()?;
+    let asked = Asked::of_query(&uri, PAGE_MAX)?;
     let endpoints = webhooks::list(&state.app, admitted.organization).await?;
-    Ok(reply::json(StatusCode::OK, &endpoints))
+    asked.answer(&endpoints, |endpoint| endpoint.id.uuid(), &uri)
 }
 
 /// `POST .../crm/webhooks`: `{url, description?, eventTypes?}`.

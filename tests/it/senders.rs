@@ -8,6 +8,7 @@ use docket_aggregates::token::Role;
 use futures::future::join_all;
 use hyper::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::{Client, TestApp};
 
@@ -208,6 +209,7 @@ async fn rules_are_kept_in_the_order_of_evaluation() {
     };
     let (early, late) = (text(&early["id"]), text(&late["id"]));
     assert_eq!(order().await, [early.clone(), late.clone()]);
+    assert_paged(&client, "approval-rules", &[early.clone(), late.clone()]).await;
 
     let (_, moved) =
         ask(&client, Method::PATCH, &format!("approval-rules/{late}"), json!({ "priority": 1 })).await;
@@ -217,6 +219,30 @@ async fn rules_are_kept_in_the_order_of_evaluation() {
     assert_eq!(order().await, [early]);
     let answer = ask(&client, Method::DELETE, &format!("approval-rules/{late}"), Value::Null).await;
     assert_eq!(refused(&answer), (404, "RULE_NOT_FOUND"));
+}
+
+/// A short list goes page by page like any other, and refuses what it does not know.
+pub async fn assert_paged(client: &Client, list: &str, ids: &[String]) {
+    let path = client.crm(list);
+    let mut seen = Vec::new();
+    let mut query = "limit=1".to_owned();
+    for left in (0..ids.len()).rev() {
+        let address = format!("{path}?{query}");
+        let (status, headers, page) =
+            client.send_for_headers(Method::GET, &address, &[], vec![]).await.unwrap();
+        assert_eq!((status, page.as_array().map(Vec::len)), (200, Some(1)), "{address}: {page}");
+        seen.push(text(&page[0]["id"]));
+        let link = headers.get("link").map(|link| link.to_str().unwrap().to_owned());
+        assert_eq!(link.is_some(), left > 0, "{address}: {link:?}");
+        query = format!("limit=1&after={}", seen.last().unwrap());
+        assert!(link.is_none_or(|link| link == format!("<{path}?{query}>; rel=\"next\"")));
+    }
+    assert_eq!(seen, ids);
+    let nowhere = format!("after={}", Uuid::nil());
+    for query in ["limit=0", "limit=1001", "limit=1&limit=1", "after=1", "surplus=1", &nowhere] {
+        let answer = client.get(&format!("{path}?{query}")).await;
+        assert_eq!(refused(&answer), (400, "VALIDATION_FAILED"), "{query}");
+    }
 }
 
 #[tokio::test]
@@ -480,7 +506,14 @@ async fn what_is_no_piece_is_refused() {
         body
     };
     assert_eq!(post(&client, "content-pieces", with("title", json!("🏠".repeat(128)))).await.0, 201);
+    // The indentation of YAML says what belongs together.
+    let yaml = "  a: 1\n  b: 2\n";
+    let mut indented = piece("b.md");
+    indented["frontmatter"] = json!(yaml);
+    let kept = post(&client, "content-pieces", indented).await;
+    assert_eq!((kept.0, &kept.1["frontmatter"]), (201, &json!(yaml)));
     for body in [
+        with("frontmatter", json!(" \n ")),
         with("title", json!("🏠".repeat(129))),
         with("sourcePath", json!("a/../b.md")),
         with("sourcePath", json!("%252e%252e/b.md")),
@@ -651,6 +684,15 @@ async fn one_fault_is_told_once() {
             "approval-rules/simulate",
             json!({}),
             vec!["candidateRules REQUIRED", "from REQUIRED", "to REQUIRED"],
+        ),
+        (
+            &post,
+            "approval-rules/simulate",
+            json!({
+                "from": "2026-11-21T00:00:00Z", "to": "2026-11-22T00:00:00Z",
+                "candidateRules": [{ "action": "auto_approve", "priority": 1 }],
+            }),
+            vec!["candidateRules.0.predicate REQUIRED"],
         ),
         (&post, "allowlist", json!({ "entries": [] }), vec!["entries EMPTY"]),
         (&post, "suppressions", json!({ "entries": [] }), vec!["entries EMPTY"]),

@@ -15,6 +15,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::channels::provider::{Act, Provider, Taken};
+use crate::senders::assert_paged;
 use crate::support::{Client, TestApp, eventually};
 
 const CANARY: &str = "canary-8Jq";
@@ -495,6 +496,13 @@ async fn a_repeated_request_opens_one_endpoint_and_bad_input_none() {
     }
     let stranger = story.app.client(Role::Board, story.app.organization().await).await;
     assert_eq!(stranger.get(&stranger.crm("webhooks")).await, (200, json!([])));
+    let body = json!({ "url": url, "description": "the second" });
+    assert_eq!(story.send(Method::POST, "webhooks", body).await.0, 201);
+    let (_, all) = story.board.get(&path).await;
+    let ids: Vec<String> =
+        all.as_array().unwrap().iter().map(|endpoint| text(&endpoint["id"]).to_owned()).collect();
+    assert_eq!(ids.len(), 2);
+    assert_paged(&story.board, "webhooks", &ids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
