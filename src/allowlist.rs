@@ -14,7 +14,7 @@ use crate::service::{Call, Done, ServiceError};
 use crate::shapes::{Instant, OneOf};
 
 /// How often a decision that lost a race is made anew.
-const TRIES: usize = 5;
+const TRIES: usize = 20;
 /// So many entries are bulk work.
 const BULK: usize = 100;
 

@@ -159,7 +159,7 @@ pub async fn deliver(http: &Http, base: &reqwest::Url, outgoing: &Outgoing, book
     }
     let request = http
         .post(base, &["v2", "bookings"])
-        .bearer_auth(outgoing.credential.in_header())
+        .bearer_auth(outgoing.credential.trimmed())
         .header("cal-api-version", VERSION)
         .json(&body(outgoing, booking));
     let answer = match http.call(request, outgoing.within).await.answer(PROVIDER) {
@@ -180,7 +180,7 @@ pub async fn deliver(http: &Http, base: &reqwest::Url, outgoing: &Outgoing, book
         };
     }
     let number = booking.payload.phone_number.as_deref().unwrap_or_default();
-    refused(&answer, &[email, number, outgoing.credential.in_header()])
+    refused(&answer, &[email, number, outgoing.credential.trimmed()])
 }
 
 fn body(outgoing: &Outgoing, booking: &Booking) -> Value {

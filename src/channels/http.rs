@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use docket_aggregates::Timestamp;
 use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, Url};
@@ -120,21 +119,17 @@ impl Http {
     }
 }
 
-/// `Retry-After` in seconds or as a date, which is measured against the answer's own `Date`.
+/// `Retry-After` in seconds or as a date in any of HTTP's three forms (RFC 9110, 5.6.7), which is measured against the answer's own `Date`.
 pub(super) fn after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let wanted = text(RETRY_AFTER)?;
-    let seconds = match wanted.parse::<u64>() {
-        Ok(seconds) => seconds,
-        Err(_) => {
-            let date = |text: &str| {
-                jiff::fmt::rfc2822::parse(text).ok().map(|date| Timestamp::from(date.timestamp()))
-            };
-            let millis = date(wanted)?.millis() - date(text(DATE)?)?.millis();
-            u64::try_from(millis).ok()?.div_ceil(1_000)
-        }
-    };
-    Some(Duration::from_secs(seconds).min(AFTER_MAX))
+    if !wanted.is_empty() && wanted.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than can be counted is more than we wait.
+        let seconds = wanted.parse().map_or(AFTER_MAX, Duration::from_secs);
+        return Some(seconds.min(AFTER_MAX));
+    }
+    let date = |text: &str| httpdate::parse_http_date(text).ok();
+    Some(date(wanted)?.duration_since(date(text(DATE)?)?).ok()?.min(AFTER_MAX))
 }
 
 impl Reply {
@@ -198,7 +193,13 @@ mod tests {
             ("99999999", Some(86_400)),
             ("Sat, 21 Nov 2026 18:01:30 GMT", Some(90)),
             ("Sat, 21 Nov 2026 17:59:00 GMT", None),
+            // The other two forms of a date, more than can be counted, and a date of another age.
+            ("Saturday, 21-Nov-26 18:01:30 GMT", Some(90)),
+            ("Sat Nov 21 18:01:30 2026", Some(90)),
+            ("99999999999999999999", Some(86_400)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(86_400)),
             ("-1", None),
+            ("", None),
             ("soon", None),
         ] {
             let headers = HeaderMap::from_iter(

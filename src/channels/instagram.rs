@@ -86,7 +86,7 @@ pub async fn deliver(http: &Http, base: &reqwest::Url, outgoing: &Outgoing, mess
     }
     let request = http
         .post(base, &[VERSION, &message.settings.account_id, "messages"])
-        .bearer_auth(outgoing.credential.in_header())
+        .bearer_auth(outgoing.credential.trimmed())
         .json(&json!({ "recipient": { "id": to }, "message": { "text": message.payload.text } }));
     let answer = match http.call(request, outgoing.within).await.answer(PROVIDER) {
         Ok(answer) => answer,
@@ -98,7 +98,7 @@ pub async fn deliver(http: &Http, base: &reqwest::Url, outgoing: &Outgoing, mess
             _ => answer.by_status(PROVIDER),
         };
     }
-    graph::refusal(PROVIDER, &answer, &[to, outgoing.credential.in_header()], verdict)
+    graph::refusal(PROVIDER, &answer, &[to, outgoing.credential.trimmed()], verdict)
 }
 
 /// Instagram's own codes.

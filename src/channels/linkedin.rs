@@ -149,7 +149,7 @@ pub async fn deliver(http: &Http, base: Option<&reqwest::Url>, outgoing: &Outgoi
             .json(&json!({ "account_id": account, "provider_id": to, "message": text })),
     };
     let request =
-        request.header("X-API-KEY", outgoing.credential.in_header()).header("accept", "application/json");
+        request.header("X-API-KEY", outgoing.credential.trimmed()).header("accept", "application/json");
     let answer = match http.call(request, outgoing.within).await.answer(PROVIDER) {
         Ok(answer) => answer,
         Err(outcome) => return outcome,
@@ -164,7 +164,7 @@ pub async fn deliver(http: &Http, base: Option<&reqwest::Url>, outgoing: &Outgoi
             _ => answer.by_status(PROVIDER),
         };
     }
-    refused(&answer, &[to, outgoing.credential.in_header()])
+    refused(&answer, &[to, outgoing.credential.trimmed()])
 }
 
 fn refused(answer: &Answer, never: &[&str]) -> Outcome {

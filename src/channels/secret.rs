@@ -20,14 +20,14 @@ impl Secret {
         &self.0
     }
 
-    /// The same as it stands in a header: without the line break that a file or a paste leaves at its end.
-    pub fn in_header(&self) -> &str {
+    /// The same without the line break that a file or a paste leaves at its end.
+    pub fn trimmed(&self) -> &str {
         self.0.trim()
     }
 
-    /// Whether it is the same text, in a time that does not tell where they differ.
+    /// Whether it is the same text but for that, in a time that does not tell where they differ.
     pub fn matches(&self, other: &[u8]) -> bool {
-        self.0.as_bytes().ct_eq(other).into()
+        self.trimmed().as_bytes().ct_eq(other).into()
     }
 }
 

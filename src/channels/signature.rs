@@ -47,10 +47,10 @@ pub fn check_hex(
 ) -> Result<(), SignatureError> {
     let given = header(headers, name).ok_or(SignatureError::Missing)?;
     let given = given.trim().strip_prefix(prefix).and_then(|digits| hex::decode(digits).ok());
-    if secret.expose().is_empty() {
+    if secret.trimmed().is_empty() {
         return Err(SignatureError::BadSecret);
     }
-    mac(secret.expose().as_bytes())
+    mac(secret.trimmed().as_bytes())
         .chain_update(body)
         .verify_slice(&given.ok_or(SignatureError::Wrong)?)
         .map_err(|_| SignatureError::Wrong)
@@ -160,6 +160,11 @@ mod tests {
         };
         let name = "x-hub-signature-256";
         assert_eq!(check(&[(name, right)], "Jefe", body), Ok(()));
+        assert_eq!(
+            check(&[(name, right)], "Jefe\n", body),
+            Ok(()),
+            "a secret that was pasted with its line break"
+        );
         for (fields, key, body, expected) in [
             (vec![], "Jefe", &body[..], SignatureError::Missing),
             (vec![(name, right), (name, right)], "Jefe", body, SignatureError::Missing),
@@ -170,6 +175,7 @@ mod tests {
             (vec![(name, "sha256=zz")], "Jefe", body, SignatureError::Wrong),
             (vec![(name, "")], "Jefe", body, SignatureError::Wrong),
             (vec![(name, right)], "", body, SignatureError::BadSecret),
+            (vec![(name, right)], "\n", body, SignatureError::BadSecret),
         ] {
             assert_eq!(check(&fields, key, body), Err(expected), "{fields:?}");
         }

@@ -194,7 +194,7 @@ pub async fn deliver(http: &Http, base: &reqwest::Url, outgoing: &Outgoing, mess
     }
     let request = http
         .post(base, &[VERSION, &message.settings.phone_number_id, "messages"])
-        .bearer_auth(outgoing.credential.in_header())
+        .bearer_auth(outgoing.credential.trimmed())
         .json(&body(outgoing, message, &to));
     let answer = match http.call(request, outgoing.within).await.answer(PROVIDER) {
         Ok(answer) => answer,
@@ -207,7 +207,7 @@ pub async fn deliver(http: &Http, base: &reqwest::Url, outgoing: &Outgoing, mess
             _ => answer.by_status(PROVIDER),
         };
     }
-    graph::refusal(PROVIDER, &answer, &[&to, outgoing.credential.in_header()], errors::verdict)
+    graph::refusal(PROVIDER, &answer, &[&to, outgoing.credential.trimmed()], errors::verdict)
 }
 
 fn body(outgoing: &Outgoing, message: &Message, to: &str) -> Value {

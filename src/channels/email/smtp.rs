@@ -340,8 +340,8 @@ impl Smtp {
                 (Outcome::retry(Code::Unavailable, reason), false)
             }
             Ok(Err(_)) => {
-                let reason =
-                    "the connection to the mail server broke before it said whether it took the mail";
+                let reason = "the connection to the mail server broke, or its answer was no SMTP, before it said whether \
+                              it took the mail";
                 (Outcome::unknown(reason), false)
             }
             Err(_) => {

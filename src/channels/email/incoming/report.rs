@@ -74,7 +74,9 @@ fn original(part: &Part<'_>) -> Option<Reference> {
 fn delivery(groups: &[Vec<(String, String)>]) -> Report {
     // The first group is about the report; each that follows is about one recipient.
     for group in groups {
-        if field(group, "action").is_some_and(|action| action.eq_ignore_ascii_case("failed")) {
+        // A comment may follow the word.
+        let action = field(group, "action").and_then(|action| action.split(['(', ' ', '\t']).next());
+        if action.is_some_and(|action| action.eq_ignore_ascii_case("failed")) {
             // A comment may follow the code.
             let status = field(group, "status").and_then(|status| status.split_whitespace().next());
             let said = field(group, "diagnostic-code").and_then(|diagnostic| enhanced_in(diagnostic));
@@ -129,4 +131,26 @@ fn groups(contents: &[u8]) -> Vec<Vec<(String, String)>> {
         }
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_told_also_with_a_comment() {
+        for (action, failed) in [
+            ("failed", true),
+            ("Failed", true),
+            ("failed (permanently)", true),
+            ("failed(permanently)", true),
+            ("delayed", false),
+            ("(failed)", false),
+            ("", false),
+        ] {
+            let report = format!("Reporting-MTA: dns; mx.example\n\nAction: {action}\nStatus: 5.1.1\n");
+            let found = delivery(&groups(report.as_bytes()));
+            assert_eq!(matches!(found, Report::Failed { .. }), failed, "{action}: {found:?}");
+        }
+    }
 }
