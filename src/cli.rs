@@ -16,8 +16,10 @@ pub(crate) mod token;
 mod tools;
 mod verify;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
@@ -106,10 +108,12 @@ fn print<T: serde::Serialize>(
     value: &T,
     text: impl FnOnce(&T) -> String,
 ) -> anyhow::Result<()> {
-    if config.json {
-        println!("{}", serde_json::to_string(value)?);
-    } else {
-        println!("{}", text(value));
-    }
-    Ok(())
+    let line = if config.json { serde_json::to_string(value)? } else { text(value) };
+    say(&format!("{line}\n"))
+}
+
+/// Writes to the standard output, whose reader may have gone and whose disk may be full.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("the output cannot be written")
 }

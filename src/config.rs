@@ -39,7 +39,7 @@ pub struct ServeConfig {
     #[arg(long, env = "DOCKET_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
     /// The address under which the outside reaches this server.
-    #[arg(long, env = "DOCKET_PUBLIC_URL")]
+    #[arg(long, env = "DOCKET_PUBLIC_URL", value_parser = web_address)]
     pub public_url: Option<String>,
     /// Where the providers are, and whom we trust.
     #[command(flatten)]
@@ -75,6 +75,13 @@ impl ServeConfig {
             None => settings,
         }
     }
+}
+
+/// An address under which this server is reached: it stands in the links of every e-mail.
+fn web_address(text: &str) -> Result<String, &'static str> {
+    let url: Option<reqwest::Url> = text.parse().ok();
+    let fits = url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if fits { Ok(text.to_owned()) } else { Err("is not an http or https address") }
 }
 
 /// Why the configuration cannot be used.
@@ -163,4 +170,24 @@ fn make_key_file(path: &Path) -> std::io::Result<Key> {
     let linked = std::fs::hard_link(&aside, path);
     std::fs::remove_file(&aside)?;
     linked.map(|()| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_outside_reaches_a_server_by_a_web_address() {
+        for (text, fits) in [
+            ("https://crm.example.com", true),
+            ("http://127.0.0.1:8080/docket", true),
+            ("crm.example.com", false),
+            ("crm.example.com:8080", false),
+            ("mailto:crm@example.com", false),
+            ("https://", false),
+            ("", false),
+        ] {
+            assert_eq!(web_address(text).is_ok(), fits, "{text}");
+        }
+    }
 }

@@ -57,9 +57,9 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// The text is not an RFC 3339 instant of the years 0000 to 9999.
+/// The text is not an RFC 3339 instant from [`Timestamp::MIN`] to [`Timestamp::MAX`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an RFC 3339 instant of the years 0000 to 9999")]
+#[error("not an RFC 3339 instant from 0000-01-01T00:00:00Z to 9999-12-30T21:59:59Z")]
 pub struct NotAnInstant;
 
 impl FromStr for Timestamp {

@@ -1,6 +1,7 @@
 //! `docket rebuild`: makes the read models anew beside the live ones, compares and switches. With `--claims` it makes an
 //! organization's claims anew instead, from its events; with `--work` what the dispatcher has to do.
 
+use anyhow::bail;
 use clap::Args;
 use docket_aggregates::ids::OrganizationId;
 
@@ -60,7 +61,8 @@ impl Rebuild {
             .await;
         bar.finish_and_clear();
         opened.close().await;
-        super::print(config, &rebuilt?, |report| {
+        let rebuilt = rebuilt?;
+        super::print(config, &rebuilt, |report| {
             let mut text = format!(
                 "{} events of {} organizations folded in {:.1} s ({:.0} events/s), indexes {:.1} s, {} tables equal, switched",
                 report.events,
@@ -76,6 +78,10 @@ impl Rebuild {
                 text.push_str(&format!("\n{organization} {how} position {position}: {}", halted.reason));
             }
             text
-        })
+        })?;
+        match rebuilt.halted.len() {
+            0 => Ok(()),
+            halted => bail!("{halted} of the organizations could not be folded to the end"),
+        }
     }
 }

@@ -19,8 +19,7 @@ pub struct Tools {
 impl Tools {
     pub fn run(self, config: &Config) -> anyhow::Result<()> {
         if self.markdown {
-            print!("{}", markdown());
-            return Ok(());
+            return super::say(&markdown());
         }
         let tools = catalog().capabilities(None, None, &Known::default());
         super::print(config, &tools, |_| text())

@@ -1,7 +1,7 @@
 //! `docket verify`: recomputes the hash chain of an organization from its stored events, and compares its claims with
 //! what these events justify.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use docket_aggregates::ids::OrganizationId;
 use serde::Serialize;
@@ -72,7 +72,11 @@ impl Verify {
         if stored != link {
             bail!("the head does not end the chain: events are missing at the end");
         }
-        let checked = claims::check(&mut connection, self.organization).await?;
+        // What it claims is not known of an event that this version cannot read. That it is what was recorded, is.
+        let checked = claims::check(&mut connection, self.organization).await.with_context(|| {
+            let link = hex::encode(link);
+            format!("{head} events verified, chain {link}, but the claims cannot be compared with them")
+        })?;
         if !checked.hold() {
             bail!(
                 "the claims are not what the events justify: {} missing, {} of another owner, {} without an event; \

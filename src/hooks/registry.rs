@@ -132,7 +132,7 @@ impl Registry {
                 Some(at) => (at.line(), at.column()),
                 None => (0, 0),
             };
-            let message = error.without_snippet().to_string();
+            let message = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
             let message = message.lines().next().unwrap_or_default().chars().take(300).collect();
             HookRefusal::Yaml { line, column, message }
         })?;

@@ -221,6 +221,39 @@ async fn verify_finds_what_a_superuser_changed() {
     }
 }
 
+#[tokio::test]
+async fn the_chain_is_verified_past_what_only_a_newer_version_can_read() {
+    let (database, organization, _) = replayed().await;
+    let id: OrganizationId = organization.parse().unwrap();
+    let mut connection = database.connect().await;
+    let everything = Portion { events: 100, bytes: i64::MAX };
+    let mut events = read::stretch(&mut connection, id, 1, 6, everything).await.unwrap();
+    let mut last = events.pop().unwrap();
+    last.event_type = "FromTheFuture".into();
+    let leaf = leaf(id, &last);
+    let before: chain::Hash = events.last().unwrap().chain.clone().try_into().unwrap();
+    let link = chain::link(&before, 6, last.recorded_at, &leaf);
+    connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL").await.unwrap();
+    sqlx::query("UPDATE ledger.events SET event_type = $1, leaf = $2, chain = $3 WHERE position = 6")
+        .bind(&last.event_type)
+        .bind(&leaf[..])
+        .bind(&link[..])
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE ledger.heads SET chain = $1 WHERE position = 6")
+        .bind(&link[..])
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let output = run(&database, &["verify", "--organization", &organization]).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in [&format!("6 events verified, chain {}", hex::encode(link)), "FromTheFuture", "position 6"] {
+        assert!(said.contains(part), "{part} in: {said}");
+    }
+}
+
 /// HKDF with SHA-256, as `docs/auditing.md` writes it.
 fn hkdf<const LENGTH: usize>(key: &[u8], salt: &[u8], info: &[u8]) -> [u8; LENGTH] {
     let mut derived = [0; LENGTH];

@@ -9,6 +9,7 @@ use sqlx::{Connection, Executor, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::support::commands::{campaign, command};
+use crate::support::process::run;
 use crate::support::{Client, TestApp, eventually};
 
 async fn campaigns(client: &Client) -> Vec<String> {
@@ -338,6 +339,12 @@ async fn an_organization_that_cannot_be_rebuilt_does_not_stop_the_others() {
     );
     let (_, answer) = damaged.tool("list_campaigns", json!({})).await;
     assert_eq!(answer["meta"]["errorCode"], json!("READ_MODEL_PARKED"), "it stays parked");
+
+    let output = run(&app.database, &["rebuild"]).await;
+    let (told, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{told}{error}");
+    assert!(told.contains("switched") && told.contains("is parked at"), "{told}");
+    assert!(error.contains("2 of the organizations could not be folded to the end"), "{error}");
 }
 
 #[tokio::test]
