@@ -271,6 +271,7 @@ async fn restore(app: &App, call: &Call, campaign_id: CampaignId, contact_id: Co
             writes: vec![membership.write(events)],
             guards: vec![guard],
             absent: vec![],
+            counted_at: None,
             request: None,
             lane: Lane::Normal,
         };

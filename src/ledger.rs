@@ -25,6 +25,7 @@ mod prepare;
 mod queue;
 pub mod read;
 pub mod seal;
+mod stretch;
 mod tidy;
 mod watch;
 mod weighed;
@@ -47,12 +48,14 @@ pub use heads::{Heads, News};
 pub use keys::{KeyError, Keys};
 pub use orders::Orders;
 pub use queue::QueueBounds;
+pub use stretch::Stretch;
 pub use watch::Watch;
 
 use append::Appender;
 use instant::Instant;
 use prepare::prepare;
 use queue::{Queue, Refusal, Waiting};
+use stretch::Stretches;
 
 use crate::clock::Clock;
 use crate::standing;
@@ -120,6 +123,7 @@ struct Inner {
     keys: Keys,
     clock: Clock,
     heads: Arc<Heads>,
+    stretches: Arc<Stretches>,
     normal: Arc<Queue>,
     bulk: Arc<Queue>,
     states: decide::States,
@@ -146,7 +150,7 @@ impl Ledger {
             .execute(&pool)
             .await?;
 
-        let heads = Arc::new(Heads::default());
+        let (heads, stretches) = (Arc::<Heads>::default(), Arc::<Stretches>::default());
         let options = options.application_name("docket-append").options(APPEND_SETTINGS);
         let mut appenders = Vec::new();
         let mut lane = |name| {
@@ -156,6 +160,7 @@ impl Ledger {
                 options: options.clone(),
                 queue: queue.clone(),
                 heads: heads.clone(),
+                stretches: stretches.clone(),
                 clock: clock.clone(),
             });
             // Whoever waited when it panicked hears that the outcome is not known, and asks again.
@@ -169,6 +174,7 @@ impl Ledger {
             keys,
             clock,
             heads,
+            stretches,
             normal,
             bulk,
             states: decide::States::default(),
@@ -197,6 +203,11 @@ impl Ledger {
     /// News of what this process appended.
     pub fn heads(&self) -> &Arc<Heads> {
         &self.inner.heads
+    }
+
+    /// The last stretch of an organization's ledger that nobody but this process recorded anything in.
+    pub fn stretch(&self, organization: OrganizationId) -> Option<Stretch> {
+        self.inner.stretches.of(organization)
     }
 
     /// Commands that wait in the normal and in the bulk lane.

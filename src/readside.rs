@@ -17,16 +17,17 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Stopwatch};
 
+use docket_aggregates::Timestamp;
 use docket_aggregates::ids::{CampaignId, OrganizationId};
 use docket_projections::campaign_counters::Totals;
+use docket_projections::unfinished::Unfinished;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Executor, PgConnection, PgExecutor, PgPool, Postgres, Row, Transaction};
 use tokio::sync::Notify;
 
 use glances::Glances;
-pub use questions::Asking;
-use questions::Questions;
+use questions::{Question, Questions};
 pub use rebuild::{Halted, RebuildError, RebuildReport, TableDifference};
 
 use crate::ledger::{Ledger, pool_of};
@@ -337,15 +338,47 @@ impl ReadSide {
         self.glances.totals(self, organization, campaign).await
     }
 
-    /// What one or two small statements find in a strong view, and the view's position. Others who ask at the same time
-    /// are given the same view, so that a question costs little more than its own statements; a long one would keep them
-    /// waiting and wants a view of its own.
-    pub async fn ask<T: Send + 'static>(
+    /// How many contacts a campaign had, and the position as of which, if it is remembered and nothing that is known here has
+    /// changed a count since. Whether that is so at the head is for the append to say.
+    pub fn remembered_totals(
         &self,
         organization: OrganizationId,
-        question: impl for<'v> FnOnce(&'v mut View) -> Asking<'v, T> + Send + 'static,
-    ) -> Result<(T, i64), ReadSideError> {
-        self.questions.ask(self, organization, question).await
+        campaign: CampaignId,
+    ) -> Option<(Totals, i64)> {
+        let stretch = self.ledger.stretch(organization)?;
+        self.glances.remembered(organization, campaign).filter(|(_, position)| stretch.holds(*position))
+    }
+
+    /// Remembers how many contacts a campaign had as of a position: none where it began.
+    pub fn remember_totals(
+        &self,
+        organization: OrganizationId,
+        campaign: CampaignId,
+        totals: Totals,
+        position: i64,
+    ) {
+        self.glances.remember(organization, campaign, totals, position);
+    }
+
+    /// Up to five campaigns of that name, without regard to case and accents, and the position that this reflects at least;
+    /// archived ones do not count. Asked together with whoever asks meanwhile.
+    pub async fn campaigns_named(
+        &self,
+        organization: OrganizationId,
+        name: String,
+    ) -> Result<(Vec<CampaignId>, i64), ReadSideError> {
+        self.questions.ask(self, organization, |answer| Question::Named(name, answer)).await
+    }
+
+    /// What is still to do on a campaign at `now`, and the position that this reflects at least. Asked together with whoever
+    /// asks meanwhile.
+    pub async fn unfinished(
+        &self,
+        organization: OrganizationId,
+        campaign: CampaignId,
+        now: Timestamp,
+    ) -> Result<(Unfinished, i64), ReadSideError> {
+        self.questions.ask(self, organization, |answer| Question::Unfinished(campaign, now, answer)).await
     }
 
     /// A connection for one single statement on the live read models, as new as they happen to be.
@@ -356,6 +389,7 @@ impl ReadSide {
     /// Forgets what this process folded: what a database that died had not written of it is to be folded again.
     pub fn forget(&self) {
         self.progress.forget();
+        self.glances.forget();
     }
 
     /// Whether this process appended something that it has not folded yet: a hint, no more.

@@ -68,6 +68,7 @@ impl Call {
             writes: writes.into_iter().filter(|write| !write.events.is_empty()).collect(),
             guards,
             absent: vec![],
+            counted_at: None,
             request,
             lane: Lane::Normal,
         }

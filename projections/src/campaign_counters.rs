@@ -84,16 +84,25 @@ pub fn totals_of(contacts: &[i64], assigned: &[i64]) -> Vec<Totals> {
     both.map(|(contacts, assigned)| Totals { contacts: count(contacts), assigned: count(assigned) }).collect()
 }
 
-/// How many contacts one campaign has.
+/// How many contacts each campaign has, in the order given.
 pub async fn totals(
+    conn: &mut PgConnection,
+    organization: OrganizationId,
+    campaigns: &[CampaignId],
+) -> sqlx::Result<Vec<Totals>> {
+    let statement = format!("SELECT {TOTALS}");
+    let asked = sqlx::query_as(&statement).bind(organization.uuid()).bind(uuids(campaigns));
+    let (contacts, assigned): (Vec<i64>, Vec<i64>) = asked.fetch_one(conn).await?;
+    Ok(totals_of(&contacts, &assigned))
+}
+
+/// How many contacts one campaign has.
+pub async fn totals_of_one(
     conn: &mut PgConnection,
     organization: OrganizationId,
     campaign: CampaignId,
 ) -> sqlx::Result<Totals> {
-    let statement = format!("SELECT {TOTALS}");
-    let asked = sqlx::query_as(&statement).bind(organization.uuid()).bind(vec![campaign.uuid()]);
-    let (contacts, assigned): (Vec<i64>, Vec<i64>) = asked.fetch_one(conn).await?;
-    Ok(totals_of(&contacts, &assigned).pop().unwrap_or_default())
+    Ok(totals(conn, organization, &[campaign]).await?.pop().unwrap_or_default())
 }
 
 /// The counts of each of `campaigns`, in the order given; zeros for one without contacts.

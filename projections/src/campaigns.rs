@@ -3,7 +3,7 @@
 //! How many contacts are in it is not stored here; lists read it from the counters, so that a bulk command does not
 //! rewrite the campaign.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use docket_aggregates::campaign::{
     CallWindow, CampaignEvent, CampaignSettings, CampaignStatus, CampaignText,
@@ -193,7 +193,7 @@ pub async fn get(
 ) -> sqlx::Result<Option<CampaignListed>> {
     let Some(campaign) = by_ids(conn, organization, &[campaign]).await?.pop() else { return Ok(None) };
     let Totals { contacts, assigned } =
-        campaign_counters::totals(conn, organization, campaign.campaign_id).await?;
+        campaign_counters::totals_of_one(conn, organization, campaign.campaign_id).await?;
     Ok(Some(CampaignListed { campaign, contact_count: contacts, assigned_count: assigned }))
 }
 
@@ -226,21 +226,31 @@ pub async fn ids_by_status(
     rows.iter().map(|row| row.id("campaign_id")).collect()
 }
 
-/// Up to five campaigns of the same name, without regard to case and accents; archived ones do not count.
-pub async fn with_name(
+/// Of each name, up to five campaigns that have it, without regard to case and accents; archived ones do not count.
+pub async fn with_names(
     conn: &mut PgConnection,
     organization: OrganizationId,
-    name: &str,
-) -> sqlx::Result<Vec<CampaignId>> {
+    names: &[String],
+) -> sqlx::Result<Vec<Vec<CampaignId>>> {
+    let keys: Vec<String> = names.iter().map(|name| folded(name)).collect();
+    let mut found: HashMap<&str, Vec<CampaignId>> =
+        keys.iter().map(|key| (key.as_str(), Vec::new())).collect();
     let rows = sqlx::query(
-        "SELECT campaign_id FROM campaigns
-         WHERE organization_id = $1 AND name_key = $2 AND status <> 'archived' ORDER BY campaign_id LIMIT 5",
+        "SELECT asked.key, campaign_id FROM unnest($2::text[]) AS asked (key)
+         CROSS JOIN LATERAL (SELECT campaign_id FROM campaigns
+             WHERE organization_id = $1 AND name_key = asked.key AND status <> 'archived'
+             ORDER BY campaign_id LIMIT 5) AS same",
     )
     .bind(organization.uuid())
-    .bind(folded(name))
+    .bind(found.keys().copied().collect::<Vec<_>>())
     .fetch_all(conn)
     .await?;
-    rows.iter().map(|row| row.id("campaign_id")).collect()
+    for row in &rows {
+        if let Some(found) = found.get_mut(row.try_get::<&str, _>("key")?) {
+            found.push(row.id("campaign_id")?);
+        }
+    }
+    Ok(keys.iter().map(|key| found.get(key.as_str()).cloned().unwrap_or_default()).collect())
 }
 
 /// A campaign that a template is attached to.

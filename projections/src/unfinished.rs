@@ -20,30 +20,40 @@ pub struct Unfinished {
     pub sequences: u64,
 }
 
-/// What is still to do on a campaign at `now`; nothing on one that does not exist.
-pub async fn of_campaign(
+/// What is still to do on each campaign at an instant, in the order given; nothing on one that does not exist.
+pub async fn of_campaigns(
     conn: &mut PgConnection,
     organization: OrganizationId,
-    campaign: CampaignId,
-    now: Timestamp,
-) -> sqlx::Result<Unfinished> {
-    let row = sqlx::query(
+    campaigns: &[(CampaignId, Timestamp)],
+) -> sqlx::Result<Vec<Unfinished>> {
+    let open: Vec<MembershipStatus> =
+        MembershipStatus::ALL.into_iter().filter(|status| status.open()).collect();
+    let rows = sqlx::query(
         "SELECT (SELECT coalesce(sum(n), 0)::bigint FROM campaign_counters
-                 WHERE organization_id = $1 AND campaign_id = $2 AND status = ANY($3)) AS open_contacts,
+                 WHERE organization_id = $1 AND campaign_id = asked.id AND status = ANY($4)) AS open_contacts,
             (SELECT count(DISTINCT sequence_id) FROM enrollments
-             WHERE organization_id = $1 AND campaign_id = $2 AND state = 'active') AS sequences,
-            count(*) FILTER (WHERE due_at >= $4) AS pending, count(*) FILTER (WHERE due_at < $4) AS overdue
-         FROM follow_ups WHERE organization_id = $1 AND campaign_id = $2 AND status = 'pending'",
+             WHERE organization_id = $1 AND campaign_id = asked.id AND state = 'active') AS sequences,
+            pending, overdue
+         FROM unnest($2::uuid[], $3::timestamptz[]) WITH ORDINALITY AS asked (id, now, place)
+         CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE due_at >= asked.now) AS pending,
+                count(*) FILTER (WHERE due_at < asked.now) AS overdue
+             FROM follow_ups
+             WHERE organization_id = $1 AND campaign_id = asked.id AND status = 'pending') AS left_undone
+         ORDER BY place",
     )
     .bind(organization.uuid())
-    .bind(campaign.uuid())
-    .bind(status_codes(&MembershipStatus::ALL.into_iter().filter(|status| status.open()).collect::<Vec<_>>()))
-    .bind(At(now))
-    .fetch_one(conn)
+    .bind(campaigns.iter().map(|(campaign, _)| campaign.uuid()).collect::<Vec<_>>())
+    .bind(campaigns.iter().map(|(_, now)| At(*now)).collect::<Vec<_>>())
+    .bind(status_codes(&open))
+    .fetch_all(conn)
     .await?;
-    Ok(Unfinished {
-        open_contacts: row.count("open_contacts")?,
-        follow_ups: FollowUpCounts { pending: row.count("pending")?, overdue: row.count("overdue")? },
-        sequences: row.count("sequences")?,
-    })
+    rows.iter()
+        .map(|row| {
+            Ok(Unfinished {
+                open_contacts: row.count("open_contacts")?,
+                follow_ups: FollowUpCounts { pending: row.count("pending")?, overdue: row.count("overdue")? },
+                sequences: row.count("sequences")?,
+            })
+        })
+        .collect()
 }

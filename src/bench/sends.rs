@@ -207,6 +207,7 @@ async fn draft(
             writes,
             guards: vec![],
             absent: vec![],
+            counted_at: None,
             request: None,
             lane: Lane::Bulk,
         };

@@ -364,6 +364,7 @@ async fn append(app: &App, organization: OrganizationId, writes: Vec<Write>) -> 
         writes,
         guards: vec![],
         absent: vec![],
+        counted_at: None,
         request: None,
         lane: Lane::Bulk,
     };

@@ -100,6 +100,7 @@ pub async fn hand_over(
             writes,
             guards,
             absent,
+            counted_at: None,
             request: None,
             lane: AppendLane::Normal,
         };

@@ -110,6 +110,7 @@ async fn record_part(
                     writes,
                     guards: vec![],
                     absent: vec![],
+                    counted_at: None,
                     request: None,
                     lane: Lane::Normal,
                 };

@@ -236,6 +236,7 @@ impl Folder<'_> {
             writes: vec![self.folder.write(events.clone())],
             guards: vec![],
             absent: vec![],
+            counted_at: None,
             request,
             lane: Lane::Bulk,
         };

@@ -36,6 +36,7 @@ use super::chain::Hash;
 use super::command::AppendError;
 use super::heads::Heads;
 use super::queue::{BUSY_PASSES, Queue, RETRY_AFTER, Refusal, Waiting};
+use super::stretch::Stretches;
 use crate::clock::Clock;
 use ahead::{CROWD, Lookout};
 use judge::{Judge, Verdict};
@@ -55,6 +56,7 @@ pub struct Appender {
     pub options: PgConnectOptions,
     pub queue: Arc<Queue>,
     pub heads: Arc<Heads>,
+    pub stretches: Arc<Stretches>,
     pub clock: Clock,
 }
 
@@ -306,7 +308,8 @@ impl Appender {
         if let Some(held) = held {
             heads.retain(|organization, _| held.contains(organization));
         }
-        let mut judge = Judge { heads, known, rows: Rows::default(), now: self.clock.now() };
+        let stretches = &self.stretches;
+        let mut judge = Judge { heads, known, rows: Rows::default(), stretches, now: self.clock.now() };
         let mut verdicts = Vec::with_capacity(batch.len());
         for waiting in batch {
             verdicts.push(judge.judge(&waiting.prepared));
@@ -320,7 +323,7 @@ impl Appender {
             }
             return Ok((verdicts, None));
         }
-        let released = rows.released();
+        let (released, counted) = (rows.released(), rows.counted.clone());
         let write = rows.write(connection, &heads);
         let moved = if hold == Hold::Not && lookout.is_free() {
             let mut write = pin!(write);
@@ -344,6 +347,10 @@ impl Appender {
             if touched.contains(organization) && !moved.contains(organization) {
                 *verdict = Verdict::Busy;
             }
+        }
+        for (organization, head) in moved.iter().filter_map(|id| Some((*id, heads.get(id)?))) {
+            let counted = counted.get(&organization).copied();
+            self.stretches.recorded(organization, head.before, head.position, counted);
         }
         self.heads.moved(moved.iter().filter_map(|id| Some((*id, heads.get(id)?.position))));
         Ok((verdicts, Some(Judged { known, heads, moved, released })))

@@ -136,6 +136,8 @@ pub struct Command {
     pub guards: Vec<Guard>,
     /// What must not be claimed.
     pub absent: Vec<ClaimKey>,
+    /// The position at which counts were right that its answer shows from memory: nothing may have changed one since.
+    pub counted_at: Option<i64>,
     /// The request that it answers, if the caller named one.
     pub request: Option<Request>,
     /// In which lane it waits.

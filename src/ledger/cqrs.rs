@@ -97,6 +97,7 @@ where
             }],
             guards: vec![],
             absent: vec![],
+            counted_at: None,
             request: None,
             lane: Lane::Normal,
         };

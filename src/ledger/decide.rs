@@ -397,6 +397,7 @@ impl Ledger {
                 writes: vec![seen.write(events.clone())],
                 guards: vec![],
                 absent: vec![],
+                counted_at: None,
                 request: request.clone(),
                 lane: Lane::Normal,
             };

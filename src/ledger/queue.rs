@@ -250,6 +250,7 @@ mod tests {
                 versions: Vec::new(),
                 guards: Vec::new(),
                 absent: Vec::new(),
+                counted_at: None,
                 events: Vec::new(),
                 claims: Vec::new(),
                 request: None,

@@ -9,33 +9,74 @@
 //! they asked.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use docket_aggregates::ids::{CampaignId, OrganizationId};
 use docket_projections::campaign_counters::{self, Totals};
+use lru::LruCache;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
 use tokio::sync::oneshot;
 
 use super::desk::{Desk, Reading};
+use super::questions::Question;
 use super::{ReadSide, ReadSideError};
 
 /// Events waiting to be folded that are looked at; a read behind more of them waits.
 const PENDING: i64 = 1_000;
 /// Turns that one connection serves before others may have it.
 const TURNS: usize = 16;
+/// Campaigns whose counts are remembered.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
 /// How many contacts the campaign has, and the position that this reflects at least.
 type Glance = Result<(Totals, i64), ReadSideError>;
 type Asked = (CampaignId, oneshot::Sender<Option<Glance>>);
 
+/// What campaigns' counts were, and the position as of which.
+type Memory = LruCache<(OrganizationId, CampaignId), (Totals, i64)>;
+
 /// Where campaigns are asked about.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Glances {
     desk: Desk<Asked>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+impl Default for Glances {
+    fn default() -> Self {
+        Self { desk: Desk::default(), memory: Arc::new(Mutex::new(LruCache::new(REMEMBERED))) }
+    }
 }
 
 impl Glances {
+    /// What was found last, and the position as of which.
+    pub fn remembered(&self, organization: OrganizationId, campaign: CampaignId) -> Option<(Totals, i64)> {
+        self.memory().get(&(organization, campaign)).copied()
+    }
+
+    /// Remembers how many contacts a campaign has as of a position.
+    pub fn remember(
+        &self,
+        organization: OrganizationId,
+        campaign: CampaignId,
+        totals: Totals,
+        position: i64,
+    ) {
+        self.memory().put((organization, campaign), (totals, position));
+    }
+
+    /// Forgets every count.
+    pub fn forget(&self) {
+        self.memory().clear();
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // An entry is put in whole.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many contacts the campaign has as of the head of this moment.
     pub async fn totals(
         &self,
@@ -48,13 +89,17 @@ impl Glances {
             tokio::spawn(read(readside.clone(), organization, reading));
         }
         match tokio::time::timeout(readside.shared_within(), answered).await {
-            Ok(Ok(Some(glance))) => glance,
+            Ok(Ok(Some(glance))) => {
+                if let Ok((totals, position)) = glance {
+                    self.remember(organization, campaign, totals, position);
+                }
+                glance
+            }
             // What is there does not say it: something that waits to be folded may.
             Ok(Ok(None)) => {
                 readside
-                    .ask(organization, move |view| {
-                        Box::pin(campaign_counters::totals(view, organization, campaign))
-                    })
+                    .questions
+                    .ask(readside, organization, |answer| Question::Totals(campaign, answer))
                     .await
             }
             Ok(Err(_)) | Err(_) => Err(ReadSideError::Unavailable),

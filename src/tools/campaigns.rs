@@ -225,10 +225,7 @@ async fn staff(ctx: &ToolContext, given: &[GivenAgent], path: &str) -> ToolResul
 
 /// Warns of another campaign of the same name.
 async fn same_name(ctx: &ToolContext, own: Option<CampaignId>, name: &str) -> ToolResult<()> {
-    let (organization, name) = (ctx.organization(), name.to_owned());
-    let looked =
-        ctx.ask(move |view| Box::pin(async move { campaigns::with_name(view, organization, &name).await }));
-    let same = looked.await?;
+    let same = ctx.campaigns_named(name).await?;
     if let Some(first) = same.iter().find(|found| Some(**found) != own) {
         ctx.warn("DUPLICATE_NAME", format!("campaign {first} has the same name"), Some("name"));
     }

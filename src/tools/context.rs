@@ -6,6 +6,7 @@ use docket_aggregates::ids::{CampaignId, OrganizationId};
 use docket_aggregates::{Decides, Timestamp};
 use docket_projections::Total;
 use docket_projections::campaign_counters::{self, Totals};
+use docket_projections::unfinished::Unfinished;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use crate::app::App;
 use crate::credentials::Caller;
 use crate::envelope::Warning;
 use crate::ledger::Versioned;
-use crate::readside::{Asking, Consistency, View};
+use crate::readside::{Consistency, View};
 
 /// How long an answer may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -100,6 +101,10 @@ pub struct Notes {
     pub page: Option<(Option<Value>, Total)>,
     /// Whether a state was used as it was remembered.
     pub from_memory: bool,
+    /// The position at which counts were right that were used as they were remembered; the append is their judge.
+    pub counted_at: Option<i64>,
+    /// The campaign that begins with what is planned.
+    pub begins: Option<CampaignId>,
     /// Contacts that a change affects, where its answer does not count them as `applied`.
     pub affected: u64,
 }
@@ -180,12 +185,18 @@ impl ToolContext {
         Ok(view)
     }
 
-    /// What one or two small statements find in a view that others share, for a change.
-    pub async fn ask<T: Send + 'static>(
-        &self,
-        question: impl for<'v> FnOnce(&'v mut View) -> Asking<'v, T> + Send + 'static,
-    ) -> ToolResult<T> {
-        let (found, position) = self.call.app.readside.ask(self.call.organization, question).await?;
+    /// Up to five campaigns of that name, for a change that warns of them.
+    pub async fn campaigns_named(&self, name: &str) -> ToolResult<Vec<CampaignId>> {
+        let asked = self.call.app.readside.campaigns_named(self.call.organization, name.to_owned());
+        let (found, position) = asked.await?;
+        self.note(|notes| notes.position = Some(position));
+        Ok(found)
+    }
+
+    /// What is still to do on a campaign, for a change that ends it.
+    pub async fn unfinished(&self, campaign: CampaignId) -> ToolResult<Unfinished> {
+        let asked = self.call.app.readside.unfinished(self.call.organization, campaign, self.call.now);
+        let (found, position) = asked.await?;
         self.note(|notes| notes.position = Some(position));
         Ok(found)
     }
@@ -194,11 +205,28 @@ impl ToolContext {
     pub async fn totals(&self, campaign: CampaignId) -> ToolResult<Totals> {
         if !self.memory {
             let mut view = self.view().await?;
-            return Ok(campaign_counters::totals(&mut view, self.call.organization, campaign).await?);
+            let organization = self.call.organization;
+            let totals = campaign_counters::totals_of_one(&mut view, organization, campaign).await?;
+            self.call.app.readside.remember_totals(organization, campaign, totals, view.position);
+            return Ok(totals);
         }
-        let (totals, position) = self.call.app.readside.totals(self.call.organization, campaign).await?;
+        let readside = &self.call.app.readside;
+        if let Some((totals, position)) = readside.remembered_totals(self.call.organization, campaign) {
+            self.note(|notes| {
+                notes.from_memory = true;
+                notes.counted_at = Some(notes.counted_at.map_or(position, |earlier| earlier.min(position)));
+                notes.position = Some(position);
+            });
+            return Ok(totals);
+        }
+        let (totals, position) = readside.totals(self.call.organization, campaign).await?;
         self.note(|notes| notes.position = Some(position));
         Ok(totals)
+    }
+
+    /// Says that a campaign begins with what is planned: once that is recorded, nobody need ask how many contacts it has.
+    pub fn begins(&self, campaign: CampaignId) {
+        self.note(|notes| notes.begins = Some(campaign));
     }
 
     /// Rows of one page.

@@ -82,20 +82,28 @@ async fn a_question_that_fails_takes_no_other_with_it() {
     let app = TestApp::start().await;
     let client = app.agent().await;
     let (readside, organization) = (&app.app.readside, client.organization);
-    let ask = |sql: &'static str| {
-        readside
-            .ask(organization, move |view| Box::pin(sqlx::query_scalar::<_, i32>(sql).fetch_one(&mut **view)))
-    };
-    for n in 1..=20 {
-        let spring = command(&app.app, organization, vec![campaign(app.clock.mint(), "Spring")]);
-        app.app.ledger.append(spring).await.unwrap();
-        let counts = "SELECT count(*)::int FROM campaigns";
-        let (first, broken, last) = tokio::join!(ask(counts), ask("SELECT 1 / 0"), ask(counts));
-        assert_eq!((first.unwrap(), last.unwrap()), ((n, i64::from(n)), (n, i64::from(n))));
+    let named = |name: &str| readside.campaigns_named(organization, name.to_owned());
+    let left = |id| readside.unfinished(organization, id, app.clock.now());
+    let mut connection = app.database.connect().await;
+    connection.execute("ALTER TABLE read.follow_ups RENAME TO gone").await.unwrap();
+    let mut summers = Vec::new();
+    for n in 1..=5 {
+        let (spring, summer) = (app.clock.mint(), app.clock.mint());
+        let both = vec![campaign(spring, "Spring"), campaign(summer, "Summer")];
+        app.app.ledger.append(command(&app.app, organization, both)).await.unwrap();
+        summers.push(summer);
+        // Ids of one moment have no order.
+        summers.sort();
+        let (springs, broken, named, nobody) =
+            tokio::join!(named("spring"), left(spring), named("SUMMER"), named("Autumn"));
         assert_eq!(broken.unwrap_err(), ReadSideError::Unavailable);
+        assert_eq!(named.unwrap(), (summers.clone(), 2 * n));
+        assert_eq!((springs.unwrap().0.len() as i64, nobody.unwrap().0.len()), (n, 0));
     }
+    connection.execute("ALTER TABLE read.gone RENAME TO follow_ups").await.unwrap();
+    assert_eq!(left(summers[0]).await.unwrap().0.open_contacts, 0);
     let nobodys = OrganizationId(Uuid::from_u128(1));
-    let asked = readside.ask(nobodys, |_| Box::pin(async { Ok(()) })).await;
+    let asked = readside.campaigns_named(nobodys, "Spring".to_owned()).await;
     assert_eq!(asked.unwrap_err(), ReadSideError::UnknownOrganization);
 }
 
@@ -115,13 +123,7 @@ async fn whoever_must_not_wait_is_answered_with_what_there_is() {
     // Somebody else rather waits, in a view and at a desk.
     let counted = |readside: ReadSide, organization| async move {
         readside.settle(organization).await?;
-        readside
-            .ask(organization, |view| {
-                Box::pin(
-                    sqlx::query_scalar::<_, i64>("SELECT count(*) FROM campaigns").fetch_one(&mut **view),
-                )
-            })
-            .await
+        readside.campaigns_named(organization, "Summer".to_owned()).await
     };
     let with_patience = |wait| counted(app.app.readside.patient(wait), client.organization);
     let waiting = tokio::spawn(with_patience(Duration::from_secs(120)));
@@ -136,7 +138,7 @@ async fn whoever_must_not_wait_is_answered_with_what_there_is() {
     held.rollback().await.unwrap();
     eventually("the fold", || async { app.app.readside.settle(client.organization).await.ok() }).await;
     assert_eq!(campaigns(&client).await.len(), 2);
-    assert_eq!(waiting.await.unwrap().unwrap().0, 2);
+    assert_eq!(waiting.await.unwrap().unwrap().0, [id]);
 }
 
 /// Another process folds this organization, and takes its time.

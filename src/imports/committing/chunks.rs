@@ -205,6 +205,7 @@ impl<'a> Commit<'a> {
             writes,
             guards: vec![],
             absent: vec![],
+            counted_at: None,
             request: None,
             lane: Lane::Bulk,
         }

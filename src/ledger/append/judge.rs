@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use docket_aggregates::Timestamp;
 use docket_aggregates::claims::{ClaimChange, ClaimKey};
 use docket_aggregates::ids::OrganizationId;
+use docket_projections::campaign_counters;
 use uuid::Uuid;
 
 use super::Head;
@@ -17,6 +18,7 @@ use crate::ledger::chain;
 use crate::ledger::command::{AppendError, Appended, Stream};
 use crate::ledger::prepare::Prepared;
 use crate::ledger::queue::Refusal;
+use crate::ledger::stretch::Stretches;
 
 /// What the judgement of one command was.
 pub(super) enum Verdict {
@@ -33,6 +35,7 @@ pub(super) struct Judge<'a> {
     pub(super) heads: HashMap<OrganizationId, Head>,
     pub(super) known: Known,
     pub(super) rows: Rows<'a>,
+    pub(super) stretches: &'a Stretches,
     pub(super) now: Timestamp,
 }
 
@@ -64,6 +67,13 @@ impl<'a> Judge<'a> {
             && prepared.guards.iter().all(|guard| version(guard.stream) == guard.version);
         if !current {
             return Verdict::Refused(Refusal::Error(AppendError::Conflict));
+        }
+        if let Some(position) = prepared.counted_at {
+            let stretch = self.stretches.of(organization).map(|stretch| stretch.reaching(head.before));
+            let holds = stretch.is_some_and(|stretch| stretch.holds(position));
+            if !holds || self.rows.counted.contains_key(&organization) {
+                return Verdict::Refused(Refusal::Error(AppendError::Conflict));
+            }
         }
         let owner = |key: &ClaimKey| known.claims.get(&(organization, key.clone())).copied();
         if let Some(key) = prepared.absent.iter().find(|key| owner(key).is_some()) {
@@ -117,6 +127,9 @@ impl<'a> Judge<'a> {
             head.position += 1;
             head.chain = chain::link(&head.chain, head.position, head.recorded_at, &event.leaf);
             self.rows.events.push((prepared, event, head.position, head.recorded_at, head.chain));
+            if campaign_counters::changed_by(event.event_type) {
+                self.rows.counted.insert(organization, head.position);
+            }
         }
         known.commands.insert((organization, prepared.id.uuid()), head.position);
         let expires_at = self.now.plus_millis(REQUEST_KEPT_MILLIS);

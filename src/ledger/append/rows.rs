@@ -31,6 +31,8 @@ pub(super) struct Rows<'a> {
     pub(super) requests: Vec<RequestRow<'a>>,
     /// Those that may take the place of one that has expired.
     pub(super) renewed: Vec<RequestRow<'a>>,
+    /// By organization, the position of the last event that may change a count.
+    pub(super) counted: HashMap<OrganizationId, i64>,
     pub(super) claims: BTreeMap<(OrganizationId, &'a ClaimKey), Option<Uuid>>,
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use docket_aggregates::ids::OrganizationId;
+use docket_projections::campaign_counters::Totals;
 use serde_json::Value;
 
 use super::options::{ChangeOptions, ConfirmOption, OnDrift, effective_dry_run, options, without};
@@ -216,6 +217,7 @@ impl Change<'_> {
                 writes: plan.writes,
                 guards: plan.guards,
                 absent: plan.absent,
+                counted_at: notes.counted_at,
                 request: name.map(|request_id| Request {
                     request_id,
                     alias,
@@ -233,6 +235,11 @@ impl Change<'_> {
                             self.app.ledger.answer_of(self.organization, appended.command_id).await?
                     {
                         return self.replay_here(stored, request_input, meta).await;
+                    }
+                    // Not sooner: a plan may be made again for what was recorded long ago.
+                    if let Some(campaign) = notes.begins.filter(|_| !appended.duplicate) {
+                        let (readside, none) = (&self.app.readside, Totals::default());
+                        readside.remember_totals(self.organization, campaign, none, appended.position);
                     }
                     meta.audit_id = Some(appended.command_id.uuid());
                     meta.position = Some(appended.position);

@@ -90,6 +90,7 @@ impl Change<'_> {
             writes: vec![],
             guards: vec![],
             absent: vec![],
+            counted_at: None,
             request: Some(Request {
                 request_id,
                 alias: None,

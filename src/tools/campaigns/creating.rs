@@ -141,6 +141,7 @@ async fn create_outbound_campaign(
         contact_count: 0,
         assigned_count: 0,
     });
+    ctx.begins(campaign_id);
     let warnings = ctx.warnings();
     let mut plan = Plan {
         writes: vec![Write {

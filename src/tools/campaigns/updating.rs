@@ -6,7 +6,7 @@
 use docket_aggregates::Personal;
 use docket_aggregates::campaign::{CampaignPatch, CampaignStatus};
 use docket_aggregates::ids::{CampaignId, QualificationTemplateId, ScriptTemplateId};
-use docket_projections::unfinished::{self, Unfinished};
+use docket_projections::unfinished::Unfinished;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -150,8 +150,6 @@ async fn update_outbound_campaign(
 
 /// What becomes of the work on a campaign when it ends.
 async fn consequences(ctx: &ToolContext, campaign: CampaignId) -> ToolResult<Consequences> {
-    let (organization, now) = (ctx.organization(), ctx.now());
-    let looked = ctx.ask(move |view| Box::pin(unfinished::of_campaign(view, organization, campaign, now)));
-    let Unfinished { open_contacts, follow_ups, sequences } = looked.await?;
+    let Unfinished { open_contacts, follow_ups, sequences } = ctx.unfinished(campaign).await?;
     Ok(Consequences { open_contacts, follow_ups: follow_ups.into(), sequences })
 }

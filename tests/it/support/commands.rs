@@ -56,6 +56,7 @@ pub fn command(app: &App, organization: OrganizationId, writes: Vec<Write>) -> C
         writes,
         guards: vec![],
         absent: vec![],
+        counted_at: None,
         request: None,
         lane: Lane::Normal,
     }

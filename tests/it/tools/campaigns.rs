@@ -2,7 +2,8 @@
 
 use docket_aggregates::token::Role;
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor};
 
 use super::{Office, script_templates, texts};
 
@@ -98,6 +99,71 @@ async fn of_two_changes_of_one_version_one_is_refused() {
         .collect();
     answers.sort();
     assert_eq!(answers, [(200, String::new()), (409, "VERSION_CONFLICT".to_owned())]);
+}
+
+#[tokio::test]
+async fn counts_that_are_remembered_are_those_of_the_moment_whoever_changed_them() {
+    let office = Office::open().await;
+    let campaign = office.campaign("Spring").await;
+    let elsewhere = office.app.another().await;
+    let token = office.app.token(Role::SuperAdmin, None).await;
+    let caller = elsewhere.credentials.check(&token).await.unwrap();
+    let there = async |tool: &str, input: Value| {
+        let body = json!({ "organizationId": office.client.organization, "input": input });
+        let answer = docket::tools::answer(&elsewhere, &caller, tool, Ok(body)).await;
+        assert_eq!(answer.status, 200, "{tool}: {}", answer.body);
+        answer.body["data"].clone()
+    };
+    let reword = |n: usize| json!({ "campaignId": campaign, "patch": { "goal": format!("Goal {n}") } });
+    let counted = |told: &Value| told["campaign"]["contactCount"].as_u64().unwrap();
+    let mut contacts = 0;
+    for round in 0..6 {
+        // Both know the count by now, and this one's is the last that was recorded.
+        assert_eq!(counted(&there(UPDATE, reword(4 * round)).await), contacts);
+        assert_eq!(counted(&office.done(UPDATE, reword(4 * round + 1)).await), contacts);
+        let add = json!({
+            "campaignId": campaign, "filter": { "source": "crm" }, "maxContacts": 3 * (round + 1),
+        });
+        let added = match round % 2 {
+            0 => there("bulk_add_contacts_to_campaign_by_filter", add).await,
+            _ => office.done("bulk_add_contacts_to_campaign_by_filter", add).await,
+        };
+        contacts += added["applied"].as_u64().unwrap();
+        assert_eq!(counted(&office.done(UPDATE, reword(4 * round + 2)).await), contacts, "round {round}");
+        assert_eq!(counted(&there(UPDATE, reword(4 * round + 3)).await), contacts, "round {round}");
+    }
+    assert!(contacts > 10, "{contacts}");
+}
+
+#[tokio::test]
+async fn a_creation_that_is_planned_again_makes_nobody_forget_who_is_in_the_campaign() {
+    let office = Office::open().await;
+    let shown = office.ask(CREATE, json!({ "name": "Spring", "status": "active", "dryRun": true })).await;
+    let by_token = |dry_run: bool| json!({ "name": "Spring", "status": "active", "previewToken": shown.token(), "dryRun": dry_run });
+    let campaign = office.done(CREATE, by_token(false)).await["campaign"]["campaignId"].clone();
+    let add = json!({ "campaignId": campaign, "filter": { "source": "crm" }, "maxContacts": 10 });
+    let added = office.done("bulk_add_contacts_to_campaign_by_filter", add).await["applied"].clone();
+    for n in 0..3 {
+        let reword = json!({ "campaignId": campaign, "patch": { "goal": format!("Goal {n}") } });
+        assert_eq!(office.done(UPDATE, reword).await["campaign"]["contactCount"], added, "{n}");
+        let again = office.done(CREATE, by_token(n % 2 == 0)).await;
+        assert_eq!(again["campaign"]["campaignId"], campaign);
+    }
+}
+
+#[tokio::test]
+async fn whoever_changes_a_campaign_that_began_here_does_not_ask_how_many_it_has() {
+    let office = Office::empty().await;
+    office.campaign("First").await;
+    let campaign = office.campaign("Spring").await;
+    let mut connection = office.app.database.connect().await;
+    let mut held = connection.begin().await.unwrap();
+    held.execute("LOCK read.campaign_counters IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    for n in 0..3 {
+        let reword = json!({ "campaignId": campaign, "patch": { "goal": format!("Goal {n}") } });
+        assert_eq!(office.done(UPDATE, reword).await["campaign"]["contactCount"], json!(0));
+    }
+    held.rollback().await.unwrap();
 }
 
 #[tokio::test]
