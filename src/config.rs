@@ -11,6 +11,7 @@ use crate::http::Settings;
 use crate::language_model::LanguageModelConfig;
 use crate::ledger::seal::Key;
 use crate::limits::MaybeRate;
+use crate::web_address;
 
 /// What every command needs to reach the database.
 #[derive(Clone, Debug, Args)]
@@ -39,7 +40,7 @@ pub struct ServeConfig {
     #[arg(long, env = "DOCKET_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
     /// The address under which the outside reaches this server.
-    #[arg(long, env = "DOCKET_PUBLIC_URL", value_parser = web_address)]
+    #[arg(long, env = "DOCKET_PUBLIC_URL", value_parser = reached_at)]
     pub public_url: Option<String>,
     /// Where the providers are, and whom we trust.
     #[command(flatten)]
@@ -78,10 +79,8 @@ impl ServeConfig {
 }
 
 /// An address under which this server is reached: it stands in the links of every e-mail.
-fn web_address(text: &str) -> Result<String, &'static str> {
-    let url: Option<reqwest::Url> = text.parse().ok();
-    let fits = url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if fits { Ok(text.to_owned()) } else { Err("is not an http or https address") }
+fn reached_at(text: &str) -> Result<String, &'static str> {
+    web_address::parse(text).map(|_| text.to_owned()).ok_or("is not an http or https address")
 }
 
 /// Why the configuration cannot be used.
@@ -170,24 +169,4 @@ fn make_key_file(path: &Path) -> std::io::Result<Key> {
     let linked = std::fs::hard_link(&aside, path);
     std::fs::remove_file(&aside)?;
     linked.map(|()| key)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_outside_reaches_a_server_by_a_web_address() {
-        for (text, fits) in [
-            ("https://crm.example.com", true),
-            ("http://127.0.0.1:8080/docket", true),
-            ("crm.example.com", false),
-            ("crm.example.com:8080", false),
-            ("mailto:crm@example.com", false),
-            ("https://", false),
-            ("", false),
-        ] {
-            assert_eq!(web_address(text).is_ok(), fits, "{text}");
-        }
-    }
 }

@@ -13,6 +13,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use serde_json::{Value, json};
 
 use crate::json::{self, Fault};
+use crate::web_address;
 
 /// How long an answer may take, from the first byte sent to the last one read.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -115,10 +116,7 @@ impl LanguageModel {
     pub fn open(config: &LanguageModelConfig) -> Result<Option<Self>, LanguageModelConfigError> {
         let Some(url) = &config.llm_url else { return Ok(None) };
         let completions = format!("{}/chat/completions", url.trim_end_matches('/'));
-        let completions: Url = completions.parse().map_err(|_| LanguageModelConfigError::BadUrl)?;
-        if !matches!(completions.scheme(), "http" | "https") || completions.host_str().is_none() {
-            return Err(LanguageModelConfigError::BadUrl);
-        }
+        let completions = web_address::parse(&completions).ok_or(LanguageModelConfigError::BadUrl)?;
         let model = config.llm_model.clone().ok_or(LanguageModelConfigError::NoModel)?;
         let key = config.llm_key.as_ref().map(|key| {
             let mut key = HeaderValue::from_str(&format!("Bearer {key}"))?;

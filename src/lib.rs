@@ -61,4 +61,5 @@ pub mod suppressions;
 pub mod tools;
 mod turns;
 pub mod unsubscribe;
+mod web_address;
 pub mod workspaces;

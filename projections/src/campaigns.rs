@@ -239,7 +239,8 @@ pub async fn with_names(
         "SELECT asked.key, campaign_id FROM unnest($2::text[]) AS asked (key)
          CROSS JOIN LATERAL (SELECT campaign_id FROM campaigns
              WHERE organization_id = $1 AND name_key = asked.key AND status <> 'archived'
-             ORDER BY campaign_id LIMIT 5) AS same",
+             ORDER BY campaign_id LIMIT 5) AS same
+         ORDER BY campaign_id",
     )
     .bind(organization.uuid())
     .bind(found.keys().copied().collect::<Vec<_>>())

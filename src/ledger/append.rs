@@ -348,11 +348,12 @@ impl Appender {
                 *verdict = Verdict::Busy;
             }
         }
-        for (organization, head) in moved.iter().filter_map(|id| Some((*id, heads.get(id)?))) {
-            let counted = counted.get(&organization).copied();
-            self.stretches.recorded(organization, head.before, head.position, counted);
+        let written: Vec<_> = moved.iter().filter_map(|id| Some((*id, heads.get(id)?))).collect();
+        for (organization, head) in &written {
+            let counted = counted.get(organization).copied();
+            self.stretches.recorded(*organization, head.before, head.position, counted);
         }
-        self.heads.moved(moved.iter().filter_map(|id| Some((*id, heads.get(id)?.position))));
+        self.heads.moved(written.into_iter().map(|(organization, head)| (organization, head.position)));
         Ok((verdicts, Some(Judged { known, heads, moved, released })))
     }
 }
