@@ -191,6 +191,14 @@ impl Company {
         rest(&self.app.app, &self.pool).await;
     }
 
+    /// The words of every message of a sequence, by contact and step, once the read models are up to date.
+    async fn said(&self, sequence: &str) -> Vec<String> {
+        self.app.app.readside.settle(self.organization()).await.unwrap();
+        let said = "SELECT payload::jsonb->>'text' FROM read.messages WHERE sequence_id = $1::uuid \
+                    ORDER BY contact_id, step";
+        sqlx::query_scalar(said).bind(sequence).fetch_all(&self.pool).await.unwrap()
+    }
+
     /// How often each step of each enrollment was taken, and at which instants, in order.
     async fn taken(&self) -> Vec<(String, i64, String)> {
         taken(&self.pool).await

@@ -121,9 +121,7 @@ async fn a_change_leads_nobody_through_a_step_again_nor_past_one() {
     for _ in 0..5 {
         company.pass(HOUR).await;
     }
-    let said = "SELECT payload::jsonb->>'text' FROM read.messages ORDER BY step";
-    let said: Vec<String> = sqlx::query_scalar(said).fetch_all(&company.pool).await.unwrap();
-    assert_eq!(said, ["a", "c", "new", "b", "d"]);
+    assert_eq!(company.said(&id).await, ["a", "c", "new", "b", "d"]);
     assert_eq!(company.counts(&id).await, (0, 0, 1));
     // Whoever is through is led nowhere any more.
     assert_eq!(company.patch(&id, json!({ "steps": steps("d a") })).await.0, 200);
@@ -183,11 +181,8 @@ async fn words_that_a_change_replaced_are_not_sent_again_to_whoever_got_them() {
         for _ in 0..3 {
             company.pass(HOUR).await;
         }
-        let said = "SELECT payload::jsonb->>'text' FROM read.messages WHERE sequence_id = $1::uuid \
-                    ORDER BY contact_id, step";
-        let said: Vec<String> = sqlx::query_scalar(said).bind(&id).fetch_all(&company.pool).await.unwrap();
         let each = if enrolled_first { ["a", "new", "b"] } else { ["newer", "a", "b"] };
-        assert_eq!(said, [each, each].concat());
+        assert_eq!(company.said(&id).await, [each, each].concat());
     }
 }
 

@@ -4,7 +4,8 @@
 //! runtime ends with the test. It dies with this process; a small shell that waits for this process's end then
 //! removes its folder. Durability stays on: what is tested is what runs.
 //!
-//! A database is a copy of a template that `App::open` made once, which costs a tenth of the migrations.
+//! A database is a copy of a template that `App::open` made once, which costs a tenth of the migrations. It is dropped
+//! when its test ends: seven hundred of them together would fill a small disk.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -19,6 +20,7 @@ use docket::ledger::seal::Key;
 use docket::postgres::{Postgres, PostgresConfig};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Databases in use at once: each product may open 26 connections, and the server takes 100.
@@ -34,11 +36,19 @@ struct Server {
     options: PgConnectOptions,
     folder: PathBuf,
     turns: Arc<Semaphore>,
+    finished: UnboundedSender<Finished>,
+}
+
+/// A database that no test uses any more, and the turn that is free once it is gone.
+struct Finished {
+    name: String,
+    turn: OwnedSemaphorePermit,
 }
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
     log::capture();
     let (started, starting) = mpsc::channel();
+    let (finished, finishing) = unbounded_channel();
     std::thread::Builder::new()
         .name("test-postgres".into())
         .spawn(move || {
@@ -46,14 +56,34 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
             runtime.block_on(async {
                 let (postgres, folder) = start().await;
                 started.send((postgres.options(), folder)).unwrap();
-                postgres.ended().await;
-                panic!("the PostgreSQL of the tests ended");
+                tokio::select! {
+                    () = postgres.ended() => panic!("the PostgreSQL of the tests ended"),
+                    () = drop_finished(finishing, postgres.options()) => {}
+                }
             });
         })
         .unwrap();
     let (options, folder) = starting.recv_timeout(Duration::from_secs(120)).expect("PostgreSQL starts");
-    Server { options, folder, turns: Arc::new(Semaphore::new(DATABASES_MAX)) }
+    Server { options, folder, turns: Arc::new(Semaphore::new(DATABASES_MAX)), finished }
 });
+
+/// Runs as long as the process.
+async fn drop_finished(mut finishing: UnboundedReceiver<Finished>, options: PgConnectOptions) {
+    while let Some(Finished { name, turn }) = finishing.recv().await {
+        // One that stays takes room on the disk and no test's result.
+        if let Err(error) = drop_database(&options, &name).await {
+            eprintln!("{name} could not be dropped: {error}");
+        }
+        drop(turn);
+    }
+}
+
+async fn drop_database(options: &PgConnectOptions, name: &str) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    // A product that its test did not close still has connections, and would have until the process ends.
+    connection.execute(format!("DROP DATABASE {name} WITH (FORCE)").as_str()).await?;
+    connection.close().await
+}
 
 async fn start() -> (Postgres, PathBuf) {
     let folder = tempfile::Builder::new().prefix("docket-it-").tempdir().unwrap().keep();
@@ -89,7 +119,15 @@ pub struct Database {
     /// How to reach it.
     pub options: PgConnectOptions,
     name: String,
-    _turn: OwnedSemaphorePermit,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let Some(turn) = self.turn.take() else { return };
+        // Nobody listens any more where the server ended, which was told there.
+        let _ = SERVER.finished.send(Finished { name: self.name.clone(), turn });
+    }
 }
 
 impl Database {
@@ -101,7 +139,7 @@ impl Database {
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut connection = PgConnection::connect_with(&server.options).await.unwrap();
         connection.execute(format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}").as_str()).await.unwrap();
-        Self { options: server.options.clone().database(&name), name, _turn: turn }
+        Self { options: server.options.clone().database(&name), name, turn: Some(turn) }
     }
 
     /// A few connections of the test's own, beside the product's.
