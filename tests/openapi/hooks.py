@@ -184,8 +184,11 @@ def with_known(name, value, path):
             ids[(ids.index(first) + nth) % len(ids)] if first in ids and is_id(one, path) else one
             for nth, one in enumerate(value)
         ]
-    # An organization that is left alone might be the one that all others are about, and be switched off.
-    if name not in KNOWN or not is_id(value, path) or (left_alone(value) and name != "organizationId"):
+    if name not in KNOWN or not is_id(value, path):
+        return value
+    # What exists may come from an earlier answer: left alone, what all others need would be closed or taken away.
+    exists = value == ORGANIZATION or value in KNOWN[name]
+    if left_alone(value) and not exists:
         return value
     ids = SACRIFICED.get(path, {}).get(name, KNOWN[name])
     return ids[zlib.crc32(value.encode()) % len(ids)]
