@@ -83,9 +83,10 @@ pub fn refusal(
 /// The codes of Graph itself.
 fn shared(error: &GraphError) -> Option<Verdict> {
     Some(match error.code {
-        // "Unknown" and "temporarily unavailable": nothing is said of what had been done by then.
+        // "Possibly a temporary issue": nothing is said of what had been done by then.
         1 if error.is_transient => Verdict::Unknown,
-        2 => Verdict::Unknown,
+        // Down or overloaded, which Graph documents as "wait and retry the operation".
+        2 => Verdict::Retry(Code::Unavailable, None),
         4 | 17 | 32 | 613 => Verdict::Retry(Code::RateLimited, None),
         0 | 3 | 10 | 102 | 104 | 190 | 200..=299 => Verdict::Rejected(Code::Credential),
         // What was addressed does not exist, or not for this token: the sender's number, of all that a message names.

@@ -52,7 +52,7 @@ async fn every_documented_error_has_its_meaning() {
         (400, 4, None, "retry rate_limited"),
         (400, 613, None, "retry rate_limited"),
         (400, 80_002, None, "retry rate_limited"),
-        (500, 2, None, "unknown"),
+        (500, 2, None, "retry unavailable"),
         (500, 1_200, None, "retry unavailable"),
         (500, 1, None, "unknown"),
     ] {

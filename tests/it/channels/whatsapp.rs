@@ -101,7 +101,7 @@ async fn every_documented_error_has_its_meaning() {
         (400, 131_048, "retry rate_limited 86400"),
         (400, 131_049, "retry rate_limited 86400"),
         (400, 130_472, "retry rate_limited 86400"),
-        (503, 2, "unknown"),
+        (503, 2, "retry unavailable"),
         (500, 131_000, "retry unavailable"),
         (500, 131_016, "unknown"),
         (500, 131_057, "retry unavailable"),
