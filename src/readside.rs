@@ -125,6 +125,20 @@ impl DerefMut for View {
     }
 }
 
+impl View {
+    /// Lets what is asked from here on go by the index in whose order it asks, whatever the statistics say.
+    pub async fn by_key(&mut self) -> sqlx::Result<()> {
+        self.transaction.execute("SET LOCAL enable_sort TO off").await?;
+        Ok(())
+    }
+
+    /// Leaves it to the planner again.
+    pub async fn by_any_plan(&mut self) -> sqlx::Result<()> {
+        self.transaction.execute("SET LOCAL enable_sort TO DEFAULT").await?;
+        Ok(())
+    }
+}
+
 /// The read models of a database. Cheap to clone.
 #[derive(Clone)]
 pub struct ReadSide {
@@ -184,6 +198,7 @@ impl ReadSide {
         let by_key = options.clone().options([
             ("search_path", LIVE),
             ("enable_seqscan", "off"),
+            ("enable_sort", "off"),
             ("plan_cache_mode", "force_generic_plan"),
         ]);
         let peeks = pool(PEEKS).connect_lazy_with(by_key);

@@ -113,11 +113,13 @@ impl Known {
     ) -> sqlx::Result<Self> {
         let keys: Vec<MatchKeys> = rows.iter().map(|profile| MatchKeys::of(profile)).collect();
         let mut known = Self::default();
+        view.by_key().await?;
         for row in contacts::by_keys(view, organization, &keys, CANDIDATES_MAX, CANDIDATES_MAX).await? {
             if let Some(profile) = &row.profile {
                 known.add(&Marks::of(row.contact_id, profile));
             }
         }
+        view.by_any_plan().await?;
         Ok(known)
     }
 

@@ -168,7 +168,10 @@ async fn owners_of(
     if found.is_empty() {
         // It may have been created a moment ago. A message is not held up for it while folding is far behind.
         match app.readside.view(organization, Consistency::STRONG).await {
-            Ok(mut view) => found = candidates(&mut view, organization, recipients).await?,
+            Ok(mut view) => {
+                view.by_key().await?;
+                found = candidates(&mut view, organization, recipients).await?;
+            }
             Err(ReadSideError::UnknownOrganization) => return Err(ReadSideError::UnknownOrganization.into()),
             Err(behind) => {
                 tracing::debug!(error = %behind, "a recipient was not looked up among new contacts")

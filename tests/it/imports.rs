@@ -309,6 +309,59 @@ async fn many_chunks_are_staged_and_committed_in_order() {
     assert_eq!((&shown["chunks"], &shown["committedChunks"]), (&json!(3), &json!(3)));
 }
 
+/// To statistics from before its first import an organization has no contacts, so that reading all of them seems as good as
+/// any index.
+#[tokio::test]
+async fn rows_are_looked_up_by_their_keys_whatever_the_planner_knows_of_the_organization() {
+    let app = TestApp::start().await;
+    let (known, new) = (importer(&app).await, importer(&app).await);
+    let pool = app.database.pool();
+    let import = async |client: &Client, rows: usize| {
+        let folder = staged(client, &addresses(rows)).await;
+        let (status, answer) = commit(client, &folder, json!({})).await;
+        assert_eq!(status, 200, "{answer}");
+        // The read models show them.
+        contacts(client).await;
+    };
+    import(&known, 1).await;
+    // One of many: to a planner that knows of few contacts all plans are alike.
+    sqlx::query(
+        "INSERT INTO read.contacts SELECT (jsonb_populate_record(c, jsonb_build_object( \
+             'contact_id', lpad(to_hex(n), 32, '0'), 'email_key', gen_random_uuid()))).* \
+         FROM read.contacts c, generate_series(1, 20000) n",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    // An index that grew row by row is larger than one that was made at once, and dearer to the planner.
+    for statement in [
+        "ALTER INDEX read.contacts_email SET (fillfactor = 10)",
+        "REINDEX INDEX read.contacts_email",
+        "ANALYZE read.contacts",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    import(&new, 300).await;
+    import(&new, 300).await;
+
+    // What a process has counted is told at the latest when it goes.
+    app.app.close().await;
+    let read = eventually("the counts", async || {
+        let read: Vec<(String, i64, i64)> = sqlx::query_as(
+            "SELECT indexrelname::text, idx_scan, idx_tup_read FROM pg_stat_user_indexes \
+             WHERE schemaname = 'read' AND relname = 'contacts'",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        let looked_up: i64 = read.iter().map(|(_, scans, _)| scans).sum();
+        (looked_up > 600).then_some(read)
+    })
+    .await;
+    let by_id = read.iter().find(|(index, ..)| index == "contacts_pkey").unwrap();
+    assert!(by_id.2 < 10_000, "not every contact for every row: {read:?}");
+}
+
 #[tokio::test]
 async fn a_commit_that_broke_off_goes_on_at_the_next_start() {
     let app = TestApp::start().await;

@@ -231,9 +231,11 @@ impl Gathering {
         let exact: Vec<MatchKeys> = rows.iter().flat_map(|row| exact_keys(row, &self.options)).collect();
         let organization = self.organization;
         let look_up = async {
+            view.by_key().await?;
             found.extend(
                 contacts::by_keys(&mut view, organization, &exact, CONTACTS_MAX, CONTACTS_MAX).await?,
             );
+            view.by_any_plan().await?;
             let mut coarse: Vec<i64> =
                 rows.iter().filter_map(|row| mailbox_of(row, organization, &self.options)).collect();
             if self.reads_through() {
