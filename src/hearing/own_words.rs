@@ -6,7 +6,7 @@
 //! there counts as said.
 
 /// Lines that are looked at.
-const LINES_MAX: usize = 2_000;
+const LINES_MAX: usize = 20_000;
 /// Lines over which one that says who wrote when may be wrapped.
 const ATTRIBUTION_LINES_MAX: usize = 4;
 /// Characters of a line that a telephone adds.

@@ -14,7 +14,6 @@ use mail_parser::{HeaderForm, HeaderName, HeaderValue, Message, MessageParser};
 use sha2::{Digest, Sha256};
 
 use super::smtp::Enhanced;
-use crate::channels::delivery::beginning;
 use crate::channels::{Code, Reference};
 
 pub use report::Report;
@@ -85,7 +84,8 @@ pub fn read(sender: &str, recipient: &str, mail: &[u8]) -> Incoming {
         }
         None if sender.is_empty() || from_a_daemon(&message) => Kind::Other,
         None if answers => Kind::Reply {
-            text: parts::text(&parts).map(|text| beginning(&text)).filter(|text| !text.is_empty()),
+            // All of it: what its writer added may stand below a long quotation.
+            text: parts::text(&parts).map(|text| text.replace('\0', "")).filter(|text| !text.is_empty()),
         },
         None => Kind::Other,
     };

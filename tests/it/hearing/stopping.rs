@@ -152,6 +152,20 @@ async fn who_says_stop_for_somebody_else_is_left_alone_as_well() {
 }
 
 #[tokio::test]
+async fn stop_is_heard_below_a_long_quotation() {
+    let story = Story::begin().await;
+    let outbox = outbox(&story).await;
+    let lmtp = Lmtp::start(&story).await;
+    let message = story.message(outbox, "ann@example.org", None, None, Got::Sent).await;
+    let quoted = "> A line of what was written to her before, and of what she answered.\n".repeat(3_000);
+    let head = format!("From: ann@example.org\nIn-Reply-To: <{{reference}}@example.com>\n\n{quoted}\nSTOP\n");
+    let mail = mail(&head, &story.reference(message).to_string());
+    assert_eq!(lmtp.take("ann@example.org", &["ops@example.com"], &mail).await, ["250"]);
+    let listed = story.suppressed().await.into_iter().any(|(listed, _)| listed == "ann@example.org");
+    assert!(listed);
+}
+
+#[tokio::test]
 async fn stop_is_heard_however_a_client_quotes() {
     let story = Story::begin().await;
     let outbox = outbox(&story).await;
