@@ -40,7 +40,7 @@ use crate::calls::cancelled_follow_ups;
 use crate::contacts::{address_hash, address_hashes, mailbox_hash};
 use crate::ledger::keys::{OrganizationKeys, SubjectKey};
 use crate::ledger::{AppendError, Appended, Lane, Write};
-use crate::readside::{Consistency, ReadSideError};
+use crate::readside::Consistency;
 use crate::sending::{ReadEntry, RecipientError, parse_entry, parse_new_entry};
 use crate::service::{Call, Done, ServiceError};
 use crate::shapes::{Instant, OneOf};
@@ -185,7 +185,7 @@ async fn find_contacts<R>(
     }
     let keys = app.ledger.keys().organization(organization).await?;
     let mut view = app.readside.view(organization, Consistency::STRONG).await?;
-    view.by_key().await.map_err(ReadSideError::from)?;
+    view.by_key().await?;
     let rows = contact_rows::of_addresses(&mut view, organization, &wanted, &stored, after, CONTACTS_MAX);
     let rows = rows.await?;
     drop(view);
