@@ -153,6 +153,13 @@ impl Bucket {
         cap.map_or(u64::MAX, |cap| cap.saturating_sub(self.used()))
     }
 
+    /// Whether this message may be handed over today under this cap: it is charged and the cap was not lowered below what
+    /// is, or there is room for it.
+    pub fn lets_go(&self, message_id: MessageId, cap: Option<u64>) -> bool {
+        let others = self.used() - u64::from(self.holds(message_id));
+        cap.is_none_or(|cap| others < cap)
+    }
+
     /// Whether this message is charged here.
     pub fn holds(&self, message_id: MessageId) -> bool {
         self.charged.contains(&message_id)
@@ -283,6 +290,21 @@ mod tests {
             .given(full)
             .when(charge(3..4, Some(2)))
             .then_expect_error(BucketError::Full { room: 0 });
+    }
+
+    #[test]
+    fn what_is_charged_may_go_again_unless_the_cap_was_lowered_below_what_is_used() {
+        let mut bucket = Bucket::default();
+        [opened(), charged(0..3)].into_iter().for_each(|event| bucket.evolve(event));
+        let [own, other] = [0, 7].map(|id| MessageId(Uuid::from_u128(id)));
+        for (cap, may) in [
+            (None, [true, true]),
+            (Some(4), [true, true]),
+            (Some(3), [true, false]),
+            (Some(2), [false, false]),
+        ] {
+            assert_eq!([own, other].map(|id| bucket.lets_go(id, cap)), may, "{cap:?}");
+        }
     }
 
     #[test]

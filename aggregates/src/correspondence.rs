@@ -29,7 +29,8 @@ const NOTICES_MAX: usize = 64;
 /// Orders about one recipient.
 #[derive(Clone, Debug)]
 pub enum CorrespondenceCommand {
-    /// Count a message, unless the cap is reached. One that is counted already stays counted once.
+    /// Count a message, unless the cap is reached by others. One that is counted already counts once, from when it was last
+    /// handed over: what is tried again goes when it goes.
     Count {
         /// The message.
         message_id: MessageId,
@@ -90,11 +91,13 @@ impl Correspondence {
         command: CorrespondenceCommand,
     ) -> Result<Vec<CorrespondenceEvent>, CorrespondenceError> {
         match command {
-            CorrespondenceCommand::Count { message_id, .. } if self.counted.contains_key(&message_id) => {
+            CorrespondenceCommand::Count { message_id, at, .. }
+                if self.counted.get(&message_id).is_some_and(|counted| *counted >= at) =>
+            {
                 Ok(vec![])
             }
             CorrespondenceCommand::Count { message_id, cap, at } => {
-                if cap.is_some_and(|cap| self.within(cap, at) >= u64::from(cap.messages)) {
+                if cap.is_some_and(|cap| self.others_within(cap, at, message_id) >= u64::from(cap.messages)) {
                     return Err(CorrespondenceError::Enough);
                 }
                 Ok(vec![CorrespondenceEvent::CorrespondenceCounted { message_id, at }])
@@ -166,10 +169,10 @@ impl Correspondence {
         self.notices.iter().any(|known| known == notice_hash)
     }
 
-    /// Messages within the cap's days before an instant.
-    fn within(&self, cap: FrequencyCap, at: Timestamp) -> u64 {
+    /// Messages but this one within the cap's days before an instant.
+    fn others_within(&self, cap: FrequencyCap, at: Timestamp, message_id: MessageId) -> u64 {
         let since = at.plus_millis(-i64::from(cap.days) * DAY_MILLIS);
-        self.counted.values().filter(|counted| **counted > since).count() as u64
+        self.counted.iter().filter(|(id, counted)| **id != message_id && **counted > since).count() as u64
     }
 }
 
@@ -228,11 +231,24 @@ mod tests {
     }
 
     #[test]
-    fn a_message_counts_once() {
-        Given::with(())
-            .given(vec![counted(1, day(1)), counted(2, day(1))])
-            .when(count(2, day(2)))
-            .then_expect_events(vec![]);
+    fn a_message_counts_once_from_when_it_was_last_handed_over() {
+        let history = || vec![counted(1, day(1)), counted(2, day(2))];
+        for told_again in [day(1), day(2)] {
+            Given::with(()).given(history()).when(count(2, told_again)).then_expect_events(vec![]);
+        }
+        let again = || counted(2, day(5));
+        Given::with(()).given(history()).when(count(2, day(5))).then_expect_events(vec![again()]);
+        // Its first try is past the cap's days, but it goes today.
+        let mut late = history();
+        late.push(again());
+        late.push(counted(3, day(9)));
+        Given::with(()).given(late).when(count(4, day(10))).then_expect_error(CorrespondenceError::Enough);
+    }
+
+    #[test]
+    fn what_is_tried_again_is_one_more_than_the_others() {
+        let others = vec![counted(1, day(1)), counted(2, day(8)), counted(3, day(8))];
+        Given::with(()).given(others).when(count(1, day(9))).then_expect_error(CorrespondenceError::Enough);
     }
 
     #[test]

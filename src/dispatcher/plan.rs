@@ -219,6 +219,8 @@ impl Deciding<'_, '_> {
         let again_at = message.asked_again_at().filter(|_| repeatable);
         match (judged, again_at, message.bucket_id()) {
             (AtDispatch::HandOver, Some(at), Some(bucket_id)) if at <= now => {
+                // It goes once, perhaps only now.
+                self.count(&candidate, None);
                 self.hand_over(candidate, bucket_id, outgoing);
             }
             _ if in_flight => {
@@ -280,8 +282,9 @@ impl Deciding<'_, '_> {
         let credential = &self.seen.ground.credential.state;
         let bucket = self.seen.buckets.get(&today.bucket_id);
         let holds = |id| bucket.is_some_and(|bucket| bucket.state.holds(id));
-        let empty = Bucket::default();
-        let mut room = bucket.map_or(&empty, |bucket| &bucket.state).room(credential.daily_cap());
+        // What waits for a retry keeps its charge, but for as many as a cap that was lowered meanwhile is too low for.
+        let mut used = bucket.map_or(0, |bucket| bucket.state.used());
+        let daily = credential.daily_cap().unwrap_or(u64::MAX);
         let cap = self.seen.ground.control.state.frequency();
         let quota = |reason| {
             let grounds =
@@ -298,10 +301,12 @@ impl Deciding<'_, '_> {
                 continue;
             }
             let charged = holds(candidate.id);
-            if !charged && room == 0 {
+            let others = used - u64::from(charged);
+            if others >= daily {
                 self.rests_on_quota = true;
                 let (ruling, grounds) = quota(Reason::DailyCap);
                 self.rule(candidate, ruling, grounds);
+                used = others;
                 continue;
             }
             if !self.count(&candidate, cap) {
@@ -315,7 +320,7 @@ impl Deciding<'_, '_> {
             }
             let outgoing = self.outgoing(&candidate);
             if self.hand_over(candidate, today.bucket_id, outgoing) && !charged {
-                room -= 1;
+                used += 1;
                 self.charged.push(id);
             }
         }

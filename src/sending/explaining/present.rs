@@ -333,7 +333,7 @@ impl Present {
             let bucket = organization.bucket(credential, row.channel, day.number);
             let bucket = app.ledger.load::<Bucket>(organization, bucket).await?.state;
             let cap = self.credential.daily_cap();
-            if let Some(cap) = cap.filter(|cap| bucket.room(Some(*cap)) == 0 && !bucket.holds(message_id)) {
+            if let Some(cap) = cap.filter(|_| !bucket.lets_go(message_id, cap)) {
                 let sentence = format!(
                     "{}, because {} of {cap} sends of the day are used; the day ends at {}.",
                     what.blocked,

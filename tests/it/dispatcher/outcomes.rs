@@ -22,6 +22,14 @@ async fn history<A: cqrs_es::Aggregate>(house: &House, id: uuid::Uuid) -> Vec<St
     events.into_iter().map(|event| event.event_type).collect()
 }
 
+impl House {
+    async fn cap_frequency(&self, messages: u32, days: u32) {
+        let cap = Some(FrequencyCap { messages, days });
+        let control = self.organization.sending_control();
+        self.order::<SendingControl>(control, SendingControlCommand::CapFrequency { cap }).await;
+    }
+}
+
 async fn waits_for_a_retry(house: &House, id: MessageId) -> docket_aggregates::Timestamp {
     eventually("the retry", || async {
         let message = house.messages(&[id]).await.remove(0);
@@ -256,9 +264,7 @@ async fn a_process_that_knows_an_older_secret_asks_again_with_the_one_that_was_u
 async fn a_recipient_gets_no_more_than_the_frequency_cap_allows() {
     let server = MailServer::start(Script::default()).await;
     let house = House::new(&smtp(&server)).await;
-    let cap = Some(FrequencyCap { messages: 2, days: 7 });
-    let control = house.organization.sending_control();
-    house.order::<SendingControl>(control, SendingControlCommand::CapFrequency { cap }).await;
+    house.cap_frequency(2, 7).await;
     let another = house.another().await;
     let _dispatchers = [house.dispatch(&house.app, NOWHERE), house.dispatch(&another, NOWHERE)];
     let to = vec!["ann@example.com".to_owned(); 20];
@@ -270,4 +276,79 @@ async fn a_recipient_gets_no_more_than_the_frequency_cap_allows() {
     house.pass(Duration::from_secs(7 * 24 * 60 * 60));
     let messages = house.queue_for(&to[..3], None, false).await;
     assert_eq!(house.settled(&messages).await, Standing::from([(sent, 2), (blocked, 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cap_that_was_lowered_binds_what_waits_for_a_retry() {
+    let later = MailServer::start(Script { rcpt: Reply::Say("450 4.7.1 later"), ..Script::default() }).await;
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&later)).await;
+    house.limit(Some(5), "UTC").await;
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    let messages = house.queue(5).await;
+    for id in &messages {
+        waits_for_a_retry(&house, *id).await;
+    }
+    assert_eq!(house.charged(1).await, 5);
+    house.limit(Some(2), "UTC").await;
+    house.credential(&smtp(&server)).await;
+    house.pass(Duration::from_secs(60 * 60));
+    let sent = (MessageStatus::Sent, DispatchState::Done);
+    let blocked = (MessageStatus::BlockedByQuota, DispatchState::Done);
+    assert_eq!(house.settled(&messages).await, Standing::from([(sent, 2), (blocked, 3)]));
+    assert_eq!((house.charged(1).await, house.open_charges().await, arrived(&server).len()), (2, 2, 2));
+    // There is no room that the others left.
+    let messages = house.queue(1).await;
+    assert_eq!(house.settled(&messages).await, Standing::from([(blocked, 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_tried_again_counts_from_when_it_goes() {
+    const HOUR: i64 = 60 * 60 * 1_000;
+    let later = MailServer::start(Script { rcpt: Reply::Say("450 4.7.1 later"), ..Script::default() }).await;
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&later)).await;
+    house.cap_frequency(1, 1).await;
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    let ann = ["ann@example.com".to_owned()];
+    let messages = house.queue_for(&ann, None, false).await;
+    let began = house.clock.now();
+    let mut next = waits_for_a_retry(&house, messages[0]).await;
+    while next.millis() - began.millis() < 6 * HOUR {
+        house.clock.advance(next.millis() - house.clock.now().millis());
+        next = waits_for_a_retry(&house, messages[0]).await;
+    }
+    house.credential(&smtp(&server)).await;
+    house.clock.advance(next.millis() - house.clock.now().millis());
+    let sent = (MessageStatus::Sent, DispatchState::Done);
+    let blocked = (MessageStatus::BlockedByQuota, DispatchState::Done);
+    assert_eq!(house.settled(&messages).await, Standing::from([(sent, 1)]));
+    let went = house.clock.now();
+    // A day after its first try it went less than a day ago.
+    house.clock.advance(began.millis() + 24 * HOUR + 1 - went.millis());
+    let messages = house.queue_for(&ann, None, false).await;
+    assert_eq!(house.settled(&messages).await, Standing::from([(blocked, 1)]));
+    house.clock.advance(went.millis() + 24 * HOUR + 1 - house.clock.now().millis());
+    let messages = house.queue_for(&ann, None, false).await;
+    assert_eq!(house.settled(&messages).await, Standing::from([(sent, 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frequency_cap_binds_what_waits_for_a_retry() {
+    let later = MailServer::start(Script { rcpt: Reply::Say("450 4.7.1 later"), ..Script::default() }).await;
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&later)).await;
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    let ann = ["ann@example.com".to_owned()];
+    let waiting = house.queue_for(&ann, None, false).await;
+    let next = waits_for_a_retry(&house, waiting[0]).await;
+    house.credential(&smtp(&server)).await;
+    let sent = (MessageStatus::Sent, DispatchState::Done);
+    let blocked = (MessageStatus::BlockedByQuota, DispatchState::Done);
+    let another = house.queue_for(&ann, None, false).await;
+    assert_eq!(house.settled(&another).await, Standing::from([(sent, 1)]));
+    house.cap_frequency(1, 7).await;
+    house.clock.advance(next.millis() - house.clock.now().millis());
+    assert_eq!(house.settled(&waiting).await, Standing::from([(blocked, 1)]));
+    assert_eq!((house.charged(1).await, arrived(&server).len()), (1, 1));
 }
