@@ -10,6 +10,7 @@ use docket_aggregates::channel::Channel;
 use docket_aggregates::hook_registry::HookEntry;
 use docket_aggregates::ids::OrganizationId;
 use serde::Deserialize;
+use serde_saphyr::budget::BudgetBreach;
 use uuid::Uuid;
 
 use super::HookRefusal;
@@ -132,9 +133,7 @@ impl Registry {
                 Some(at) => (at.line(), at.column()),
                 None => (0, 0),
             };
-            let message = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
-            let message = message.lines().next().unwrap_or_default().chars().take(300).collect();
-            HookRefusal::Yaml { line, column, message }
+            HookRefusal::Yaml { line, column, message: message(error.without_snippet()) }
         })?;
         let shapes = shape.hooks.unwrap_or_default();
         if shapes.len() > HOOKS_MAX {
@@ -159,6 +158,23 @@ impl Registry {
     pub fn entries(&self) -> Vec<HookEntry> {
         self.hooks.iter().map(|hook| HookEntry { id: hook.id.clone(), enabled: hook.enabled }).collect()
     }
+}
+
+/// What is wrong with a file that cannot be read.
+fn message(error: &serde_saphyr::Error) -> String {
+    let serde_saphyr::Error::Budget { breach, .. } = error else {
+        let message = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+        return message.lines().next().unwrap_or_default().chars().take(300).collect();
+    };
+    // Those are names of the library's own.
+    match breach {
+        BudgetBreach::Aliases { .. } | BudgetBreach::Anchors { .. } | BudgetBreach::MergeKeys { .. } => {
+            "anchors, aliases and merge keys are not read here"
+        }
+        BudgetBreach::Documents { .. } => "a file is one document",
+        _ => "the file is longer or deeper than one of hooks can be",
+    }
+    .to_owned()
 }
 
 fn hook(shape: HookShape) -> Result<Hook, HookRefusal> {
@@ -266,6 +282,14 @@ mod tests {
             panic!("another refusal")
         };
         assert!(line == 3 && !message.is_empty(), "{line} {message}");
+        for (text, expected) in [
+            ("hooks:\n  - <<: {id: a}\n", "anchors, aliases and merge keys are not read here"),
+            ("hooks: &x []\n", "anchors, aliases and merge keys are not read here"),
+            ("hooks: []\n---\nhooks: []\n", "a file is one document"),
+        ] {
+            let Err(HookRefusal::Yaml { message, .. }) = Registry::parse(text) else { panic!("{text}") };
+            assert_eq!(message, expected, "{text}");
+        }
         assert!(matches!(Registry::parse("hooks: []\n \tx: 1\n"), Err(HookRefusal::Tab { line: 2 })));
     }
 }

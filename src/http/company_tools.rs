@@ -21,6 +21,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::HttpState;
+use super::auth;
 use super::error::{ApiError, FieldProblem};
 use super::routes::{self, Deadline, Effect, LetIn, Route};
 use super::spec::{self, JSON, Spec};
@@ -264,7 +265,11 @@ impl CompanyTools {
                 Ok(response) => response,
                 Err(never) => match never {},
             },
-            Err(refusal) => refusal.into_response(),
+            // As at the routes: first whether the caller may, then what it asks.
+            Err(refusal) => match auth::admit(&entered.caller, tool.route.roles, Some(entered.company)) {
+                Err(forbidden) => ApiError::from(forbidden).into_response(),
+                Ok(()) => refusal.into_response(),
+            },
         };
         tell(response).await
     }

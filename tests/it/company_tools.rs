@@ -138,6 +138,7 @@ async fn a_tool_answers_what_its_route_answers() {
         ("approvals_list", json!({ "status": "late" }), "VALIDATION_FAILED"),
         ("outboxes_open", json!({ "channel": "email" }), "VALIDATION_FAILED"),
         ("approvals_bulk_approve", json!({ "approvalIds": [asked] }), "ROLE_FORBIDDEN"),
+        ("approvals_bulk_approve", json!({ "surplus": 1 }), "ROLE_FORBIDDEN"),
     ] {
         assert_eq!(code(&board, tool, arguments.clone()).await, expected, "{tool} {arguments}");
     }

@@ -6,6 +6,7 @@
 //! what declares neither is taken for a person's reply: a sequence must not stop because somebody is on holiday.
 
 mod automatic;
+mod heads;
 mod html;
 mod parts;
 mod report;
@@ -59,13 +60,14 @@ pub enum Kind {
 /// Reads a mail that came from `sender` (empty for the null return path) for `recipient`.
 pub fn read(sender: &str, recipient: &str, mail: &[u8]) -> Incoming {
     let addressed = Reference::of_address(recipient);
-    let Some(message) = MessageParser::default().parse_headers(mail) else {
+    let bounded = heads::bounded(mail);
+    let Some(message) = MessageParser::default().parse_headers(&*bounded) else {
         return Incoming { reference: addressed, kind: Kind::Other, from: None, message_id: None };
     };
     let answered = ids(&message, HeaderName::InReplyTo);
     let thread = ids(&message, HeaderName::References);
     let named = answered.iter().chain(&thread).find_map(|id| Reference::of_address(id));
-    let parts = parts::of(mail);
+    let parts = parts::of(&bounded);
     let report = report::find(&message, &parts);
     let returned = report.as_ref().and_then(|report| report.reference);
     let reference = addressed.or(named).or(returned);

@@ -1,5 +1,7 @@
 //! Mail that comes in, told apart: what servers and people really send.
 
+use std::time::{Duration, Instant};
+
 use docket::channels::Code;
 use docket::channels::email::incoming::{Kind, read};
 
@@ -327,6 +329,58 @@ fn a_mail_may_hold_as_many_mails_as_fit_and_is_read_on_a_small_stack() {
             .spawn(move || read("ada@example.org", &at("b.example.com"), &mail));
         let incoming = reading.unwrap().join().unwrap();
         assert_eq!(incoming.reference, Some(reference()), "{what}");
+    }
+}
+
+/// Heads of which the library would need time that grows with the square of their length.
+fn long_heads(length: usize) -> Vec<String> {
+    let many = |piece: &dyn Fn(usize) -> String| (0..length / 10).map(piece).collect::<String>();
+    let continued = many(&|n| format!("a{n}*1=x;"));
+    let languages = many(&|n| format!("a{n}*=u'x'y;"));
+    let encoded = many(&|_| "=?u8?q?x ".into());
+    let comments = many(&|_| "(".into());
+    let mut heads: Vec<String> = [continued, languages]
+        .into_iter()
+        .flat_map(|parameters| {
+            ["Content-Type: text/html; ", "Content-Disposition: inline; "]
+                .map(|name| format!("{name}{parameters}"))
+        })
+        .collect();
+    for name in [
+        "Subject",
+        "From",
+        "In-Reply-To",
+        "References",
+        "Message-ID",
+        "Content-Type: text/html; x",
+        "Received",
+    ] {
+        heads.extend([&encoded, &comments].map(|value| format!("{name}: {value}")));
+    }
+    heads
+}
+
+#[test]
+fn fields_that_are_longer_than_anybody_writes_are_not_read() {
+    let recipient = at("b.example.com");
+    for head in long_heads(3 * 1024 * 1024) {
+        let name = &head[..12];
+        let alone = format!("X: y\r\n{head}\r\n\r\nHello\r\n");
+        // As many as there may be, each as long as it may be.
+        let repeated = format!("{}\r\nHello\r\n", format!("{}\r\n", &head[..16_000]).repeat(300));
+        let part = format!("--b\r\n{}\r\n\r\nHello\r\n", &head[..8_000]);
+        let parts = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{}--b--\r\n", part.repeat(300));
+        let deep = format!(
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n{head}\r\n\r\nHidden\r\n--b\r\n\r\nHello\r\n--b--\r\n"
+        );
+        for mail in [&alone, &repeated, &parts, &deep] {
+            let began = Instant::now();
+            let incoming = read("ada@example.org", &recipient, mail.as_bytes());
+            // Some milliseconds, where it took minutes.
+            assert!(began.elapsed() < Duration::from_secs(20), "{name}: {:?}", began.elapsed());
+            let Kind::Reply { text: Some(text) } = incoming.kind else { panic!("{name}: {incoming:?}") };
+            assert_eq!(text.trim(), "Hello", "{name}");
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! the other, and building, copying or dropping as many as fit into 10 MiB needs more stack than a thread has: the
 //! process ends. So the parts are told apart here, with a list of what is still to be looked at instead of a call inside a
 //! call, and the library reads headers, or one part of text. It is never given a part of which it could make others, and
-//! a mail inside the mail stays bytes. Parts and levels are bounded; what is beyond is not looked at.
+//! a mail inside the mail stays bytes. Parts, levels and heads are bounded; what is beyond is not looked at.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,10 +12,13 @@ use std::ops::Range;
 use mail_parser::parsers::MessageStream;
 use mail_parser::{ContentType, Header, HeaderName, HeaderValue, MessageParser, PartType};
 
+use super::heads;
 use super::html::readable;
 
 /// Parts of a mail that are looked at.
 const PARTS_MAX: usize = 200;
+/// Bytes of the head of a part inside the mail. Two long names of a file, in its type and its disposition, come to 5 000.
+const HEAD_MAX: usize = 8 * 1024;
 /// Multiparts inside multiparts. Writing programs come to four or five.
 const LEVELS_MAX: usize = 20;
 
@@ -32,7 +35,7 @@ pub struct Part<'a> {
     alone: bool,
 }
 
-/// The parts of a mail in their order, without the multiparts that hold them.
+/// The parts of a mail, of which the head is bounded, in their order, without the multiparts that hold them.
 pub fn of(mail: &[u8]) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let mut alternatives = 0;
@@ -42,6 +45,9 @@ pub fn of(mail: &[u8]) -> Vec<Part<'_>> {
         looked_at += 1;
         if looked_at > PARTS_MAX {
             break;
+        }
+        if next.level > 0 && heads::length(next.raw) > HEAD_MAX {
+            continue;
         }
         let mut stream = MessageStream::new(next.raw);
         let mut headers = Vec::new();

@@ -3,6 +3,7 @@
 use mail_parser::{Message, MessageParser, MimeHeaders};
 
 use super::super::smtp::Enhanced;
+use super::heads;
 use super::parts::Part;
 use crate::channels::Reference;
 
@@ -38,6 +39,7 @@ pub fn find(message: &Message<'_>, parts: &[Part<'_>]) -> Option<Found> {
     }
     let mut report = Report::Other;
     let mut reference = None;
+    let mut returned = false;
     for part in parts {
         match part.kind().as_deref() {
             Some("message/delivery-status" | "message/global-delivery-status") => {
@@ -55,7 +57,11 @@ pub fn find(message: &Message<'_>, parts: &[Part<'_>]) -> Option<Found> {
                     _ => Report::Other,
                 };
             }
-            Some("message/rfc822" | "message/global" | "text/rfc822-headers" | "message/global-headers") => {
+            // A report has one (RFC 6522, 3).
+            Some("message/rfc822" | "message/global" | "text/rfc822-headers" | "message/global-headers")
+                if !returned =>
+            {
+                returned = true;
                 reference = reference.or_else(|| original(part));
             }
             _ => (),
@@ -67,7 +73,8 @@ pub fn find(message: &Message<'_>, parts: &[Part<'_>]) -> Option<Found> {
 /// The message that the returned mail, or its head, was.
 fn original(part: &Part<'_>) -> Option<Reference> {
     let contents = part.contents();
-    let parsed = MessageParser::default().parse_headers(&*contents)?;
+    let bounded = heads::bounded(&contents);
+    let parsed = MessageParser::default().parse_headers(&*bounded)?;
     parsed.message_id().and_then(Reference::of_address)
 }
 

@@ -1,0 +1,101 @@
+//! Heads of mails, as far as they are read.
+//!
+//! A mail comes from strangers, and what the library needs to read one field may grow with the square of its length: it
+//! compares continued parameters (RFC 2231) with each other, and reads whatever begins like an encoded word to the end of
+//! the field, again for each beginning. A mail of 1 MB would keep a thread for many seconds. So a field that is longer than
+//! programs write is left out before anything is read, and so is what is beyond the bytes of a head.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Bytes of a field, unfolded or not. `References` of a long thread come to a few thousand.
+const FIELD_MAX: usize = 16 * 1024;
+/// Bytes of a head. Most are below 20 KiB.
+const HEAD_MAX: usize = 256 * 1024;
+
+/// The mail without the fields of its head that are not looked at.
+pub fn bounded(mail: &[u8]) -> Cow<'_, [u8]> {
+    let mut kept = Vec::new();
+    let mut length = 0;
+    let mut end = 0;
+    for field in fields(mail) {
+        end = field.end;
+        if field.len() <= FIELD_MAX && length + field.len() <= HEAD_MAX {
+            length += field.len();
+            kept.push(field);
+        }
+    }
+    if length == end {
+        return mail.into();
+    }
+    let mut left = Vec::with_capacity(length + mail.len() - end);
+    kept.into_iter().for_each(|field| left.extend_from_slice(&mail[field]));
+    left.extend_from_slice(&mail[end..]);
+    left.into()
+}
+
+/// Bytes of the head of a mail or of a part.
+pub fn length(raw: &[u8]) -> usize {
+    fields(raw).last().map_or(0, |field| field.end)
+}
+
+/// Where the fields lie, with the lines that go on with them, up to the empty line (RFC 5322, 2.2).
+fn fields(raw: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let begun = at;
+        while at < raw.len() {
+            let rest = &raw[at..];
+            let line = memchr::memchr(b'\n', rest).map_or(rest, |end| &rest[..=end]);
+            let goes_on = line.starts_with(b" ") || line.starts_with(b"\t");
+            if at > begun && !goes_on {
+                break;
+            }
+            if !goes_on && line.trim_ascii().is_empty() {
+                return None;
+            }
+            at += line.len();
+        }
+        (at > begun).then_some(begun..at)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_at_the_empty_line_and_a_field_where_no_line_goes_on_with_it() {
+        for (mail, expected) in [
+            (
+                "A: 1\r\nB: 2\r\n  3\r\n\t4\r\nC: 5\r\n\r\nbody: 6\r\n",
+                &["A: 1", "B: 2\r\n  3\r\n\t4", "C: 5"][..],
+            ),
+            ("A: 1\nB: 2\n\nC: 3\n", &["A: 1", "B: 2"]),
+            ("A: 1\r\n \r\nB: 2\r\n\r\n", &["A: 1", "B: 2"]),
+            ("A: 1", &["A: 1"]),
+            ("\r\nA: 1\r\n", &[]),
+            ("", &[]),
+        ] {
+            let found: Vec<_> = fields(mail.as_bytes()).map(|field| mail[field].trim_end()).collect();
+            assert_eq!(found, expected, "{mail:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_too_long_is_left_out() {
+        let usual = "Subject: a\r\nReferences: <b@c>\r\n <d@e>\r\n\r\nText: of the body\r\n";
+        assert!(matches!(bounded(usual.as_bytes()), Cow::Borrowed(_)));
+        let long = format!(
+            "Subject: a\r\nX: {}To: b\r\n\r\n{}",
+            " y\r\n".repeat(FIELD_MAX),
+            "z".repeat(FIELD_MAX * 2)
+        );
+        let expected = format!("Subject: a\r\nTo: b\r\n\r\n{}", "z".repeat(FIELD_MAX * 2));
+        assert_eq!(bounded(long.as_bytes()), expected.as_bytes());
+        let many = format!("{}\r\nbody", "X: 1234\r\n".repeat(HEAD_MAX));
+        let left = bounded(many.as_bytes());
+        assert!(length(&left) <= HEAD_MAX && length(&left) > HEAD_MAX - 9);
+        assert!(left.ends_with(b"\r\n\r\nbody"));
+    }
+}
