@@ -5,6 +5,7 @@
 //! outbox, so that a flood of what nobody signed costs little ([`crate::strangers`]).
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Method, StatusCode};
@@ -18,7 +19,7 @@ use super::HttpState;
 use super::error::ApiError;
 use super::input::{path_id, received};
 use super::reply;
-use super::routes::Open;
+use super::routes::{self, Open};
 use super::spec::Spec;
 use crate::channels::WebhookError;
 use crate::channels::listening;
@@ -153,23 +154,24 @@ fn not_flooded(state: &HttpState, door: Door) -> Result<(), ApiError> {
     }
 }
 
-fn door(channel: &str, company: &str, outbox: &str) -> Result<Door, ApiError> {
+fn door(place: Place) -> Result<Door, ApiError> {
+    let Path((channel, company, outbox)) = place.map_err(|_| routes::malformed_path())?;
     let channel: Channel = channel.parse().map_err(|_| ApiError::not_found("OUTBOX_NOT_FOUND", "outbox"))?;
     if !listening::speaks(channel) {
         return Err(ApiError::not_found("OUTBOX_NOT_FOUND", "outbox"));
     }
-    Ok(Door { channel, organization: path_id("companyId", company)?, outbox: path_id("outboxId", outbox)? })
+    Ok(Door { channel, organization: path_id("companyId", &company)?, outbox: path_id("outboxId", &outbox)? })
 }
 
-type Place = Path<(String, String, String)>;
+type Place = Result<Path<(String, String, String)>, PathRejection>;
 
 /// `GET /webhooks/{channel}/{companyId}/{outboxId}?hub.mode=&hub.verify_token=&hub.challenge=`.
 async fn confirm(
     State(state): State<HttpState>,
-    Path((channel, company, outbox)): Place,
+    place: Place,
     OriginalUri(uri): OriginalUri,
 ) -> Result<Response, ApiError> {
-    let door = door(&channel, &company, &outbox)?;
+    let door = door(place)?;
     not_flooded(&state, door)?;
     let challenge = webhooks::confirm(&state.app, door, uri.query().unwrap_or_default()).await;
     let challenge = challenge.map_err(|refusal| Turned::of(refusal).counted(&state, door))?;
@@ -182,12 +184,8 @@ async fn confirm(
 }
 
 /// `POST /webhooks/{channel}/{companyId}/{outboxId}`.
-async fn take(
-    State(state): State<HttpState>,
-    Path((channel, company, outbox)): Place,
-    request: Request,
-) -> Result<Response, ApiError> {
-    let door = door(&channel, &company, &outbox)?;
+async fn take(State(state): State<HttpState>, place: Place, request: Request) -> Result<Response, ApiError> {
+    let door = door(place)?;
     not_flooded(&state, door)?;
     let headers = request.headers().clone();
     let taken = match received(request).await {

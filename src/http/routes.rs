@@ -381,11 +381,14 @@ pub(super) async fn recognise(
 pub(super) async fn organization_in(
     parts: &mut axum::http::request::Parts,
 ) -> Result<Option<OrganizationId>, ApiError> {
-    let params = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| {
-        ApiError::new(StatusCode::BAD_REQUEST, "MALFORMED_PATH", "the path cannot be decoded")
-    })?;
+    let params = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| malformed_path())?;
     let named = params.iter().find(|(name, _)| matches!(*name, "companyId" | "organizationId"));
     named.map(|(name, value)| input::path_id(name, value)).transpose()
+}
+
+/// The refusal of an address that is no text.
+pub(super) fn malformed_path() -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "MALFORMED_PATH", "the path cannot be decoded")
 }
 
 /// The route that a request was matched to, for the metrics.

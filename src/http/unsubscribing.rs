@@ -5,6 +5,7 @@
 //! made. No page names an address.
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
@@ -164,17 +165,24 @@ async fn believed(state: &HttpState, token: &str) -> Result<Reference, Page> {
     if claimed.is_ours(&keys) { Ok(claimed.reference) } else { Err(Page::UNKNOWN) }
 }
 
+type Token = Result<Path<String>, PathRejection>;
+
+/// What is no text is no token of ours.
+fn text_of(token: Token) -> String {
+    token.map_or_else(|_| String::new(), |Path(token)| token)
+}
+
 /// `GET /u/{token}`.
-async fn ask(State(state): State<HttpState>, Path(token): Path<String>) -> Response {
-    match believed(&state, &token).await {
+async fn ask(State(state): State<HttpState>, token: Token) -> Response {
+    match believed(&state, &text_of(token)).await {
         Ok(_) => Page::ASKED.answer(),
         Err(page) => page.answer(),
     }
 }
 
 /// `POST /u/{token}`.
-async fn press(State(state): State<HttpState>, Path(token): Path<String>, request: Request) -> Response {
-    match pressed(&state, &token, request).await {
+async fn press(State(state): State<HttpState>, token: Token, request: Request) -> Response {
+    match pressed(&state, &text_of(token), request).await {
         Ok(()) => Page::DONE.answer(),
         Err(page) => page.answer(),
     }

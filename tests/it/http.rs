@@ -27,6 +27,7 @@ async fn what_is_no_request_of_ours_is_refused_in_json() {
         (Method::POST, agents.as_str(), &[JSON][..], huge.as_str(), 413, "BODY_TOO_LARGE"),
         (Method::GET, "/api/companies/no-uuid/crm/agents", &[][..], "", 400, "VALIDATION_FAILED"),
         (Method::GET, "/api/companies/%ff/crm/agents", &[][..], "", 400, "MALFORMED_PATH"),
+        (Method::POST, "/webhooks/email/%ff/x", &[][..], "{}", 400, "MALFORMED_PATH"),
         (Method::GET, agents.as_str(), &[("idempotency-key", "")][..], "", 400, "VALIDATION_FAILED"),
         (Method::GET, agents.as_str(), &[("x-run-id", "7")][..], "", 400, "VALIDATION_FAILED"),
     ] {

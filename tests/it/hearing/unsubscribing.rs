@@ -147,14 +147,19 @@ async fn a_token_that_we_did_not_make_is_not_found() {
     let never_sent = path_of(&story, story.app.clock.mint()).await;
     let tampered = format!("{}{}", &path[..path.len() - 1], if path.ends_with('A') { 'B' } else { 'A' });
     let nobody = format!("/u/{}", "A".repeat(64));
-    for path in
-        ["/u/x", "/u/..%2f..%2fetc%2fpasswd", &nobody, &tampered, elsewhere.strip_prefix(PUBLIC_URL).unwrap()]
-    {
+    for path in [
+        "/u/x",
+        "/u/%ff",
+        "/u/..%2f..%2fetc%2fpasswd",
+        &nobody,
+        &tampered,
+        elsewhere.strip_prefix(PUBLIC_URL).unwrap(),
+    ] {
         // A well-made token of a message that another company never had says nothing of it either.
         let (status, ..) = story.outside(Method::POST, path, &[FORM], PRESSED).await;
         assert_eq!(status, 404, "{path}");
     }
-    for path in [&nobody, &tampered] {
+    for path in ["/u/%ff", &nobody, &tampered] {
         assert_eq!(story.outside(Method::GET, path, &[], "").await.0, 404, "{path}");
     }
     assert_eq!(story.outside(Method::POST, &never_sent, &[FORM], PRESSED).await.0, 404);
