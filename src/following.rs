@@ -97,8 +97,8 @@ async fn catch_up<H: Handler>(
     handler: &H,
     ending: &CancellationToken,
 ) -> Result<(), ReadError> {
-    let behind: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT h.organization_id FROM ledger.heads h \
+    let behind: Vec<(Uuid, i64, i64)> = sqlx::query_as(
+        "SELECT h.organization_id, coalesce(f.position, 0), h.position FROM ledger.heads h \
          LEFT JOIN ledger.followers f ON f.organization_id = h.organization_id AND f.handler = $1 \
          WHERE h.position > coalesce(f.position, 0) AND h.organization_id <> $2 LIMIT $3",
     )
@@ -107,14 +107,56 @@ async fn catch_up<H: Handler>(
     .bind(ORGANIZATIONS)
     .fetch_all(ledger.pool())
     .await?;
-    for organization in behind {
-        while step(ledger, handler, OrganizationId(organization)).await? {
+    for (organization, cursor, head) in behind {
+        let organization = OrganizationId(organization);
+        if pass_over(ledger, handler, organization, cursor, head).await? {
+            continue;
+        }
+        while step(ledger, handler, organization).await? {
             if ending.is_cancelled() {
                 return Ok(());
             }
         }
     }
     Ok(())
+}
+
+/// Moves the cursor up to the head at once if nothing in between is wanted, as most of what is appended is not; whether
+/// nothing is left to be done. What is wanted is asked after the head was read, and holds for as long as the cursor stays
+/// where it was.
+async fn pass_over<H: Handler>(
+    ledger: &Ledger,
+    handler: &H,
+    organization: OrganizationId,
+    cursor: i64,
+    head: i64,
+) -> Result<bool, ReadError> {
+    let mut connection = ledger.pool().acquire().await?;
+    if !handler.follows(&mut connection).await? {
+        return Ok(true);
+    }
+    let wanted = handler.wants(&mut connection, organization).await?;
+    if !wanted.is_empty() && head - cursor > POSITIONS {
+        return Ok(false);
+    }
+    // Nothing but the cursor is written: what a crash loses of it is passed over once more.
+    let moved = sqlx::query(
+        "UPDATE ledger.followers f SET position = $4 FROM ( \
+             SELECT set_config('synchronous_commit', 'off', true) FROM ledger.followers \
+             WHERE organization_id = $1 AND handler = $2 AND position = $3 AND NOT EXISTS ( \
+                 SELECT FROM ledger.events WHERE organization_id = $1 AND position > $3 AND position <= $4 \
+                     AND event_type = ANY($5)) \
+             FOR UPDATE SKIP LOCKED) AS own \
+         WHERE f.organization_id = $1 AND f.handler = $2",
+    )
+    .bind(organization.uuid())
+    .bind(H::NAME)
+    .bind(cursor)
+    .bind(head)
+    .bind(wanted)
+    .execute(&mut *connection)
+    .await?;
+    Ok(moved.rows_affected() > 0)
 }
 
 /// Handles one portion and moves the cursor; whether there may be more.

@@ -20,6 +20,7 @@ mod deduplication;
 mod dispatcher;
 mod event_stream;
 mod faults;
+mod following;
 mod golden;
 mod hearing;
 mod hooks;
