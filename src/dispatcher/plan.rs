@@ -4,6 +4,7 @@
 //! because only a charge can know whether there is room. Whatever ends or holds back a message that was charged before
 //! gives the charge back in the same append.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cqrs_es::Aggregate as _;
@@ -270,6 +271,12 @@ impl Deciding<'_, '_> {
         }
     }
 
+    /// The same, on no rule and no label.
+    fn refuse(&mut self, candidate: Candidate, ruling: Ruling) {
+        let allowlist_version = self.seen.ground.allowlist.version;
+        self.rule(candidate, ruling, Grounds { allowlist_version, ..Grounds::default() });
+    }
+
     fn charge(mut self, today: Option<Today>, candidates: Vec<Candidate>) {
         let Some(today) = today else {
             let puzzled = self.seen.now.plus_millis(PUZZLING_MILLIS);
@@ -282,36 +289,34 @@ impl Deciding<'_, '_> {
         let credential = &self.seen.ground.credential.state;
         let bucket = self.seen.buckets.get(&today.bucket_id);
         let holds = |id| bucket.is_some_and(|bucket| bucket.state.holds(id));
-        // What waits for a retry keeps its charge, but for as many as a cap that was lowered meanwhile is too low for.
-        let mut used = bucket.map_or(0, |bucket| bucket.state.used());
         let daily = credential.daily_cap().unwrap_or(u64::MAX);
         let cap = self.seen.ground.control.state.frequency();
-        let quota = |reason| {
-            let grounds =
-                Grounds { allowlist_version: self.seen.ground.allowlist.version, ..Grounds::default() };
-            (Ruling::BlockedByQuota(reason), grounds)
-        };
         let unlinked = self.seen.ground.outbox.state.channel() == Some(Channel::Email)
             && self.seen.shared.app.public_url.is_none();
-        for candidate in candidates {
-            if unlinked {
-                let grounds =
-                    Grounds { allowlist_version: self.seen.ground.allowlist.version, ..Grounds::default() };
-                self.rule(candidate, Ruling::Fail(Reason::NoPublicUrl), grounds);
-                continue;
+        if unlinked {
+            for candidate in candidates {
+                self.refuse(candidate, Ruling::Fail(Reason::NoPublicUrl));
             }
+            return self.finish(Some(today));
+        }
+        // What waits for a retry keeps its charge, but for as many as a cap that was lowered meanwhile is too low for. It comes
+        // first, and of it what the frequency cap blocks: what is given back is room for the others.
+        let (waited, first): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|candidate| holds(candidate.id));
+        let (waited, enough): (Vec<_>, Vec<_>) =
+            waited.into_iter().partition(|candidate| self.count(candidate, cap));
+        for candidate in enough {
+            self.refuse(candidate, Ruling::BlockedByQuota(Reason::FrequencyCap));
+        }
+        for candidate in waited.into_iter().chain(first) {
             let charged = holds(candidate.id);
-            let others = used - u64::from(charged);
-            if others >= daily {
+            if self.used(today.bucket_id) - u64::from(charged) >= daily {
                 self.rests_on_quota = true;
-                let (ruling, grounds) = quota(Reason::DailyCap);
-                self.rule(candidate, ruling, grounds);
-                used = others;
+                self.refuse(candidate, Ruling::BlockedByQuota(Reason::DailyCap));
                 continue;
             }
             if !self.count(&candidate, cap) {
-                let (ruling, grounds) = quota(Reason::FrequencyCap);
-                self.rule(candidate, ruling, grounds);
+                self.refuse(candidate, Ruling::BlockedByQuota(Reason::FrequencyCap));
                 continue;
             }
             let id = candidate.id;
@@ -320,7 +325,6 @@ impl Deciding<'_, '_> {
             }
             let outgoing = self.outgoing(&candidate);
             if self.hand_over(candidate, today.bucket_id, outgoing) && !charged {
-                used += 1;
                 self.charged.push(id);
             }
         }
@@ -401,6 +405,14 @@ impl Deciding<'_, '_> {
         }
     }
 
+    /// How many messages today's bucket has once this append is made, as far as it is decided.
+    fn used(&self, today: BucketId) -> u64 {
+        let before = self.seen.buckets.get(&today).map_or(0, |bucket| bucket.state.used());
+        let of_today = self.refunds.iter().filter(|((bucket_id, _), _)| *bucket_id == today);
+        let refunded: usize = of_today.map(|(_, messages)| messages.len()).sum();
+        before - refunded as u64 + self.charged.len() as u64
+    }
+
     /// Counts a message to its recipient's frequency cap; false if there have been enough.
     fn count(&mut self, candidate: &Candidate, cap: Option<FrequencyCap>) -> bool {
         let at = self.seen.now;
@@ -454,7 +466,11 @@ impl Deciding<'_, '_> {
         {
             let mut events = of_buckets.remove(&today.bucket_id).unwrap_or_default();
             if !self.charged.is_empty() {
-                let charged = bucket.state.decide(BucketCommand::Charge {
+                let mut state = Cow::Borrowed(&*bucket.state);
+                for refunded in &events {
+                    state.to_mut().apply(refunded.clone());
+                }
+                let charged = state.decide(BucketCommand::Charge {
                     bucket_id: today.bucket_id,
                     credential_id: ground.credential_id,
                     channel: today.channel,

@@ -352,3 +352,35 @@ async fn a_frequency_cap_binds_what_waits_for_a_retry() {
     assert_eq!(house.settled(&waiting).await, Standing::from([(blocked, 1)]));
     assert_eq!((house.charged(1).await, arrived(&server).len()), (1, 1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_back_in_an_append_is_room_for_the_others_in_it() {
+    let later = MailServer::start(Script { rcpt: Reply::Say("450 4.7.1 later"), ..Script::default() }).await;
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&server)).await;
+    house.limit(Some(3), "UTC").await;
+    let dispatcher = house.dispatch(&house.app, NOWHERE);
+    let [ann, bob, cleo] = ["ann@example.com", "bob@example.com", "cleo@example.com"].map(str::to_owned);
+    let first = house.queue_for(std::slice::from_ref(&ann), None, false).await;
+    let sent = (MessageStatus::Sent, DispatchState::Done);
+    let blocked = (MessageStatus::BlockedByQuota, DispatchState::Done);
+    assert_eq!(house.settled(&first).await, Standing::from([(sent, 1)]));
+    house.credential(&smtp(&later)).await;
+    let waiting = house.queue_for(&[ann, bob], None, false).await;
+    for id in &waiting {
+        waits_for_a_retry(&house, *id).await;
+    }
+    assert_eq!(house.charged(1).await, 3);
+    drop(dispatcher);
+
+    // Ann has got enough: of one cap, hers is given back; of the other, a second one.
+    house.cap_frequency(1, 7).await;
+    house.limit(Some(2), "UTC").await;
+    house.credential(&smtp(&server)).await;
+    house.pass(Duration::from_secs(60 * 60));
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    assert_eq!(house.settled(&waiting).await, Standing::from([(sent, 1), (blocked, 1)]));
+    let next = house.queue_for(&[cleo], None, false).await;
+    assert_eq!(house.settled(&next).await, Standing::from([(blocked, 1)]));
+    assert_eq!((house.charged(1).await, arrived(&server).len()), (2, 2));
+}
