@@ -93,6 +93,8 @@ pub fn main() -> ExitCode {
             Verb::Rebuild(verb) => verb.run(&config).await,
         }
     });
+    // Work that cannot be broken off, as a mail that is being read, is not waited for.
+    runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

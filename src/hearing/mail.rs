@@ -17,6 +17,7 @@ use super::own_words::own_words;
 use super::webhooks::beginning;
 use super::{HearError, News, Standing, notice_hash, record};
 use crate::app::App;
+use crate::aside;
 use crate::channels::email::incoming::{Incoming, Kind};
 use crate::channels::email::lmtp::{self, LmtpLimits, Verdict};
 use crate::channels::listening::is_stop;
@@ -50,7 +51,8 @@ pub async fn take(app: &App, incoming: Incoming) -> Verdict {
     }
     let (kind, delivery, suppress, detail) = match incoming.kind {
         Kind::Reply { text } => {
-            let stop = text.as_deref().is_some_and(|text| is_stop(&own_words(text)));
+            let stops = async { text.as_deref().is_some_and(|text| is_stop(&own_words(text))) };
+            let stop = aside::run(reference.organization, stops).await;
             let wish = stop.then_some(SuppressionReason::Unsubscribe);
             ("reply", Delivery::Replied, wish, text.as_deref().map(beginning))
         }

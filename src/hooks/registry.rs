@@ -1,7 +1,7 @@
 //! The hooks of a file: what the operator wrote, read whole or refused.
 //!
-//! The file is YAML without aliases, anchors, tags and tabs: nothing in it means more than it says. Every refusal names
-//! the place.
+//! The file is YAML without aliases, anchors and tabs: nothing in it means more than it says, and a tag says nothing. Every
+//! refusal names the place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,8 +111,9 @@ impl Registry {
             return Err(HookRefusal::Tab { line: line + 1 });
         }
         // A file of comments alone is a document that holds nothing, and so no hooks.
-        let blank = |line: &str| line.trim_start_matches('\u{FEFF}').trim().is_empty();
-        if text.lines().all(|line| blank(line) || line.trim_start().starts_with('#')) {
+        // A line of YAML may end with a CR alone.
+        let blank = |line: &str| matches!(line.trim_start_matches('\u{FEFF}').trim(), "" | "---");
+        if text.split(['\n', '\r']).all(|line| blank(line) || line.trim_start().starts_with('#')) {
             return Ok(Self::default());
         }
         let options = serde_saphyr::options! {
@@ -234,7 +235,19 @@ mod tests {
             (second.timeout, second.channels.as_slice()),
             (Duration::from_secs(5), &[Channel::Whatsapp][..])
         );
-        for empty in ["", "\n\n", "# nothing\n", "hooks:\n", "hooks: []\n", "hooks: null\n", "{}\n"] {
+        let ended_otherwise = text.replace('\n', "\r");
+        assert_eq!(Registry::parse(&ended_otherwise).unwrap(), registry);
+        for empty in [
+            "",
+            "\n\n",
+            "# nothing\n",
+            "---\n",
+            "---\n# nothing\r\n",
+            "hooks:\n",
+            "hooks: []\n",
+            "hooks: null\n",
+            "{}\n",
+        ] {
             assert_eq!(Registry::parse(empty).unwrap(), Registry::default(), "{empty:?}");
         }
     }

@@ -57,44 +57,100 @@ pub enum Kind {
     Other,
 }
 
+/// Bytes of a mail's text that are looked at.
+const TEXT_MAX: usize = 1 << 20;
+
+/// What a mail says, whoever it is for.
+#[derive(Clone, Debug)]
+pub struct Content {
+    report: Option<Report>,
+    /// The message that its ids, or the original in a report, name.
+    named: Option<Reference>,
+    /// Whether it answers any mail.
+    answers: bool,
+    from_a_server: bool,
+    from_a_daemon: bool,
+    automatic: bool,
+    text: Option<String>,
+    from: Option<String>,
+    message_id: String,
+}
+
+impl Content {
+    /// Reads a mail; none if it has no head that could be read.
+    pub fn of(mail: &[u8]) -> Option<Self> {
+        let bounded = heads::bounded(mail);
+        let message = MessageParser::default().parse_headers(&*bounded)?;
+        let answered = ids(&message, HeaderName::InReplyTo);
+        let thread = ids(&message, HeaderName::References);
+        let named = answered.iter().chain(&thread).find_map(|id| Reference::of_address(id));
+        let parts = parts::of(&bounded);
+        let report = report::find(&message, &parts);
+        let returned = report.as_ref().and_then(|report| report.reference);
+        let message_id = message.message_id().map(str::to_owned);
+        Some(Self {
+            report: report.map(|report| report.report),
+            named: named.or(returned),
+            answers: !answered.is_empty() || !thread.is_empty(),
+            from_a_server: from_a_server(&message),
+            from_a_daemon: from_a_daemon(&message),
+            automatic: automatic::is_automatic(&message),
+            text: parts::text(&parts).map(readable).filter(|text| !text.is_empty()),
+            from: message.from().and_then(|from| from.first()?.address().map(str::to_owned)),
+            message_id: message_id.unwrap_or_else(|| hex::encode(Sha256::digest(mail))),
+        })
+    }
+
+    /// What it is if it came from `sender` (empty for the null return path) for `recipient`.
+    pub fn received(&self, sender: &str, recipient: &str) -> Incoming {
+        let addressed = Reference::of_address(recipient);
+        let reference = addressed.or(self.named);
+        let answers = reference.is_some() || self.answers;
+        let kind = match &self.report {
+            Some(Report::Failed { status }) => bounce(status.as_deref()),
+            Some(Report::Abuse) => Kind::Complaint,
+            Some(Report::Other) => Kind::Other,
+            // The null return path declares that nobody is to answer. From a server to an address of ours it is a bounce
+            // of one that does not write reports: what exactly failed, it does not say.
+            None if sender.is_empty() && addressed.is_some() && self.from_a_server => bounce(None),
+            // From anybody else it is an automatic answer, which is to have that return path (RFC 3834, 3.3).
+            None if self.automatic || (sender.is_empty() && addressed.is_some()) => {
+                if answers {
+                    Kind::AutomaticReply
+                } else {
+                    Kind::Other
+                }
+            }
+            None if sender.is_empty() || self.from_a_daemon => Kind::Other,
+            None if answers => Kind::Reply { text: self.text.clone() },
+            None => Kind::Other,
+        };
+        Incoming { reference, kind, from: self.from.clone(), message_id: Some(self.message_id.clone()) }
+    }
+}
+
+/// Long as it may be, because what its writer added may stand below a long quotation.
+fn readable(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(TEXT_MAX));
+    text.replace('\0', "")
+}
+
 /// Reads a mail that came from `sender` (empty for the null return path) for `recipient`.
 pub fn read(sender: &str, recipient: &str, mail: &[u8]) -> Incoming {
-    let addressed = Reference::of_address(recipient);
-    let bounded = heads::bounded(mail);
-    let Some(message) = MessageParser::default().parse_headers(&*bounded) else {
-        return Incoming { reference: addressed, kind: Kind::Other, from: None, message_id: None };
-    };
-    let answered = ids(&message, HeaderName::InReplyTo);
-    let thread = ids(&message, HeaderName::References);
-    let named = answered.iter().chain(&thread).find_map(|id| Reference::of_address(id));
-    let parts = parts::of(&bounded);
-    let report = report::find(&message, &parts);
-    let returned = report.as_ref().and_then(|report| report.reference);
-    let reference = addressed.or(named).or(returned);
+    received(Content::of(mail).as_ref(), sender, recipient)
+}
 
-    let answers = reference.is_some() || !answered.is_empty() || !thread.is_empty();
-    let kind = match report.map(|report| report.report) {
-        Some(Report::Failed { status }) => bounce(status.as_deref()),
-        Some(Report::Abuse) => Kind::Complaint,
-        Some(Report::Other) => Kind::Other,
-        // The null return path declares that nobody is to answer. From a server to an address of ours it is a bounce of
-        // one that does not write reports: what exactly failed, it does not say.
-        None if sender.is_empty() && addressed.is_some() && from_a_server(&message) => bounce(None),
-        // From anybody else it is an automatic answer, which is to have that return path (RFC 3834, 3.3).
-        None if automatic::is_automatic(&message) || (sender.is_empty() && addressed.is_some()) => {
-            if answers { Kind::AutomaticReply } else { Kind::Other }
-        }
-        None if sender.is_empty() || from_a_daemon(&message) => Kind::Other,
-        None if answers => Kind::Reply {
-            // All of it: what its writer added may stand below a long quotation.
-            text: parts::text(&parts).map(|text| text.replace('\0', "")).filter(|text| !text.is_empty()),
+/// What a mail is of which this was read.
+pub fn received(content: Option<&Content>, sender: &str, recipient: &str) -> Incoming {
+    match content {
+        Some(content) => content.received(sender, recipient),
+        None => Incoming {
+            reference: Reference::of_address(recipient),
+            kind: Kind::Other,
+            from: None,
+            message_id: None,
         },
-        None => Kind::Other,
-    };
-    let from = message.from().and_then(|from| from.first()?.address().map(str::to_owned));
-    let message_id = message.message_id().map(str::to_owned);
-    let message_id = message_id.unwrap_or_else(|| hex::encode(Sha256::digest(mail)));
-    Incoming { reference, kind, from, message_id: Some(message_id) }
+    }
 }
 
 fn bounce(status: Option<&str>) -> Kind {

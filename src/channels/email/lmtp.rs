@@ -11,7 +11,7 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::incoming::{self, Incoming};
+use super::incoming::{self, Content, Incoming};
 
 /// What a session may use up.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,13 @@ pub struct Handed {
     pub recipient: String,
     /// Head and body.
     pub mail: Arc<Vec<u8>>,
+    /// What it says, once that was read: once, however many recipients it has.
+    pub content: Arc<OnceLock<Option<Content>>>,
 }
+
+/// Mails that are read at once. Reading is work for a processor, which the others need as well; and what was begun cannot
+/// be broken off, neither by its deadline nor by the end of the process.
+const READ_AT_ONCE: usize = 2;
 
 /// Which protocol a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,11 +100,17 @@ pub async fn serve<F, Fut>(
     Fut: Future<Output = Verdict> + Send,
 {
     let take = Arc::new(take);
-    let read = move |Handed { sender, recipient, mail }| {
-        let take = take.clone();
+    let reading = Arc::new(Semaphore::new(READ_AT_ONCE));
+    let read = move |Handed { sender, recipient, mail, content }| {
+        let (take, reading) = (take.clone(), reading.clone());
         async move {
+            let Ok(turn) = reading.acquire_owned().await else { return Verdict::Later };
             // A mail is read away from the threads that serve, and a defect of the parser is this mail's alone.
-            let read = tokio::task::spawn_blocking(move || incoming::read(&sender, &recipient, &mail));
+            let read = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                let content = content.get_or_init(|| Content::of(&mail));
+                incoming::received(content.as_ref(), &sender, &recipient)
+            });
             match read.await {
                 Ok(incoming) => take(incoming).await,
                 Err(_) => {
@@ -287,13 +299,14 @@ impl<R: AsyncBufReadExt + AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W
         let max = self.limits.mail_bytes_max;
         let mail = in_time(self.limits.mail_within, read_mail(&mut self.reader, max)).await?;
         let sender = self.sender.take().unwrap_or_default();
-        let mail = mail.map(Arc::new);
+        let mail = mail.map(|mail| (Arc::new(mail), Arc::<OnceLock<_>>::default()));
         let mut answers = Vec::new();
         for recipient in std::mem::take(&mut self.recipients) {
             let answer = match &mail {
                 None => "552 5.3.4 the mail is too large",
-                Some(mail) => {
-                    let handed = Handed { sender: sender.clone(), recipient, mail: mail.clone() };
+                Some((mail, content)) => {
+                    let (sender, mail, content) = (sender.clone(), mail.clone(), content.clone());
+                    let handed = Handed { sender, recipient, mail, content };
                     let taken = tokio::time::timeout(self.limits.record_within, take(handed)).await;
                     match taken.unwrap_or(Verdict::Later) {
                         Verdict::Kept => "250 2.1.5 taken",

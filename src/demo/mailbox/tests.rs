@@ -50,6 +50,7 @@ async fn what_arrives_is_kept_and_the_oldest_makes_room() {
             sender: String::new(),
             recipient: format!("{number}@example.org"),
             mail: Arc::new(b"Subject: a\r\n\r\n".to_vec()),
+            content: Arc::default(),
         };
         mailbox.letters().take(handed);
     }

@@ -24,6 +24,7 @@ use super::words;
 use crate::app::App;
 use crate::hearing;
 use crate::sending::addressee::Addressee;
+use crate::sending::content;
 use crate::sending::drafting::Result;
 use crate::sending::recipient::{Recipient, counted_in};
 use crate::sending::vouching::labels_now;
@@ -89,6 +90,8 @@ struct Present {
     leading: Leading,
     /// What the board says of its words now.
     labels: Option<Labels>,
+    /// The content piece that it names.
+    piece: Option<ContentPiece>,
     addressee: Option<(Addressee, bool)>,
 }
 
@@ -200,6 +203,7 @@ impl Present {
             module_on: app.workspaces.is_on(ledger, organization).await?,
             leading: led.remove(&row.message_id).unwrap_or_default().leading,
             labels: labels_now(message, &outbox.state, piece.as_ref().map(|piece| &*piece.state)),
+            piece: piece.map(|piece| (*piece.state).clone()),
             outbox: (*outbox.state).clone(),
             addressee,
         })
@@ -239,8 +243,16 @@ impl Present {
                 "Its recipient was erased, so that nothing more becomes of it.",
             ));
         };
+        if self.piece.as_ref().is_some_and(|piece| !piece.is_live()) {
+            return Ok(A_NEW_SEND.against("failed", Reason::PieceGone));
+        }
         let recipient = addressee.judged(*suppressed);
-        let labels = Labels { niche: row.niche.clone(), tags: row.tags.clone() };
+        let niche = self.outbox.settings().and_then(|settings| settings.niche.as_deref());
+        let labels = match row.payload.as_deref().and_then(read) {
+            Some(payload) => content::labels(row.channel, &payload, self.piece.as_ref(), niche),
+            // Of words that are not known any more, what was said of them.
+            None => Labels { niche: row.niche.clone(), tags: row.tags.clone() },
+        };
         let allowlist = At { state: &self.allowlist.0, version: self.allowlist.1 };
         let rules = At { state: &self.rules.0, version: self.rules.1 };
         let fresh = ApprovalId::default();

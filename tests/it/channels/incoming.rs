@@ -337,7 +337,7 @@ fn long_heads(length: usize) -> Vec<String> {
     let many = |piece: &dyn Fn(usize) -> String| (0..length / 10).map(piece).collect::<String>();
     let continued = many(&|n| format!("a{n}*1=x;"));
     let languages = many(&|n| format!("a{n}*=u'x'y;"));
-    let encoded = many(&|_| "=?u8?q?x ".into());
+    let encoded = many(&|_| "=?aa?q?x".into());
     let comments = many(&|_| "(".into());
     let mut heads: Vec<String> = [continued, languages]
         .into_iter()
@@ -367,9 +367,10 @@ fn fields_that_are_longer_than_anybody_writes_are_not_read() {
         let name = &head[..12];
         let alone = format!("X: y\r\n{head}\r\n\r\nHello\r\n");
         // As many as there may be, each as long as it may be.
-        let repeated = format!("{}\r\nHello\r\n", format!("{}\r\n", &head[..16_000]).repeat(300));
-        let part = format!("--b\r\n{}\r\n\r\nHello\r\n", &head[..8_000]);
-        let parts = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{}--b--\r\n", part.repeat(300));
+        let repeated = format!("X: y\r\n{}\r\nHello\r\n", format!("{}\r\n", &head[..16_000]).repeat(300));
+        let part = format!("--b\r\n{}\r\n\r\nHidden\r\n", &head[..8_000]).repeat(300);
+        let parts =
+            format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nHello\r\n{part}--b--\r\n");
         let deep = format!(
             "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n{head}\r\n\r\nHidden\r\n--b\r\n\r\nHello\r\n--b--\r\n"
         );
@@ -377,7 +378,7 @@ fn fields_that_are_longer_than_anybody_writes_are_not_read() {
             let began = Instant::now();
             let incoming = read("ada@example.org", &recipient, mail.as_bytes());
             // Some milliseconds, where it took minutes.
-            assert!(began.elapsed() < Duration::from_secs(20), "{name}: {:?}", began.elapsed());
+            assert!(began.elapsed() < Duration::from_secs(10), "{name}: {:?}", began.elapsed());
             let Kind::Reply { text: Some(text) } = incoming.kind else { panic!("{name}: {incoming:?}") };
             assert_eq!(text.trim(), "Hello", "{name}");
         }

@@ -138,6 +138,38 @@ async fn words_that_the_board_does_not_vouch_for_any_more_wait_for_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_new_send_would_meet_is_told_by_what_is_said_of_its_words_now() {
+    let server = MailServer::start(Script::default()).await;
+    let company = Company::allowing(&["@example.com"]).await;
+    let rule = json!({ "predicate": { "tags": ["good"] }, "action": "auto_approve", "priority": 1 });
+    assert_eq!(post(&company.board, "approval-rules", rule).await.0, 201);
+    let _dispatcher = company.app.dispatch(company.board.organization, server.address).await;
+    let outbox = format!("outboxes/{}", company.outbox);
+    assert_eq!(ask(&company.board, Method::PATCH, &outbox, json!({ "dailyCap": 0 })).await.0, 200);
+    let piece = company.piece("piece").await;
+    let mail = || company.mail_with("ann@example.com", "contentPieceId", piece.clone());
+    let blocked = company.send(mail()).await;
+    assert_eq!(company.at_rest(&blocked).await.0, "blocked_by_quota");
+    assert_eq!(ask(&company.board, Method::PATCH, &outbox, json!({ "dailyCap": null })).await.0, 200);
+    let piece_path = format!("content-pieces/{}", text(&piece));
+    for (method, change, would_be, becomes, reason) in [
+        (Method::PATCH, json!({ "summary": "Roofs." }), "handed_over", Some("sent"), Value::Null),
+        (Method::PATCH, json!({ "tags": ["new"] }), "asked", Some("draft_pending_approval"), Value::Null),
+        (Method::DELETE, Value::Null, "failed", None, json!("content_piece_gone")),
+    ] {
+        assert_eq!(ask(&company.board, method, &piece_path, change).await.0, 200);
+        let (_, told) = get(&company.board, &format!("activities/{}/explain", text(&blocked["id"]))).await;
+        assert_eq!((&told["now"]["wouldBe"], &told["now"]["reason"]), (&json!(would_be), &reason), "{told}");
+        // And so it is.
+        let (status, sent) = post(&company.board, "send", mail()).await;
+        match becomes {
+            Some(becomes) => assert_eq!(company.at_rest(&sent).await.0, becomes),
+            None => assert_eq!((status, &sent["code"]), (422, &json!("CONTENT_PIECE_DELETED"))),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_words_for_a_piece_that_is_gone_are_read_by_a_person() {
     let server = MailServer::start(Script::default()).await;
     let company = Company::allowing(&["@example.com"]).await;

@@ -46,7 +46,7 @@ pub fn of(mail: &[u8]) -> Vec<Part<'_>> {
         if looked_at > PARTS_MAX {
             break;
         }
-        if next.level > 0 && heads::length(next.raw) > HEAD_MAX {
+        if next.level > 0 && !heads::is_plain(next.raw, HEAD_MAX) {
             continue;
         }
         let mut stream = MessageStream::new(next.raw);
