@@ -168,9 +168,13 @@ fn standing(row: &MessageRow, at: Timestamp) -> Option<String> {
             }
             MessageStatus::SentDryrun => return None,
             MessageStatus::BlockedByAllowlist | MessageStatus::BlockedByQuota | MessageStatus::Failed => {
-                let what = if row.status == MessageStatus::Failed { "failed" } else { "was blocked" };
                 let why = why.unwrap_or_else(|| "no reason was recorded".to_owned());
-                format!("It {what} at {}, because {why}.{}", row.updated_at, told(row))
+                // Nobody told us that it was blocked: what was said is of another try.
+                let (what, told) = match row.status {
+                    MessageStatus::Failed => ("failed", told(row)),
+                    _ => ("was blocked", String::new()),
+                };
+                format!("It {what} at {}, because {why}.{told}", row.updated_at)
             }
             MessageStatus::DraftPendingApproval => return None,
         },

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use docket::ledger::read;
+use docket::sending::explaining::explain;
 use docket_aggregates::bucket::Bucket;
 use docket_aggregates::ids::MessageId;
 use docket_aggregates::message::{DispatchState, MessageStatus, RETRIES};
@@ -348,9 +349,17 @@ async fn a_frequency_cap_binds_what_waits_for_a_retry() {
     let another = house.queue_for(&ann, None, false).await;
     assert_eq!(house.settled(&another).await, Standing::from([(sent, 1)]));
     house.cap_frequency(1, 7).await;
+    // At the instant of its first try it is still the message that was counted then.
+    house.clock.advance(1);
+    let told = async || explain(&house.app, house.organization, waiting[0], house.clock.now()).await.unwrap();
+    let waits = told().await;
+    assert_eq!((waits.now.would_be, waits.now.reason), ("blocked", Some("frequency_cap")));
+    assert!(waits.explanation.contains("450 4.7.1 later"), "{}", waits.explanation);
     house.clock.advance(next.millis() - house.clock.now().millis());
     assert_eq!(house.settled(&waiting).await, Standing::from([(blocked, 1)]));
     assert_eq!((house.charged(1).await, arrived(&server).len()), (1, 1));
+    let over = told().await.explanation;
+    assert!(over.contains("It was blocked") && !over.contains("450"), "the words of another try: {over}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
