@@ -136,16 +136,17 @@ async fn pass_over<H: Handler>(
         return Ok(true);
     }
     let wanted = handler.wants(&mut connection, organization).await?;
-    if !wanted.is_empty() && head - cursor > POSITIONS {
+    let known = ledger.is_without(organization, &wanted, (cursor, head));
+    if !known && !wanted.is_empty() && head - cursor > POSITIONS {
         return Ok(false);
     }
     // Nothing but the cursor is written: what a crash loses of it is passed over once more.
     let moved = sqlx::query(
         "UPDATE ledger.followers f SET position = $4 FROM ( \
              SELECT set_config('synchronous_commit', 'off', true) FROM ledger.followers \
-             WHERE organization_id = $1 AND handler = $2 AND position = $3 AND NOT EXISTS ( \
+             WHERE organization_id = $1 AND handler = $2 AND position = $3 AND ($6 OR NOT EXISTS ( \
                  SELECT FROM ledger.events WHERE organization_id = $1 AND position > $3 AND position <= $4 \
-                     AND event_type = ANY($5)) \
+                     AND event_type = ANY($5))) \
              FOR UPDATE SKIP LOCKED) AS own \
          WHERE f.organization_id = $1 AND f.handler = $2",
     )
@@ -154,6 +155,7 @@ async fn pass_over<H: Handler>(
     .bind(cursor)
     .bind(head)
     .bind(wanted)
+    .bind(known)
     .execute(&mut *connection)
     .await?;
     Ok(moved.rows_affected() > 0)

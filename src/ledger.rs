@@ -16,6 +16,7 @@ pub mod claims;
 pub mod command;
 mod cqrs;
 mod decide;
+mod fresh;
 mod heads;
 pub mod instant;
 pub mod keys;
@@ -52,6 +53,7 @@ pub use stretch::Stretch;
 pub use watch::Watch;
 
 use append::Appender;
+use fresh::Fresh;
 use instant::Instant;
 use prepare::prepare;
 use queue::{Queue, Refusal, Waiting};
@@ -124,6 +126,7 @@ struct Inner {
     clock: Clock,
     heads: Arc<Heads>,
     stretches: Arc<Stretches>,
+    fresh: Arc<Fresh>,
     normal: Arc<Queue>,
     bulk: Arc<Queue>,
     states: decide::States,
@@ -151,6 +154,7 @@ impl Ledger {
             .await?;
 
         let (heads, stretches) = (Arc::<Heads>::default(), Arc::<Stretches>::default());
+        let fresh = Arc::<Fresh>::default();
         let options = options.application_name("docket-append").options(APPEND_SETTINGS);
         let mut appenders = Vec::new();
         let mut lane = |name| {
@@ -161,6 +165,7 @@ impl Ledger {
                 queue: queue.clone(),
                 heads: heads.clone(),
                 stretches: stretches.clone(),
+                fresh: fresh.clone(),
                 clock: clock.clone(),
             });
             // Whoever waited when it panicked hears that the outcome is not known, and asks again.
@@ -175,6 +180,7 @@ impl Ledger {
             clock,
             heads,
             stretches,
+            fresh,
             normal,
             bulk,
             states: decide::States::default(),
@@ -208,6 +214,21 @@ impl Ledger {
     /// The last stretch of an organization's ledger that nobody but this process recorded anything in.
     pub fn stretch(&self, organization: OrganizationId) -> Option<Stretch> {
         self.inner.stretches.of(organization)
+    }
+
+    /// Whether it is known without reading that no event of these types stands after the first position and up to the second.
+    pub(crate) fn is_without(
+        &self,
+        organization: OrganizationId,
+        types: &[String],
+        between: (i64, i64),
+    ) -> bool {
+        self.inner.stretches.without(organization, types, between)
+    }
+
+    /// What this process recorded a moment ago, for its own fold.
+    pub(crate) fn fresh(&self) -> &Fresh {
+        &self.inner.fresh
     }
 
     /// Commands that wait in the normal and in the bulk lane.

@@ -21,7 +21,7 @@ mod judge;
 mod known;
 mod rows;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Stopwatch};
@@ -33,7 +33,8 @@ use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
 
 use super::chain::Hash;
-use super::command::AppendError;
+use super::command::{AppendError, Appended};
+use super::fresh::{Fresh, Piece};
 use super::heads::Heads;
 use super::queue::{BUSY_PASSES, Queue, RETRY_AFTER, Refusal, Waiting};
 use super::stretch::Stretches;
@@ -57,6 +58,7 @@ pub struct Appender {
     pub queue: Arc<Queue>,
     pub heads: Arc<Heads>,
     pub stretches: Arc<Stretches>,
+    pub fresh: Arc<Fresh>,
     pub clock: Clock,
 }
 
@@ -154,7 +156,7 @@ impl Appender {
         let mut last = None;
         let mut parts = vec![batch];
         while let Some(batch) = parts.pop() {
-            let started = Stopwatch::now();
+            let (mut batch, started) = (batch, Stopwatch::now());
             let mut lost_before = false;
             loop {
                 let attempt = self.attempt(desk, &batch, known.take());
@@ -162,6 +164,9 @@ impl Appender {
                     Ok(Ok((verdicts, judged))) => {
                         metrics::histogram!("docket_append_seconds", "lane" => self.lane)
                             .record(started.elapsed().as_secs_f64());
+                        if let Some(judged) = &judged {
+                            self.tell(&mut batch, &verdicts, judged);
+                        }
                         self.answer(batch, verdicts);
                         last = judged;
                         break;
@@ -226,6 +231,34 @@ impl Appender {
             }
         }
         last
+    }
+
+    /// Hands what was recorded to whoever folds here, and says that it is there.
+    fn tell(&self, batch: &mut [Waiting], verdicts: &[Verdict], judged: &Judged) {
+        let mut pieces: BTreeMap<OrganizationId, Piece> = BTreeMap::new();
+        for id in &judged.moved {
+            let Some(head) = judged.heads.get(id) else { continue };
+            let events = Vec::new();
+            pieces.insert(*id, Piece { after: head.before, chain: head.chain, bytes: 0, events });
+        }
+        for (waiting, verdict) in batch.iter_mut().zip(verdicts) {
+            let Verdict::Accepted(Appended { duplicate: false, .. }) = verdict else { continue };
+            let Some(piece) = pieces.get_mut(&waiting.prepared.organization) else { continue };
+            piece.bytes += waiting.prepared.bytes;
+            for mut event in std::mem::take(&mut waiting.prepared.opened) {
+                event.position = piece.to() + 1;
+                piece.events.push(event);
+            }
+        }
+        let heads = pieces.into_iter().filter_map(|(id, piece)| {
+            let position = judged.heads.get(&id)?.position;
+            // Otherwise something of it was too large to be kept.
+            if piece.to() == position {
+                self.fresh.recorded(id, piece);
+            }
+            Some((id, position))
+        });
+        self.heads.moved(heads);
     }
 
     fn answer(&self, batch: Vec<Waiting>, verdicts: Vec<Verdict>) {
@@ -314,7 +347,7 @@ impl Appender {
         for waiting in batch {
             verdicts.push(judge.judge(&waiting.prepared));
         }
-        let Judge { heads, known, rows, .. } = judge;
+        let Judge { heads, known, mut rows, .. } = judge;
         tell_recorded(connection, batch, &mut verdicts).await?;
         let touched = rows.touched.clone();
         if touched.is_empty() {
@@ -323,7 +356,8 @@ impl Appender {
             }
             return Ok((verdicts, None));
         }
-        let (released, counted) = (rows.released(), rows.counted.clone());
+        let (released, counted) = (rows.released(), std::mem::take(&mut rows.counted));
+        let mut latest = std::mem::take(&mut rows.latest);
         let write = rows.write(connection, &heads);
         let moved = if hold == Hold::Not && lookout.is_free() {
             let mut write = pin!(write);
@@ -348,12 +382,12 @@ impl Appender {
                 *verdict = Verdict::Busy;
             }
         }
-        let written: Vec<_> = moved.iter().filter_map(|id| Some((*id, heads.get(id)?))).collect();
-        for (organization, head) in &written {
-            let counted = counted.get(organization).copied();
-            self.stretches.recorded(*organization, head.before, head.position, counted);
+        for organization in &moved {
+            let Some(head) = heads.get(organization) else { continue };
+            let (latest, counted) = (latest.remove(organization), counted.get(organization).copied());
+            let between = (head.before, head.position);
+            self.stretches.recorded(*organization, between, latest.unwrap_or_default(), counted);
         }
-        self.heads.moved(written.into_iter().map(|(organization, head)| (organization, head.position)));
         Ok((verdicts, Some(Judged { known, heads, moved, released })))
     }
 }

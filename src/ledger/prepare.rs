@@ -14,6 +14,7 @@ use docket_aggregates::ids::{CommandId, EventId, OrganizationId, SubjectId};
 use docket_aggregates::organization::OrganizationEvent;
 use docket_aggregates::token::TokenEvent;
 use docket_aggregates::{AnyEvent, Timestamp, personal};
+use docket_projections::Recorded;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -26,6 +27,8 @@ use crate::clock;
 
 /// The most that one command may hold: the events of a million assigned contacts are about 80 MB.
 pub const COMMAND_BYTES_MAX: usize = 128 << 20;
+/// A command that is larger is folded as it is read back.
+const OPENED_BYTES_MAX: usize = 1 << 20;
 
 /// One event, ready but for its position.
 #[derive(Debug)]
@@ -68,6 +71,9 @@ pub struct Prepared {
     pub new_organizations: Vec<(OrganizationId, Vec<u8>)>,
     pub tokens: Vec<(Uuid, TokenEvent)>,
     pub bytes: usize,
+    /// Its events as they were before they were sealed, for whoever folds them here: each but for its position. None of
+    /// them where they are more than is kept for that.
+    pub opened: Vec<Recorded>,
 }
 
 impl From<KeyError> for AppendError {
@@ -136,8 +142,10 @@ pub async fn prepare(keys: &Keys, command: &Command, trust_new: bool) -> Result<
         new_organizations: Vec::new(),
         tokens: Vec::new(),
         bytes: 0,
+        opened: Vec::with_capacity(payloads.len()),
     };
     let mut payloads = payloads.into_iter();
+    let actor_id = command.origin.actor.principal.to_string();
     for write in &command.writes {
         let aggregate_id = write.stream.id.to_string();
         for (offset, event) in write.events.iter().enumerate() {
@@ -177,6 +185,21 @@ pub async fn prepare(keys: &Keys, command: &Command, trust_new: bool) -> Result<
             prepared.bytes += payload.len() + metadata.len() + 300;
             prepared.claims.extend(claims::changes_of(event, write.stream.id));
             prepared.side_effects(keys, write.stream.id, event);
+            if prepared.bytes <= OPENED_BYTES_MAX {
+                prepared.opened.push(Recorded {
+                    organization_id: organization,
+                    position: 0,
+                    event_id,
+                    command_id: command.id,
+                    aggregate_id: write.stream.id,
+                    sequence: sequence.cast_signed(),
+                    actor_type: command.origin.actor.kind.to_owned(),
+                    actor_id: actor_id.clone(),
+                    tool: command.origin.tool.clone(),
+                    occurred_at: command.at,
+                    event: event.clone(),
+                });
+            }
             prepared.events.push(PreparedEvent {
                 event_id,
                 stream: write.stream,
@@ -190,6 +213,9 @@ pub async fn prepare(keys: &Keys, command: &Command, trust_new: bool) -> Result<
         }
         prepared.expected.push((write.stream, write.expected));
         prepared.versions.push(write.expected + write.events.len() as u64);
+    }
+    if prepared.bytes > OPENED_BYTES_MAX {
+        prepared.opened = Vec::new();
     }
     if prepared.bytes > COMMAND_BYTES_MAX {
         return Err(AppendError::TooLarge { bytes: prepared.bytes, max: COMMAND_BYTES_MAX });

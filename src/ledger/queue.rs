@@ -259,6 +259,7 @@ mod tests {
                 new_organizations: Vec::new(),
                 tokens: Vec::new(),
                 bytes,
+                opened: Vec::new(),
             },
             answer: oneshot::channel().0,
             passes: 0,

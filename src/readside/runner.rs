@@ -213,9 +213,17 @@ async fn step(
         return Ok(Step::Done);
     }
     let started = std::time::Instant::now();
-    let stored =
-        read::stretch(&mut transaction, organization, cursor.position + 1, cursor.head, portion).await?;
-    let (batch, stopped_at_unknown) = open(readside, organization, stored).await?;
+    let head = (cursor.head, cursor.chain.as_slice());
+    let (batch, stopped_at_unknown) =
+        match readside.ledger.fresh().take(organization, cursor.position, head, portion) {
+            Some(fresh) => (fresh, false),
+            None => {
+                let from = cursor.position + 1;
+                let stored =
+                    read::stretch(&mut transaction, organization, from, cursor.head, portion).await?;
+                open(readside, organization, stored).await?
+            }
+        };
     let Some(last) = batch.last() else { return Ok(Step::LeftToOthers) };
     let (position, count) = (last.position, batch.len());
     docket_projections::fold(&mut transaction, organization, &batch).await?;
@@ -269,6 +277,8 @@ struct Cursor {
     parked: bool,
     /// Where the ledger ends.
     head: i64,
+    /// Its last link.
+    chain: Vec<u8>,
 }
 
 async fn lock_cursor(
@@ -277,7 +287,8 @@ async fn lock_cursor(
 ) -> Result<Option<Cursor>, sqlx::Error> {
     // Nobody waits for this lock, so that the head is not older than it.
     const LOCK: &str = "SELECT position, parked_position IS NOT NULL, \
-                            coalesce((SELECT position FROM ledger.heads WHERE organization_id = $1), 0) \
+                            coalesce((SELECT position FROM ledger.heads WHERE organization_id = $1), 0), \
+                            coalesce((SELECT chain FROM ledger.heads WHERE organization_id = $1), '') \
                         FROM cursors WHERE organization_id = $1 FOR UPDATE SKIP LOCKED";
     let mut row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
     if row.is_none() {
@@ -293,7 +304,12 @@ async fn lock_cursor(
         row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
     }
     let cursor = |row: sqlx::postgres::PgRow| {
-        Ok(Cursor { position: row.try_get(0)?, parked: row.try_get(1)?, head: row.try_get(2)? })
+        Ok(Cursor {
+            position: row.try_get(0)?,
+            parked: row.try_get(1)?,
+            head: row.try_get(2)?,
+            chain: row.try_get(3)?,
+        })
     };
     row.map(cursor).transpose()
 }

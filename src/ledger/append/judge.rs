@@ -123,10 +123,12 @@ impl<'a> Judge<'a> {
             known.subjects.insert((organization, subject.uuid()));
         }
         head.recorded_at = head.recorded_at.max(self.now);
+        let latest = self.rows.latest.entry(organization).or_default();
         for event in &prepared.events {
             head.position += 1;
             head.chain = chain::link(&head.chain, head.position, head.recorded_at, &event.leaf);
             self.rows.events.push((prepared, event, head.position, head.recorded_at, head.chain));
+            latest.insert(event.event_type, head.position);
             if campaign_counters::changed_by(event.event_type) {
                 self.rows.counted.insert(organization, head.position);
             }

@@ -17,6 +17,7 @@ use super::{Failed, Head};
 use crate::ledger::chain::{self, Hash};
 use crate::ledger::instant::Instant;
 use crate::ledger::prepare::{Prepared, PreparedEvent, PreparedRequest};
+use crate::ledger::stretch::Latest;
 
 /// An answer to be kept, the position that it is about, and until when.
 type RequestRow<'a> = (&'a Prepared, &'a PreparedRequest, i64, Timestamp);
@@ -33,6 +34,8 @@ pub(super) struct Rows<'a> {
     pub(super) renewed: Vec<RequestRow<'a>>,
     /// By organization, the position of the last event that may change a count.
     pub(super) counted: HashMap<OrganizationId, i64>,
+    /// By organization, the last position of each type of event.
+    pub(super) latest: HashMap<OrganizationId, Latest>,
     pub(super) claims: BTreeMap<(OrganizationId, &'a ClaimKey), Option<Uuid>>,
 }
 
