@@ -303,12 +303,16 @@ impl Deciding<'_, '_> {
         // first, and of it what the frequency cap blocks: what is given back is room for the others.
         let (waited, first): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|candidate| holds(candidate.id));
-        let (waited, enough): (Vec<_>, Vec<_>) =
-            waited.into_iter().partition(|candidate| self.count(candidate, cap));
-        for candidate in enough {
-            self.refuse(candidate, Ruling::BlockedByQuota(Reason::FrequencyCap));
+        let mut going = Vec::new();
+        for candidate in waited {
+            // One by one: who is refused leaves room to the next one.
+            if self.count(&candidate, cap) {
+                going.push(candidate);
+            } else {
+                self.refuse(candidate, Ruling::BlockedByQuota(Reason::FrequencyCap));
+            }
         }
-        for candidate in waited.into_iter().chain(first) {
+        for candidate in going.into_iter().chain(first) {
             let charged = holds(candidate.id);
             if self.used(today.bucket_id) - u64::from(charged) >= daily {
                 self.rests_on_quota = true;

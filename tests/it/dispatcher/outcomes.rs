@@ -335,6 +335,26 @@ async fn a_message_that_is_tried_again_counts_from_when_it_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_of_what_waits_for_a_retry_go_as_a_frequency_cap_allows() {
+    let later = MailServer::start(Script { rcpt: Reply::Say("450 4.7.1 later"), ..Script::default() }).await;
+    let server = MailServer::start(Script::default()).await;
+    let house = House::new(&smtp(&later)).await;
+    let _dispatcher = house.dispatch(&house.app, NOWHERE);
+    let messages = house.queue_for(&vec!["ann@example.com".to_owned(); 5], None, false).await;
+    for id in &messages {
+        waits_for_a_retry(&house, *id).await;
+    }
+    house.credential(&smtp(&server)).await;
+    house.cap_frequency(2, 1).await;
+    // All of them are due at once, and each is counted.
+    house.pass(Duration::from_secs(60 * 60));
+    let sent = (MessageStatus::Sent, DispatchState::Done);
+    let blocked = (MessageStatus::BlockedByQuota, DispatchState::Done);
+    assert_eq!(house.settled(&messages).await, Standing::from([(sent, 2), (blocked, 3)]));
+    assert_eq!((house.charged(1).await, arrived(&server).len()), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frequency_cap_binds_what_waits_for_a_retry() {
     let later = MailServer::start(Script { rcpt: Reply::Say("450 4.7.1 later"), ..Script::default() }).await;
     let server = MailServer::start(Script::default()).await;
