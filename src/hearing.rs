@@ -10,7 +10,6 @@
 //! asked to come again ([`HearError::TooEarly`]).
 
 pub mod mail;
-mod own_words;
 pub mod webhooks;
 
 use std::collections::BTreeSet;

@@ -67,7 +67,7 @@ pub struct Heard {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CorrespondenceError {
     /// The cap is reached.
-    #[error("the recipient has got as many messages as the frequency cap allows")]
+    #[error("as many messages as the frequency cap allows are sent, or on their way, to the recipient")]
     Enough,
 }
 

@@ -13,14 +13,11 @@ use docket_aggregates::message::{Delivery, Message};
 use docket_aggregates::suppression::SuppressionReason;
 use tokio::net::TcpListener;
 
-use super::own_words::own_words;
 use super::webhooks::beginning;
 use super::{HearError, News, Standing, notice_hash, record};
 use crate::app::App;
-use crate::aside;
 use crate::channels::email::incoming::{Incoming, Kind};
 use crate::channels::email::lmtp::{self, LmtpLimits, Verdict};
-use crate::channels::listening::is_stop;
 use crate::ledger::AppendError;
 use crate::sending::Recipient;
 use crate::service::{Call, ServiceError};
@@ -50,9 +47,7 @@ pub async fn take(app: &App, incoming: Incoming) -> Verdict {
         return counted("unknown", Verdict::Refused);
     }
     let (kind, delivery, suppress, detail) = match incoming.kind {
-        Kind::Reply { text } => {
-            let stops = async { text.as_deref().is_some_and(|text| is_stop(&own_words(text))) };
-            let stop = aside::run(reference.organization, stops).await;
+        Kind::Reply { text, stop } => {
             let wish = stop.then_some(SuppressionReason::Unsubscribe);
             ("reply", Delivery::Replied, wish, text.as_deref().map(beginning))
         }

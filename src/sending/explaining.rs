@@ -169,16 +169,20 @@ fn standing(row: &MessageRow, at: Timestamp) -> Option<String> {
             MessageStatus::SentDryrun => return None,
             MessageStatus::BlockedByAllowlist | MessageStatus::BlockedByQuota | MessageStatus::Failed => {
                 let why = why.unwrap_or_else(|| "no reason was recorded".to_owned());
-                // Nobody told us that it was blocked: what was said is of another try.
-                let (what, told) = match row.status {
-                    MessageStatus::Failed => ("failed", told(row)),
-                    _ => ("was blocked", String::new()),
-                };
+                let what = if row.status == MessageStatus::Failed { "failed" } else { "was blocked" };
+                // Nobody told us what we found ourselves: what was said is of another try.
+                let told = if decided_here(row) { String::new() } else { told(row) };
                 format!("It {what} at {}, because {why}.{told}", row.updated_at)
             }
             MessageStatus::DraftPendingApproval => return None,
         },
     })
+}
+
+/// Whether it ended for a reason that was found here, and not for what the channel or whoever settled it said.
+fn decided_here(row: &MessageRow) -> bool {
+    let reason = Reason::ALL.into_iter().find(|reason| row.reason.as_deref() == Some(reason.name()));
+    reason.is_some_and(|reason| !matches!(reason, Reason::RetriesExhausted | Reason::SettledAsFailed))
 }
 
 /// What the channel, or whoever settled it, said of it last: a sentence that follows another one.

@@ -241,7 +241,9 @@ impl Reason {
             }
             Self::WindowClosed => "the channel's window for writing to this recipient is closed",
             Self::DailyCap => "the credential's daily cap was reached",
-            Self::FrequencyCap => "the recipient has got as many messages as the frequency cap allows",
+            Self::FrequencyCap => {
+                "as many messages as the frequency cap allows are sent, or on their way, to the recipient"
+            }
             Self::OutboxDeleted => "the outbox was deleted",
             Self::SecretMissing => "the outbox's secret has no such version",
             Self::RecipientErased => "the recipient's data was erased",

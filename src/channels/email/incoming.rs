@@ -8,6 +8,7 @@
 mod automatic;
 mod heads;
 mod html;
+mod own_words;
 mod parts;
 mod report;
 
@@ -15,7 +16,10 @@ use mail_parser::{HeaderForm, HeaderName, HeaderValue, Message, MessageParser};
 use sha2::{Digest, Sha256};
 
 use super::smtp::Enhanced;
+use crate::channels::listening::is_stop;
 use crate::channels::{Code, Reference};
+
+use own_words::own_words;
 
 pub use report::Report;
 
@@ -39,6 +43,8 @@ pub enum Kind {
     Reply {
         /// What it says, as text. Personal data.
         text: Option<String>,
+        /// Whether its writer says nothing but to want no more.
+        stop: bool,
     },
     /// A machine answered: an absence, a ticket number.
     AutomaticReply,
@@ -72,6 +78,7 @@ pub struct Content {
     from_a_daemon: bool,
     automatic: bool,
     text: Option<String>,
+    stop: bool,
     from: Option<String>,
     message_id: String,
 }
@@ -88,6 +95,7 @@ impl Content {
         let report = report::find(&message, &parts);
         let returned = report.as_ref().and_then(|report| report.reference);
         let message_id = message.message_id().map(str::to_owned);
+        let text = parts::text(&parts).map(readable).filter(|text| !text.is_empty());
         Some(Self {
             report: report.map(|report| report.report),
             named: named.or(returned),
@@ -95,7 +103,8 @@ impl Content {
             from_a_server: from_a_server(&message),
             from_a_daemon: from_a_daemon(&message),
             automatic: automatic::is_automatic(&message),
-            text: parts::text(&parts).map(readable).filter(|text| !text.is_empty()),
+            stop: text.as_deref().is_some_and(|text| is_stop(&own_words(text))),
+            text,
             from: message.from().and_then(|from| from.first()?.address().map(str::to_owned)),
             message_id: message_id.unwrap_or_else(|| hex::encode(Sha256::digest(mail))),
         })
@@ -122,7 +131,7 @@ impl Content {
                 }
             }
             None if sender.is_empty() || self.from_a_daemon => Kind::Other,
-            None if answers => Kind::Reply { text: self.text.clone() },
+            None if answers => Kind::Reply { text: self.text.clone(), stop: self.stop },
             None => Kind::Other,
         };
         Incoming { reference, kind, from: self.from.clone(), message_id: Some(self.message_id.clone()) }

@@ -205,8 +205,8 @@ impl<R: AsyncBufReadExt + AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W
 
     async fn say(&mut self, answer: &str) -> io::Result<()> {
         let writing = async {
-            self.writer.write_all(answer.as_bytes()).await?;
-            self.writer.write_all(b"\r\n").await?;
+            // In one piece: the end of a line on its own waits until the client has acknowledged the rest, 40 ms.
+            self.writer.write_all(format!("{answer}\r\n").as_bytes()).await?;
             self.writer.flush().await
         };
         in_time(self.limits.command_within, writing).await

@@ -95,7 +95,7 @@ mod tests {
     fn an_answer_is_told_for_one() {
         let answer = read(MAIL.as_bytes()).answer("ann@example.org", "Yes.\n.\nÀ bientôt").unwrap();
         let incoming = incoming::read("ann@example.org", "ops@example.com", &answer);
-        assert!(matches!(incoming.kind, Kind::Reply { text: Some(text) } if text.contains("À bientôt")));
+        assert!(matches!(incoming.kind, Kind::Reply { text: Some(text), .. } if text.contains("À bientôt")));
         assert!(incoming.reference.is_some());
     }
 }

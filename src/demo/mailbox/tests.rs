@@ -67,7 +67,7 @@ async fn an_answer_is_handed_to_the_product() {
     mailbox.letters().answer(1, "Yes.\n.\nCall me.").await.unwrap();
     let taken = taken.lock().unwrap().clone();
     assert!(taken[0].reference.is_some());
-    assert!(matches!(&taken[0].kind, Kind::Reply { text: Some(text) } if text.contains("Call me.")));
+    assert!(matches!(&taken[0].kind, Kind::Reply { text: Some(text), .. } if text.contains("Call me.")));
     for (number, text, expected) in
         [(2, "Yes.", "there is no such mail in the mailbox"), (1, " ", "an answer has 1 to 16384 bytes")]
     {

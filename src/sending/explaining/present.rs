@@ -66,7 +66,7 @@ const ITSELF: Meant = Meant {
     counted: true,
 };
 const A_NEW_SEND: Meant = Meant {
-    blocked: "A new send would be blocked now, too",
+    blocked: "A new send would be blocked now",
     failed: "A new send would fail now",
     held_back: "A new send would be held back now",
     counted: false,

@@ -160,7 +160,9 @@ fn an_absence_is_no_reply() {
         "Subject: Automatically yours\r\n",
     ] {
         let incoming = read("ada@example.org", "ops@example.com", answer(headers).as_bytes());
-        let Kind::Reply { text: Some(text) } = incoming.kind else { panic!("{headers} made it no reply") };
+        let Kind::Reply { text: Some(text), .. } = incoming.kind else {
+            panic!("{headers} made it no reply")
+        };
         assert_eq!(text.trim_end(), "I am away until Monday.");
         assert_eq!(incoming.from.as_deref(), Some("ada@example.org"));
     }
@@ -196,7 +198,7 @@ fn a_reply_in_html_is_read_as_text() {
          Content-Transfer-Encoding: quoted-printable\r\n\r\n<p>Sch=F6n &amp; gut</p>\r\n",
         at("example.com")
     );
-    let Kind::Reply { text } = read("ada@example.org", "ops@example.com", mail.as_bytes()).kind else {
+    let Kind::Reply { text, .. } = read("ada@example.org", "ops@example.com", mail.as_bytes()).kind else {
         panic!("a reply")
     };
     assert_eq!(text.unwrap().trim(), "Schön & gut");
@@ -220,7 +222,7 @@ fn blocks_and_quotations_of_html_stay_apart() {
         <b>Sent:</b> x</div><blockquote type=cite><div>Hello<blockquote>older</blockquote></div>you</blockquote><!-- \
         <blockquote> --><p>Bye</p></body></html>";
     let mail = format!("In-Reply-To: <{}>\r\nContent-Type: text/html\r\n\r\n{html}", at("example.com"));
-    let Kind::Reply { text } = read("ada@example.org", "ops@example.com", mail.as_bytes()).kind else {
+    let Kind::Reply { text, .. } = read("ada@example.org", "ops@example.com", mail.as_bytes()).kind else {
         panic!("a reply")
     };
     let lines: Vec<String> =
@@ -379,7 +381,7 @@ fn fields_that_are_longer_than_anybody_writes_are_not_read() {
             let incoming = read("ada@example.org", &recipient, mail.as_bytes());
             // Some milliseconds, where it took minutes.
             assert!(began.elapsed() < Duration::from_secs(10), "{name}: {:?}", began.elapsed());
-            let Kind::Reply { text: Some(text) } = incoming.kind else { panic!("{name}: {incoming:?}") };
+            let Kind::Reply { text: Some(text), .. } = incoming.kind else { panic!("{name}: {incoming:?}") };
             assert_eq!(text.trim(), "Hello", "{name}");
         }
     }
@@ -417,7 +419,7 @@ fn of_many_parts_the_text_is_the_one_that_a_person_reads() {
         (multi("mixed", "m", &[plain()]).replace("\r\n--m--\r\nepilogue\r\n", ""), Some("Plain")),
     ] {
         let incoming = read("ada@example.org", &at("b.example.com"), mail.as_bytes());
-        let Kind::Reply { text } = incoming.kind else { panic!("{mail}") };
+        let Kind::Reply { text, .. } = incoming.kind else { panic!("{mail}") };
         assert_eq!(text.as_deref().map(str::trim_end), expected, "{mail}");
     }
 }
@@ -433,6 +435,6 @@ fn an_id_that_was_encoded_to_fit_a_line_is_read() {
         let mail = format!("From: ada@example.org\r\nSubject: Re: Hi\r\n{headers}\r\nYes.\r\n");
         let incoming = read("ada@example.org", "ops@example.com", mail.as_bytes());
         assert_eq!(incoming.reference, Some(reference()), "{headers}");
-        assert_eq!(incoming.kind, Kind::Reply { text: Some("Yes.\r\n".into()) }, "{headers}");
+        assert_eq!(incoming.kind, Kind::Reply { text: Some("Yes.\r\n".into()), stop: false }, "{headers}");
     }
 }

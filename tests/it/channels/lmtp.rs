@@ -76,7 +76,7 @@ async fn a_reply_is_taken_for_each_recipient_by_itself() {
         assert_eq!(incoming.reference, Some(reference()));
         assert_eq!(incoming.from.as_deref(), Some("ada@example.org"));
         assert_eq!(incoming.message_id.as_deref(), Some("r1@example.org"));
-        let Kind::Reply { text: Some(text) } = incoming.kind else { panic!("a reply") };
+        let Kind::Reply { text: Some(text), .. } = incoming.kind else { panic!("a reply") };
         assert_eq!(text.replace("\r\n", "\n").trim_end(), "Yes!\n.hidden");
     }
 }

@@ -385,7 +385,7 @@ async fn answered(company: &Company, activity: &Value) {
     let message = message_of(activity).uuid();
     let incoming = Incoming {
         reference: Some(Reference { organization: company.board.organization, message }),
-        kind: Kind::Reply { text: Some("Come on Tuesday.".into()) },
+        kind: Kind::Reply { text: Some("Come on Tuesday.".into()), stop: false },
         from: None,
         message_id: Some("r-1".into()),
     };

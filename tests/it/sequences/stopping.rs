@@ -218,7 +218,7 @@ impl Company {
     async fn mailed_by(&self, from: Option<&str>, message: MessageId, message_id: &str) {
         let incoming = Incoming {
             reference: Some(Reference { organization: self.organization(), message: message.uuid() }),
-            kind: Kind::Reply { text: Some("I have decided against it.".into()) },
+            kind: Kind::Reply { text: Some("I have decided against it.".into()), stop: false },
             from: from.map(Into::into),
             message_id: Some(message_id.into()),
         };

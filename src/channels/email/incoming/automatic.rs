@@ -20,7 +20,7 @@ const MARKS: [&str; 8] = [
 
 /// How the subject of an absence or a receipt begins, in lower case: Exchange and Outlook in their languages, vacation
 /// programs, ticket systems.
-const SUBJECTS: [&str; 36] = [
+const SUBJECTS: [&str; 45] = [
     "automatic reply",
     "automatic response",
     "auto reply",
@@ -39,6 +39,15 @@ const SUBJECTS: [&str; 36] = [
     "abwesenheitsnotiz",
     "abwesenheitsmeldung",
     "automatische abwesenheit",
+    "abwesenheit:",
+    "abwesend:",
+    "nicht im büro",
+    "otomatik yanıt",
+    "automatikus válasz",
+    "автоматический ответ",
+    "自动答复",
+    "自動回覆",
+    "自動応答",
     "réponse automatique",
     "reponse automatique",
     "absence du bureau",

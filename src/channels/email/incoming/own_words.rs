@@ -36,7 +36,8 @@ const WROTE: [&str; 16] = [
 const BEGINNINGS: [&str; 14] =
     ["on ", "le ", "am ", "el ", "il ", "em ", "op ", "den ", "på ", "w dniu ", "dne ", "vom ", "a ", "na "];
 
-/// The first field of a quoted mail's head, and the fields that follow it.
+/// The field of a quoted mail's head that names its writer, and the others: one of each stands among its first lines, in
+/// either order.
 const FROM: [&str; 9] = ["from", "de", "von", "da", "van", "från", "fra", "od", "lähettäjä"];
 const OTHER_FIELDS: [&str; 33] = [
     "sent",
@@ -75,7 +76,7 @@ const OTHER_FIELDS: [&str; 33] = [
 ];
 
 /// What telephones and programs add below an answer.
-const DEVICES: [&str; 34] = [
+const DEVICES: [&str; 43] = [
     "sent from my ",
     "sent from outlook",
     "sent from mail ",
@@ -96,6 +97,15 @@ const DEVICES: [&str; 34] = [
     "obtenez outlook",
     "von meinem ",
     "von meiner ",
+    "von meinem/meiner ",
+    "sendt fra ",
+    "wysłane z ",
+    "wysłano z ",
+    "odesláno z ",
+    "lähetetty ",
+    "отправлено с ",
+    "отправлено из ",
+    "发自我的",
     "gesendet von ",
     "gesendet mit ",
     "gesendet über ",
@@ -159,7 +169,20 @@ fn ends_it(lines: &[String]) -> bool {
         let line = line.trim_start_matches('*').to_lowercase();
         line.split_once(':').is_some_and(|(name, _)| names.contains(&name.trim_end_matches(['*', ' '])))
     };
-    field(first, &FROM) && lines.iter().skip(1).take(3).any(|line| field(line, &OTHER_FIELDS))
+    let follows = |names: &[&str]| lines.iter().skip(1).take(3).any(|line| field(line, names));
+    (field(first, &FROM) && follows(&OTHER_FIELDS))
+        || (field(first, &OTHER_FIELDS) && follows(&FROM))
+        || quotes_on_its_line(first)
+}
+
+/// Whether it says who wrote when, and begins the quotation behind that.
+fn quotes_on_its_line(line: &str) -> bool {
+    let line = line.to_lowercase();
+    let told = WROTE.iter().filter_map(|wrote| line.split_once(&format!("{wrote}:"))).next();
+    told.is_some_and(|(before, after)| {
+        let dated = before.contains(|c: char| c.is_ascii_digit()) && before.contains('@');
+        dated && !after.trim().is_empty()
+    })
 }
 
 /// How many lines say who wrote when, if that is what begins here.
@@ -207,6 +230,12 @@ mod tests {
             ("Le 22/11/2026 à 08:00, Ops a écrit\u{a0}:\n> Hello\n\nSTOP", "STOP"),
             ("STOP\n\nFrom: Ops <ops@example.com>\nSent: Sunday\nTo: Ann\nSubject: Hi\n\nHello", "STOP"),
             ("STOP\n\n*De :* Ops\n*Envoyé :* dimanche\n\nHello", "STOP"),
+            ("STOP\n\nGesendet: Sonntag, 22. November 2026\nVon: Ops\nAn: Ann\nBetreff: Hi\n\nHello", "STOP"),
+            ("STOP\n\nenvoyé : 22 novembre 2026\nde : Ops\nà : Ann\n\nHello", "STOP"),
+            ("STOP\nVon meinem/meiner Galaxy gesendet", "STOP"),
+            ("STOP\n\nSendt fra min iPhone", "STOP"),
+            ("STOP\n\nOn Sun, 22 Nov 2026 at 9:00, Ops<ops@example.com> wrote:   Hello\n\nBye", "STOP"),
+            ("To: the point\nYes", "To: the point\nYes"),
             ("> Reply STOP to end this\n\nNo, go on", "No, go on"),
             ("> Want more?\nYes\n> And on Monday?\nNo", "Yes\nNo"),
             ("Yes\n\n-----Ursprüngliche Nachricht-----\nVon: Ops", "Yes"),
