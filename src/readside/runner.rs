@@ -1,9 +1,9 @@
 //! The runner: folds what was appended, organization by organization.
 //!
-//! It takes no input. A nudge or the passing of time makes it look; what it then reads is the truth: an
-//! organization is *dirty* when its head is past its cursor. The cursor's row is locked while a batch is folded and
-//! is moved in the same transaction, so each event counts exactly once however many processes share the work, and a
-//! crash costs nothing.
+//! It takes no input but what the ledger's own head proves (`ledger/fresh`). A nudge or the passing of time makes it
+//! look; what it then reads is the truth: an organization is *dirty* when its head is past its cursor. The cursor's row is
+//! locked while a batch is folded and is moved in the same transaction, so each event counts exactly once however many
+//! processes share the work, and a crash costs nothing.
 //!
 //! An event of a type that this binary does not know is left to a newer process. A known event that fails three
 //! times alone parks its organization and no other.
