@@ -2,7 +2,7 @@
 //!
 //! Nearly every event is folded within milliseconds by the process that recorded it: to read it back, open it and decode
 //! it was a tenth of the work of an import. What is handed over here is the same as what would be read, by the chain: it is
-//! given out only if it follows what was folded without a gap and ends in the very link that the ledger's head has now.
+//! given out only if it follows what was folded without a gap and ends in the very link that the ledger has there now.
 //! Whoever cannot be sure of that reads the ledger.
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ const BYTES_MAX: usize = 8 << 20;
 pub struct Piece {
     /// The position before its first event.
     pub after: i64,
-    /// The head's link after its last one.
+    /// The ledger's link at its last one.
     pub chain: Hash,
     /// What it weighs as it is stored.
     pub bytes: usize,
@@ -65,32 +65,37 @@ impl Fresh {
         put(&mut fresh, organization, pieces);
     }
 
+    /// The last position that is kept, whose link in the ledger proves what stands before it.
+    pub fn last(&self, organization: OrganizationId) -> Option<i64> {
+        self.lock().get(&organization)?.values().next_back().map(Piece::to)
+    }
+
     /// Takes out the events after `after`: as many whole appends as the portion has room for. None unless everything up to
-    /// the ledger's head, which ends in `chain`, is known.
+    /// that last position is known, and the ledger has there the link that it had when it was recorded.
     pub fn take(
         &self,
         organization: OrganizationId,
         after: i64,
-        (head, chain): (i64, &[u8]),
+        (last, link): (i64, &[u8]),
         portion: Portion,
     ) -> Option<Vec<Recorded>> {
         let mut fresh = self.lock();
         // What stands before it was folded from elsewhere.
         let mut pieces = fresh.pop(&organization)?.split_off(&after);
-        let (mut position, mut last) = (after, None);
-        while position < head
+        let (mut position, mut proof) = (after, None);
+        while position < last
             && let Some(piece) = pieces.get(&position)
         {
-            (position, last) = (piece.to(), Some(piece.chain));
+            (position, proof) = (piece.to(), Some(piece.chain));
         }
-        if position == head && last.is_some_and(|last| last != chain) {
+        if position == last && proof.is_some_and(|proof| proof != link) {
             // Another history than the one that was recorded here.
             return None;
         }
         let (mut taken, mut bytes) = (Vec::new(), 0);
-        while position == head
+        while position == last
             && let Some(first) = pieces.first_entry()
-            && first.get().to() <= head
+            && first.get().to() <= last
             && fits(taken.len() + first.get().events.len(), portion.events)
             && fits(bytes + first.get().bytes, portion.bytes)
         {
@@ -161,19 +166,19 @@ mod tests {
         fresh
     }
 
-    fn take(fresh: &Fresh, after: i64, head: i64, portion: Portion) -> Option<Vec<i64>> {
-        let taken = fresh.take(ID, after, (head, &chain(head)), portion)?;
+    fn take(fresh: &Fresh, after: i64, last: i64, portion: Portion) -> Option<Vec<i64>> {
+        let taken = fresh.take(ID, after, (last, &chain(last)), portion)?;
         Some(taken.iter().map(|event| event.position).collect())
     }
 
     #[test]
-    fn what_reaches_from_the_cursor_to_the_head_is_given_out_once() {
-        for (pieces, after, head, expected) in [
+    fn what_reaches_from_the_cursor_to_what_is_proved_is_given_out_once() {
+        for (pieces, after, last, expected) in [
             (&[(5, 7)][..], 5, 7, Some(vec![6, 7])),
             (&[(5, 7), (7, 8)], 5, 8, Some(vec![6, 7, 8])),
             // The lanes tell in another order than they wrote in.
             (&[(7, 8), (5, 7)], 5, 8, Some(vec![6, 7, 8])),
-            // More was recorded since the head was read.
+            // More was recorded since the link was read.
             (&[(5, 7), (7, 8)], 5, 7, Some(vec![6, 7])),
             // Folded already, wholly or in part.
             (&[(3, 5), (5, 7)], 5, 7, Some(vec![6, 7])),
@@ -183,20 +188,21 @@ mod tests {
             (&[(5, 7)], 4, 7, None),
             (&[(5, 7), (8, 9)], 5, 9, None),
             (&[(5, 7)], 5, 8, None),
-            // The head that was read is within an append: of another history.
+            // What is proved is within an append.
             (&[(5, 7)], 5, 6, None),
             (&[], 5, 6, None),
         ] {
             let fresh = kept(pieces);
-            assert_eq!(take(&fresh, after, head, ALL), expected, "{pieces:?} from {after} to {head}");
+            assert_eq!(fresh.last(ID), pieces.iter().map(|(_, to)| *to).max());
+            assert_eq!(take(&fresh, after, last, ALL), expected, "{pieces:?} from {after} to {last}");
             if expected.is_some() {
-                assert_eq!(take(&fresh, after, head, ALL), None, "once");
+                assert_eq!(take(&fresh, after, last, ALL), None, "once");
             }
         }
     }
 
     #[test]
-    fn what_does_not_end_in_the_head_s_link_is_another_history() {
+    fn what_does_not_end_in_the_ledgers_link_is_another_history() {
         let fresh = kept(&[(5, 7), (7, 8)]);
         assert!(fresh.take(ID, 5, (8, &chain(9)), ALL).is_none());
         assert_eq!(take(&fresh, 5, 8, ALL), None, "and is forgotten");

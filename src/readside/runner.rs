@@ -1,6 +1,6 @@
 //! The runner: folds what was appended, organization by organization.
 //!
-//! It takes no input but what the ledger's own head proves (`ledger/fresh`). A nudge or the passing of time makes it
+//! It takes no input but what the ledger's own chain proves (`ledger/fresh`). A nudge or the passing of time makes it
 //! look; what it then reads is the truth: an organization is *dirty* when its head is past its cursor. The cursor's row is
 //! locked while a batch is folded and is moved in the same transaction, so each event counts exactly once however many
 //! processes share the work, and a crash costs nothing.
@@ -206,24 +206,25 @@ async fn step(
              SET LOCAL enable_seqscan TO off"
         ))
         .await?;
-    let Some(cursor) = lock_cursor(&mut transaction, organization).await? else {
+    let fresh = readside.ledger.fresh();
+    let last = fresh.last(organization).unwrap_or(0);
+    let Some(cursor) = lock_cursor(&mut transaction, organization, last).await? else {
         return Ok(Step::LeftToOthers);
     };
     if cursor.parked || cursor.position >= cursor.head {
         return Ok(Step::Done);
     }
     let started = std::time::Instant::now();
-    let head = (cursor.head, cursor.chain.as_slice());
-    let (batch, stopped_at_unknown) =
-        match readside.ledger.fresh().take(organization, cursor.position, head, portion) {
-            Some(fresh) => (fresh, false),
-            None => {
-                let from = cursor.position + 1;
-                let stored =
-                    read::stretch(&mut transaction, organization, from, cursor.head, portion).await?;
-                open(readside, organization, stored).await?
-            }
-        };
+    let proof = cursor.link.as_deref().map(|link| (last, link));
+    let fresh = proof.and_then(|proof| fresh.take(organization, cursor.position, proof, portion));
+    let (batch, stopped_at_unknown) = match fresh {
+        Some(fresh) => (fresh, false),
+        None => {
+            let from = cursor.position + 1;
+            let stored = read::stretch(&mut transaction, organization, from, cursor.head, portion).await?;
+            open(readside, organization, stored).await?
+        }
+    };
     let Some(last) = batch.last() else { return Ok(Step::LeftToOthers) };
     let (position, count) = (last.position, batch.len());
     docket_projections::fold(&mut transaction, organization, &batch).await?;
@@ -277,20 +278,23 @@ struct Cursor {
     parked: bool,
     /// Where the ledger ends.
     head: i64,
-    /// Its last link.
-    chain: Vec<u8>,
+    /// The link at the position that was asked for; none where there is no event.
+    link: Option<Vec<u8>>,
 }
 
 async fn lock_cursor(
     connection: &mut PgConnection,
     organization: OrganizationId,
+    asked: i64,
 ) -> Result<Option<Cursor>, sqlx::Error> {
-    // Nobody waits for this lock, so that the head is not older than it.
+    // Nobody waits for this lock, so that the head is not older than it. The range and its order leave no other index.
     const LOCK: &str = "SELECT position, parked_position IS NOT NULL, \
                             coalesce((SELECT position FROM ledger.heads WHERE organization_id = $1), 0), \
-                            coalesce((SELECT chain FROM ledger.heads WHERE organization_id = $1), '') \
+                            (SELECT chain FROM ledger.events WHERE organization_id = $1 \
+                                 AND position BETWEEN $2 AND $2 ORDER BY position LIMIT 1) \
                         FROM cursors WHERE organization_id = $1 FOR UPDATE SKIP LOCKED";
-    let mut row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
+    let mut row =
+        sqlx::query(LOCK).bind(organization.uuid()).bind(asked).fetch_optional(&mut *connection).await?;
     if row.is_none() {
         let made = sqlx::query(
             "INSERT INTO cursors (organization_id, position) VALUES ($1, 0) ON CONFLICT DO NOTHING",
@@ -301,14 +305,15 @@ async fn lock_cursor(
         if made.rows_affected() == 0 {
             return Ok(None);
         }
-        row = sqlx::query(LOCK).bind(organization.uuid()).fetch_optional(&mut *connection).await?;
+        row =
+            sqlx::query(LOCK).bind(organization.uuid()).bind(asked).fetch_optional(&mut *connection).await?;
     }
     let cursor = |row: sqlx::postgres::PgRow| {
         Ok(Cursor {
             position: row.try_get(0)?,
             parked: row.try_get(1)?,
             head: row.try_get(2)?,
-            chain: row.try_get(3)?,
+            link: row.try_get(3)?,
         })
     };
     row.map(cursor).transpose()
